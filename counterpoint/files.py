@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     import pandas as pd
     import torch
 
-    PathLike = str | os.PathLike[str]
+
+PathLike = str | os.PathLike[str]
 
 
 @contextmanager

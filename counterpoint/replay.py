@@ -1,0 +1,185 @@
+"""Calling one block of a Hugging Face model at a time, with what its own model would pass it.
+
+A model hands each block positions, rotary embeddings, a mask and a cache. How these are called and
+made differs between architectures, so they are not made here but recorded: the model runs once on a
+suffix of one row, and the arguments that its blocks received are kept. They depend only on the
+lengths of prefix and suffix, and broadcast over any number of rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from transformers.cache_utils import Cache, DynamicCache, DynamicLayer
+
+from counterpoint.models.load import LanguageModel
+
+Forward = Callable[..., Any]
+
+
+@contextmanager
+def replaced_forward(module: nn.Module, make: Callable[[Forward], Forward]) -> Iterator[None]:
+    """Let ``module`` compute ``make(original_forward)`` inside the block.
+
+    An attribute of the instance hides the method of its class; removing it restores the module
+    whatever happens inside.
+    """
+    module.forward = make(module.forward)
+    try:
+        yield
+    finally:
+        del module.forward
+
+
+@dataclass(frozen=True)
+class PrefixKeysValues:
+    """Keys and values of the prefix, per layer; a layer's tensors are [pair, head, prefix, d_head]."""
+
+    keys: list[Float[Tensor, "pair head prefix d_head"]]
+    values: list[Float[Tensor, "pair head prefix d_head"]]
+
+    def cache(self, pair: Int[Tensor, " row"] | None = None) -> Cache:
+        """A Hugging Face cache that shows every row the prefix of its pair."""
+        layers = [
+            _PrefixLayer(key, value, pair)
+            for key, value in zip(self.keys, self.values, strict=True)
+        ]
+        return Cache(layers=layers)
+
+
+class _PrefixLayer(DynamicLayer):
+    """A cache layer that puts the prefix before what it is given, and keeps nothing."""
+
+    def __init__(self, keys: Tensor, values: Tensor, pair: Tensor | None) -> None:
+        super().__init__()
+        self.lazy_initialization(keys, values)
+        self.keys, self.values, self.pair = keys, values, pair
+
+    def update(
+        self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any
+    ) -> tuple[Tensor, Tensor]:
+        if self.keys.shape[-2] == 0:
+            return key_states, value_states
+        return self._joined(self.keys, key_states), self._joined(self.values, value_states)
+
+    def _joined(self, prefix: Tensor, suffix: Tensor) -> Tensor:
+        if len(prefix) == 1:
+            prefix = prefix.expand(len(suffix), -1, -1, -1)
+        elif self.pair is not None:
+            prefix = prefix[self.pair]
+        return torch.cat([prefix, suffix], dim=-2)
+
+
+@dataclass(frozen=True)
+class BlockArguments:
+    """What a model hands to one block, apart from the hidden states, and how the block answers."""
+
+    positional: tuple[Any, ...]
+    keyword: dict[str, Any]
+    hidden_keyword: str | None
+    """The name under which the hidden states are passed, or None when they come first."""
+    returns_tuple: bool
+    attention_arity: int
+    """How many values the attention module returns; the first is its output."""
+
+    def call(self, block: nn.Module, hidden: Tensor, cache: Cache) -> Tensor:
+        """Run ``block`` on ``hidden`` [row, suffix, d_model], seeing ``cache``."""
+        keyword = {
+            name: cache if isinstance(value, Cache) else value
+            for name, value in self.keyword.items()
+        }
+        positional = tuple(
+            cache if isinstance(value, Cache) else value for value in self.positional
+        )
+        if self.hidden_keyword is None:
+            output = block(hidden, *positional, **keyword)
+        else:
+            output = block(*positional, **{self.hidden_keyword: hidden}, **keyword)
+        return output[0] if self.returns_tuple else output
+
+
+def hidden_states_of(args: Sequence[Any], kwargs: dict[str, Any]) -> tuple[Tensor, str | None]:
+    """The hidden states among a module's arguments, and their keyword when they have one."""
+    if args:
+        return args[0], None
+    return kwargs["hidden_states"], "hidden_states"
+
+
+@torch.no_grad()
+def run_prefix(
+    model: LanguageModel, tokens: Int[Tensor, "pair prefix"]
+) -> PrefixKeysValues | None:
+    """Keys and values of a prefix that is run alone; None for an empty prefix.
+
+    A cache of full layers is used even where the model has a sliding window: the window is then in
+    the mask alone, and no early key is dropped.
+    """
+    if tokens.shape[1] == 0:
+        return None
+    cache = DynamicCache()
+    model.hf(input_ids=tokens, past_key_values=cache, use_cache=True, logits_to_keep=1)
+    return PrefixKeysValues(
+        [layer.keys for layer in cache.layers], [layer.values for layer in cache.layers]
+    )
+
+
+@torch.no_grad()
+def record_block_arguments(
+    model: LanguageModel, tokens: Int[Tensor, "1 length"], prefix_length: int
+) -> list[BlockArguments]:
+    """Record, for each block, the arguments it gets on the suffix of one prompt."""
+    prefix = run_prefix(model, tokens[:, :prefix_length])
+    calls: list[tuple[tuple[Any, ...], dict[str, Any]]] = [((), {})] * model.n_layers
+    returns_tuple = [False] * model.n_layers
+    arity = [2] * model.n_layers
+
+    with ExitStack() as hooks:
+        for layer, (block, attention) in enumerate(
+            zip(model.blocks, model.attentions, strict=True)
+        ):
+
+            def keep_call(
+                module: nn.Module, args: Any, kwargs: dict[str, Any], *, layer: int = layer
+            ) -> None:
+                calls[layer] = (args, kwargs)
+
+            def keep_kind(module: nn.Module, args: Any, output: Any, *, layer: int = layer) -> None:
+                returns_tuple[layer] = isinstance(output, tuple)
+
+            def keep_arity(
+                module: nn.Module, args: Any, output: Any, *, layer: int = layer
+            ) -> None:
+                arity[layer] = len(output) if isinstance(output, tuple) else 0
+
+            for handle in (
+                block.register_forward_pre_hook(keep_call, with_kwargs=True),
+                block.register_forward_hook(keep_kind),
+                attention.register_forward_hook(keep_arity),
+            ):
+                hooks.callback(handle.remove)
+        cache = DynamicCache() if prefix is None else prefix.cache()
+        model.hf(
+            input_ids=tokens[:, prefix_length:],
+            past_key_values=cache,
+            use_cache=True,
+            logits_to_keep=1,
+        )
+    recorded = []
+    for layer, (args, kwargs) in enumerate(calls):
+        _, keyword = hidden_states_of(args, kwargs)
+        recorded.append(
+            BlockArguments(
+                positional=args if keyword else args[1:],
+                keyword={name: value for name, value in kwargs.items() if name != keyword},
+                hidden_keyword=keyword,
+                returns_tuple=returns_tuple[layer],
+                attention_arity=arity[layer],
+            )
+        )
+    return recorded
