@@ -1,0 +1,1 @@
+"""Getting a language model (`fetch`) and loading it (`load`)."""

