@@ -22,6 +22,7 @@ import json
 import os
 import re
 import shutil
+import struct
 import subprocess
 import sys
 import zipfile
@@ -55,6 +56,17 @@ KEPT = (
 
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 CONVERTERS = ("gguf", "safetensors", "torch", "transformers")
+UNREADABLE = (
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    OSError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+    struct.error,
+)
+"""What transformers may raise on a damaged GGUF file or one of an unknown architecture."""
 REPORT_SECONDS = 5.0
 """How often a long download reports its size."""
 
@@ -341,7 +353,7 @@ def _dequantise(path: Path, partial: Path, described: str, report: Progress) -> 
     try:
         tokenizer = AutoTokenizer.from_pretrained(source, gguf_file=name)
         model = AutoModelForCausalLM.from_pretrained(source, gguf_file=name, dtype=torch.float32)
-    except (ValueError, KeyError, OSError, RuntimeError, NotImplementedError) as error:
+    except UNREADABLE as error:
         raise UserError(
             f"{described} cannot be read as a causal language model: {error}\n"
             "transformers reads GGUF files of a limited list of architectures; save the model "
