@@ -1,0 +1,82 @@
+# make report   everything, from an empty folder to the report   (STUDY PAIRS MODEL ON_BAD_PAIR CONFIG)
+# make test     all tests; `make test ARGS="-k config"` for some
+# make lint     formats, types, imports, the workflow's own checks
+# make bench    the engine against its alternatives
+# make setup    only the environment; make lock renews the exact versions
+# make clean    removes results and caches; models and environment stay
+
+PYTHON ?= python3
+VENV ?= .venv
+CORES ?= $(shell nproc 2>/dev/null || sysctl -n hw.ncpu 2>/dev/null || echo 1)
+SHELL := /bin/bash
+
+BIN := $(VENV)/bin
+RUNTIME := $(VENV)/requirements.lock
+DEVELOPMENT := $(VENV)/requirements-dev.lock
+# Names of the command line of make, and of the workflow's configuration.
+CHOICES := $(if $(STUDY),study="$(STUDY)") $(if $(PAIRS),pairs="$(PAIRS)") \
+	$(if $(MODEL),model="$(MODEL)") $(if $(ON_BAD_PAIR),on_bad_pair="$(ON_BAD_PAIR)")
+SNAKEMAKE := $(BIN)/snakemake --cores $(CORES) $(if $(CONFIG),--configfile $(CONFIG)) \
+	$(if $(strip $(CHOICES)),--config $(CHOICES)) $(ARGS)
+
+.PHONY: report setup setup-dev test lint bench lock clean help
+.DEFAULT_GOAL := help
+
+help:
+	@sed -n 's/^# //p' $(firstword $(MAKEFILE_LIST))
+
+report:
+	@started=$$(date +%s) && $(MAKE) --no-print-directory setup && $(SNAKEMAKE) && \
+	$(SNAKEMAKE) --summary 2>/dev/null | cut -f1 | grep -E '^results/[^/]+/[^/]+$$' | sort -u > $(VENV)/made && \
+	echo && echo "Made:" && sed 's/^/  /' $(VENV)/made && \
+	echo "Read: $$(grep report.html $(VENV)/made | tr '\n' ' ')" && \
+	took=$$(( $$(date +%s) - started )) && echo "Time: $$(( took / 60 )) min $$(( took % 60 )) s, set-up included"
+
+setup: $(RUNTIME)
+
+setup-dev: $(DEVELOPMENT)
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
+	{ echo "error: Counterpoint needs Python 3.11 or later; $(PYTHON) is $$($(PYTHON) --version 2>&1); name another, as in: make report PYTHON=python3.12" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+# A copy of the lock that was installed: redone when the lock's contents or time change, not before.
+$(RUNTIME): requirements.lock $(VENV)/bin/python
+	@echo "Installing the packages of requirements.lock into $(VENV) (about a minute)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
+	@cp requirements.lock $@
+
+$(DEVELOPMENT): requirements-dev.lock $(RUNTIME)
+	@echo "Installing the packages of requirements-dev.lock into $(VENV)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.lock
+	@cp requirements-dev.lock $@
+
+test: setup-dev
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: setup-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/snakefmt --check Snakefile rules
+	$(BIN)/snakemake --lint
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: setup
+	$(BIN)/python -m benchmarks $(ARGS)
+
+# The newest versions that requirements*.in allow, tried out in an environment of its own.
+lock:
+	rm -rf $(VENV)-lock
+	$(PYTHON) -m venv $(VENV)-lock
+	$(VENV)-lock/bin/pip install --quiet -r requirements.in
+	{ sed -n 1p requirements.lock; $(VENV)-lock/bin/pip freeze | sed 's/+[a-z0-9.]*$$//'; } > requirements.lock.new
+	$(VENV)-lock/bin/pip install --quiet -r requirements-dev.in -c requirements.lock.new
+	{ sed -n 1p requirements-dev.lock; $(VENV)-lock/bin/pip freeze | sed 's/+[a-z0-9.]*$$//' | grep -vxFf requirements.lock.new; } > requirements-dev.lock.new
+	mv requirements.lock.new requirements.lock
+	mv requirements-dev.lock.new requirements-dev.lock
+	rm -rf $(VENV)-lock
+
+clean:
+	rm -rf results .snakemake .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -1,0 +1,34 @@
+# Counterpoint: how each attention head moves a language model's answer between two prompts.
+# Rules stand in rules/, what they call in scripts/ and counterpoint/, settings in config.yaml.
+from snakemake.utils import min_version
+
+min_version("9.27")
+
+
+configfile: "config.yaml"
+
+
+include: "rules/common.smk"
+include: "rules/models.smk"
+include: "rules/pairs.smk"
+include: "rules/activations.smk"
+include: "rules/attribution.smk"
+include: "rules/statistics.smk"
+include: "rules/counterfactuals.smk"
+include: "rules/report.smk"
+
+
+localrules:
+    all,
+    fetch_model,
+
+
+rule all:
+    default_target: True
+    input:
+        expand("results/{study}/report.html", study=CONFIG.studies),
+
+
+onsuccess:
+    for name in CONFIG.studies:
+        print(f"The report of study {name}: results/{name}/report.html")

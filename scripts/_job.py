@@ -1,0 +1,93 @@
+"""What every script of the workflow needs around its one function.
+
+* The package is importable from wherever Snakemake put its copy of the script.
+* Output and errors of all kinds go into the rule's log; the terminal gets the progress that
+  Counterpoint itself reports, one line at a time.
+* The number of threads is the rule's; nothing but fetching a model may use the network.
+* A user's mistake ends the job with its message alone, without a traceback.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from counterpoint.errors import UserError
+
+log = logging.getLogger("counterpoint")
+
+_THREAD_VARIABLES = (
+    "OMP_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "NUMEXPR_NUM_THREADS",
+)
+
+
+def run(main: Callable[[Any], None], snakemake: Any, *, offline: bool = True) -> None:
+    """Call ``main(snakemake)``; end the process with status 1 when it fails."""
+    # These are read when torch and numpy are imported, which scripts do inside main.
+    for variable in _THREAD_VARIABLES:
+        os.environ[variable] = str(snakemake.threads)
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"
+    if offline:
+        os.environ["HF_HUB_OFFLINE"] = "1"
+    terminal = _redirect(Path(snakemake.log[0])) if snakemake.log else sys.stderr
+    _report_progress(terminal, _name(snakemake))
+    started = time.monotonic()
+    try:
+        main(snakemake)
+    except UserError as mistake:
+        _say(f"error: {mistake}", terminal)
+        sys.exit(1)
+    except Exception as defect:
+        logging.exception("failed")
+        _say(f"failed: {type(defect).__name__}: {defect}", terminal)
+        sys.exit(1)
+    log.info("done in %.1f s", time.monotonic() - started)
+
+
+def _redirect(path: Path) -> Any:
+    """Send this process's output to ``path``, what libraries write in C included.
+
+    Returns a stream to the terminal.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    terminal = os.fdopen(os.dup(2), "w", encoding="utf-8", errors="replace")
+    target = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o644)
+    os.dup2(target, 1)
+    os.dup2(target, 2)
+    os.close(target)
+    return terminal
+
+
+def _report_progress(terminal: Any, name: str) -> None:
+    """Log everything to the log file, and Counterpoint's own progress to the terminal too."""
+    whole = logging.StreamHandler(sys.stderr)
+    whole.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    logging.basicConfig(level=logging.INFO, handlers=[whole])
+    logging.captureWarnings(True)
+    if terminal is not sys.stderr:
+        short = logging.StreamHandler(terminal)
+        short.setFormatter(logging.Formatter(f"  {name}: %(message)s"))
+        log.addHandler(short)
+
+
+def _name(snakemake: Any) -> str:
+    """The rule and what it is made for, as in "compute_curves ioi 3"."""
+    return " ".join([str(snakemake.rule), *map(str, snakemake.wildcards)])
+
+
+def _say(message: str, terminal: Any) -> None:
+    print(message, file=sys.stderr, flush=True)
+    if terminal is not sys.stderr:
+        print(message, file=terminal, flush=True)

@@ -1,0 +1,182 @@
+"""The configuration: defaults, choices, and what a mistake is told."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from counterpoint import config
+from counterpoint.errors import UserError
+
+ROOT = Path(__file__).parent.parent
+
+
+def load(name: str) -> dict[str, Any]:
+    return yaml.safe_load((ROOT / name).read_text(encoding="utf-8"))
+
+
+def resolve(raw: dict[str, Any], folder: Path = ROOT) -> config.Configuration:
+    return config.resolve(raw, source="config.yaml", folder=folder)
+
+
+def changed(**changes: Any) -> dict[str, Any]:
+    """The default configuration with values put at dotted paths (written with __)."""
+    raw = load("config.yaml")
+    for path, value in changes.items():
+        *parents, last = path.split("__")
+        node = raw
+        for key in parents:
+            node = node[key]
+        node[last] = value
+    return raw
+
+
+def message(raw: dict[str, Any], folder: Path = ROOT) -> str:
+    with pytest.raises(UserError) as caught:
+        resolve(raw, folder)
+    return str(caught.value)
+
+
+def laid_over(base: dict[str, Any], top: dict[str, Any]) -> dict[str, Any]:
+    """What Snakemake makes of two configuration files."""
+    merged = deepcopy(base)
+    for key, value in top.items():
+        if isinstance(value, dict) and isinstance(merged.get(key), dict):
+            merged[key] = laid_over(merged[key], value)
+        else:
+            merged[key] = value
+    return merged
+
+
+def test_the_default_configuration_shows_every_setting_with_the_schemas_default() -> None:
+    raw = load("config.yaml")
+    study = raw["studies"]["ioi"]
+    bare = {"studies": {"ioi": {"pairs": study["pairs"]}}}
+    defaults = config.complete(bare)["studies"]["ioi"]
+    # The heading is the default study's own.
+    study["report"]["title"] = None
+    assert study == defaults
+
+
+@pytest.mark.parametrize("name", sorted(path.name for path in ROOT.glob("config.*.yaml")))
+def test_every_shipped_configuration_is_valid(name: str) -> None:
+    if name == "config.schema.yaml":
+        pytest.skip("the schema itself")
+    resolve(laid_over(load("config.yaml"), load(name)))
+
+
+def test_every_key_of_the_schema_is_described_and_every_setting_has_a_default() -> None:
+    def visit(node: dict[str, Any], path: str, optional: bool) -> None:
+        node = config._deref(node)
+        for key, child in node.get("properties", {}).items():
+            child = config._deref(child)
+            if not child:
+                continue
+            assert "description" in child, f"{path}.{key} has no description"
+            if optional and key not in node.get("required", []):
+                assert "default" in child, f"{path}.{key} has no default"
+            visit(child, f"{path}.{key}", optional)
+
+    visit(config.schema()["$defs"]["study"], "study", True)
+    visit(config.schema(), "config", False)
+    for branch in config.schema()["$defs"]["model"]["allOf"]:
+        visit(branch["then"], "model", False)
+
+
+def test_defaults_are_filled_in_without_touching_the_input() -> None:
+    raw = {"studies": {"ioi": {"pairs": "p.csv", "curves": {"nodes": "adaptive"}}}}
+    before = deepcopy(raw)
+    study = config.complete(raw)["studies"]["ioi"]
+    assert raw == before
+    assert study["curves"]["tolerance"] == 1e-4
+    assert study["statistics"]["bootstrap_samples"] == 2000
+    assert study["counterfactuals"]["budget"]["seconds"] is None
+
+
+def test_all_mistakes_are_reported_at_once_with_file_key_expectation_and_remedy() -> None:
+    text = message(
+        changed(
+            studies__ioi__curvs={},
+            studies__ioi__curves__nodes="adaptve",
+            studies__ioi__max_pairs="three",
+            studies__ioi__statistics__confidence=2,
+        )
+    )
+    assert text.startswith("config.yaml: 4 mistakes")
+    assert "studies.ioi.curvs: unknown key; did you mean curves?" in text
+    assert 'studies.ioi.curves.nodes: "adaptve" is not allowed; did you mean adaptive?' in text
+    assert "studies.ioi.max_pairs" in text and "expected a whole number or null" in text
+    assert "studies.ioi.statistics.confidence: 2 is not allowed" in text and "below 1" in text
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"studie": {}}, "studie: unknown key; did you mean studies?"),
+        ({"studies": None}, "studies: null is not allowed; expected a mapping"),
+        ({"studies__ioi__max_pairs": 2.0}, "studies.ioi.max_pairs: 2.0 is not allowed"),
+        ({"studies__ioi__max_pairs": True}, "studies.ioi.max_pairs: true is not allowed"),
+        ({"studies__ioi__curves__tolerance": "1e-4"}, "YAML reads 1e-4 as text; write 1.0e-4"),
+        ({"studies__ioi__directions": []}, "studies.ioi.directions: []"),
+        ({"studies__ioi__components": ["mlp"]}, "studies.ioi.components"),
+        ({"studies__ioi__counterfactuals__targets": [[1]]}, "counterfactuals.targets: [[1]]"),
+        ({"studies__ioi__device": "gpu"}, 'studies.ioi.device: "gpu" is not allowed'),
+        ({"models__gpt2__source": "pypy"}, 'models.gpt2.source: "pypy"'),
+        ({"models__gpt2__source": "pypy"}, "did you mean pypi?"),
+        ({"models__gpt2__repository": "gpt2"}, "organisation/name"),
+        ({"models__gpt2": {"source": "pypi"}}, "models.gpt2.package: missing"),
+        ({"models__gpt2__sha265": "0"}, "models.gpt2.sha265: unknown key"),
+        ({"studies": {"a b": {"pairs": "x"}}}, '"a b" is not allowed'),
+        ({"study": "oii"}, "no study oii; did you mean ioi?"),
+        ({"model": "gtp2"}, "did you mean gpt2?"),
+        ({"pairs": "none.csv"}, "there is no file none.csv"),
+        ({"models__gpt2": {"source": "local", "path": "x"}, "model": "gpt2"}, "models.gpt2.path"),
+    ],
+)
+def test_a_mistake_is_named(changes: dict[str, Any], expected: str) -> None:
+    assert expected in message(changed(**changes))
+
+
+def test_the_command_line_makes_a_study_of_its_own(tmp_path: Path) -> None:
+    (tmp_path / "my.csv").write_text("clean,corrupted,correct,incorrect\n")
+    (tmp_path / "a model").mkdir()
+    (tmp_path / "a model" / "config.json").write_text("{}")
+    raw = changed(study="mine", pairs="my.csv", model="a model", on_bad_pair="drop")
+    found = resolve(raw, tmp_path)
+    assert list(found.studies) == ["mine"]
+    study = found.studies["mine"]
+    assert (study["pairs"], study["on_bad_pair"]) == ("my.csv", "drop")
+    assert found.models[study["model"]] == {"source": "local", "path": "a model"}
+    assert study["model"].startswith("a-model-")
+
+
+def test_models_by_key_and_by_repository() -> None:
+    assert list(resolve(changed(model="gpt2")).models) == ["gpt2"]
+    found = resolve(changed(model="EleutherAI/pythia-70m"))
+    assert found.models == {
+        "EleutherAI--pythia-70m": {
+            "source": "huggingface",
+            "repository": "EleutherAI/pythia-70m",
+            "revision": "main",
+        }
+    }
+
+
+def test_overrides_want_one_study() -> None:
+    raw = load("config.yaml")
+    raw["studies"]["second"] = raw["studies"]["ioi"]
+    raw["on_bad_pair"] = "drop"
+    assert "one study only" in message(raw)
+    raw["study"] = "second"
+    assert resolve(raw).studies["second"]["on_bad_pair"] == "drop"
+
+
+def test_heads_out_of_range() -> None:
+    key = "studies.ioi.counterfactuals.targets"
+    config.check_heads([[29, 8]], n_layers=30, n_heads=9, model="m", key=key)
+    with pytest.raises(UserError, match=r"\[30, 0\], \[0, 9\].*0 to 29.*0 to 8"):
+        config.check_heads([[30, 0], [1, 1], [0, 9]], n_layers=30, n_heads=9, model="m", key=key)
