@@ -45,7 +45,7 @@ class LanguageModel:
     """
 
     hf: PreTrainedModel
-    tokenizer: PreTrainedTokenizerBase | None
+    tokenizer: PreTrainedTokenizerBase
     names: ModuleNames
     prepend_bos: bool = True
 
@@ -114,20 +114,16 @@ class LanguageModel:
     @property
     def beginning_of_sequence(self) -> int | None:
         """The id put before every prompt, or None when the setting or the tokenizer has none."""
-        if not self.prepend_bos or self.tokenizer is None:
-            return None
-        return cast("int | None", self.tokenizer.bos_token_id)
+        return cast("int | None", self.tokenizer.bos_token_id) if self.prepend_bos else None
 
     def encode(self, text: str) -> list[int]:
         """Token ids of ``text``, with the beginning-of-sequence id first where the setting asks."""
-        assert self.tokenizer is not None, "this model was made without a tokenizer"
         first = self.beginning_of_sequence
         ids = self.tokenizer.encode(text, add_special_tokens=False)
         return ids if first is None else [first, *ids]
 
     def decode(self, ids: list[int]) -> str:
         """The text of ``ids``, without a leading beginning-of-sequence id and without clean-up."""
-        assert self.tokenizer is not None, "this model was made without a tokenizer"
         if ids and ids[0] == self.beginning_of_sequence:
             ids = ids[1:]
         return cast(str, self.tokenizer.decode(ids, clean_up_tokenization_spaces=False))
@@ -146,7 +142,7 @@ def _share_weights(hf: PreTrainedModel) -> PreTrainedModel:
     return copy.deepcopy(hf, kept)
 
 
-def _bridge(hf: PreTrainedModel, tokenizer: PreTrainedTokenizerBase | None) -> TransformerBridge:
+def _bridge(hf: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> TransformerBridge:
     from transformer_lens.model_bridge import TransformerBridge
 
     parameter = next(hf.parameters())
@@ -182,7 +178,7 @@ def _module_names(bridge: TransformerBridge, architecture: str) -> ModuleNames:
 
 
 def wrap(
-    hf: PreTrainedModel, tokenizer: PreTrainedTokenizerBase | None, *, prepend_bos: bool = True
+    hf: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, *, prepend_bos: bool = True
 ) -> LanguageModel:
     """Make a `LanguageModel` of a Hugging Face model that is already in memory.
 

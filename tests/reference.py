@@ -1,0 +1,84 @@
+"""The slow, plain reference: whole forward passes of TransformerLens' bridge, hooked at hook_result.
+
+This is the original notebook's procedure, one evaluation at a time, and shares no code with the engine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+from transformer_lens.model_bridge import TransformerBridge
+
+
+class PlainReference:
+    """Runs of one pair; ``metric`` maps the last position's logits to a number."""
+
+    def __init__(
+        self,
+        bridge: TransformerBridge,
+        clean: Int[Tensor, " length"],
+        corrupted: Int[Tensor, " length"],
+        metric: Callable[[Float[Tensor, " vocabulary"]], Tensor],
+    ) -> None:
+        self.bridge, self.metric = bridge, metric
+        bridge.set_use_attn_result(True)
+        self.tokens = {"clean": clean.unsqueeze(0), "corrupted": corrupted.unsqueeze(0)}
+        self.cache: dict[str, dict[str, Tensor]] = {}
+        for prompt, tokens in self.tokens.items():
+            kept: dict[str, Tensor] = {}
+            bridge.run_with_hooks(tokens, fwd_hooks=[(self._is_output, _keeper(kept))])
+            self.cache[prompt] = kept
+
+    @staticmethod
+    def _is_output(name: str) -> bool:
+        return name.endswith(("attn.hook_result", "attn.hook_out", "mlp.hook_out"))
+
+    def unpatched(self, prompt: str) -> Tensor:
+        return self.metric(self.bridge(self.tokens[prompt])[0, -1])
+
+    def head(
+        self, layer: int, head: int, alpha: float | Tensor, direction: str = "noising"
+    ) -> Tensor:
+        """f(α) of one head."""
+        return self.heads(layer, [head], alpha, direction)
+
+    def heads(
+        self, layer: int, heads: list[int], alpha: float | Tensor, direction: str = "noising"
+    ) -> Tensor:
+        """f(α) with several heads of one layer moving together."""
+        background, other = _sides(direction)
+        name = f"blocks.{layer}.attn.hook_result"
+        start, end = self.cache[background][name], self.cache[other][name]
+
+        def shift(value: Tensor, hook: Any) -> Tensor:
+            value = value.clone()
+            value[:, :, heads] = start[:, :, heads] + alpha * (end - start)[:, :, heads]
+            return value
+
+        return self._run(background, name, shift)
+
+    def mlp(self, layer: int, alpha: float | Tensor, direction: str = "noising") -> Tensor:
+        """f(α) of one MLP."""
+        background, other = _sides(direction)
+        name = f"blocks.{layer}.mlp.hook_out"
+        start, end = self.cache[background][name], self.cache[other][name]
+        return self._run(background, name, lambda value, hook: start + alpha * (end - start))
+
+    def _run(self, background: str, name: str, hook: Callable[..., Tensor]) -> Tensor:
+        logits = self.bridge.run_with_hooks(self.tokens[background], fwd_hooks=[(name, hook)])
+        return self.metric(logits[0, -1])
+
+
+def _sides(direction: str) -> tuple[str, str]:
+    return ("clean", "corrupted") if direction == "noising" else ("corrupted", "clean")
+
+
+def _keeper(kept: dict[str, Tensor]) -> Callable[..., None]:
+    def keep(value: Tensor, hook: Any) -> None:
+        kept[hook.name] = value.detach().clone()
+
+    return keep
