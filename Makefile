@@ -16,8 +16,8 @@ DEVELOPMENT := $(VENV)/requirements-dev.lock
 # Names of the command line of make, and of the workflow's configuration.
 CHOICES := $(if $(STUDY),study="$(STUDY)") $(if $(PAIRS),pairs="$(PAIRS)") \
 	$(if $(MODEL),model="$(MODEL)") $(if $(ON_BAD_PAIR),on_bad_pair="$(ON_BAD_PAIR)")
-SNAKEMAKE := $(BIN)/snakemake --cores $(CORES) $(if $(CONFIG),--configfile $(CONFIG)) \
-	$(if $(strip $(CHOICES)),--config $(CHOICES)) $(ARGS)
+SNAKEMAKE := $(BIN)/snakemake $(ARGS) --cores $(CORES) $(if $(CONFIG),--configfile $(CONFIG)) \
+	$(if $(strip $(CHOICES)),--config $(CHOICES))
 
 .PHONY: report setup setup-dev test lint bench lock clean help
 .DEFAULT_GOAL := help
@@ -26,6 +26,7 @@ help:
 	@sed -n 's/^# //p' $(firstword $(MAKEFILE_LIST))
 
 report:
+	@$(foreach file,$(CONFIG),test -f "$(file)" || { echo "error: CONFIG: there is no file $(file)" >&2; exit 1; };)
 	@started=$$(date +%s) && $(MAKE) --no-print-directory setup && $(SNAKEMAKE) && \
 	$(SNAKEMAKE) --summary 2>/dev/null | cut -f1 | grep -E '^results/[^/]+/[^/]+$$' | sort -u > $(VENV)/made && \
 	echo && echo "Made:" && sed 's/^/  /' $(VENV)/made && \

@@ -31,4 +31,9 @@ rule all:
 
 onsuccess:
     for name in CONFIG.studies:
-        print(f"The report of study {name}: results/{name}/report.html")
+        if exists(f"results/{name}/report.html"):
+            print(f"The report of study {name}: results/{name}/report.html")
+
+
+onerror:
+    print("What went wrong stands above, after error: or failed:, and in the log named there.")

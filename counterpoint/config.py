@@ -94,15 +94,14 @@ def complete(config: Mapping[str, Any]) -> dict[str, Any]:
     return whole
 
 
-def check_heads(
-    heads: Sequence[Sequence[int]], *, n_layers: int, n_heads: int, model: str, key: str
-) -> None:
+def check_heads(heads: Sequence[Sequence[int]], *, n_layers: int, n_heads: int, key: str) -> None:
     """Raise UserError naming ``key`` when a [layer, head] does not exist in the model."""
     wrong = [head for head in heads if head[0] >= n_layers or head[1] >= n_heads]
     if wrong:
+        shown = ", ".join(f"[{layer}, {head}]" for layer, head in wrong)
         raise UserError(
-            f"{key}: no head {', '.join(f'[{layer}, {head}]' for layer, head in wrong)} in "
-            f"{model}: layers go from 0 to {n_layers - 1}, heads from 0 to {n_heads - 1}"
+            f"{key}: the model has no head {shown}; its layers go from 0 to {n_layers - 1} and its "
+            f"heads from 0 to {n_heads - 1}"
         )
 
 
@@ -306,7 +305,7 @@ def _model_key(wanted: str, models: dict[str, dict[str, Any]], folder: Path) -> 
         models[key] = {"source": "huggingface", "repository": wanted, "revision": "main"}
     else:
         raise UserError(
-            f"model: {wanted} is neither a key of models ({', '.join(models) or 'it has none'}), nor "
+            f"model: {wanted} is neither a key of models ({', '.join(models) or 'none'}), nor "
             "an existing folder, nor a GGUF file, nor a Hugging Face repository written "
             "organisation/name;"
             f"{_did_you_mean(wanted, list(models))} check the spelling or add it under models"

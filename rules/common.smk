@@ -1,4 +1,5 @@
 # What the rules share: the checked configuration, lookups of settings, lists of files.
+import json
 import math
 import re
 import sys
@@ -28,6 +29,11 @@ wildcard_constraints:
     layer=r"\d+",
     head=r"\d+",
     seed=r"\d+",
+
+
+# Settings of every job that runs the model, and of every one that measures with it.
+MODEL_SETTINGS = ("prepend_bos", "device", "dtype")
+MEASUREMENT_SETTINGS = ("metric", "directions", "components", "memory_mb")
 
 
 def settings(*keys):
@@ -67,3 +73,53 @@ def of_shards(name):
 def model_memory(wildcards):
     """MB for a job that runs the model: its batches, the weights and the libraries."""
     return CONFIG.studies[wildcards.study]["memory_mb"] + 2500
+
+
+def targets(wildcards):
+    """The heads of a study for which pairs are searched, as [layer, head]."""
+    wanted = CONFIG.studies[wildcards.study]["counterfactuals"]["targets"]
+    if isinstance(wanted, list):
+        return wanted
+    # Which heads these are is known only when the study's scores are.
+    with (
+        checkpoints.choose_targets.get(study=wildcards.study).output[0].open() as stream
+    ):
+        return json.load(stream)
+
+
+def of_targets(*names):
+    """These files of every target of the wildcards' study."""
+    return lambda wildcards: [
+        f"results/{wildcards.study}/counterfactuals/{layer}.{head}/{name}"
+        for layer, head in targets(wildcards)
+        for name in names
+    ]
+
+
+def of_methods(name):
+    """This file of every method of the wildcards' study, for one target."""
+    return lambda wildcards: expand(
+        "results/{study}/counterfactuals/{layer}.{head}/" + name,
+        method=counterfactual_setting(wildcards, "methods"),
+        allow_missing=True,
+    )
+
+
+def of_seeds(name):
+    """This file of every seed of the wildcards' study, for one target and method."""
+    return lambda wildcards: expand(
+        "results/{study}/counterfactuals/{layer}.{head}/" + name,
+        seed=counterfactual_setting(wildcards, "seeds"),
+        allow_missing=True,
+    )
+
+
+def counterfactual_setting(wildcards, key):
+    return CONFIG.studies[wildcards.study]["counterfactuals"][key]
+
+
+def counterfactual_settings(*keys):
+    """The named settings of the study's searches, as one mapping (see `settings`)."""
+    return lambda wildcards: {
+        key: counterfactual_setting(wildcards, key) for key in keys
+    }

@@ -12,15 +12,15 @@ rule fetch_model:
         "results/logs/fetch_model/{model}.log",
     benchmark:
         "results/benchmarks/fetch_model/{model}.tsv"
-    params:
-        specification=lambda wildcards: CONFIG.models[wildcards.model],
-        code=code_version("scripts/fetch_model.py"),
+    conda:
+        "../envs/model.yaml"
     threads: 1
     resources:
         mem_mb=4000,
         runtime=60,
-    conda:
-        "../envs/model.yaml"
+    params:
+        specification=lambda wildcards: CONFIG.models[wildcards.model],
+        code=code_version("scripts/fetch_model.py"),
     message:
         "Fetching the model {wildcards.model}"
     script:

@@ -10,15 +10,15 @@ rule prepare_pairs:
         "results/{study}/logs/prepare_pairs.log",
     benchmark:
         "results/{study}/benchmarks/prepare_pairs.tsv"
-    params:
-        settings=settings("prepend_bos", "on_bad_pair", "max_pairs"),
-        code=code_version("scripts/prepare_pairs.py"),
+    conda:
+        "../envs/model.yaml"
     threads: 1
     resources:
         mem_mb=2000,
         runtime=30,
-    conda:
-        "../envs/model.yaml"
+    params:
+        settings=settings("prepend_bos", "on_bad_pair", "max_pairs"),
+        code=code_version("scripts/prepare_pairs.py"),
     message:
         "Checking and tokenising the pairs of study {wildcards.study}"
     script:

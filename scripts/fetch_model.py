@@ -1,7 +1,5 @@
 """Fetch one model into resources/models/{model}/."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

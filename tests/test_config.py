@@ -177,6 +177,6 @@ def test_overrides_want_one_study() -> None:
 
 def test_heads_out_of_range() -> None:
     key = "studies.ioi.counterfactuals.targets"
-    config.check_heads([[29, 8]], n_layers=30, n_heads=9, model="m", key=key)
+    config.check_heads([[29, 8]], n_layers=30, n_heads=9, key=key)
     with pytest.raises(UserError, match=r"\[30, 0\], \[0, 9\].*0 to 29.*0 to 8"):
-        config.check_heads([[30, 0], [1, 1], [0, 9]], n_layers=30, n_heads=9, model="m", key=key)
+        config.check_heads([[30, 0], [1, 1], [0, 9]], n_layers=30, n_heads=9, key=key)

@@ -1,0 +1,48 @@
+"""Which heads pairs are searched for: named ones, the strongest of the study, or random ones."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from counterpoint.config import check_heads
+from counterpoint.errors import UserError
+from counterpoint.files import read_table
+from counterpoint.models.shape import Shape
+
+
+def choose_targets(
+    wanted: Sequence[Sequence[int]] | Mapping[str, Any],
+    shape: Shape,
+    *,
+    scores: str | os.PathLike[str] | None = None,
+    key: str = "targets",
+) -> list[list[int]]:
+    """The heads, as [layer, head], that the setting ``wanted`` asks for.
+
+    ``wanted`` is a list of heads; or ``{top: k}``, the k heads of the largest |AP|, averaged over
+    all pairs and directions of the table of heads at ``scores``; or ``{random: k, seed: s}``.
+
+    Raises UserError, naming ``key``, for a head that the model does not have and for more heads
+    than it has.
+    """
+    total = shape.n_layers * shape.n_heads
+    if not isinstance(wanted, Mapping):
+        check_heads(wanted, n_layers=shape.n_layers, n_heads=shape.n_heads, key=key)
+        return [list(head) for head in wanted]
+    count = wanted["top"] if "top" in wanted else wanted["random"]
+    if count > total:
+        raise UserError(f"{key}: {count} heads are asked for, but the model has {total}")
+    if "top" in wanted:
+        if scores is None:
+            raise ValueError("the first heads by |AP| need the table of heads")
+        table = read_table(scores)
+        means = table["ap"].abs().groupby([table["layer"], table["head"]]).mean()
+        # A stable sort: of equal heads the lower one comes first.
+        first = means.sort_values(ascending=False, kind="stable").index[:count]
+        return [[int(layer), int(head)] for layer, head in first]
+    drawn = np.random.default_rng(wanted.get("seed", 0)).choice(total, count, replace=False)
+    return [[int(number) // shape.n_heads, int(number) % shape.n_heads] for number in drawn]

@@ -1,0 +1,26 @@
+# Run both prompts of every pair of a shard once and keep what the measurements share.
+rule cache_activations:
+    input:
+        pairs="results/{study}/pairs.parquet",
+        model=model_ready,
+    output:
+        # Large, and made again in seconds: removed when the shard's measurements are done.
+        activations=temp("results/{study}/shards/{shard}/activations.safetensors"),
+        baseline="results/{study}/shards/{shard}/baseline.parquet",
+    log:
+        "results/{study}/logs/cache_activations/{shard}.log",
+    benchmark:
+        "results/{study}/benchmarks/cache_activations/{shard}.tsv"
+    conda:
+        "../envs/model.yaml"
+    threads: 4
+    resources:
+        mem_mb=model_memory,
+        runtime=60,
+    params:
+        settings=settings(*MODEL_SETTINGS, "metric", "shard_size"),
+        code=code_version("scripts/cache_activations.py"),
+    message:
+        "Caching the activations of study {wildcards.study}, shard {wildcards.shard}"
+    script:
+        "../scripts/cache_activations.py"

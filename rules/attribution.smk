@@ -1,0 +1,82 @@
+# The output curves f(α) of every head, their gradients, ranges and end points (AP, AtP).
+rule compute_curves:
+    input:
+        activations=rules.cache_activations.output.activations,
+        model=model_ready,
+    output:
+        scores="results/{study}/shards/{shard}/curves.parquet",
+        curves="results/{study}/shards/{shard}/curves.safetensors",
+    log:
+        "results/{study}/logs/compute_curves/{shard}.log",
+    benchmark:
+        "results/{study}/benchmarks/compute_curves/{shard}.tsv"
+    conda:
+        "../envs/model.yaml"
+    threads: 4
+    resources:
+        mem_mb=model_memory,
+        runtime=240,
+    params:
+        settings=settings(*MODEL_SETTINGS, *MEASUREMENT_SETTINGS, "curves"),
+        code=code_version("scripts/compute_curves.py"),
+    message:
+        "Computing the output curves of study {wildcards.study}, shard {wildcards.shard}"
+    script:
+        "../scripts/compute_curves.py"
+
+
+# Integrated gradients with all heads of a layer moving together.
+rule integrate_gradients:
+    input:
+        activations=rules.cache_activations.output.activations,
+        model=model_ready,
+    output:
+        scores="results/{study}/shards/{shard}/integrated_gradients.parquet",
+    log:
+        "results/{study}/logs/integrate_gradients/{shard}.log",
+    benchmark:
+        "results/{study}/benchmarks/integrate_gradients/{shard}.tsv"
+    conda:
+        "../envs/model.yaml"
+    threads: 4
+    resources:
+        mem_mb=model_memory,
+        runtime=240,
+    params:
+        settings=settings(
+            *MODEL_SETTINGS, *MEASUREMENT_SETTINGS, "integrated_gradients"
+        ),
+        code=code_version("scripts/integrate_gradients.py"),
+    message:
+        "Integrating gradients of study {wildcards.study}, shard {wildcards.shard}"
+    script:
+        "../scripts/integrate_gradients.py"
+
+
+# The tables of the study from those of its shards.
+rule merge_scores:
+    input:
+        baseline=of_shards("baseline.parquet"),
+        scores=of_shards("curves.parquet"),
+        curves=of_shards("curves.safetensors"),
+        gradients=of_shards("integrated_gradients.parquet"),
+    output:
+        baseline="results/{study}/baseline.parquet",
+        heads="results/{study}/heads.parquet",
+        curves="results/{study}/curves.safetensors",
+    log:
+        "results/{study}/logs/merge_scores.log",
+    benchmark:
+        "results/{study}/benchmarks/merge_scores.tsv"
+    conda:
+        "../envs/tables.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=60,
+    params:
+        code=code_version("scripts/merge_scores.py"),
+    message:
+        "Merging the scores of study {wildcards.study}"
+    script:
+        "../scripts/merge_scores.py"

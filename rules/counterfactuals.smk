@@ -1,0 +1,59 @@
+# Which heads the searches are for; refuses heads that the model does not have.
+checkpoint choose_targets:
+    input:
+        # Scores are needed only to pick the first heads by |AP|.
+        branch(
+            lambda wildcards: "top" in counterfactual_setting(wildcards, "targets"),
+            then="results/{study}/heads.parquet",
+            otherwise=[],
+        ),
+        model=model_ready,
+    output:
+        "results/{study}/counterfactuals/targets.json",
+    log:
+        "results/{study}/logs/choose_targets.log",
+    # A head that does not exist should be known before the long jobs begin.
+    priority: 100
+    conda:
+        "../envs/model.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=10,
+    params:
+        settings=counterfactual_settings("targets"),
+        code=code_version("scripts/choose_targets.py"),
+    message:
+        "Choosing the heads of study {wildcards.study} to search pairs for"
+    script:
+        "../scripts/choose_targets.py"
+
+
+# One search: pairs on which one head matters most, by one method, from one seed.
+rule search_counterfactuals:
+    input:
+        pairs="results/{study}/pairs.parquet",
+        model=model_ready,
+        # Only that the heads exist; other targets do not concern this search.
+        targets=ancient("results/{study}/counterfactuals/targets.json"),
+    output:
+        archive="results/{study}/counterfactuals/{layer}.{head}/searches/{method}.{seed}.parquet",
+        trace="results/{study}/counterfactuals/{layer}.{head}/searches/{method}.{seed}.trace.parquet",
+    log:
+        "results/{study}/logs/search_counterfactuals/{layer}.{head}.{method}.{seed}.log",
+    benchmark:
+        "results/{study}/benchmarks/search_counterfactuals/{layer}.{head}.{method}.{seed}.tsv"
+    conda:
+        "../envs/model.yaml"
+    threads: 2
+    resources:
+        mem_mb=model_memory,
+        runtime=120,
+    params:
+        settings=settings(*MODEL_SETTINGS, "memory_mb"),
+        search=counterfactual_settings("budget", "start"),
+        code=code_version("scripts/search_counterfactuals.py"),
+    message:
+        "Searching pairs for head {wildcards.layer}.{wildcards.head} of study {wildcards.study} ({wildcards.method}, seed {wildcards.seed})"
+    script:
+        "../scripts/search_counterfactuals.py"

@@ -1,0 +1,26 @@
+"""Choose the heads for which pairs are searched."""
+
+from pathlib import Path
+from typing import Any
+
+from _job import log, run
+
+
+def main(snakemake: Any) -> None:
+    """Write a list of [layer, head]: the configured ones, the first by |AP|, or random ones."""
+    from counterpoint.files import write_json
+    from counterpoint.models.shape import read_shape
+    from counterpoint.targets import choose_targets
+
+    heads = choose_targets(
+        snakemake.params.settings["targets"],
+        read_shape(Path(snakemake.input.model).parent),
+        scores=next((path for path in snakemake.input if path.endswith("heads.parquet")), None),
+        key=f"studies.{snakemake.wildcards.study}.counterfactuals.targets",
+    )
+    write_json(heads, snakemake.output[0])
+    log.info("targets: %s", ", ".join(f"{layer}.{head}" for layer, head in heads) or "none")
+
+
+if __name__ == "__main__":
+    run(main, snakemake)

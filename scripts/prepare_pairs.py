@@ -1,0 +1,34 @@
+"""Check and tokenise the pairs of a study."""
+
+from pathlib import Path
+from typing import Any
+
+from _job import log, run
+
+
+def main(snakemake: Any) -> None:
+    """Call `counterpoint.pairs.validate_pairs` with the model's tokenizer."""
+    from transformers import AutoTokenizer
+
+    from counterpoint.files import write_table
+    from counterpoint.models.shape import read_shape
+    from counterpoint.pairs import read_pairs, validate_pairs
+
+    settings = snakemake.params.settings
+    folder = Path(snakemake.input.model).parent
+    pairs, dropped = validate_pairs(
+        read_pairs(snakemake.input.pairs),
+        AutoTokenizer.from_pretrained(folder, local_files_only=True),
+        prepend_bos=settings["prepend_bos"],
+        max_length=read_shape(folder).max_length,
+        max_pairs=settings["max_pairs"],
+        on_bad_pair=settings["on_bad_pair"],
+        source=snakemake.input.pairs,
+    )
+    write_table(pairs, snakemake.output.pairs)
+    write_table(dropped, snakemake.output.dropped)
+    log.info("%d good pairs, %d dropped", len(pairs), len(dropped))
+
+
+if __name__ == "__main__":
+    run(main, snakemake)
