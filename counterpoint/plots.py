@@ -1,0 +1,689 @@
+"""The figures of a study: heat maps, regressions, correlations, curves, stability.
+
+Every function takes tables and arrays and returns a `matplotlib.figure.Figure`; nothing here
+touches pyplot's global state, a model or torch. Signs: in the direction `noising` a head that
+carries the task has a negative AP (the corrupted output lowers the metric of the clean run), in
+`denoising` a positive one.
+
+Colours: the diverging map is red-blue and centred on 0, the sequential one runs evenly from light
+to dark, the two directions differ in hue and marker; all three survive the common colour-vision
+deficiencies. Text is never read as TeX (`text.parse_math` is off), since prompts may hold "$".
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+from jaxtyping import Float, Int
+from matplotlib.axes import Axes
+from matplotlib.colors import Normalize, TwoSlopeNorm
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+
+from counterpoint import resampling
+from counterpoint.files import atomic
+from counterpoint.panel import MOVEMENT, directions, panel, value
+
+PathLike = str | os.PathLike[str]
+Head = tuple[int, int]
+
+COLOURS = {"noising": "#0072B2", "denoising": "#D55E00"}
+MARKERS = {"noising": "o", "denoising": "^"}
+GREY = "#6b7280"
+FAINT = "#b6bcc6"
+DIVERGING = "RdBu"
+SEQUENTIAL = "GnBu"
+
+LABELS = {
+    "output_range": "output range",
+    "output_range_closed": "output range on [0, 1]",
+    "gradient_range": "gradient range",
+    "total_variation": "total variation",
+    "monotonicity": "monotonicity",
+    "saturation": "saturation",
+    "excess_range": "excess range",
+    "ap": "AP (signed)",
+    "abs_ap": "|AP|",
+    "atp": "AtP (signed)",
+    "ig_joint": "IG joint (signed)",
+    "abs_ig_joint": "|IG joint|",
+    "disagreement": "IG joint − AP",
+    "abs_disagreement": "|IG joint − AP|",
+}
+"""Measures of the curve and attribution scores as a reader should see them."""
+
+FIGURES = {
+    "top_heads": "The heads that move the answer most",
+    "heat_maps": "AP, IG joint, output range and gradient range, mean over the pairs",
+    "heat_maps_first_pair": "AP, IG joint, output range and gradient range of the first pair",
+    "regressions": "How the measures of the curve go with the attribution scores",
+    "correlations": "Correlations with their intervals",
+    "curves": "Output curves and gradients of chosen heads",
+    "stability": "How far the ranking of heads holds across pairs",
+}
+"""Every figure that `draw_figures` returns, always all of them, with its title."""
+
+STYLE: dict[Any, Any] = {
+    "figure.dpi": 100,
+    "savefig.dpi": 160,
+    "figure.facecolor": "white",
+    "font.family": "DejaVu Sans",
+    "font.size": 8.5,
+    "axes.titlesize": 9.5,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.labelsize": 8.5,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": "#4b5563",
+    "axes.linewidth": 0.7,
+    "xtick.color": "#374151",
+    "ytick.color": "#374151",
+    "xtick.labelsize": 7.5,
+    "ytick.labelsize": 7.5,
+    "xtick.major.width": 0.6,
+    "ytick.major.width": 0.6,
+    "legend.frameon": False,
+    "legend.fontsize": 7.5,
+    "text.parse_math": False,
+    "axes.unicode_minus": True,
+    "axes.formatter.use_mathtext": False,
+    "svg.fonttype": "path",
+    "svg.hashsalt": "counterpoint",
+}
+
+
+@dataclass(frozen=True)
+class Curves:
+    """The curves of `curves.safetensors`.
+
+    Attributes:
+        alphas: the nodes on [0, 1].
+        output: f at the nodes, in units of the metric.
+        gradient: g = df/dα at the nodes; None when the study did not keep gradients.
+        pairs: the number of each kept pair, in the order of the first axis.
+        directions: names along the second axis.
+    """
+
+    alphas: Float[np.ndarray, " node"]
+    output: Float[np.ndarray, "pair direction layer head node"]
+    gradient: Float[np.ndarray, "pair direction layer head node"] | None
+    pairs: Int[np.ndarray, " pair"]
+    directions: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        expected = (len(self.pairs), len(self.directions))
+        if self.output.shape[:2] != expected or self.output.shape[-1] != len(self.alphas):
+            raise ValueError(
+                f"curves are [pair, direction, layer, head, node]; {self.output.shape} does not "
+                f"fit {expected[0]} pairs, {expected[1]} directions and {len(self.alphas)} nodes"
+            )
+
+
+def read_curves(path: PathLike, directions: Sequence[str]) -> Curves:
+    """Read `curves.safetensors` with numpy alone; ``directions`` as in the study's settings."""
+    from safetensors.numpy import load_file
+
+    tensors = load_file(path)
+    return Curves(
+        alphas=tensors["alphas"],
+        output=tensors["output"],
+        gradient=tensors.get("gradient"),
+        pairs=tensors["pairs"],
+        directions=tuple(directions),
+    )
+
+
+def mean_over_pairs(heads: pd.DataFrame, floor: float = 0.0) -> pd.DataFrame:
+    """Return one row per direction, layer and head: every measure's mean over the pairs.
+
+    Added columns: ``abs_ap``, ``abs_ig_joint``, ``disagreement``, ``abs_disagreement``; absolute
+    values are taken pair by pair, so that effects of opposite sign do not cancel. ``at_floor``
+    marks heads whose curves move by less than ``floor`` on the mean.
+    """
+    keys = ["direction", "layer", "head"]
+    derived = ("abs_ap", "abs_ig_joint", "disagreement", "abs_disagreement")
+    table = heads.assign(**{name: value(heads, name) for name in derived})
+    columns = table.columns.difference([*keys, "pair"], sort=False)
+    means = table.groupby(keys, sort=False, observed=True)[list(columns)].mean().reset_index()
+    return means.assign(at_floor=means[MOVEMENT] < floor)
+
+
+def rank_heads(heads: pd.DataFrame) -> pd.DataFrame:
+    """Return heads ordered by their mean |AP| over pairs and directions, greatest first.
+
+    Columns: ``layer, head, abs_ap, excess_range`` (means over pairs and directions).
+    """
+    means = mean_over_pairs(heads).groupby(["layer", "head"])[["abs_ap", "excess_range"]].mean()
+    return means.reset_index().sort_values("abs_ap", ascending=False, ignore_index=True)
+
+
+def choose_heads(
+    heads: pd.DataFrame, count: int, configured: Sequence[Head] = ()
+) -> list[tuple[int, int, str]]:
+    """Choose the heads whose curves are shown, each with the reason.
+
+    ``count`` heads by mean |AP|, then half as many (at least one) by excess range, then those
+    the user configured; no head twice.
+    """
+    ranked = rank_heads(heads)
+    crooked = ranked[ranked["excess_range"] > 0].sort_values("excess_range", ascending=False)
+    chosen = dict.fromkeys(head_names(ranked.head(count)), "large |AP|")
+    fresh = [name for name in head_names(crooked) if name not in chosen]
+    chosen |= dict.fromkeys(fresh[: max(1, count // 2)], "large excess range")
+    for layer, head in configured:
+        chosen.setdefault((int(layer), int(head)), "configured")
+    return [(layer, head, reason) for (layer, head), reason in chosen.items()]
+
+
+def head_names(table: pd.DataFrame) -> list[Head]:
+    """Return (layer, head) of every row of a table."""
+    return [(int(layer), int(head)) for layer, head in table[["layer", "head"]].to_numpy()]
+
+
+@contextmanager
+def _new_figure(width: float, height: float) -> Iterator[Figure]:
+    """Yield an empty figure, sizes in inches, drawn within the project's style."""
+    with mpl.rc_context(STYLE):
+        yield Figure(figsize=(width, height), layout="constrained")
+
+
+def _sentence(text: str) -> Figure:
+    """Return a figure that says why there is nothing to draw."""
+    with _new_figure(7, 1.1) as figure:
+        figure.text(0.5, 0.5, text, ha="center", va="center", color=GREY, wrap=True)
+        return figure
+
+
+def _ticks(count: int) -> list[int]:
+    """Return tick places for ``count`` rows or columns: at most about twelve, from 0."""
+    step = max(1, math.ceil(count / 12))
+    return list(range(0, count, step))
+
+
+def heat_maps(heads: pd.DataFrame, *, floor: float, outlined: int = 5) -> Figure:
+    """Draw AP, IG joint, output range and gradient range as layer × head maps, side by side.
+
+    One row of maps per direction; values are means over the pairs in ``heads`` (give one pair's
+    rows for that pair's maps). AP and IG joint share one scale, centred on 0. The ``outlined``
+    heads of greatest |AP| are framed in every map; a dot marks a head whose curve moves by less
+    than ``floor``.
+    """
+    means = mean_over_pairs(heads, floor)
+    n_layers, n_heads = int(means["layer"].max()) + 1, int(means["head"].max()) + 1
+    tall = min(8.0, max(1.6, 0.125 * n_layers))
+    names = directions(means)
+    with _new_figure(10.4, len(names) * (tall + 0.75)) as figure:
+        grid = figure.subplots(len(names), 4, squeeze=False, sharex=True, sharey=True)
+        for axes, direction in zip(grid, names, strict=True):
+            rows = means[means["direction"] == direction].set_index(["layer", "head"])
+            rows = rows.reindex(pd.MultiIndex.from_product([range(n_layers), range(n_heads)]))
+
+            def cells(name: str, rows: pd.DataFrame = rows) -> np.ndarray:
+                return rows[name].to_numpy(float).reshape(n_layers, n_heads)
+
+            bound = np.nanmax(np.abs([cells("ap"), cells("ig_joint")]), initial=1e-12)
+            signed = TwoSlopeNorm(0.0, -bound, bound)
+            top = np.argsort(-np.nan_to_num(cells("abs_ap")), axis=None)[:outlined]
+            for ax, name, label in zip(
+                axes,
+                ("ap", "ig_joint", "output_range", "gradient_range"),
+                ("AP", "IG joint", "output range", "gradient range"),
+                strict=True,
+            ):
+                values = cells(name)
+                norm: Normalize = signed
+                if name.endswith("range"):
+                    norm = Normalize(0.0, max(float(np.nanmax(values)), 1e-12))
+                image = ax.imshow(
+                    values,
+                    cmap=DIVERGING if norm is signed else SEQUENTIAL,
+                    norm=norm,
+                    aspect="auto",
+                    interpolation="nearest",
+                )
+                for place in top:
+                    layer, head = divmod(int(place), n_heads)
+                    ax.add_patch(
+                        Rectangle((head - 0.5, layer - 0.5), 1, 1, fill=False, ec="black", lw=0.9)
+                    )
+                low = np.argwhere(cells("at_floor") == 1)
+                ax.plot(low[:, 1], low[:, 0], ".", color=GREY, ms=1.6, mew=0)
+                ax.set_title(label)
+                ax.set_xticks(_ticks(n_heads))
+                ax.set_yticks(_ticks(n_layers))
+                for side in ("top", "right"):
+                    ax.spines[side].set_visible(True)
+                bar = figure.colorbar(image, ax=ax, fraction=0.06, pad=0.03, aspect=40)
+                bar.outline.set_linewidth(0.4)
+                bar.ax.tick_params(labelsize=7, width=0.5, length=2)
+            axes[0].set_ylabel(f"{direction}\nlayer")
+        for ax in grid[-1]:
+            ax.set_xlabel("head")
+        return figure
+
+
+def _correlation_text(
+    correlations: pd.DataFrame | None, direction: str, measure: str, score: str
+) -> str:
+    """Return "r = 0.98 [0.96, 0.99]" for Pearson over heads' means, or an empty text."""
+    row = find_correlation(correlations, direction, measure, score, scope="pair_mean")
+    if row is None or not math.isfinite(row["estimate"]):
+        return ""
+    text = f"r = {row['estimate']:.2f}"
+    if math.isfinite(row["ci_low"]) and math.isfinite(row["ci_high"]):
+        text += f" [{row['ci_low']:.2f}, {row['ci_high']:.2f}]"
+    return text.replace("-", "−")
+
+
+def find_correlation(
+    correlations: pd.DataFrame | None,
+    direction: str,
+    measure: str,
+    score: str,
+    *,
+    method: str = "pearson",
+    scope: str = "study",
+    pair: int | None = None,
+) -> pd.Series | None:
+    """Return the row of `correlations.csv` for one relation, None when there is none.
+
+    ``pair`` is needed for the scope "pair" only.
+    """
+    if correlations is None or correlations.empty:
+        return None
+    wanted: dict[str, Any] = {
+        "scope": scope,
+        "direction": direction,
+        "measure": measure,
+        "score": score,
+        "method": method,
+    }
+    if pair is not None:
+        wanted["pair"] = pair
+    found = correlations
+    for name, key in wanted.items():
+        found = found[found[name] == key]
+    return None if found.empty else found.iloc[0]
+
+
+RELATIONS = (
+    ("abs_ap", "output_range", False),
+    ("ap", "output_range", False),
+    ("abs_ap", "gradient_range", False),
+    ("ap", "ig_joint", True),
+    ("excess_range", "abs_disagreement", False),
+    ("ap", "atp", True),
+)
+"""The panels of `regressions`: what goes across, what goes up, whether an identity line helps."""
+
+
+def regressions(
+    heads: pd.DataFrame,
+    correlations: pd.DataFrame | None = None,
+    *,
+    floor: float,
+    confidence: float = 0.95,
+    samples: int = 400,
+    seed: int = 0,
+) -> Figure:
+    """Draw six scatter plots over heads with regression lines and bootstrap bands.
+
+    One point per head and direction, each a mean over the pairs. Heads whose curves move by less
+    than ``floor`` are hollow and grey and left out of the lines. The bands are seaborn's bootstrap
+    over heads (``samples`` resamples, percentile interval at ``confidence``); the r in each
+    panel is that of the same points (scope ``pair_mean``) from ``correlations``.
+    """
+    import seaborn as sns
+
+    means = mean_over_pairs(heads, floor)
+    with _new_figure(10.4, 6.6) as figure:
+        grid = figure.subplots(2, 3)
+        for ax, (across, up, identity) in zip(grid.flat, RELATIONS, strict=True):
+            for direction in directions(means):
+                rows = means[means["direction"] == direction]
+                low = rows["at_floor"]
+                colour, marker = COLOURS[direction], MARKERS[direction]
+                ax.plot(rows[across][low], rows[up][low], marker, mfc="none", mec=FAINT, ms=3)
+                fitted = rows[~low]
+                measure, score = (across, up) if across == "excess_range" else (up, across)
+                text = _correlation_text(correlations, direction, measure, score)
+                if len(fitted) >= 3 and np.ptp(fitted[across].to_numpy()) > 0:
+                    sns.regplot(
+                        x=fitted[across].to_numpy(),
+                        y=fitted[up].to_numpy(),
+                        ax=ax,
+                        ci=100 * confidence,
+                        n_boot=samples,
+                        seed=seed,
+                        color=colour,
+                        marker=marker,
+                        label=f"{direction}  {text}".strip(),
+                        scatter_kws={"s": 11, "alpha": 0.65, "linewidths": 0},
+                        line_kws={"linewidth": 1.2},
+                    )
+                else:
+                    ax.plot(fitted[across], fitted[up], marker, color=colour, ms=3, label=direction)
+            if identity:
+                ends = ax.get_xlim()
+                ax.plot(ends, ends, ":", color=GREY, lw=1, zorder=0)
+                ax.set_xlim(ends)
+                ax.text(
+                    0.98,
+                    0.03,
+                    "dotted: equal",
+                    color=GREY,
+                    fontsize=7,
+                    ha="right",
+                    transform=ax.transAxes,
+                )
+            ax.set_title(f"{LABELS[up]}  against  {LABELS[across]}")
+            ax.set_xlabel(LABELS[across])
+            ax.set_ylabel(LABELS[up])
+            _label_strongest(ax, means, across, up)
+            ax.legend(loc="best", handletextpad=0.2, borderaxespad=0.2)
+        return figure
+
+
+def _label_strongest(ax: Axes, means: pd.DataFrame, across: str, up: str, count: int = 3) -> None:
+    """Write "layer.head" beside the points of the ``count`` greatest |AP| of each direction.
+
+    A name that would lie on an earlier one is left out.
+    """
+    taken: list[tuple[float, float]] = []
+    for direction, rows in means.groupby("direction", sort=False):
+        for row in rows.nlargest(count, "abs_ap").itertuples():
+            x, y = ax.transAxes.inverted().transform(
+                ax.transData.transform((getattr(row, across), getattr(row, up)))
+            )
+            if any(abs(x - left) < 0.1 and abs(y - below) < 0.05 for left, below in taken):
+                continue
+            taken.append((x, y))
+            ax.annotate(
+                f"{row.layer}.{row.head}",
+                (getattr(row, across), getattr(row, up)),
+                xytext=(3, 3),
+                textcoords="offset points",
+                fontsize=6.5,
+                color=COLOURS[str(direction)],
+            )
+
+
+def top_heads(
+    heads: pd.DataFrame, *, count: int = 12, confidence: float = 0.95, seed: int = 0
+) -> Figure:
+    """Draw AP of the ``count`` heads of greatest mean |AP|: every pair, the mean, its interval.
+
+    The intervals are those of `ap_intervals`; with one pair none is drawn.
+    """
+    names = head_names(rank_heads(heads).head(count))
+    shown = directions(heads)
+    with _new_figure(7.2, 0.55 + 0.27 * len(names)) as figure:
+        ax = figure.subplots()
+        ax.axvline(0, color=GREY, lw=0.7)
+        for order, direction in enumerate(shown):
+            shift = (order - (len(shown) - 1) / 2) * 0.3
+            intervals = ap_intervals(heads, direction, confidence=confidence, seed=seed)
+            rows = heads[heads["direction"] == direction]
+            for place, (layer, head) in enumerate(names):
+                own = (rows["layer"] == layer) & (rows["head"] == head)
+                values = rows.loc[own, "ap"].to_numpy(float)
+                middle, low, high = intervals[layer, head]
+                colour = COLOURS[direction]
+                at = place + shift
+                ax.plot(
+                    values,
+                    np.full(len(values), at),
+                    MARKERS[direction],
+                    color=colour,
+                    ms=2.6,
+                    alpha=0.35,
+                    mew=0,
+                )
+                if math.isfinite(low):
+                    ax.plot([low, high], [at, at], "-", color=colour, lw=1.4)
+                ax.plot(
+                    middle,
+                    at,
+                    MARKERS[direction],
+                    color=colour,
+                    ms=5,
+                    mec="white",
+                    mew=0.5,
+                    label=direction if place == 0 else None,
+                )
+        ax.set_yticks(range(len(names)), [f"{layer}.{head}" for layer, head in names])
+        ax.set_ylim(len(names) - 0.4, -0.6)
+        ax.set_xlabel("AP: change of the metric when the head's output is patched")
+        ax.set_ylabel("layer.head")
+        ax.grid(axis="y", color="#eceff3", lw=0.6)
+        ax.set_axisbelow(True)
+        ax.legend(loc="best")
+        return figure
+
+
+def ap_intervals(
+    heads: pd.DataFrame, direction: str, *, confidence: float, seed: int, samples: int = 2000
+) -> dict[Head, tuple[float, float, float]]:
+    """Return each head's mean AP over pairs with its interval, in one direction.
+
+    The interval is a bootstrap over pairs, widened for their small number
+    (`counterpoint.resampling`); its ends are NaN for a single pair.
+    """
+    data = panel(heads, direction, ["ap"])
+    ap = data.stack(["ap"])[:, 0]  # noqa: PD013 - Panel's method, not that of pandas
+    random = resampling.generator(seed, direction, "pairs")
+    drawn = resampling.draws(random, samples, len(data.pairs))
+    found = resampling.study_interval(ap, None, drawn, confidence)
+    return {
+        (int(layer), int(head)): (float(middle), float(low), float(high))
+        for layer, head, middle, low, high in zip(
+            data.layers, data.heads, found.estimate, found.low, found.high, strict=True
+        )
+    }
+
+
+METHODS = {"pearson": "o", "spearman": "s", "kendall": "D"}
+
+
+def correlation_intervals(correlations: pd.DataFrame) -> Figure:
+    """Draw every study-wide correlation with its interval, one panel per direction."""
+    rows = correlations[correlations["scope"] == "study"]
+    if rows.empty:
+        return _sentence("No correlation could be computed for this study.")
+    relations = list(dict.fromkeys(zip(rows["measure"], rows["score"], strict=True)))
+    shown = directions(rows)
+    with _new_figure(10.4, 0.9 + 0.21 * len(relations)) as figure:
+        grid = figure.subplots(1, len(shown), squeeze=False, sharey=True)[0]
+        for ax, direction in zip(grid, shown, strict=True):
+            ax.axvline(0, color=GREY, lw=0.7)
+            for order, (method, marker) in enumerate(METHODS.items()):
+                shift = (order - 1) * 0.24
+                for place, (measure, score) in enumerate(relations):
+                    row = find_correlation(rows, direction, measure, score, method=method)
+                    if row is None or not math.isfinite(row["estimate"]):
+                        continue
+                    colour = COLOURS[direction] if method == "pearson" else GREY
+                    at = place + shift
+                    ax.plot([row["ci_low"], row["ci_high"]], [at, at], "-", color=colour, lw=1)
+                    ax.plot(row["estimate"], at, marker, color=colour, ms=3, mew=0)
+            for method, marker in METHODS.items():
+                colour = COLOURS[direction] if method == "pearson" else GREY
+                ax.plot([], [], marker, color=colour, ms=3.5, label=method.capitalize())
+            ax.set_xlim(-1.04, 1.04)
+            ax.set_xticks([-1, -0.5, 0, 0.5, 1])
+            ax.set_title(direction)
+            ax.set_xlabel("correlation over heads")
+            ax.grid(axis="y", color="#eceff3", lw=0.6)
+            ax.set_axisbelow(True)
+        grid[0].set_yticks(
+            range(len(relations)),
+            [f"{LABELS.get(m, m)}  ~  {LABELS.get(s, s)}" for m, s in relations],
+        )
+        grid[0].set_ylim(len(relations) - 0.4, -0.6)
+        handles, labels = grid[0].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside lower center", ncols=3)
+        return figure
+
+
+AGREEMENTS = {"rank_biased_overlap": "rank-biased overlap", "jaccard": "Jaccard at k"}
+
+
+def rank_stability(stability: pd.DataFrame) -> Figure:
+    """Draw how well the rankings of heads by each score agree between pairs.
+
+    ``stability`` is the table of `counterpoint.stability.stability`. Hollow marks: what random
+    rankings would give.
+    """
+    rows = stability[(stability["between"] == "pairs") & stability["estimate"].notna()]
+    if rows.empty:
+        return _sentence("With a single pair there is no other ranking to compare with.")
+    scores, shown = list(dict.fromkeys(rows["score"])), directions(rows)
+    with _new_figure(8.4, 1.05 + 0.28 * len(scores)) as figure:
+        grid = figure.subplots(1, len(shown), squeeze=False, sharey=True)[0]
+        for ax, direction in zip(grid, shown, strict=True):
+            for (name, label), marker, shift in zip(
+                AGREEMENTS.items(), "os", (-0.13, 0.13), strict=True
+            ):
+                own = rows[(rows["direction"] == direction) & (rows["agreement"] == name)]
+                colour = COLOURS[direction] if marker == "o" else GREY
+                at = np.array([scores.index(score) for score in own["score"]]) + shift
+                ax.hlines(at, own["ci_low"], own["ci_high"], color=colour, lw=1.2)
+                ax.plot(own["chance"], at, marker, mfc="none", mec=colour, ms=3.5, mew=0.7)
+                ax.plot(own["estimate"], at, marker, color=colour, ms=4.5, mew=0, label=label)
+            ax.set_xlim(-0.02, 1.02)
+            ax.set_title(direction)
+            ax.set_xlabel("agreement between pairs")
+            ax.grid(axis="y", color="#eceff3", lw=0.6)
+            ax.set_axisbelow(True)
+        grid[0].set_yticks(range(len(scores)), [LABELS.get(score, score) for score in scores])
+        grid[0].set_ylim(len(scores) - 0.5, -0.5)
+        handles, labels = grid[0].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside lower center", ncols=2)
+        return figure
+
+
+def output_curves(
+    curves: Curves, baseline: pd.DataFrame, chosen: Sequence[tuple[int, int, str]]
+) -> Figure:
+    """Draw f(α) − f(0) and g(α) of the chosen heads: thin for each pair, thick for the mean.
+
+    f(0) is the unpatched metric of the direction's background, from ``baseline``.
+    """
+    if not len(curves.pairs):
+        return _sentence(
+            "This study keeps no curves (setting curves.keep: none), so none can be drawn."
+        )
+    # The number of columns, 3 to 5, that leaves the fewest places empty.
+    across = min(len(chosen), min((4, 5, 3), key=lambda columns: -len(chosen) % columns))
+    down = math.ceil(len(chosen) / across)
+    start = baseline.set_index("pair").loc[curves.pairs]
+    columns = {"noising": "metric_clean", "denoising": "metric_corrupted"}
+    with _new_figure(10.4, 3.0 * down + 0.35) as figure:
+        ratios = [3, 2] if curves.gradient is not None else [1]
+        grid = figure.subplots(
+            down * len(ratios),
+            across,
+            squeeze=False,
+            sharex=True,
+            gridspec_kw={"height_ratios": ratios * down},
+        )
+        for place, (layer, head, reason) in enumerate(chosen):
+            row, column = divmod(place, across)
+            upper = grid[row * len(ratios), column]
+            for order, direction in enumerate(curves.directions):
+                colour = COLOURS[direction]
+                zero = start[columns[direction]].to_numpy(float)[:, None]
+                shift = curves.output[:, order, layer, head] - zero
+                _bundle(upper, curves.alphas, shift, colour, direction)
+                if curves.gradient is not None:
+                    lower = grid[row * len(ratios) + 1, column]
+                    slope = curves.gradient[:, order, layer, head]
+                    _bundle(lower, curves.alphas, slope, colour, direction)
+            upper.set_title(f"{layer}.{head}", pad=3)
+            upper.set_title(reason, loc="right", fontsize=7, color=GREY, fontweight="normal")
+            if column == 0:
+                upper.set_ylabel("f(α) − f(0)")
+                if curves.gradient is not None:
+                    grid[row * len(ratios) + 1, 0].set_ylabel("g(α)")
+        for empty in range(len(chosen), down * across):
+            row, column = divmod(empty, across)
+            for part in range(len(ratios)):
+                grid[row * len(ratios) + part, column].set_visible(False)
+        for ax in grid[-1]:
+            ax.set_xlabel("α: 0 background, 1 other prompt")
+        handles, labels = grid[0, 0].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside lower center", ncols=len(labels))
+        return figure
+
+
+def _bundle(
+    ax: Axes,
+    alphas: Float[np.ndarray, " node"],
+    values: Float[np.ndarray, "pair node"],
+    colour: str,
+    label: str,
+) -> None:
+    """Draw each pair's curve thin (at most 40 of them) and their mean thick."""
+    ax.axhline(0, color=FAINT, lw=0.6, zorder=0)
+    if len(values) > 1:
+        ax.plot(alphas, values[:40].T, color=colour, lw=0.6, alpha=0.35)
+    ax.plot(alphas, values.mean(axis=0), color=colour, lw=1.8, label=label)
+    ax.set_xlim(0, 1)
+    ax.set_xticks([0, 0.5, 1], ["0", "½", "1"])
+
+
+def draw_figures(
+    heads: pd.DataFrame,
+    baseline: pd.DataFrame,
+    curves: Curves,
+    correlations: pd.DataFrame,
+    stability: pd.DataFrame,
+    *,
+    floor: float,
+    confidence: float = 0.95,
+    seed: int = 0,
+    heads_shown: int = 6,
+    configured: Sequence[Head] = (),
+    top_k: int = 10,
+) -> dict[str, Figure]:
+    """Return every figure of a study by its name: exactly the names of `FIGURES`, always.
+
+    A figure without data (no curves kept, one pair only) is a sentence that says so.
+    """
+    first_pair = heads[heads["pair"] == heads["pair"].min()]
+    chosen = choose_heads(heads, heads_shown, configured)
+    return {
+        "top_heads": top_heads(heads, count=max(top_k, 10), confidence=confidence, seed=seed),
+        "heat_maps": heat_maps(heads, floor=floor),
+        "heat_maps_first_pair": heat_maps(first_pair, floor=floor),
+        "regressions": regressions(
+            heads, correlations, floor=floor, confidence=confidence, seed=seed
+        ),
+        "correlations": correlation_intervals(correlations),
+        "curves": output_curves(curves, baseline, chosen),
+        "stability": rank_stability(stability),
+    }
+
+
+def save_figure(figure: Figure, folder: PathLike, name: str) -> tuple[Path, Path]:
+    """Write ``folder/name.svg`` and ``folder/name.png``, each atomically, and return their paths.
+
+    The SVG holds no date and its ids come from a fixed salt: equal figures give equal files.
+    """
+    svg, png = Path(folder) / f"{name}.svg", Path(folder) / f"{name}.png"
+    with mpl.rc_context(STYLE):
+        with atomic(svg) as temporary:
+            figure.savefig(temporary, format="svg", metadata={"Date": None})
+        with atomic(png) as temporary:
+            figure.savefig(temporary, format="png")
+    return svg, png

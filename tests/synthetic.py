@@ -1,0 +1,250 @@
+"""A made-up study with the exact files of a real one, for the tests of figures and report.
+
+Every curve is analytic, so each measure of `heads.parquet` follows from a formula:
+f(α) = f(0) + a s(α) + b sin²(πα), where a is AP, b makes the excess range and s is the straight
+line or, for every fifth head, a steep step (a saturated path). No model is involved.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from safetensors.numpy import save_file
+
+from counterpoint.resampling import Settings
+from counterpoint.stability import stability
+from counterpoint.statistics import correlations
+
+PROMPTS = (
+    (
+        "After John and Mary went to the store, Mary gave a bottle of milk to",
+        "After John and Mary went to the store, John gave a bottle of milk to",
+        " John",
+        " Mary",
+    ),
+    (
+        "When Tom and Anna left the office, Anna sent the keys to",
+        "When Tom and Anna left the office, Tom sent the keys to",
+        " Tom",
+        " Anna",
+    ),
+    (
+        "Then <script>alert(1)</script> and $x_1$ met; $x_1$ paid <b>&amp; to",
+        "Then <script>alert(1)</script> and $x_1$ met; <i>y</i> paid <b>&amp; to",
+        ' "Ann"',
+        " $x_1$",
+    ),
+    (
+        "While Paul and Jane had lunch at the café, Jane handed the bill to",
+        "While Paul and Jane had lunch at the café, Paul handed the bill to",
+        " Paul",
+        " Jane",
+    ),
+)
+
+
+@dataclass(frozen=True)
+class Shape:
+    """The size of the made-up study."""
+
+    pairs: int = 4
+    layers: int = 4
+    heads: int = 3
+    directions: tuple[str, ...] = ("noising", "denoising")
+    nodes: int = 50
+
+
+def gauss_legendre(nodes: int) -> np.ndarray:
+    """Return the Gauss-Legendre nodes on [0, 1]."""
+    return (np.polynomial.legendre.leggauss(nodes)[0] + 1) / 2
+
+
+def step(alphas: np.ndarray, steep: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Return s(α) from 0 to 1 and its derivative: a line, or a normalised logistic step."""
+    if not steep:
+        return alphas, np.ones_like(alphas)
+
+    def raw(at: np.ndarray | float) -> np.ndarray:
+        return 1 / (1 + np.exp(-25 * (np.asarray(at) - 0.5)))
+
+    span = raw(1.0) - raw(0.0)
+    value = raw(alphas)
+    return (value - raw(0.0)) / span, 25 * value * (1 - value) / span
+
+
+def make_pairs(shape: Shape) -> pd.DataFrame:
+    """Return `pairs.parquet`: the prompts above, taken in turn."""
+    rows = []
+    for pair in range(shape.pairs):
+        clean, corrupted, correct, incorrect = PROMPTS[pair % len(PROMPTS)]
+        length = 17 - pair % 3
+        rows.append(
+            {
+                "pair": pair,
+                "row": pair + 1,
+                "clean": clean,
+                "corrupted": corrupted,
+                "correct": correct,
+                "incorrect": incorrect,
+                "clean_tokens": list(range(length)),
+                "corrupted_tokens": list(range(length)),
+                "correct_tokens": [5],
+                "incorrect_tokens": [6],
+                "length": length,
+                "first_difference": 10,
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def make_scores(
+    shape: Shape, seed: int = 0
+) -> tuple[pd.DataFrame, dict[str, np.ndarray], pd.DataFrame]:
+    """Return `heads.parquet`, the tensors of `curves.safetensors` and `baseline.parquet`."""
+    random = np.random.default_rng(seed)
+    alphas = gauss_legendre(shape.nodes)
+    fine = np.linspace(0, 1, 401)
+    clean = 3.2588 + 0.4 * random.standard_normal(shape.pairs)
+    corrupted = -4.4071 + 0.4 * random.standard_normal(shape.pairs)
+    clean[0], corrupted[0] = 3.2588, -4.4071
+    size = (shape.layers, shape.heads)
+    effect = random.standard_normal(size) * np.exp(1.5 * random.standard_normal(size) - 3)
+    bump = random.standard_normal(size) * np.exp(1.2 * random.standard_normal(size) - 4.5)
+    if effect.size > 4:
+        effect.flat[1], bump.flat[1] = 2e-6, 0.0  # a head below the floor
+        effect.flat[-1] = 2.3
+        effect.flat[-3], bump.flat[-3] = 0.01, 0.9  # AP near zero, movement large
+    output = np.zeros((shape.pairs, len(shape.directions), *size, shape.nodes), np.float32)
+    gradient = np.zeros_like(output)
+    rows = []
+    for pair in range(shape.pairs):
+        for place, direction in enumerate(shape.directions):
+            sign, start = (-1, clean[pair]) if direction == "noising" else (1, corrupted[pair])
+            for layer in range(shape.layers):
+                for head in range(shape.heads):
+                    wobble = 1 + 0.2 * random.standard_normal()
+                    a, b = sign * effect[layer, head] * wobble, bump[layer, head] * wobble
+                    steep = (layer * shape.heads + head) % 5 == 4
+
+                    def curve(at: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+                        value, slope = step(at, steep)  # noqa: B023 - called at once
+                        return (
+                            a * value + b * np.sin(np.pi * at) ** 2,  # noqa: B023
+                            a * slope + b * np.pi * np.sin(2 * np.pi * at),  # noqa: B023
+                        )
+
+                    f, g = curve(alphas)
+                    f_fine, g_fine = curve(fine)
+                    output[pair, place, layer, head] = start + f
+                    gradient[pair, place, layer, head] = g
+                    variation = float(np.trapezoid(np.abs(g_fine), fine))
+                    closed = float(np.ptp(f_fine))
+                    joint = a + 0.15 * a * random.standard_normal() + 0.02 * b
+                    rows.append(
+                        {
+                            "pair": pair,
+                            "direction": direction,
+                            "layer": layer,
+                            "head": head,
+                            "ap": a,
+                            "ap_normalised": a / (clean[pair] - corrupted[pair]),
+                            "atp": float(g_fine[0]),
+                            "ig_joint": joint,
+                            "ig_convergence_delta": 1e-6,
+                            "ig_own": a,
+                            "output_range": float(np.ptp(f)),
+                            "output_range_closed": closed,
+                            "gradient_range": float(np.ptp(g)),
+                            "total_variation": variation,
+                            "monotonicity": min(1.0, abs(a) / variation) if variation else 1.0,
+                            "excess_range": max(0.0, closed - abs(a)),
+                            "saturation": float(
+                                np.mean(np.abs(g_fine) < 0.05 * np.abs(g_fine).max())
+                            ),
+                            "quadrature_error": 2e-6,
+                            "gradient_error": 1e-5,
+                            "nodes": 9,
+                        }
+                    )
+    curves = {
+        "alphas": alphas.astype(np.float32),
+        "output": output,
+        "gradient": gradient,
+        "pairs": np.arange(shape.pairs, dtype=np.int32),
+    }
+    baseline = pd.DataFrame(
+        {
+            "pair": range(shape.pairs),
+            "metric_clean": clean,
+            "metric_corrupted": corrupted,
+            "correct": clean > 0,
+        }
+    )
+    return pd.DataFrame(rows), curves, baseline
+
+
+QUICK = Settings(bootstrap_samples=50, permutations=50)
+
+
+def make_claims() -> pd.DataFrame:
+    """Return `claims.csv` with one row per quantity."""
+    rows: Sequence[tuple[int, str, str, str]] = (
+        (1, "AP is the difference of the curve's end points.", "max |f(1) − f(0) − AP|", "holds"),
+        (2, "IG and AP disagree where the curve comes back.", "Spearman", "fails"),
+        (3, "IG is more faithful without saturation.", "Spearman <b>", "undecided"),
+    )
+    return pd.DataFrame(
+        {
+            "claim": claim,
+            "statement": statement,
+            "quantity": quantity,
+            "estimate": 0.1 * claim,
+            "ci_low": 0.1 * claim - 0.05,
+            "ci_high": 0.1 * claim + 0.05,
+            "p_value": 0.01,
+            "n": 12,
+            "verdict": verdict,
+            "explanation": "A sentence that says what the number means.",
+        }
+        for claim, statement, quantity, verdict in rows
+    )
+
+
+def write_study(folder: Path, shape: Shape = Shape(), *, seed: int = 0) -> Path:
+    """Write every file of a study below ``folder`` but its figures, and return ``folder``."""
+    folder.mkdir(parents=True, exist_ok=True)
+    heads, curves, baseline = make_scores(shape, seed)
+    make_pairs(shape).to_parquet(folder / "pairs.parquet", index=False)
+    pd.DataFrame(
+        {
+            "row": [shape.pairs + 1],
+            "clean": ["<script>alert('dropped')</script> $"],
+            "corrupted": ["short"],
+            "correct": [" a"],
+            "incorrect": [None],
+            "reason": ["clean has 9 tokens, corrupted 1: <b>equal</b> lengths are needed"],
+        }
+    ).to_csv(folder / "dropped.csv", index=False)
+    baseline.to_parquet(folder / "baseline.parquet", index=False)
+    heads.to_parquet(folder / "heads.parquet", index=False)
+    save_file(curves, folder / "curves.safetensors")
+    correlations(heads, settings=QUICK).to_csv(folder / "correlations.csv", index=False)
+    stability(heads, settings=QUICK).to_csv(folder / "stability.csv", index=False)
+    make_claims().to_csv(folder / "claims.csv", index=False)
+    (folder / "provenance.json").write_text(
+        json.dumps(
+            {
+                "counterpoint": "0.1.0",
+                "config": {"model": "<img src=x onerror=alert(1)>", "statistics": {"seed": 0}},
+                "versions": {"numpy": np.__version__},
+                "durations": {"curves": 12.5},
+            }
+        ),
+        encoding="utf-8",
+    )
+    return folder
