@@ -10,7 +10,7 @@ projection, is the attention module's output (`attn.hook_out` in TransformerLens
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -254,33 +254,69 @@ def _projection_width(projection: nn.Module) -> int:
     return weight.shape[0] if type(projection).__name__ == "Conv1D" else weight.shape[1]
 
 
-def head_outputs(
-    model: LanguageModel, layer: int, z: Float[Tensor, "pair suffix z"]
-) -> Float[Tensor, "pair head suffix d_model"]:
-    """``r[l, h] = z[l, h] W_O[l, h]`` for every head of ``layer``; the bias belongs to no head."""
-    heads, d_head = model.n_heads, z.shape[-1] // model.n_heads
-    separate = z.unsqueeze(1) * torch.eye(heads, device=z.device, dtype=z.dtype).repeat_interleave(
-        d_head, 1
-    ).view(1, heads, 1, heads * d_head)
-    return model.output_projections[layer](separate) - output_bias(model, layer)
+@dataclass(frozen=True, eq=False)
+class Units:
+    """The components whose effect is measured: one entry per (pair, layer, head), by layer.
+
+    ``head`` is None where the component is the MLP. ``pair`` is the place in the bucket.
+    """
+
+    pair: Int[Tensor, " unit"]
+    layer: Int[Tensor, " unit"]
+    head: Int[Tensor, " unit"] | None
+
+    def __len__(self) -> int:
+        return len(self.pair)
+
+    def __getitem__(self, chosen: Int[Tensor, " chosen"] | slice) -> Units:
+        head = None if self.head is None else self.head[chosen]
+        return Units(self.pair[chosen], self.layer[chosen], head)
 
 
-def head_differences(
-    model: LanguageModel, activations: Activations, direction: Direction, layers: Sequence[int]
-) -> Float[Tensor, "layer pair head suffix d_model"]:
-    """Δ = r_other − r_background of every head of ``layers``."""
-    other = activations.run(other_prompt(direction)).z
-    background = activations.run(background_prompt(direction)).z
-    return torch.stack(
-        [head_outputs(model, layer, other[layer] - background[layer]) for layer in layers]
+def every_unit(model: LanguageModel, n_pairs: int, component: Component = "head") -> Units:
+    """Every head (or MLP) of every layer on each of ``n_pairs`` pairs, lowest layer first."""
+    heads = model.n_heads if component == "head" else 1
+    layer, pair, head = torch.meshgrid(
+        torch.arange(model.n_layers), torch.arange(n_pairs), torch.arange(heads), indexing="ij"
     )
+    layer, pair, head = (axis.reshape(-1).to(model.device) for axis in (layer, pair, head))
+    return Units(pair, layer, head if component == "head" else None)
+
+
+def head_outputs(
+    model: LanguageModel, layer: int, z: Float[Tensor, "row suffix z"], head: Int[Tensor, " row"]
+) -> Float[Tensor, "row suffix d_model"]:
+    """``r[l, h] = z[l, h] W_O[l, h]`` of one head for each row; the bias belongs to no head."""
+    d_head = z.shape[-1] // model.n_heads
+    owner = torch.arange(z.shape[-1], device=z.device) // d_head
+    alone = z * (owner == head.unsqueeze(1)).unsqueeze(1)
+    return model.output_projections[layer](alone) - output_bias(model, layer)
+
+
+@torch.no_grad()
+def differences(
+    model: LanguageModel, activations: Activations, direction: Direction, units: Units
+) -> Float[Tensor, "unit suffix d_model"]:
+    """Δ = r_other − r_background of each unit, at every position of the suffix."""
+    other = activations.run(other_prompt(direction))
+    background = activations.run(background_prompt(direction))
+    if units.head is None:
+        return (other.mlp - background.mlp)[units.layer, units.pair]
+    found = []
+    for layer in units.layer.unique_consecutive().tolist():
+        here = (units.layer == layer).nonzero().squeeze(1)
+        z = (other.z[layer] - background.z[layer])[units.pair[here]]
+        found.append(head_outputs(model, layer, z, units.head[here]))
+    return torch.cat(found)
 
 
 def _check_partition(model: LanguageModel, activations: Activations) -> None:
     for layer in (0, model.n_layers - 1):
         run = activations.clean
-        total = head_outputs(model, layer, run.z[layer, :1]).sum(1) + output_bias(model, layer)
-        whole = run.attention[layer, :1]
+        heads = torch.arange(model.n_heads, device=model.device)
+        z = run.z[layer, :1].expand(model.n_heads, -1, -1)
+        total = head_outputs(model, layer, z, heads).sum(0) + output_bias(model, layer)
+        whole = run.attention[layer, 0]
         scale = whole.abs().amax().clamp_min(torch.finfo(whole.dtype).tiny)
         coarse = torch.finfo(whole.dtype).eps * 100
         if float((total - whole).abs().amax() / scale) > max(PARTITION_TOLERANCE, coarse):
