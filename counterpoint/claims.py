@@ -1,0 +1,435 @@
+"""The three claims about the output curve, each taken apart into numbers with a rule: `claims.csv`.
+
+1  AP is the difference of the curve's end points, and IG and AP agree when their contrastive inputs
+   agree. Decided by two identities (the integral of g along the head's own path equals AP; the
+   range on [0, 1] is not below |AP|) and by Lin's (1989) concordance of IG joint with AP over
+   heads.
+2  IG and AP disagree where the curve is non-linear and comes back to where it began. On a head's
+   own path IG equals AP however crooked the curve, so returning cannot be the cause; whether it is
+   a *sign* is decided by two partial rank correlations with |IG joint - AP|: of the excess range
+   among heads of equal |AP|, and of 1 - monotonicity among heads that move equally far. The first
+   alone could be had from any head that moves far.
+3  IG is more faithful where the curve has no saturated region. Decided by the partial rank
+   correlation of saturation with |IG joint - AP| among heads that move equally far and, where a
+   faithfulness table is given, by whether the heads that IG picks from the unsaturated part of the
+   path recover more of the metric than those that plain IG picks.
+
+Every number but the identities is computed in each pair, over the heads above the float32 floor,
+and averaged over pairs; intervals and p-values as in `counterpoint.resampling`. The area under the
+ROC curve asks how well a column tells the tenth of the heads with the largest |IG joint - AP| from
+the others: 0.5 is chance, 1 perfect. Thresholds: `counterpoint.verdicts`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from counterpoint import disagreement, recovery
+from counterpoint.disagreement import SIGNS, Found
+from counterpoint.panel import directions, panel
+from counterpoint.resampling import Settings
+from counterpoint.verdicts import (
+    CONCORDANCE,
+    DESCRIBED,
+    IDENTITY_TOLERANCE,
+    RANGE_TOLERANCE,
+    REFUTED,
+    SIGN_AGREEMENT,
+    SMALL_AREA,
+    SMALL_CORRELATION,
+    SMALL_GAIN,
+    SUPPORTED,
+    UNDECIDED,
+    Rule,
+    combined,
+)
+
+STATEMENTS = {
+    1: "AP is the difference of the curve's end points, and IG and AP agree when their contrastive "
+    "inputs agree.",
+    2: "IG and AP disagree where the curve is non-linear and comes back to where it began.",
+    3: "IG is more faithful where the curve has no saturated region.",
+}
+
+COLUMNS = (
+    "claim",
+    "direction",
+    "quantity",
+    "role",
+    "statement",
+    "estimate",
+    "ci_low",
+    "ci_high",
+    "p_value",
+    "n",
+    "pairs",
+    "rule",
+    "threshold",
+    "verdict",
+    "explanation",
+)
+
+OVERALL = "overall"
+DECISIVE, SUPPORTING = "decisive", "supporting"
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """A number, the statement that it tests, and what each verdict on it means in words."""
+
+    claim: int
+    name: str
+    role: str
+    statement: str
+    rule: Rule | None
+    says: Mapping[str, str]
+
+
+QUANTITIES = (
+    Quantity(
+        1,
+        "own_path_error",
+        DECISIVE,
+        "The integral of the gradient along the head's own path equals AP (largest difference).",
+        Rule("at_most", IDENTITY_TOLERANCE),
+        {
+            SUPPORTED: "The identity holds in every row, so AP is the difference of the end points "
+            "and IG along the head's own path.",
+            REFUTED: "The identity fails by more than rounding: look for an error of computation.",
+        },
+    ),
+    Quantity(
+        1,
+        "range_shortfall",
+        DECISIVE,
+        "The output range on [0, 1] is not below |AP| (largest shortfall).",
+        Rule("at_most", RANGE_TOLERANCE),
+        {
+            SUPPORTED: "The end points lie on the curve in every row.",
+            REFUTED: "AP exceeds the range of its own curve: look for an error of computation.",
+        },
+    ),
+    Quantity(
+        1,
+        "concordance",
+        DECISIVE,
+        "IG joint agrees with AP in size and sign over heads (Lin's concordance).",
+        Rule("at_least", CONCORDANCE),
+        {
+            SUPPORTED: "IG joint may stand in for AP.",
+            REFUTED: "IG joint does not agree with AP although both compare the same two prompts: "
+            "the heads that move along interact.",
+            UNDECIDED: "The interval leaves room for agreement and for lack of it.",
+        },
+    ),
+    Quantity(
+        1,
+        "pearson",
+        SUPPORTING,
+        "IG joint goes with AP along a straight line over heads (Pearson).",
+        None,
+        {DESCRIBED: "Above the concordance by as much as scale and offset differ."},
+    ),
+    Quantity(
+        1,
+        "sign_agreement",
+        SUPPORTING,
+        "IG joint and AP have the same sign (share of heads).",
+        Rule("at_least", SIGN_AGREEMENT),
+        {
+            SUPPORTED: "The two rarely differ on whether a head helps or hinders.",
+            REFUTED: "The two differ on whether a head helps or hinders on more than one in ten.",
+            UNDECIDED: "The interval holds the threshold.",
+        },
+    ),
+    Quantity(
+        1,
+        "relative_difference",
+        SUPPORTING,
+        "|IG joint - AP| relative to the larger of |IG joint| and |AP| (median over heads).",
+        None,
+        {DESCRIBED: "0: equal; 1: one of the two is zero; 2: opposite and of equal size."},
+    ),
+    Quantity(
+        2,
+        "returning_given_effect",
+        DECISIVE,
+        "Among heads of equal |AP|, those whose curve returns more disagree more (partial Spearman "
+        "of excess range and |IG joint - AP| given |AP|).",
+        Rule("positive", SMALL_CORRELATION),
+        {
+            SUPPORTED: "Excess range is a sign of disagreement beyond the size of the effect.",
+            REFUTED: "Once |AP| is known, excess range says next to nothing about disagreement.",
+            UNDECIDED: "The interval leaves room for a relation and for none.",
+        },
+    ),
+    Quantity(
+        2,
+        "returning_given_movement",
+        DECISIVE,
+        "Among heads that move equally far, those whose curve returns more disagree more (partial "
+        "Spearman of 1 - monotonicity and |IG joint - AP| given the output range).",
+        Rule("positive", SMALL_CORRELATION),
+        {
+            SUPPORTED: "The shape of the curve, and not its size alone, is a sign of disagreement.",
+            REFUTED: "Heads that return disagree no more than heads that move equally far and "
+            "stay: movement is the sign, not the return.",
+            UNDECIDED: "The interval leaves room for a relation and for none.",
+        },
+    ),
+    Quantity(
+        2,
+        "returning",
+        SUPPORTING,
+        "Heads whose curve returns more disagree more (Spearman of excess range and "
+        "|IG joint - AP|).",
+        None,
+        {DESCRIBED: "Nothing is held equal here: whatever moves far does more of everything."},
+    ),
+    Quantity(
+        2,
+        "auc_gain_over_effect",
+        SUPPORTING,
+        "Excess range tells the heads that disagree most better than |AP| does (difference of "
+        "areas under the ROC curve).",
+        Rule("positive", SMALL_GAIN),
+        {
+            SUPPORTED: "To find heads that disagree, look at excess range before |AP|.",
+            REFUTED: "Excess range is no better a sign of disagreement than |AP|.",
+            UNDECIDED: "The interval leaves room for a gain and for none.",
+        },
+    ),
+    Quantity(
+        2,
+        "auc_gain_over_movement",
+        SUPPORTING,
+        "Excess range tells the heads that disagree most better than the output range does "
+        "(difference of areas under the ROC curve).",
+        Rule("positive", SMALL_GAIN),
+        {
+            SUPPORTED: "To find heads that disagree, look at excess range before the output range.",
+            REFUTED: "Excess range is no better a sign of disagreement than the output range.",
+            UNDECIDED: "The interval leaves room for a gain and for none.",
+        },
+    ),
+    *(
+        Quantity(
+            2,
+            f"auc_{name}",
+            SUPPORTING,
+            f"How well {name} tells the tenth of heads that disagree most (area under the ROC "
+            "curve).",
+            None,
+            {DESCRIBED: "0.5 is chance, 1 perfect, below 0.5 a sign of agreement."},
+        )
+        for name in SIGNS
+    ),
+    Quantity(
+        2,
+        "own_path_error_of_returning",
+        SUPPORTING,
+        "In the tenth of heads whose curve returns most, the integral of g still equals AP "
+        "(largest difference).",
+        Rule("at_most", IDENTITY_TOLERANCE),
+        {
+            SUPPORTED: "Returning curves cause no disagreement on the head's own path; all of it "
+            "is interaction with heads that move along.",
+            REFUTED: "The identity fails by more than rounding: look for an error of computation.",
+        },
+    ),
+    Quantity(
+        3,
+        "saturation_given_movement",
+        DECISIVE,
+        "Among heads that move equally far, IG joint misses AP by more where the curve is "
+        "saturated (partial Spearman of saturation and |IG joint - AP| given the output range).",
+        Rule("positive", SMALL_CORRELATION),
+        {
+            SUPPORTED: "Saturation goes with the error of IG beyond the size of the movement.",
+            REFUTED: "Saturation says next to nothing about the error of IG.",
+            UNDECIDED: "The interval leaves room for a relation and for none.",
+        },
+    ),
+    Quantity(
+        3,
+        "saturation",
+        SUPPORTING,
+        "IG joint misses AP by more where the curve is saturated (Spearman of saturation and "
+        "|IG joint - AP|).",
+        None,
+        {DESCRIBED: "Nothing is held equal here: small heads have small errors, saturated or not."},
+    ),
+    Quantity(
+        3,
+        "relative_error_gap",
+        SUPPORTING,
+        "The relative error |IG joint - AP| / (|IG joint| + |AP|) is larger for heads with a "
+        "saturated path (difference of means).",
+        Rule("positive", SMALL_GAIN),
+        {
+            SUPPORTED: "Relative to its size, IG errs more on saturated paths.",
+            REFUTED: "Relative to its size, IG errs no more on saturated paths.",
+            UNDECIDED: "The interval leaves room for a difference and for none.",
+        },
+    ),
+    Quantity(
+        3,
+        "faithfulness_gain_of_unsaturated",
+        DECISIVE,
+        "Heads picked by IG over the unsaturated part of the path recover more of the metric than "
+        "heads picked by plain IG (difference of mean heights over k).",
+        Rule("positive", SMALL_AREA),
+        {
+            SUPPORTED: "Leaving the saturated part out makes IG more faithful.",
+            REFUTED: "Leaving the saturated part out makes IG no more faithful.",
+            UNDECIDED: "The interval leaves room for a gain and for none.",
+        },
+    ),
+    Quantity(
+        3,
+        "faithfulness_without_saturation",
+        SUPPORTING,
+        "IG is more faithful on pairs whose curves are less saturated (Spearman over pairs of the "
+        "mean height over k and 1 - mean saturation).",
+        Rule("positive", SMALL_CORRELATION),
+        {
+            SUPPORTED: "Pairs with less saturated curves have more faithful IG.",
+            REFUTED: "Pairs with less saturated curves do not have more faithful IG.",
+            UNDECIDED: "The interval leaves room for a relation and for none.",
+        },
+    ),
+    Quantity(
+        3,
+        "faithfulness_loss_of_ig",
+        SUPPORTING,
+        "Heads picked by AP recover more of the metric than heads picked by plain IG (difference "
+        "of mean heights over k).",
+        Rule("positive", SMALL_AREA),
+        {
+            SUPPORTED: "Patching picks the heads that matter better than IG does.",
+            REFUTED: "IG picks the heads that matter as well as patching does.",
+            UNDECIDED: "The interval leaves room for a difference and for none.",
+        },
+    ),
+)
+"""Everything that is tested, in the order of the table."""
+
+
+def claims(
+    heads: pd.DataFrame,
+    faithfulness: pd.DataFrame | None = None,
+    *,
+    settings: Settings | None = None,
+) -> pd.DataFrame:
+    """The table of claims, columns as in `COLUMNS`: for each claim a row `overall`, then its parts.
+
+    `faithfulness` has the columns pair, direction, score, k, recovered: the share of the metric's
+    change recovered by the first k heads by the score. Without it claim 3 rests on the relation of
+    IG's error to saturation, and says so. A claim holds overall if every decisive part does in
+    every direction, and is refuted if one is. Raises KeyError for a missing column and ValueError
+    for a row that appears twice or, in `faithfulness`, for unequal lists of k.
+    """
+    settings = settings or Settings()
+    if faithfulness is not None:
+        recovery.check(faithfulness)
+    rows: list[dict[str, object]] = []
+    for direction in directions(heads):
+        found = disagreement.numbers_over_heads(
+            panel(heads, direction, disagreement.USED, settings.floor), settings
+        )
+        if faithfulness is not None:
+            part = faithfulness[faithfulness["direction"] == direction]
+            found |= recovery.numbers_over_pairs(heads, part, direction, settings)
+        rows += [
+            _row(quantity, direction, found[quantity.name])
+            for quantity in QUANTITIES
+            if quantity.name in found
+        ]
+        known = {quantity.name for quantity in QUANTITIES}
+        rows += [
+            _row(_height_of(name), direction, number)
+            for name, number in found.items()
+            if name not in known
+        ]
+    parts = pd.DataFrame(rows, columns=list(COLUMNS))
+    tables = []
+    for claim in STATEMENTS:
+        own = parts[parts["claim"] == claim]
+        tables += [_overall(claim, own, faithfulness is not None), own]
+    return pd.concat(tables, ignore_index=True)
+
+
+def _height_of(name: str) -> Quantity:
+    score = name.removeprefix("faithfulness_")
+    return Quantity(
+        3,
+        name,
+        SUPPORTING,
+        f"Share of the metric's change that the first k heads by {score} recover (mean height over "
+        "k).",
+        None,
+        {DESCRIBED: "1: the first few heads by this score carry all of the change."},
+    )
+
+
+def _row(quantity: Quantity, direction: str, found: Found) -> dict[str, object]:
+    rule = quantity.rule
+    verdict = DESCRIBED if rule is None else rule.verdict(found.estimate, found.low, found.high)
+    if np.isnan(found.estimate):
+        explanation = (
+            "Cannot be computed: a column is constant, or too few heads or pairs are left."
+        )
+    elif verdict == UNDECIDED and np.isnan(found.low):
+        explanation = "No interval can be given, so nothing is decided."
+    else:
+        explanation = quantity.says.get(verdict, "")
+    return {
+        "claim": quantity.claim,
+        "direction": direction,
+        "quantity": quantity.name,
+        "role": quantity.role,
+        "statement": quantity.statement,
+        "estimate": found.estimate,
+        "ci_low": found.low,
+        "ci_high": found.high,
+        "p_value": found.p_value,
+        "n": found.n,
+        "pairs": found.pairs,
+        "rule": "" if rule is None else str(rule),
+        "threshold": np.nan if rule is None else rule.threshold,
+        "verdict": verdict,
+        "explanation": explanation,
+    }
+
+
+def _overall(claim: int, parts: pd.DataFrame, with_faithfulness: bool) -> pd.DataFrame:
+    decisive = parts[parts["role"] == DECISIVE]
+    verdict = combined(decisive["verdict"])
+    reasons = [
+        f"{verdict_}: "
+        + ", ".join(f"{row.quantity} ({row.direction})" for row in rows.itertuples())
+        for verdict_, rows in decisive.groupby("verdict", sort=False)
+    ]
+    explanation = "; ".join(reasons) + "."
+    if claim == 3 and not with_faithfulness:
+        explanation += (
+            " No faithfulness table was given: this rests on the relation of IG's error to "
+            "saturation alone."
+        )
+    row = {
+        "claim": claim,
+        "direction": "all",
+        "quantity": OVERALL,
+        "role": OVERALL,
+        "statement": STATEMENTS[claim],
+        "n": int(parts["n"].max()),
+        "pairs": int(parts["pairs"].max()),
+        "rule": "every decisive part holds in every direction",
+        "verdict": verdict,
+        "explanation": explanation,
+    }
+    return pd.DataFrame([row]).reindex(columns=list(COLUMNS)).astype(parts.dtypes.to_dict())

@@ -1,0 +1,132 @@
+"""The table of heads as arrays [pair, head], and the names of what is compared.
+
+`heads.parquet` has one row per pair, direction, layer and head. Statistics over heads and pairs
+need the same numbers as one array per column, with the heads in the same order for every pair;
+that is a `Panel`.
+
+A *measure* describes the output curve, a *score* says how much a head matters. Both are columns
+of the table or follow from them:
+
+    disagreement      ig_joint - ap
+    abs_NAME          |NAME|
+    non_monotonicity  1 - monotonicity
+
+A row is *at the floor* when its curve moves by less than `floor` over [0, 1]: float32 rounding is
+then as large as the effect, and relations among such rows are relations among noise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Bool, Float, Int
+
+MEASURES = (
+    "output_range",
+    "output_range_closed",
+    "gradient_range",
+    "total_variation",
+    "monotonicity",
+    "saturation",
+    "excess_range",
+)
+"""Shapes and sizes of the output curve; every one is zero or positive."""
+
+SCORES = (
+    "abs_ap",
+    "ap",
+    "abs_ig_joint",
+    "ig_joint",
+    "abs_disagreement",
+    "disagreement",
+)
+"""What the measures are compared with. AP normalised is left out: within a pair it is AP times a
+constant, so that it has AP's correlations."""
+
+KEYS = ("pair", "direction", "layer", "head")
+ABSOLUTE = "abs_"
+MOVEMENT = "output_range_closed"
+
+
+@dataclass(frozen=True)
+class Panel:
+    """The rows of one direction as arrays; NaN where a row or a value is missing."""
+
+    direction: str
+    pairs: Int[np.ndarray, " pair"]
+    layers: Int[np.ndarray, " head"]
+    heads: Int[np.ndarray, " head"]
+    columns: dict[str, Float[np.ndarray, "pair head"]]
+    at_floor: Bool[np.ndarray, "pair head"]
+
+    def array(self, names: Iterable[str]) -> Float[np.ndarray, "pair name head"]:
+        """The named columns beside each other."""
+        return np.stack([self.columns[name] for name in names], axis=1)
+
+
+def value(heads: pd.DataFrame, name: str) -> pd.Series:
+    """The column `name` of the table, or what the module's docstring derives from others.
+
+    Raises KeyError, naming what is there, when the table lacks a needed column.
+    """
+    if name in heads.columns:
+        return heads[name]
+    if name == "disagreement":
+        return value(heads, "ig_joint") - value(heads, "ap")
+    if name == "non_monotonicity":
+        return 1.0 - value(heads, "monotonicity")
+    if name.startswith(ABSOLUTE):
+        return value(heads, name.removeprefix(ABSOLUTE)).abs()
+    raise KeyError(f"no column {name!r} in the table of heads, which has {list(heads.columns)}")
+
+
+def at_floor(heads: pd.DataFrame, floor: float) -> pd.Series:
+    """True for each row whose curve moves by less than `floor` (in units of the metric)."""
+    return heads[MOVEMENT] < floor
+
+
+def directions(heads: pd.DataFrame) -> list[str]:
+    """The directions of the table in the order in which they first appear."""
+    return list(heads["direction"].drop_duplicates())
+
+
+def panel(heads: pd.DataFrame, direction: str, names: Iterable[str], floor: float = 0.0) -> Panel:
+    """The columns `names` of one direction as arrays [pair, head], heads ordered by layer and head.
+
+    Raises ValueError for a row that appears twice or a direction that the table lacks, KeyError
+    for a name that is neither a column nor derived from columns.
+    """
+    rows = heads[heads["direction"] == direction]
+    if rows.empty:
+        raise ValueError(f"no rows of direction {direction!r}; there are {directions(heads)}")
+    twice = rows.duplicated(list(KEYS))
+    if twice.any():
+        raise ValueError(f"row appears twice: {rows.loc[twice, list(KEYS)].iloc[0].to_dict()}")
+    pairs = np.sort(rows["pair"].unique())
+    places = rows[["layer", "head"]].drop_duplicates().sort_values(["layer", "head"])
+    full = pd.MultiIndex.from_arrays(
+        [
+            np.repeat(pairs, len(places)),
+            np.tile(places["layer"], len(pairs)),
+            np.tile(places["head"], len(pairs)),
+        ]
+    )
+    columns = {name: value(rows, name).astype(float) for name in names}
+    columns["_floor"] = at_floor(rows, floor).astype(float)
+    table = pd.DataFrame(columns).set_axis(
+        pd.MultiIndex.from_frame(rows[["pair", "layer", "head"]]), axis="index"
+    )
+    table = table.reindex(full)
+    arrays = {name: table[name].to_numpy().reshape(len(pairs), len(places)) for name in columns}
+    marked = arrays.pop("_floor") == 1.0
+    return Panel(
+        direction=direction,
+        pairs=pairs,
+        layers=places["layer"].to_numpy(),
+        heads=places["head"].to_numpy(),
+        columns=arrays,
+        at_floor=marked,
+    )

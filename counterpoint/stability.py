@@ -1,0 +1,286 @@
+"""How far the ranking of heads by a score holds across pairs and against resampling the pairs.
+
+Heads are ranked by the size of their score, |score|, the largest first; equal sizes are ordered by
+layer and head. Two rankings are compared by
+
+Jaccard at k         heads in both top k / heads in either;
+rank-biased overlap  RBO_ext of Webber, Moffat and Zobel (2010, ACM TOIS 28:4, eq. 32): the mean
+                     over depths d of the share of heads that the two top d have in common, depth d
+                     weighing p^d. p = 1 - 1/k, so that the expected depth is k;
+Spearman             of the ranks;
+
+and all rankings at once by Kendall's W: 0 when they have nothing in common, 1 when they are equal.
+`chance` is what a comparison gives on average for rankings in random order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float, Int
+from scipy import stats
+
+from counterpoint import resampling
+from counterpoint.panel import Panel, directions, panel
+from counterpoint.resampling import Settings
+
+RANKED_SCORES = ("ap", "ig_joint", "atp", "output_range", "excess_range", "disagreement")
+"""The rankings whose stability is reported."""
+
+Row = dict[str, object]
+
+MINIMUM_HEADS = 3
+"""Fewer have no rankings worth the name (and Friedman's test refuses them)."""
+
+CHUNK = 256
+"""Resampled rankings compared at once."""
+
+
+def stability(
+    heads: pd.DataFrame,
+    *,
+    scores: Sequence[str] = RANKED_SCORES,
+    settings: Settings | None = None,
+) -> pd.DataFrame:
+    """`stability.csv`: how well rankings agree, one row per direction, score, comparison, measure.
+
+    Columns: direction, score, between, agreement, estimate, ci_low, ci_high, chance, k, pairs,
+    heads, note. `between` is `pairs` (the mean over all two pairs; the interval draws pairs) or
+    `resamples` (the ranking by the mean |score| against the same after drawing the pairs anew:
+    mean, and where the middle of the resamples lies). `agreement` is jaccard, rank_biased_overlap,
+    spearman or kendall_w. With one pair there is nothing to compare: numbers are NaN and `note`
+    says so. Raises ValueError where a score is missing for a head.
+    """
+    settings = settings or Settings()
+    rows: list[Row] = []
+    for direction in directions(heads):
+        data = panel(heads, direction, scores, settings.floor)
+        drawn = resampling.draws(
+            resampling.generator(settings.seed, direction, "pairs"),
+            settings.bootstrap_samples,
+            len(data.pairs),
+        )
+        for score in scores:
+            rows += _rows(data, score, drawn, settings)
+    return pd.DataFrame(rows)
+
+
+def ranking(heads: pd.DataFrame, score: str, *, settings: Settings | None = None) -> pd.DataFrame:
+    """Each head's place by `score`, ordered by direction and rank.
+
+    Columns: direction, layer, head, score, rank (by mean |score|, 1 first), mean_absolute, ci_low,
+    ci_high (of mean |score|, drawing pairs), mean (signed), mean_rank (over pairs), top_k_share (of
+    the resamples of pairs in which the head is among the first k), floor_share (of the pairs on
+    which it is at the float32 floor), pairs. With one pair the interval and the share are NaN.
+    Raises ValueError where the score is missing for a head.
+    """
+    settings = settings or Settings()
+    parts = []
+    for direction in directions(heads):
+        data = panel(heads, direction, [score], settings.floor)
+        size = _sizes(data, score)
+        n_pairs, n_heads = size.shape
+        drawn = resampling.draws(
+            resampling.generator(settings.seed, direction, "pairs"),
+            settings.bootstrap_samples,
+            n_pairs,
+        )
+        mean = resampling.study_interval(size, None, drawn, settings.confidence, (0.0, np.inf))
+        top = np.zeros(n_heads)
+        for start in range(0, len(drawn), CHUNK):
+            ranks = rank_positions(drawn[start : start + CHUNK] @ size / n_pairs)
+            top += (ranks <= settings.top_k).sum(axis=0)
+        parts.append(
+            pd.DataFrame(
+                {
+                    "direction": direction,
+                    "layer": data.layers,
+                    "head": data.heads,
+                    "score": score,
+                    "rank": rank_positions(mean.estimate[None])[0],
+                    "mean_absolute": mean.estimate,
+                    "ci_low": mean.low,
+                    "ci_high": mean.high,
+                    "mean": data.columns[score].mean(axis=0),
+                    "mean_rank": rank_positions(size).mean(axis=0),
+                    "top_k_share": top / len(drawn) if n_pairs > 1 else np.nan,
+                    "floor_share": data.at_floor.mean(axis=0),
+                    "pairs": n_pairs,
+                }
+            ).sort_values("rank")
+        )
+    return pd.concat(parts, ignore_index=True)
+
+
+def rank_positions(size: Float[np.ndarray, "ranking head"]) -> Int[np.ndarray, "ranking head"]:
+    """The place of each head, 1 for the largest; equal sizes in the order of the heads."""
+    order = np.argsort(-size, axis=1, kind="stable")
+    ranks = np.empty_like(order)
+    np.put_along_axis(ranks, order, np.arange(1, size.shape[1] + 1)[None], axis=1)
+    return ranks
+
+
+def jaccard(
+    first: Int[np.ndarray, "ranking head"], second: Int[np.ndarray, "ranking head"], k: int
+) -> Float[np.ndarray, " ranking"]:
+    """Heads in the top k of both, over heads in the top k of either."""
+    both = ((first <= k) & (second <= k)).sum(axis=-1)
+    either = ((first <= k) | (second <= k)).sum(axis=-1)
+    return both / either
+
+
+def rank_biased_overlap(
+    first: Int[np.ndarray, "ranking head"], second: Int[np.ndarray, "ranking head"], p: float
+) -> Float[np.ndarray, " ranking"]:
+    """Extrapolated rank-biased overlap of rankings of the same n heads, 0 <= p < 1.
+
+        RBO_ext = X_n/n p^n + (1 - p)/p sum_{d=1}^{n} X_d/d p^d
+
+    X_d, the overlap at depth d, counts the heads whose later place of the two is at most d. So each
+    head adds a number that hangs on its later place alone, which is looked up.
+    """
+    n = first.shape[-1]
+    depth = np.arange(1, n + 1)
+    terms = (1 - p) * p ** (depth - 1.0) / depth
+    adds = np.append(0.0, np.cumsum(terms[::-1])[::-1])
+    return adds[np.maximum(first, second)].sum(axis=-1) + p**n
+
+
+def spearman(
+    first: Int[np.ndarray, "ranking head"], second: Int[np.ndarray, "ranking head"]
+) -> Float[np.ndarray, " ranking"]:
+    """Spearman's coefficient of rankings without ties, 1 - 6 sum d^2 / (n (n^2 - 1))."""
+    n = first.shape[-1]
+    return 1 - 6 * ((first - second) ** 2).sum(axis=-1) / (n * (n**2 - 1.0))
+
+
+def kendall_w(size: Float[np.ndarray, "pair head"]) -> float:
+    """Kendall's W = chi^2 / (m (n - 1)) from Friedman's chi^2 of m rankings of n >= 3 heads."""
+    m, n = size.shape
+    return float(stats.friedmanchisquare(*size.T).statistic / (m * (n - 1)))
+
+
+def chance_jaccard(n: int, k: int) -> float:
+    """The mean Jaccard at k of random rankings of n heads: the overlap is hypergeometric."""
+    k = min(k, n)
+    overlap = np.arange(0, k + 1)
+    return float((stats.hypergeom.pmf(overlap, n, k, k) * overlap / (2 * k - overlap)).sum())
+
+
+def chance_rank_biased_overlap(n: int, p: float) -> float:
+    """The mean RBO_ext of random rankings of n heads: the overlap at depth d is d^2/n."""
+    depth = np.arange(1, n + 1)
+    return float((1 - p) * (p ** (depth - 1.0) * depth / n).sum() + p**n)
+
+
+def _sizes(data: Panel, score: str) -> Float[np.ndarray, "pair head"]:
+    size = np.abs(data.columns[score])
+    if np.isnan(size).any():
+        pair, head = np.argwhere(np.isnan(size))[0]
+        raise ValueError(
+            f"{score} is missing for pair {data.pairs[pair]}, head {data.layers[head]}."
+            f"{data.heads[head]}, {data.direction}: every head needs a score to be ranked"
+        )
+    return size
+
+
+def _rows(
+    data: Panel, score: str, drawn: Float[np.ndarray, "sample pair"], settings: Settings
+) -> list[Row]:
+    size = _sizes(data, score)
+    n_pairs, n_heads = size.shape
+    k = min(settings.top_k, n_heads)
+    p = 1 - 1 / k
+    chance = {
+        "jaccard": chance_jaccard(n_heads, k),
+        "rank_biased_overlap": chance_rank_biased_overlap(n_heads, p),
+        "spearman": 0.0,
+    }
+
+    def compare(
+        first: Int[np.ndarray, "ranking head"], second: Int[np.ndarray, "ranking head"]
+    ) -> dict[str, Float[np.ndarray, " ranking"]]:
+        return {
+            "jaccard": jaccard(first, second, k),
+            "rank_biased_overlap": rank_biased_overlap(first, second, p),
+            "spearman": spearman(first, second),
+        }
+
+    def row(
+        between: str, agreement: str, numbers: tuple[float, float, float], by_chance: float
+    ) -> Row:
+        estimate, low, high = numbers
+        return {
+            "direction": data.direction,
+            "score": score,
+            "between": between,
+            "agreement": agreement,
+            "estimate": estimate,
+            "ci_low": low,
+            "ci_high": high,
+            "chance": by_chance,
+            "k": k,
+            "pairs": n_pairs,
+            "heads": n_heads,
+            "note": note,
+        }
+
+    note = ""
+    if n_pairs < 2:
+        note = "one pair: there is no other ranking to compare with"
+    elif n_heads < MINIMUM_HEADS:
+        note = f"{n_heads} heads; {MINIMUM_HEADS} are needed"
+    unknown = (np.nan, np.nan, np.nan)
+    if note:
+        return [row("pairs", name, unknown, expected) for name, expected in chance.items()]
+    ranks = rank_positions(size)
+    left, right = np.triu_indices(n_pairs, 1)
+    rows = []
+    for name, values in compare(ranks[left], ranks[right]).items():
+        lowest = -1.0 if name == "spearman" else 0.0
+        numbers = _mean_of_two(values, left, right, drawn, settings, lowest)
+        rows.append(row("pairs", name, numbers, chance[name]))
+    # W is the mean Spearman in other units, and so is its interval.
+    low, high = ((1 + (n_pairs - 1) * end) / n_pairs for end in numbers[1:])
+    rows.append(row("pairs", "kendall_w", (kendall_w(size), max(low, 0.0), high), 1 / n_pairs))
+    whole = rank_positions(size.mean(axis=0, keepdims=True))
+    parts: dict[str, list[np.ndarray]] = {name: [] for name in chance}
+    for start in range(0, len(drawn), CHUNK):
+        resampled = rank_positions(drawn[start : start + CHUNK] @ size / n_pairs)
+        for name, values in compare(whole, resampled).items():
+            parts[name].append(values)
+    for name, pieces in parts.items():
+        values = np.concatenate(pieces)
+        low, high = resampling.percentiles(values, settings.confidence)
+        rows.append(
+            row("resamples", name, (float(values.mean()), float(low), float(high)), chance[name])
+        )
+    return rows
+
+
+def _mean_of_two(
+    values: Float[np.ndarray, " two"],
+    left: Int[np.ndarray, " two"],
+    right: Int[np.ndarray, " two"],
+    drawn: Float[np.ndarray, "sample pair"],
+    settings: Settings,
+    lowest: float,
+) -> tuple[float, float, float]:
+    """The mean agreement of two different pairs and its interval under drawing pairs.
+
+    A pair drawn twice is not compared with itself: that would count as perfect agreement. The draws
+    are widened as in `counterpoint.resampling` and cut at `lowest` and 1.
+    """
+    weights = drawn[:, left] * drawn[:, right]
+    total = weights.sum(axis=1)
+    # A resample of one pair over and over has nothing to compare, and is left out.
+    usable = total > 0
+    means = weights[usable] @ values / total[usable]
+    mean = float(values.mean())
+    if len(values) < 3:
+        return mean, np.nan, np.nan
+    widen = resampling.widening(drawn.shape[1], settings.confidence)
+    low, high = resampling.percentiles(mean + widen * (means - mean), settings.confidence)
+    return mean, max(float(low), lowest), min(float(high), 1.0)
