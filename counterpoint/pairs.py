@@ -299,7 +299,7 @@ def validate_pairs(
     "error", or when no good pair is left. Warns of good pairs that are likely meant otherwise: an
     answer that would join the prompt's last word, a prompt that ends in a space.
     """
-    checker = _Checker(tokenizer, prepend_bos, max_length)
+    checker = PairChecker(tokenizer, prepend_bos, max_length)
     good: list[dict[str, Any]] = []
     bad: list[tuple[dict[str, Any], list[Problem]]] = []
     for row, outcome in checker.check(table):
@@ -321,12 +321,12 @@ def validate_pairs(
 
 
 @dataclass
-class _Checker:
-    """The checks of a row in one tokenizer, and the rows seen so far."""
+class PairChecker:
+    """The checks of a row in one tokenizer, and the rows seen so far (as `validate_pairs` says)."""
 
     tokenizer: PreTrainedTokenizerBase
-    prepend_bos: bool
-    max_length: int | None
+    prepend_bos: bool = True
+    max_length: int | None = None
     seen: dict[tuple[str, ...], int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
