@@ -8,6 +8,9 @@ min_version("9.27")
 configfile: "config.yaml"
 
 
+report: "reports/captions/workflow.rst"
+
+
 include: "rules/common.smk"
 include: "rules/models.smk"
 include: "rules/pairs.smk"
@@ -36,4 +39,6 @@ onsuccess:
 
 
 onerror:
-    print("What went wrong stands above, after error: or failed:, and in the log named there.")
+    print(
+        "What went wrong stands above, after error: or failed:, and in the log named there."
+    )

@@ -34,7 +34,7 @@ def atomic(path: PathLike) -> Iterator[Path]:
     temporary = target.with_name(f".{target.stem}.{os.getpid()}.partial{target.suffix}")
     try:
         yield temporary
-        os.replace(temporary, target)
+        temporary.replace(target)
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -81,6 +81,14 @@ def write_tensors(
     whole = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     with atomic(path) as temporary:
         save_file(whole, temporary, metadata=dict(metadata or {}))
+
+
+def write_arrays(arrays: Mapping[str, np.ndarray], path: PathLike) -> None:
+    """Write named NumPy arrays as safetensors."""
+    from safetensors.numpy import save_file
+
+    with atomic(path) as temporary:
+        save_file(dict(arrays), temporary)
 
 
 def read_tensors(path: PathLike) -> dict[str, torch.Tensor]:

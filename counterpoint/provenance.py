@@ -39,15 +39,15 @@ def collect(
     study: str,
     settings: Mapping[str, Any],
     *,
-    model: Mapping[str, Any],
+    model_provenance: str | os.PathLike[str],
     benchmarks: str | os.PathLike[str],
     checkout: str | os.PathLike[str],
 ) -> dict[str, Any]:
     """The record of one study, of plain JSON values.
 
-    ``settings`` is the study's resolved configuration, ``model`` the model folder's own
-    provenance, ``benchmarks`` the folder of Snakemake's benchmark files, ``checkout`` the project's
-    root. Times are in seconds, memory in MB.
+    ``settings`` is the study's resolved configuration, ``model_provenance`` the file that was
+    written when the model was fetched, ``benchmarks`` the folder of Snakemake's benchmark files,
+    ``checkout`` the project's root. Times are in seconds, memory in MB.
     """
     return {
         "study": study,
@@ -56,7 +56,7 @@ def collect(
         "commit": git_commit(checkout),
         "settings": dict(settings),
         "seeds": dict(_seeds(settings)),
-        "model": dict(model),
+        "model": json.loads(Path(model_provenance).read_text(encoding="utf-8")),
         "device": settings["device"],
         "machine": {
             "system": platform.platform(),
@@ -145,9 +145,3 @@ def git_commit(checkout: str | os.PathLike[str]) -> str | None:
         return git("rev-parse", "HEAD") + ("+changes" if changes else "")
     except (OSError, subprocess.CalledProcessError):
         return None
-
-
-def read_model(provenance: str | os.PathLike[str]) -> dict[str, Any]:
-    """The record that was written when the model was fetched."""
-    record: dict[str, Any] = json.loads(Path(provenance).read_text(encoding="utf-8"))
-    return record

@@ -75,8 +75,59 @@ rule merge_scores:
         mem_mb=2000,
         runtime=60,
     params:
+        settings=settings("directions"),
         code=code_version("scripts/merge_scores.py"),
     message:
         "Merging the scores of study {wildcards.study}"
     script:
         "../scripts/merge_scores.py"
+
+
+# The same curves for the MLP layers, where a study asks for them.
+rule compute_mlp_curves:
+    input:
+        activations=rules.cache_activations.output.activations,
+        model=model_ready,
+    output:
+        scores="results/{study}/shards/{shard}/mlps.parquet",
+    log:
+        "results/{study}/logs/compute_mlp_curves/{shard}.log",
+    benchmark:
+        "results/{study}/benchmarks/compute_mlp_curves/{shard}.tsv"
+    conda:
+        "../envs/model.yaml"
+    threads: 4
+    resources:
+        mem_mb=model_memory,
+        runtime=240,
+    params:
+        settings=settings(*MODEL_SETTINGS, *MEASUREMENT_SETTINGS, "curves"),
+        code=code_version("scripts/compute_mlp_curves.py"),
+    message:
+        "Computing the output curves of MLPs of study {wildcards.study}, shard {wildcards.shard}"
+    script:
+        "../scripts/compute_mlp_curves.py"
+
+
+rule merge_mlps:
+    input:
+        scores=of_shards("mlps.parquet"),
+    output:
+        mlps="results/{study}/mlps.parquet",
+    log:
+        "results/{study}/logs/merge_mlps.log",
+    benchmark:
+        "results/{study}/benchmarks/merge_mlps.tsv"
+    conda:
+        "../envs/tables.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=60,
+    params:
+        settings=settings("directions"),
+        code=code_version("scripts/merge_mlps.py"),
+    message:
+        "Merging the scores of MLPs of study {wildcards.study}"
+    script:
+        "../scripts/merge_mlps.py"

@@ -33,7 +33,19 @@ wildcard_constraints:
 
 # Settings of every job that runs the model, and of every one that measures with it.
 MODEL_SETTINGS = ("prepend_bos", "device", "dtype")
-MEASUREMENT_SETTINGS = ("metric", "directions", "components", "memory_mb")
+MEASUREMENT_SETTINGS = ("metric", "directions", "memory_mb")
+
+
+# As in counterpoint/plots.py, which is not imported here because it imports matplotlib.
+FIGURES = {
+    "top_heads": "The heads that move the answer most",
+    "heat_maps": "Heat maps of four measures",
+    "heat_maps_first_pair": "Heat maps of the first pair",
+    "regressions": "How the measures go together",
+    "correlations": "Correlations with their intervals",
+    "curves": "Output curves and gradients",
+    "stability": "How far the ranking holds",
+}
 
 
 def settings(*keys):
@@ -68,6 +80,12 @@ def of_shards(name):
         study=wildcards.study,
         shard=shards(wildcards.study),
     )
+
+
+def mlps(wildcards):
+    """The table of MLPs, for a study that asks for it."""
+    asked = "mlp" in CONFIG.studies[wildcards.study]["components"]
+    return f"results/{wildcards.study}/mlps.parquet" if asked else []
 
 
 def model_memory(wildcards):

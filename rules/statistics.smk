@@ -23,3 +23,46 @@ rule compute_statistics:
         "Computing the statistics of study {wildcards.study}"
     script:
         "../scripts/compute_statistics.py"
+
+
+# Every figure of the report, as SVG and PNG.
+rule draw_figures:
+    input:
+        heads="results/{study}/heads.parquet",
+        baseline="results/{study}/baseline.parquet",
+        curves="results/{study}/curves.safetensors",
+        correlations="results/{study}/correlations.csv",
+        stability="results/{study}/stability.csv",
+    output:
+        [
+            report(
+                f"results/{{study}}/figures/{name}.svg",
+                caption=f"../reports/captions/{name}.rst",
+                category="{study}",
+                subcategory="Figures",
+                labels={"figure": title},
+            )
+            for name, title in FIGURES.items()
+        ],
+        expand(
+            "results/{study}/figures/{name}.png",
+            name=FIGURES,
+            allow_missing=True,
+        ),
+    log:
+        "results/{study}/logs/draw_figures.log",
+    benchmark:
+        "results/{study}/benchmarks/draw_figures.tsv"
+    conda:
+        "../envs/tables.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    params:
+        settings=settings("directions", "statistics", "report"),
+        code=code_version("scripts/draw_figures.py"),
+    message:
+        "Drawing the figures of study {wildcards.study}"
+    script:
+        "../scripts/draw_figures.py"

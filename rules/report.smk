@@ -1,0 +1,73 @@
+# Where the results come from: settings, versions, model, machine, durations.
+rule gather_provenance:
+    input:
+        # Everything that has a duration is done by then.
+        "results/{study}/claims.csv",
+        rules.draw_figures.output,
+        of_targets("validation.parquet"),
+        model=model_ready,
+    output:
+        provenance="results/{study}/provenance.json",
+    log:
+        "results/{study}/logs/gather_provenance.log",
+    conda:
+        "../envs/tables.yaml"
+    threads: 1
+    resources:
+        mem_mb=500,
+        runtime=10,
+    params:
+        settings=lambda wildcards: CONFIG.studies[wildcards.study],
+        benchmarks="results/{study}/benchmarks",
+        code=code_version("scripts/gather_provenance.py"),
+    message:
+        "Gathering the provenance of study {wildcards.study}"
+    script:
+        "../scripts/gather_provenance.py"
+
+
+# One HTML page that opens offline, and the executed notebook beside it.
+rule render_report:
+    input:
+        "results/{study}/pairs.parquet",
+        "results/{study}/dropped.csv",
+        "results/{study}/baseline.parquet",
+        "results/{study}/heads.parquet",
+        "results/{study}/curves.safetensors",
+        mlps,
+        rules.compute_statistics.output,
+        rules.draw_figures.output,
+        of_targets("validation.parquet"),
+        "results/{study}/provenance.json",
+        multiext(
+            "reports/template/counterpoint/", "conf.json", "index.html.j2", "style.css"
+        ),
+        notebook="reports/report.ipynb",
+    output:
+        html=report(
+            "results/{study}/report.html",
+            caption="../reports/captions/report.rst",
+            category="{study}",
+            labels={"figure": "Report"},
+        ),
+        notebook="results/{study}/report.ipynb",
+    log:
+        "results/{study}/logs/render_report.log",
+    benchmark:
+        "results/{study}/benchmarks/render_report.tsv"
+    conda:
+        "../envs/report.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    params:
+        settings=lambda wildcards: CONFIG.studies[wildcards.study],
+        code=[
+            code_version("scripts/render_report.py"),
+            code_version("reports/report.ipynb"),
+        ],
+    message:
+        "Rendering the report of study {wildcards.study}"
+    script:
+        "../scripts/render_report.py"

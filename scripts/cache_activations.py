@@ -1,0 +1,24 @@
+"""Run both prompts of every pair of a shard and keep what the measurements share."""
+
+from typing import Any
+
+from _job import run
+from _model import load
+
+
+def main(snakemake: Any) -> None:
+    """Call `counterpoint.scoring.cache_shard`."""
+    from counterpoint.files import read_table, write_table, write_tensors
+    from counterpoint.pairs import shard
+    from counterpoint.scoring import cache_shard
+
+    settings = snakemake.params.settings
+    number, size = int(snakemake.wildcards.shard), settings["shard_size"]
+    pairs = shard(read_table(snakemake.input.pairs), number, size)
+    activations, baseline = cache_shard(load(snakemake), pairs, settings["metric"])
+    write_table(baseline, snakemake.output.baseline)
+    write_tensors(activations, snakemake.output.activations)
+
+
+if __name__ == "__main__":
+    run(main, snakemake)

@@ -1,0 +1,28 @@
+"""Compute correlations, claims and rank stability of a study."""
+
+from typing import Any
+
+from _job import log, run
+
+
+def main(snakemake: Any) -> None:
+    """Call the model-free statistics on the table of heads."""
+    from counterpoint.claims import claims
+    from counterpoint.files import read_table, write_table
+    from counterpoint.resampling import Settings
+    from counterpoint.stability import stability
+    from counterpoint.statistics import correlations
+
+    settings = Settings(**snakemake.params.settings["statistics"])
+    heads = read_table(snakemake.input.heads)
+    for name, compute in (
+        ("correlations", correlations),
+        ("claims", claims),
+        ("stability", stability),
+    ):
+        log.info(name)
+        write_table(compute(heads, settings=settings), snakemake.output[name])
+
+
+if __name__ == "__main__":
+    run(main, snakemake)

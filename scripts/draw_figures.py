@@ -1,0 +1,34 @@
+"""Draw the figures of a study."""
+
+from pathlib import Path
+from typing import Any
+
+from _job import run
+
+
+def main(snakemake: Any) -> None:
+    """Call `counterpoint.plots.draw_figures` and save each figure as SVG and PNG."""
+    from counterpoint.files import read_table
+    from counterpoint.plots import draw_figures, read_curves, save_figure
+
+    settings = snakemake.params.settings
+    statistics, report = settings["statistics"], settings["report"]
+    figures = draw_figures(
+        read_table(snakemake.input.heads),
+        read_table(snakemake.input.baseline),
+        read_curves(snakemake.input.curves, settings["directions"]),
+        read_table(snakemake.input.correlations),
+        read_table(snakemake.input.stability),
+        floor=statistics["floor"],
+        confidence=statistics["confidence"],
+        seed=statistics["seed"],
+        heads_shown=report["heads_shown"],
+        configured=[(layer, head) for layer, head in report["heads"]],
+        top_k=statistics["top_k"],
+    )
+    for name, figure in figures.items():
+        save_figure(figure, Path(snakemake.output[0]).parent, name)
+
+
+if __name__ == "__main__":
+    run(main, snakemake)

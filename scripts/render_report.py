@@ -1,0 +1,29 @@
+"""Execute the report notebook and turn it into one HTML page."""
+
+from pathlib import Path
+from typing import Any
+
+from _job import run
+
+
+def main(snakemake: Any) -> None:
+    """Call `counterpoint.report.render_report` on the study's folder."""
+    from counterpoint.report.render import render_report
+
+    study, settings = snakemake.wildcards.study, snakemake.params.settings
+    render_report(
+        snakemake.input.notebook,
+        {
+            "study": study,
+            # The notebook runs in a folder of its own.
+            "folder": str(Path(snakemake.output.html).resolve().parent),
+            "title": settings["report"]["title"] or study,
+            "settings": settings,
+        },
+        snakemake.output.notebook,
+        snakemake.output.html,
+    )
+
+
+if __name__ == "__main__":
+    run(main, snakemake)
