@@ -39,6 +39,7 @@ class Configuration:
 
     studies: dict[str, dict[str, Any]]
     models: dict[str, dict[str, Any]]
+    keep_activations: int
 
 
 @cache
@@ -85,7 +86,9 @@ def resolve(raw: Mapping[str, Any], *, source: str, folder: Path | None = None) 
         study["model"] = _model_key(study["model"], models, folder or Path())
     _refuse(_missing(chosen, models, folder or Path()), source)
     used = {study["model"] for study in chosen.values()}
-    return Configuration(chosen, {name: models[name] for name in sorted(used)})
+    return Configuration(
+        chosen, {name: models[name] for name in sorted(used)}, config["keep_activations"]
+    )
 
 
 def complete(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -139,7 +142,9 @@ def _fill(node: Mapping[str, Any], value: Any) -> Any:
     for branch in node.get("allOf", []):
         if "if" in branch and _validator().evolve(schema=branch["if"]).is_valid(value):
             value = _fill(branch["then"], value)
-    return value
+    # In the schema's order, so that what is written in another order is the same configuration.
+    order = {key: place for place, key in enumerate(node.get("properties", {}))}
+    return dict(sorted(value.items(), key=lambda item: order.get(item[0], len(order))))
 
 
 # Messages

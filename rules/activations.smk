@@ -4,8 +4,9 @@ rule cache_activations:
         pairs="results/{study}/pairs.parquet",
         model=model_ready,
     output:
-        # Large, and made again in seconds: removed when the shard's measurements are done.
-        activations=temp("results/{study}/shards/{shard}/activations.safetensors"),
+        activations=kept_or_temp(
+            "results/{study}/shards/{shard}/activations.safetensors"
+        ),
         baseline="results/{study}/shards/{shard}/baseline.parquet",
     log:
         "results/{study}/logs/cache_activations/{shard}.log",

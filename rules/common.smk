@@ -36,6 +36,9 @@ MODEL_SETTINGS = ("prepend_bos", "device", "dtype")
 MEASUREMENT_SETTINGS = ("metric", "directions", "memory_mb")
 
 
+# Large, and soon made again: kept only where few.
+kept_or_temp = temp if max(ROWS.values()) > CONFIG.keep_activations else str
+
 # As in counterpoint/plots.py, which is not imported here because it imports matplotlib.
 FIGURES = {
     "top_heads": "The heads that move the answer most",

@@ -7,9 +7,9 @@ from _model import load_model
 
 
 def main(snakemake: Any) -> None:
-    """Call `counterpoint.shards.measure_curves` for MLPs; only the measures are kept."""
+    """Call `counterpoint.stages.curves.measure_curves` for MLPs; only the measures are kept."""
     from counterpoint.files import write_table
-    from counterpoint.shards import measure_curves
+    from counterpoint.stages.curves import measure_curves
 
     settings = snakemake.params.settings
     scores, _ = measure_curves(

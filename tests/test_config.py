@@ -97,6 +97,18 @@ def test_defaults_are_filled_in_without_touching_the_input() -> None:
     assert study["counterfactuals"]["budget"]["seconds"] is None
 
 
+def test_the_order_of_keys_does_not_matter() -> None:
+    def turned(node: Any) -> Any:
+        if isinstance(node, dict):
+            return {key: turned(node[key]) for key in reversed(node)}
+        return node
+
+    raw = load("config.yaml")
+    for key, name in (("studies", "ioi"), ("models", "gpt2")):
+        found, expected = (config.complete(each)[key][name] for each in (turned(raw), raw))
+        assert repr(found) == repr(expected)
+
+
 def test_all_mistakes_are_reported_at_once_with_file_key_expectation_and_remedy() -> None:
     text = message(
         changed(

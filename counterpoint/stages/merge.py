@@ -9,10 +9,10 @@ import numpy as np
 import pandas as pd
 
 from counterpoint.files import read_table
+from counterpoint.stages.tables import KEYS, ordered
 
 PathLike = str | os.PathLike[str]
 
-KEYS = ("pair", "direction", "layer", "head")
 SCORES = ("ap", "ap_normalised", "atp", "ig_joint", "ig_convergence_delta", "ig_own")
 """The first columns after the keys; the measures of the curve follow."""
 
@@ -25,12 +25,7 @@ def merge_tables(
     A shard without pairs has a table without rows, which is passed over.
     """
     tables = [table for path in paths if len(table := read_table(path))]
-    place = {direction: number for number, direction in enumerate(directions)}
-    return pd.concat(tables, ignore_index=True).sort_values(
-        list(keys),
-        key=lambda column: column.map(place) if column.name == "direction" else column,
-        ignore_index=True,
-    )
+    return ordered(pd.concat(tables, ignore_index=True), keys, directions)
 
 
 def merge_heads(
@@ -42,17 +37,12 @@ def merge_heads(
     """
     measured = merge_tables(curves, KEYS, directions)
     integrated = merge_tables(gradients, KEYS, directions)
-    heads = measured.merge(integrated, on=list(KEYS), how="outer", validate="1:1", indicator=True)
-    if (heads.pop("_merge") != "both").any() or len(heads) != len(measured):
+    keys = list(KEYS)
+    if not measured[keys].equals(integrated[keys]):
         raise ValueError("the tables of curves and of integrated gradients differ in their rows")
+    heads = measured.join(integrated.drop(columns=keys))
     others = [name for name in heads.columns if name not in (*KEYS, *SCORES)]
-    # The merge ordered rows by its own lights.
-    place = {direction: number for number, direction in enumerate(directions)}
-    return heads[[*KEYS, *SCORES, *others]].sort_values(
-        list(KEYS),
-        key=lambda column: column.map(place) if column.name == "direction" else column,
-        ignore_index=True,
-    )
+    return heads[[*KEYS, *SCORES, *others]]
 
 
 def merge_curves(paths: Iterable[PathLike]) -> dict[str, np.ndarray]:

@@ -1,0 +1,1 @@
+"""What the workflow's jobs do with one shard of a study's pairs, and with all of them."""
