@@ -57,3 +57,58 @@ rule search_counterfactuals:
         "Searching pairs for head {wildcards.layer}.{wildcards.head} of study {wildcards.study} ({wildcards.method}, seed {wildcards.seed})"
     script:
         "../scripts/search_counterfactuals.py"
+
+
+# The searches of one head and method from all seeds.
+rule merge_searches:
+    input:
+        archives=of_seeds("searches/{method}.{seed}.parquet"),
+        traces=of_seeds("searches/{method}.{seed}.trace.parquet"),
+    output:
+        archive="results/{study}/counterfactuals/{layer}.{head}/{method}.parquet",
+        trace="results/{study}/counterfactuals/{layer}.{head}/{method}.trace.parquet",
+    log:
+        "results/{study}/logs/merge_searches/{layer}.{head}.{method}.log",
+    benchmark:
+        "results/{study}/benchmarks/merge_searches/{layer}.{head}.{method}.tsv"
+    conda:
+        "../envs/model.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    params:
+        settings=counterfactual_settings("seeds"),
+        code=code_version("scripts/merge_searches.py"),
+    message:
+        "Merging the searches for head {wildcards.layer}.{wildcards.head} of study {wildcards.study} ({wildcards.method})"
+    script:
+        "../scripts/merge_searches.py"
+
+
+# Every final pair of one head, scored anew by exact means.
+rule validate_counterfactuals:
+    input:
+        pairs="results/{study}/pairs.parquet",
+        model=model_ready,
+        archives=of_methods("{method}.parquet"),
+    output:
+        validation="results/{study}/counterfactuals/{layer}.{head}/validation.parquet",
+    log:
+        "results/{study}/logs/validate_counterfactuals/{layer}.{head}.log",
+    benchmark:
+        "results/{study}/benchmarks/validate_counterfactuals/{layer}.{head}.tsv"
+    conda:
+        "../envs/model.yaml"
+    threads: 2
+    resources:
+        mem_mb=model_memory,
+        runtime=120,
+    params:
+        settings=settings(*MODEL_SETTINGS, "memory_mb"),
+        methods=counterfactual_settings("methods"),
+        code=code_version("scripts/validate_counterfactuals.py"),
+    message:
+        "Validating the pairs found for head {wildcards.layer}.{wildcards.head} of study {wildcards.study}"
+    script:
+        "../scripts/validate_counterfactuals.py"

@@ -118,7 +118,7 @@ def configuration() -> dict[str, Any]:
                 "pairs": "small.csv",
                 "shard_size": 2,
                 "curves": {"nodes": "adaptive"},
-                "statistics": {"bootstrap_samples": 20, "permutations": 20, "top_k": 3},
+                "statistics": {"bootstrap_samples": 20, "permutations": 30, "top_k": 3},
                 "counterfactuals": {
                     "targets": [[1, 2]],
                     "methods": ["descent"],
