@@ -75,6 +75,7 @@ COLUMNS = (
 
 OVERALL = "overall"
 DECISIVE, SUPPORTING = "decisive", "supporting"
+GAIN = f"{recovery.PREFIX}gain_of_unsaturated"
 
 
 @dataclass(frozen=True)
@@ -278,7 +279,7 @@ QUANTITIES = (
     ),
     Quantity(
         3,
-        "faithfulness_gain_of_unsaturated",
+        GAIN,
         DECISIVE,
         "Heads picked by IG over the unsaturated part of the path recover more of the metric than "
         "heads picked by plain IG (difference of mean heights over k).",
@@ -344,27 +345,21 @@ def claims(
         if faithfulness is not None:
             part = faithfulness[faithfulness["direction"] == direction]
             found |= recovery.numbers_over_pairs(heads, part, direction, settings)
-        rows += [
-            _row(quantity, direction, found[quantity.name])
-            for quantity in QUANTITIES
-            if quantity.name in found
-        ]
-        known = {quantity.name for quantity in QUANTITIES}
-        rows += [
-            _row(_height_of(name), direction, number)
-            for name, number in found.items()
-            if name not in known
-        ]
+        for quantity in QUANTITIES:
+            # A part without a number must stay in the table: it keeps its claim undecided.
+            if quantity.name in found or not quantity.name.startswith(recovery.PREFIX):
+                rows.append(_row(quantity, direction, found.pop(quantity.name, Found(np.nan))))
+        rows += [_row(_height_of(name), direction, number) for name, number in found.items()]
     parts = pd.DataFrame(rows, columns=list(COLUMNS))
     tables = []
     for claim in STATEMENTS:
         own = parts[parts["claim"] == claim]
-        tables += [_overall(claim, own, faithfulness is not None), own]
+        tables += [_overall(claim, own, _without(own, faithfulness) if claim == 3 else ""), own]
     return pd.concat(tables, ignore_index=True)
 
 
 def _height_of(name: str) -> Quantity:
-    score = name.removeprefix("faithfulness_")
+    score = name.removeprefix(recovery.PREFIX)
     return Quantity(
         3,
         name,
@@ -406,20 +401,24 @@ def _row(quantity: Quantity, direction: str, found: Found) -> dict[str, object]:
     }
 
 
-def _overall(claim: int, parts: pd.DataFrame, with_faithfulness: bool) -> pd.DataFrame:
+def _without(parts: pd.DataFrame, faithfulness: pd.DataFrame | None) -> str:
+    """What claim 3 rests on when the faithfulness of IG could not be compared."""
+    if (parts["quantity"] == GAIN).any():
+        return ""
+    reason = (
+        "No faithfulness table was given"
+        if faithfulness is None
+        else f"The faithfulness table lacks {recovery.PLAIN} or {recovery.UNSATURATED}"
+    )
+    return f" {reason}: this rests on the relation of IG's error to saturation alone."
+
+
+def _overall(claim: int, parts: pd.DataFrame, remark: str) -> pd.DataFrame:
     decisive = parts[parts["role"] == DECISIVE]
-    verdict = combined(decisive["verdict"])
     reasons = [
-        f"{verdict_}: "
-        + ", ".join(f"{row.quantity} ({row.direction})" for row in rows.itertuples())
-        for verdict_, rows in decisive.groupby("verdict", sort=False)
+        f"{verdict}: " + ", ".join(f"{row.quantity} ({row.direction})" for row in rows.itertuples())
+        for verdict, rows in decisive.groupby("verdict", sort=False)
     ]
-    explanation = "; ".join(reasons) + "."
-    if claim == 3 and not with_faithfulness:
-        explanation += (
-            " No faithfulness table was given: this rests on the relation of IG's error to "
-            "saturation alone."
-        )
     row = {
         "claim": claim,
         "direction": "all",
@@ -429,7 +428,7 @@ def _overall(claim: int, parts: pd.DataFrame, with_faithfulness: bool) -> pd.Dat
         "n": int(parts["n"].max()),
         "pairs": int(parts["pairs"].max()),
         "rule": "every decisive part holds in every direction",
-        "verdict": verdict,
-        "explanation": explanation,
+        "verdict": combined(decisive["verdict"]),
+        "explanation": "; ".join(reasons) + "." + remark,
     }
     return pd.DataFrame([row]).reindex(columns=list(COLUMNS)).astype(parts.dtypes.to_dict())

@@ -20,6 +20,9 @@ from counterpoint.statistics import MINIMUM_HEADS, null_coefficients
 PLAIN, UNSATURATED, PATCHED = "ig_joint", "ig_unsaturated", "ap"
 """Names of scores in the faithfulness table."""
 
+PREFIX = "faithfulness_"
+"""Begins the name of every number that needs the table."""
+
 
 def area(k: np.ndarray | pd.Series, recovered: np.ndarray | pd.Series) -> float:
     """The mean height of the curve `recovered` over k: trapezoids, divided by the span of k."""
@@ -61,22 +64,22 @@ def numbers_over_pairs(
     """The numbers about one direction: mean heights, differences, their tie to saturation."""
     table = areas(faithfulness).pivot_table(index="pair", columns="score", values="area")
     found = {
-        f"faithfulness_{score}": _over_pairs(table[score], direction, settings, test=False)
+        f"{PREFIX}{score}": _over_pairs(table[score], direction, settings, test=False)
         for score in table
     }
     if {PLAIN, UNSATURATED} <= set(table):
-        found["faithfulness_gain_of_unsaturated"] = _over_pairs(
+        found[f"{PREFIX}gain_of_unsaturated"] = _over_pairs(
             table[UNSATURATED] - table[PLAIN], direction, settings
         )
     if {PLAIN, PATCHED} <= set(table):
-        found["faithfulness_loss_of_ig"] = _over_pairs(
+        found[f"{PREFIX}loss_of_ig"] = _over_pairs(
             table[PATCHED] - table[PLAIN], direction, settings
         )
     if PLAIN in table:
         rows = heads[(heads["direction"] == direction) & (heads[MOVEMENT] >= settings.floor)]
         unsaturated = 1 - rows.groupby("pair")["saturation"].mean()
         both = pd.concat([unsaturated, table[PLAIN]], axis=1, join="inner").dropna()
-        found["faithfulness_without_saturation"] = _spearman_over_pairs(both, direction, settings)
+        found[f"{PREFIX}without_saturation"] = _spearman_over_pairs(both, direction, settings)
     return found
 
 

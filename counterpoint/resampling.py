@@ -16,7 +16,7 @@ P being small: the root is the rescaling of Rao and Wu (1988, JASA 83, 231), and
 the quantiles of Student's t with P - 1 degrees of freedom and of the normal distribution that of
 Hesterberg (2015, The American Statistician 69, 371). Measured on simulated data (8,
 then 4, then 3 pairs x 270 heads, the correlation varying between the pairs), 95 % intervals covered
-the truth in 96, 94 and 91 % of cases; the plain two-way percentile bootstrap covered in 91, 87 and
+the truth in 96, 94 and 90 % of cases; the plain two-way percentile bootstrap covered in 91, 87 and
 70 %. Where pairs do not differ the interval is cautious (97 to 99 %).
 
 The ends are percentiles. The bias-corrected and accelerated bootstrap was tried and left out: for
