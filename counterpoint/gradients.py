@@ -1,0 +1,143 @@
+"""Integrated gradients of the heads, all heads of a layer moving together, with Captum.
+
+IG of an input is ``(x − x') ∫ ∂m/∂x (x' + α (x − x')) dα`` (Sundararajan, Taly & Yan 2017). Here the
+input is the values z of a whole layer, x' those of the background and x those of the other prompt; a
+head's score is the sum over its positions and dimensions. The attention's output is linear in z,
+so that this equals the score taken on the heads' outputs. By completeness a layer's scores sum to
+the effect of patching the layer; what is missing from that is the *convergence delta*.
+
+The run from the layer on is the engine's, and every layer and pair of a bucket is one example of the
+same call to Captum, so that they share batches.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from captum.attr import IntegratedGradients
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from counterpoint.activations import Direction, background_prompt, other_prompt
+from counterpoint.suffix import Rows, SuffixEngine
+
+Array = np.ndarray
+
+FIRST_STEPS = 8
+"""Gauss-Legendre steps taken first; 8 integrate a polynomial of degree 15 exactly."""
+
+
+@dataclass(frozen=True, eq=False)
+class IntegratedGradientScores:
+    """IG joint of every head, in metric units."""
+
+    score: Float[Array, "layer pair head"]
+    convergence_delta: Float[Array, "layer pair"]
+    """Sum over heads of the score, less the effect of patching the layer."""
+    steps: Int[Array, "layer pair"]
+    """Gauss-Legendre steps used."""
+
+
+def integrated_gradients(
+    engine: SuffixEngine,
+    direction: Direction,
+    *,
+    tolerance: float = 1e-4,
+    max_steps: int = 128,
+    advance: Callable[[int], object] | None = None,
+) -> IntegratedGradientScores:
+    """IG joint of every head of every pair.
+
+    Steps are doubled, from `FIRST_STEPS` to at most ``max_steps``, for the layers whose convergence
+    delta exceeds ``tolerance`` or whose scores still moved by more than it. ``advance`` is told of
+    examples as they are finished.
+    """
+    n_layers, n_pairs = engine.model.n_layers, len(engine.activations.pairs)
+    n_heads = engine.model.n_heads
+    score = np.zeros((n_layers * n_pairs, n_heads))
+    delta = np.zeros(n_layers * n_pairs)
+    taken = np.zeros(n_layers * n_pairs, dtype=int)
+    active, steps = np.arange(n_layers * n_pairs), min(FIRST_STEPS, max_steps)
+    while len(active):
+        before = score[active]
+        score[active], delta[active] = _captum(engine, direction, active, steps)
+        moved = np.abs(score[active] - before).max(1)
+        first = taken[active] == 0
+        taken[active] = steps
+        unfinished = (np.abs(delta[active]) > tolerance) | (~first & (moved > tolerance))
+        if 2 * steps > max_steps:
+            unfinished[:] = False
+        if advance is not None:
+            advance(int((~unfinished).sum()))
+        active, steps = active[unfinished], 2 * steps
+    shape = (n_layers, n_pairs)
+    return IntegratedGradientScores(
+        score.reshape(*shape, n_heads), delta.reshape(shape), taken.reshape(shape)
+    )
+
+
+def _captum(
+    engine: SuffixEngine, direction: Direction, examples: Array, steps: int
+) -> tuple[Float[Array, "example head"], Float[Array, " example"]]:
+    """Scores and convergence deltas of the examples (layer × pairs + pair), in batches."""
+    model, activations = engine.model, engine.activations
+    n_pairs = len(activations.pairs)
+    background, other = (
+        activations.run(side(direction)) for side in (background_prompt, other_prompt)
+    )
+    at_once = engine.rows_per_batch(differentiate=True)
+    scores, deltas = [], []
+    for start in range(0, len(examples), at_once):
+        example = torch.as_tensor(examples[start : start + at_once], device=model.device)
+        layer, pair = example // n_pairs, example % n_pairs
+
+        def metric(z: Tensor, layer: Tensor, pair: Tensor) -> Tensor:
+            order = torch.argsort(layer, stable=True)
+            output = engine.evaluate(
+                Rows(
+                    pair[order],
+                    tuple(layer[order].tolist()),
+                    _attention_shift(engine, z[order], layer[order], pair[order], direction),
+                ),
+                direction,
+            )
+            return output[torch.argsort(order)]
+
+        with warnings.catch_warnings():
+            # Captum warns when a batch cannot hold one step of every example; ours always does.
+            warnings.filterwarnings("ignore", message="Internal batch size")
+            attributions, delta = IntegratedGradients(
+                metric, multiply_by_inputs=True
+            ).attribute(
+                other.z[layer, pair],
+                baselines=background.z[layer, pair],
+                additional_forward_args=(layer, pair),
+                n_steps=steps,
+                method="gausslegendre",
+                internal_batch_size=at_once,
+                return_convergence_delta=True,
+            )
+        by_head = attributions.unflatten(-1, (model.n_heads, -1)).sum((1, 3))
+        scores.append(by_head.detach().double().cpu().numpy())
+        deltas.append(delta.detach().double().cpu().numpy())
+    return np.concatenate(scores), np.concatenate(deltas)
+
+
+def _attention_shift(
+    engine: SuffixEngine, z: Tensor, layer: Tensor, pair: Tensor, direction: Direction
+) -> Float[Tensor, "row suffix d_model"]:
+    """How far the attention's output at ``z`` is from the background's; rows are in layer order."""
+    run = engine.activations.run(background_prompt(direction))
+    counts = torch.bincount(layer, minlength=engine.model.n_layers).tolist()
+    parts = [
+        projection(part)
+        for projection, part in zip(
+            engine.model.output_projections, torch.split(z, counts), strict=True
+        )
+        if len(part)
+    ]
+    return torch.cat(parts) - run.attention[layer, pair]

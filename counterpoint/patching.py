@@ -1,0 +1,66 @@
+"""Activation patching, exact: the effect of putting the other prompt's value in place.
+
+AP = f(1) − f(0), where f(1) is the background run with the component's output replaced at every
+position (Zhang & Nanda 2024, "Towards best practices of activation patching"; Heimersheim & Nanda
+2024, "How to use and interpret activation patching"). In `noising` the clean run is patched with
+corrupted values, so that a head that carries the answer has a negative AP; in `denoising` the other
+way round.
+
+All heads of all layers join one sweep, so that a whole model costs little more than one forward
+pass of a few hundred rows.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from counterpoint.activations import (
+    Component,
+    Direction,
+    Units,
+    background_prompt,
+    every_unit,
+    other_prompt,
+)
+from counterpoint.curves import values
+from counterpoint.suffix import Rows, SuffixEngine
+
+Array = np.ndarray
+
+
+def activation_patching(
+    engine: SuffixEngine,
+    direction: Direction,
+    *,
+    units: Units | None = None,
+    component: Component = "head",
+) -> Float[Array, " unit"]:
+    """AP of ``units``, by default every head (or MLP) of every pair, lowest layer first."""
+    if units is None:
+        units = every_unit(engine.model, len(engine.activations.pairs), component)
+    end = values(engine, direction, component, units, np.ones((len(units), 1)))[:, 0]
+    start = engine.unpatched(background_prompt(direction)).double().cpu().numpy()
+    return end - start[units.pair.cpu().numpy()]
+
+
+@torch.no_grad()
+def layer_patching(engine: SuffixEngine, direction: Direction) -> Float[Array, "layer pair"]:
+    """The effect of patching all heads of a layer together: what joint IG sums to."""
+    model, activations = engine.model, engine.activations
+    other = activations.run(other_prompt(direction)).attention
+    background = activations.run(background_prompt(direction)).attention
+    n_layers, n_pairs = model.n_layers, len(activations.pairs)
+    layer = torch.arange(n_layers, device=model.device).repeat_interleave(n_pairs)
+    pair = torch.arange(n_pairs, device=model.device).repeat(n_layers)
+
+    def patched(chosen: slice) -> Tensor:
+        where = layer[chosen], pair[chosen]
+        shift = other[where] - background[where]
+        return engine.evaluate(Rows(pair[chosen], tuple(layer[chosen].tolist()), shift), direction)
+
+    end = engine.in_batches(len(layer), patched).view(n_layers, n_pairs)
+    start = engine.unpatched(background_prompt(direction))
+    return (end - start).double().cpu().numpy()
