@@ -34,8 +34,10 @@ report:
 	took=$$(( $$(date +%s) - started )) && echo "Time: $$(( took / 60 )) min $$(( took % 60 )) s, set-up included"
 
 setup: $(RUNTIME)
+	@:
 
 setup-dev: $(DEVELOPMENT)
+	@:
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
@@ -45,12 +47,12 @@ $(VENV)/bin/python:
 # A copy of the lock that was installed: redone when the lock's contents or time change, not before.
 $(RUNTIME): requirements.lock $(VENV)/bin/python
 	@echo "Installing the packages of requirements.lock into $(VENV) (about a minute)"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check -r requirements.lock
 	@cp requirements.lock $@
 
 $(DEVELOPMENT): requirements-dev.lock $(RUNTIME)
 	@echo "Installing the packages of requirements-dev.lock into $(VENV)"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.lock
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check -r requirements-dev.lock
 	@cp requirements-dev.lock $@
 
 test: setup-dev

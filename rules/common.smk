@@ -22,7 +22,15 @@ except UserError as mistake:
     raise WorkflowError(str(mistake)) from None
 
 
+METHODS = {
+    method
+    for study in CONFIG.studies.values()
+    for method in study["counterfactuals"]["methods"]
+}
+
+
 wildcard_constraints:
+    method="|".join(sorted(METHODS)) or "none",
     study="|".join(map(re.escape, CONFIG.studies)),
     model="|".join(map(re.escape, CONFIG.models)),
     shard=r"\d+",
