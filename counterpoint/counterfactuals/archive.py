@@ -1,0 +1,220 @@
+"""The archive: every pair found that no other pair found beats in all four objectives.
+
+Dominance and hypervolume are exact (moocore). The reference point is fixed, so that hypervolumes of
+different searches, heads and models compare: LD change 0, evenness −1, 21 changed tokens,
+log-perplexity 12 (worse than guessing among 160 000 tokens). A point beyond it adds nothing. The
+hypervolume is divided by 2 · 20 · 12, the extent of the last three objectives from the best value
+that they can take: it reads as an LD change, that of one pair which is perfect in all else.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from counterpoint.counterfactuals.problem import Ledger, SearchResult, Target
+from counterpoint.models.load import LanguageModel
+
+OBJECTIVES = ("ld_change", "evenness", "changed_tokens", "log_perplexity")
+MAXIMISE = (True, True, False, False)
+REFERENCE = (0.0, -1.0, 21.0, 12.0)
+_EXTENT = 2.0 * 20.0 * 12.0
+
+COLUMNS = (
+    "method",
+    "seed",
+    "layer",
+    "head",
+    "clean",
+    "corrupted",
+    "clean_tokens",
+    "corrupted_tokens",
+    "correct",
+    "incorrect",
+    "correct_token",
+    "incorrect_token",
+    "ld_change",
+    "evenness",
+    "changed_tokens",
+    "perplexity_clean",
+    "perplexity_corrupted",
+    "perplexity",
+    "evaluations",
+    "non_dominated",
+)
+"""Columns of an archive; ``correct`` and ``incorrect`` are texts, ``correct_token`` and
+``incorrect_token`` ids, ``evaluations`` the count at which the pair was found."""
+
+TRACE_COLUMNS = ("evaluations", "seconds", "hypervolume", "best_ld_change")
+
+
+@dataclass(frozen=True)
+class Scored:
+    """A pair with its exact objectives; ``loss_*`` is the mean loss per predicted token, in nats."""
+
+    clean: tuple[int, ...]
+    corrupted: tuple[int, ...]
+    correct: int
+    incorrect: int
+    ld_change: float
+    evenness: float
+    loss_clean: float
+    loss_corrupted: float
+    evaluations: int
+
+    @property
+    def changed_tokens(self) -> int:
+        return sum(one != other for one, other in zip(self.clean, self.corrupted, strict=True))
+
+    @property
+    def log_perplexity(self) -> float:
+        return max(self.loss_clean, self.loss_corrupted)
+
+    @property
+    def objectives(self) -> tuple[float, float, float, float]:
+        """In the order of `OBJECTIVES`."""
+        return (self.ld_change, self.evenness, float(self.changed_tokens), self.log_perplexity)
+
+
+def non_dominated(points: np.ndarray) -> np.ndarray:
+    """Which rows of ``points`` [pair, objective] no other row dominates; equal rows all stay."""
+    import moocore
+
+    if len(points) == 0:
+        return np.zeros(0, dtype=bool)
+    return moocore.is_nondominated(points, maximise=list(MAXIMISE), keep_weakly=True)
+
+
+def hypervolume(points: np.ndarray) -> float:
+    """The share of objective space that ``points`` [pair, objective] dominate, in units of LD."""
+    import moocore
+
+    if len(points) == 0:
+        return 0.0
+    reference = np.array(REFERENCE)
+    return float(moocore.hypervolume(points, ref=reference, maximise=list(MAXIMISE)) / _EXTENT)
+
+
+class Archive:
+    """Non-dominated pairs and the trace of their hypervolume."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self.ledger = ledger
+        self.pairs: list[Scored] = []
+        self._trace: list[tuple[float, ...]] = []
+
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+    def points(self) -> np.ndarray:
+        return np.array([pair.objectives for pair in self.pairs]).reshape(-1, len(OBJECTIVES))
+
+    def add(self, found: Iterable[Scored]) -> int:
+        """Take in what is new and non-dominated; say how many of ``found`` are in afterwards."""
+        known = {(pair.clean, pair.corrupted) for pair in self.pairs}
+        new = []
+        for pair in found:
+            if (pair.clean, pair.corrupted) not in known:
+                known.add((pair.clean, pair.corrupted))
+                new.append(pair)
+        if not new:
+            return 0
+        everything = self.pairs + new
+        stays = non_dominated(np.array([pair.objectives for pair in everything]))
+        self.pairs = [pair for pair, stay in zip(everything, stays, strict=True) if stay]
+        return int(stays[len(everything) - len(new) :].sum())
+
+    def would_enter(self, points: np.ndarray) -> np.ndarray:
+        """Which of ``points`` [pair, objective] no pair of the archive dominates, each by itself."""
+        mine = self.points()
+        if len(mine) == 0:
+            return np.ones(len(points), dtype=bool)
+        sign = np.where(MAXIMISE, 1.0, -1.0)
+        better = (mine * sign)[None] >= (points * sign)[:, None]
+        return ~better.all(-1).any(-1)
+
+    def note(self) -> None:
+        """Put the present state into the trace."""
+        best = max((pair.ld_change for pair in self.pairs), default=math.nan)
+        self._trace.append(
+            (self.ledger.evaluations, self.ledger.seconds, hypervolume(self.points()), best)
+        )
+
+    def result(self, model: LanguageModel, method: str, target: Target, seed: int) -> SearchResult:
+        """The archive and trace as tables."""
+        pairs = sorted(self.pairs, key=lambda pair: (-pair.ld_change, pair.clean, pair.corrupted))
+        rows = [
+            {
+                "method": method,
+                "seed": seed,
+                "layer": target.layer,
+                "head": target.head,
+                "clean": model.decode(list(pair.clean)),
+                "corrupted": model.decode(list(pair.corrupted)),
+                "clean_tokens": list(pair.clean),
+                "corrupted_tokens": list(pair.corrupted),
+                "correct": model.decode([pair.correct]),
+                "incorrect": model.decode([pair.incorrect]),
+                "correct_token": pair.correct,
+                "incorrect_token": pair.incorrect,
+                "ld_change": pair.ld_change,
+                "evenness": pair.evenness,
+                "changed_tokens": pair.changed_tokens,
+                "perplexity_clean": math.exp(pair.loss_clean),
+                "perplexity_corrupted": math.exp(pair.loss_corrupted),
+                "perplexity": math.exp(pair.log_perplexity),
+                "evaluations": pair.evaluations,
+                "non_dominated": True,
+            }
+            for pair in pairs
+        ]
+        archive = typed(pd.DataFrame(rows, columns=list(COLUMNS)))
+        if not rows:
+            archive.attrs["reason"] = self.ledger.reason()
+        trace = pd.DataFrame(self._trace, columns=list(TRACE_COLUMNS)).astype(
+            {"evaluations": "int64", "seconds": float, "hypervolume": float, "best_ld_change": float}
+        )
+        return SearchResult(archive, trace)
+
+
+_TYPES = {
+    **dict.fromkeys(
+        ("seed", "layer", "head", "correct_token", "incorrect_token", "changed_tokens"), "int64"
+    ),
+    **dict.fromkeys(
+        ("ld_change", "evenness", "perplexity_clean", "perplexity_corrupted", "perplexity"),
+        "float64",
+    ),
+    "evaluations": "int64",
+    "non_dominated": "bool",
+    **dict.fromkeys(("method", "clean", "corrupted", "correct", "incorrect"), "str"),
+}
+
+
+def typed(archive: pd.DataFrame) -> pd.DataFrame:
+    """The archive with the types of its columns, which an empty table would otherwise lack."""
+    return archive.astype(_TYPES)
+
+
+def merge(archives: Iterable[pd.DataFrame]) -> pd.DataFrame:
+    """Archives of several searches as one table; ``non_dominated`` is said again of all of it.
+
+    When all are empty, the reasons are joined in ``attrs["reason"]``.
+    """
+    parts = list(archives)
+    filled = [part for part in parts if len(part)]
+    if not filled:
+        merged = parts[0].copy()
+        reasons = dict.fromkeys(str(part.attrs.get("reason", "")) for part in parts)
+        merged.attrs["reason"] = "; ".join(reasons)
+        return merged
+    merged = pd.concat(filled, ignore_index=True)
+    points = merged.assign(log_perplexity=np.log(merged["perplexity"]))[list(OBJECTIVES)]
+    merged["non_dominated"] = non_dominated(points.to_numpy(float))
+    return merged.sort_values(
+        ["ld_change", "clean", "corrupted"], ascending=[False, True, True], ignore_index=True
+    )

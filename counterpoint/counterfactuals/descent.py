@@ -1,0 +1,240 @@
+"""`descent`: gradient descent on a pair of continuous prompts, in the manner of PEZ.
+
+After Wen et al. 2023, "Hard prompts made easy": a continuous pair is kept; at each step it is
+projected onto tokens, the gradients are taken *at the projection* and applied to the continuous
+pair. The four objectives' gradients, each normalised to unit length, are aggregated by torchjd's
+MGDA or UPGrad. (Without normalisation MGDA gives all weight to the smallest.)
+
+How each objective is made differentiable:
+
+* a: the LD change itself. Differentiable in both prompts' embeddings, through x's run and y's head
+  output; the answers are constants of the step.
+* b: the smallest of the four slopes over their mean, as defined; where the mean is small or negative,
+  `LEAST_MEAN_SLOPE` replaces it, since the ratio's gradient has no bound there. The minimum has the
+  gradient of the slope that is the smallest.
+* c: a soft count of changed tokens: Σ_t d² / (d² + s²), d the distance of the two embeddings at
+  position t and s the median distance of two tokens. It is 0 for an unchanged token, near 1 for a
+  wholly different one, and pulls on changed tokens however far apart.
+* d: the mean cross-entropy of both prompts (their mean, so that both descend; what is reported is the
+  greater one). As inputs the embeddings enter exactly; as targets, which are discrete, each token
+  is a mixture of its `NEIGHBOURS` nearest tokens, weighted by the distance of its embedding.
+
+The position of the beginning-of-sequence token never moves. Tokens that may not be written (special
+ones, ones that do not round-trip, and words that were answers at the step before where answers in
+prompts are forbidden) are left out of the projection. Each new projection that could enter the
+archive is measured exactly, as a discrete pair. A step costs 20 evaluations: 6 rows forward, 6
+backward for a, 6 for b and 2 for d.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from counterpoint.counterfactuals import objectives
+from counterpoint.counterfactuals.archive import Archive
+from counterpoint.counterfactuals.evaluation import Evaluator
+from counterpoint.counterfactuals.problem import Settings
+from counterpoint.counterfactuals.relaxation import Relaxation, RelaxedRun
+
+if TYPE_CHECKING:
+    from torchjd.aggregation import GramianWeightedAggregator
+
+LEAST_MEAN_SLOPE = 0.1
+"""In units of LD; smaller mean slopes count as this in the gradient of objective b."""
+
+NEIGHBOURS = 32
+"""Tokens that a token is mixed with as a target of the cross-entropy."""
+
+BACKWARD_ROWS = 6 + 6 + 2
+
+
+@dataclass(frozen=True)
+class DescentSettings:
+    """``step`` is the length of a step, over all positions, in units of the median distance of two
+    tokens; ``noise`` that of the seeded noise on the first continuous pair, per position.
+    After ``patience`` steps without a new pair in the archive the descent begins again."""
+
+    aggregator: Literal["upgrad", "mgda"] = "upgrad"
+    step: float = 1.0
+    momentum: float = 0.9
+    noise: float = 0.5
+    patience: int = 40
+
+
+def descent(
+    evaluator: Evaluator,
+    archive: Archive,
+    starts: Sequence[tuple[list[int], list[int]]],
+    settings: Settings,
+    generator: torch.Generator,
+) -> None:
+    """Search until the budget is spent; ``starts`` are token ids of x and y."""
+    own = settings.method if isinstance(settings.method, DescentSettings) else DescentSettings()
+    relaxed = Relaxation(evaluator)
+    scale = _median_distance(relaxed.table, evaluator.vocabulary.allowed)
+    aggregator = _aggregator(own.aggregator)
+    turn = 0
+    while not evaluator.ledger.exhausted:
+        tokens = torch.tensor(starts[turn % len(starts)], device=evaluator.model.device)
+        _descend(evaluator, archive, relaxed, tokens, own, aggregator, scale, generator)
+        turn += 1
+
+
+def _descend(
+    evaluator: Evaluator,
+    archive: Archive,
+    relaxed: Relaxation,
+    tokens: Int[Tensor, "2 length"],
+    own: DescentSettings,
+    aggregator: GramianWeightedAggregator,
+    scale: float,
+    generator: torch.Generator,
+) -> None:
+    """One descent, from one start."""
+    from torchjd.autojac import backward, jac_to_grad
+
+    free = torch.ones(tokens.shape[1], 1, device=tokens.device)
+    if tokens[0, 0] == evaluator.model.beginning_of_sequence:
+        free[0] = 0
+    start = relaxed.embed(tokens)
+    noise = torch.randn(start.shape, generator=generator).to(start)
+    pair = start + free * noise * own.noise * scale / start.shape[-1] ** 0.5
+    velocity = torch.zeros_like(pair)
+    answers: list[int] = []
+    seen: set[tuple[int, ...]] = set()
+    idle = 0
+    while idle < own.patience and not evaluator.ledger.exhausted:
+        projected = tokens.clone()
+        moved = free[:, 0].bool()
+        projected[:, moved] = _nearest(relaxed.table, pair[:, moved], _writable(evaluator, answers))
+        embeddings = relaxed.embed(projected).requires_grad_()
+        run = relaxed.run(embeddings)
+        answers = [run.correct, run.incorrect]
+        backward(
+            _losses(run, embeddings, projected, relaxed.table, scale),
+            inputs=[embeddings],
+            parallel_chunk_size=1,
+        )
+        evaluator.ledger.evaluations += BACKWARD_ROWS
+        jacobian = embeddings.jac * free
+        norms = jacobian.flatten(1).norm(dim=1).clamp_min(torch.finfo(jacobian.dtype).tiny)
+        embeddings.jac = jacobian / norms[:, None, None, None]
+        jac_to_grad([embeddings], aggregator)
+        assert embeddings.grad is not None
+        direction = embeddings.grad / embeddings.grad.norm().clamp_min(1e-12)
+        velocity = own.momentum * velocity + (1 - own.momentum) * direction
+        pair = pair - own.step * scale * velocity
+
+        key = tuple(projected.flatten().tolist())
+        idle += 1
+        if key not in seen:
+            seen.add(key)
+            if _keep(evaluator, archive, run, projected):
+                idle = 0
+        archive.note()
+
+
+def _keep(
+    evaluator: Evaluator, archive: Archive, run: RelaxedRun, tokens: Int[Tensor, "2 length"]
+) -> bool:
+    """Measure the projected pair exactly, if it could enter the archive, and put it in."""
+    outputs = run.outputs.detach()
+    point = np.array(
+        [
+            [
+                float(objectives.ld_change(outputs)),
+                float(objectives.evenness(outputs)),
+                float((tokens[0] != tokens[1]).sum()),
+                float(_cross_entropy(run.logits.detach(), tokens).max()),
+            ]
+        ]
+    )
+    if not archive.would_enter(point)[0]:
+        evaluator.ledger.refused["a pair in the archive is better in everything"] += 1
+        return False
+    (measured,) = evaluator.measure(tokens[:1], tokens[1:])
+    return archive.add(evaluator.complete(measured)) > 0
+
+
+def _losses(
+    run: RelaxedRun,
+    embeddings: Float[Tensor, "2 length d_model"],
+    tokens: Int[Tensor, "2 length"],
+    table: Float[Tensor, "token d_model"],
+    scale: float,
+) -> list[Tensor]:
+    """The four objectives as numbers to make small, in the order a, b, c, d."""
+    change = objectives.ld_change(run.outputs)
+    slopes = objectives.falls(run.outputs)
+    apart = (embeddings[0] - embeddings[1]).square().sum(-1)
+    return [
+        -change,
+        -slopes.min() / change.clamp_min(LEAST_MEAN_SLOPE),
+        (apart / (apart + scale**2)).sum(),
+        _soft_cross_entropy(run.logits, embeddings, tokens, table).mean(),
+    ]
+
+
+def _cross_entropy(
+    logits: Float[Tensor, "2 length vocabulary"], tokens: Int[Tensor, "2 length"]
+) -> Float[Tensor, " 2"]:
+    losses = torch.nn.functional.cross_entropy(
+        logits[:, :-1].flatten(0, 1).float(), tokens[:, 1:].flatten(), reduction="none"
+    )
+    return losses.unflatten(0, (2, -1)).mean(-1)
+
+
+def _soft_cross_entropy(
+    logits: Float[Tensor, "2 length vocabulary"],
+    embeddings: Float[Tensor, "2 length d_model"],
+    tokens: Int[Tensor, "2 length"],
+    table: Float[Tensor, "token d_model"],
+) -> Float[Tensor, " 2"]:
+    """Mean loss of each prompt, each target a mixture of the tokens near its embedding."""
+    targets = tokens[:, 1:].flatten()
+    with torch.no_grad():
+        apart = torch.cdist(table[targets], table)
+        near = apart.topk(min(NEIGHBOURS, len(table)), largest=False)
+        # The nearest is the token itself; the next one's distance is the unit.
+        unit = near.values[:, 1:2].square().clamp_min(torch.finfo(apart.dtype).tiny)
+    squares = (embeddings[:, 1:].flatten(0, 1)[:, None] - table[near.indices]).square().sum(-1)
+    weights = (-2 * squares / unit).softmax(-1)
+    surprise = -logits[:, :-1].flatten(0, 1).log_softmax(-1).gather(-1, near.indices)
+    return (weights * surprise).sum(-1).unflatten(0, (2, -1)).mean(-1)
+
+
+def _nearest(
+    table: Float[Tensor, "token d_model"],
+    embeddings: Float[Tensor, "2 position d_model"],
+    writable: Tensor,
+) -> Int[Tensor, "2 position"]:
+    """The writable token whose embedding is nearest in Euclidean distance."""
+    apart = table.square().sum(-1) - 2 * embeddings @ table.T
+    return apart.masked_fill(~writable, torch.inf).argmin(-1)
+
+
+def _writable(evaluator: Evaluator, answers: list[int]) -> Tensor:
+    words = evaluator.vocabulary
+    if evaluator.settings.answer_in_prompt == "allow" or not answers:
+        return words.allowed
+    return words.allowed & ~torch.isin(words.word, words.word[answers])
+
+
+def _median_distance(table: Float[Tensor, "token d_model"], allowed: Tensor) -> float:
+    """Of an even sample of allowed tokens."""
+    places = allowed.nonzero()[:, 0]
+    sample = table[places[:: max(1, len(places) // 256)]]
+    return float(torch.pdist(sample).median())
+
+
+def _aggregator(name: str) -> GramianWeightedAggregator:
+    from torchjd.aggregation import MGDA, UPGrad
+
+    return {"upgrad": UPGrad, "mgda": MGDA}[name]()

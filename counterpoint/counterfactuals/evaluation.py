@@ -1,0 +1,426 @@
+"""Exact evaluation of discrete pairs, many at once and in stages.
+
+The prompts of a batch have one length. What all of them share at the beginning is run once; of the
+rest, each different prompt once (x's of many candidates is often the same). Then the rows of the
+path re-enter at the target's layer with the attention output of x's run shifted by α Δ.
+
+No position sees a later one, so one run of a pair says what happens at the end of every beginning of
+it: an *end* is the number of tokens that a prompt is cut to. ``ends="all"`` reads all of them.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+from transformers.cache_utils import DynamicCache
+
+from counterpoint.activations import TokenPairs, cache_activations, output_bias
+from counterpoint.counterfactuals import objectives
+from counterpoint.counterfactuals.archive import Scored
+from counterpoint.counterfactuals.problem import Ledger, Settings, Target
+from counterpoint.counterfactuals.vocabulary import Vocabulary
+from counterpoint.models.load import LanguageModel
+from counterpoint.replay import (
+    BlockArguments,
+    Forward,
+    PrefixKeysValues,
+    hidden_states_of,
+    record_block_arguments,
+    replaced_forward,
+)
+from counterpoint.suffix import SuffixEngine
+
+Ends = Literal["last", "all"]
+
+PREFIXES_KEPT = 64
+
+_Prefix = tuple[PrefixKeysValues | None, Tensor, Tensor | None]
+
+
+@dataclass(frozen=True, eq=False)
+class TargetRun:
+    """What runs leave of the target's layer, for the positions of a suffix."""
+
+    residual: Float[Tensor, "row suffix d_model"]
+    attention: Float[Tensor, "row suffix d_model"]
+    z: Float[Tensor, "row suffix z"]
+    logits: Float[Tensor, "row suffix vocabulary"]
+
+
+@dataclass(frozen=True, eq=False)
+class Measured:
+    """Pairs of one length, as far as they were measured, at several ends.
+
+    A pair at an end is *valid* when it may be kept: it differs before the end, its answers are two
+    plain tokens and, where the setting forbids it, no words of a prompt. ``ld_change`` and
+    ``evenness`` are NaN where they were not measured.
+    """
+
+    clean: Int[Tensor, "pair length"]
+    corrupted: Int[Tensor, "pair length"]
+    ends: Int[Tensor, " end"]
+    correct: Int[Tensor, "pair end"]
+    incorrect: Int[Tensor, "pair end"]
+    loss_clean: Float[Tensor, "pair end"]
+    loss_corrupted: Float[Tensor, "pair end"]
+    valid: Bool[Tensor, "pair end"]
+    ld_change: Float[Tensor, "pair end"]
+    evenness: Float[Tensor, "pair end"]
+
+    @property
+    def changed_tokens(self) -> Int[Tensor, "pair end"]:
+        return (self.clean != self.corrupted).cumsum(1)[:, self.ends - 1]
+
+    def scored(self, pair: int, end: int, evaluations: int) -> Scored:
+        """One pair cut to one end, as plain numbers."""
+        stop = int(self.ends[end])
+        return Scored(
+            clean=tuple(self.clean[pair, :stop].tolist()),
+            corrupted=tuple(self.corrupted[pair, :stop].tolist()),
+            correct=int(self.correct[pair, end]),
+            incorrect=int(self.incorrect[pair, end]),
+            ld_change=float(self.ld_change[pair, end]),
+            evenness=float(self.evenness[pair, end]),
+            loss_clean=float(self.loss_clean[pair, end]),
+            loss_corrupted=float(self.loss_corrupted[pair, end]),
+            evaluations=evaluations,
+        )
+
+
+class HeadPath:
+    """Runs of a model with one head's output on the way between two prompts."""
+
+    def __init__(self, model: LanguageModel, target: Target) -> None:
+        target.check(model)
+        self.model, self.target = model, target
+        self._arguments: dict[tuple[int, int], list[BlockArguments]] = {}
+        self._bias = output_bias(model, target.layer)
+
+    def own_run(self, prefix: PrefixKeysValues | None, **inputs: Tensor) -> TargetRun:
+        """Run the model on a suffix, given as ``input_ids`` or ``inputs_embeds``."""
+        model, layer = self.model, self.target.layer
+        kept: dict[str, Tensor] = {}
+
+        def keep(name: str, value: Any) -> None:
+            kept[name] = value[0] if isinstance(value, tuple) else value
+
+        with ExitStack() as hooks:
+            for handle in (
+                model.blocks[layer].register_forward_pre_hook(
+                    lambda m, args, kwargs: keep("residual", hidden_states_of(args, kwargs)[0]),
+                    with_kwargs=True,
+                ),
+                model.attentions[layer].register_forward_hook(
+                    lambda m, args, output: keep("attention", output)
+                ),
+                model.output_projections[layer].register_forward_pre_hook(
+                    lambda m, args: keep("z", args[0])
+                ),
+            ):
+                hooks.callback(handle.remove)
+            cache = DynamicCache() if prefix is None else prefix.cache()
+            logits = model.hf(**inputs, past_key_values=cache, use_cache=True).logits
+        return TargetRun(kept["residual"], kept["attention"], kept["z"], logits)
+
+    def difference(
+        self, z_from: Float[Tensor, "row suffix z"], z_to: Float[Tensor, "row suffix z"]
+    ) -> Float[Tensor, "row suffix d_model"]:
+        """Δ of the target's output between two runs."""
+        width = z_from.shape[-1] // self.model.n_heads
+        mask = torch.zeros_like(z_from[0, 0])
+        mask[self.target.head * width : (self.target.head + 1) * width] = 1
+        projection = self.model.output_projections[self.target.layer]
+        return projection((z_to - z_from) * mask) - self._bias
+
+    def patched(
+        self,
+        residual: Float[Tensor, "row suffix d_model"],
+        attention: Float[Tensor, "row suffix d_model"],
+        prefix: PrefixKeysValues | None,
+        length: int,
+    ) -> Float[Tensor, "row suffix d_model"]:
+        """The last block's output when the target's layer has this input and attention output."""
+        model, layer = self.model, self.target.layer
+        start = length - residual.shape[1]
+        arguments = self.arguments(length, start)
+        if prefix is None:
+            empty = residual.new_empty(1, 1, 0, 1)
+            prefix = PrefixKeysValues([empty] * model.n_layers, [empty] * model.n_layers)
+        cache = prefix.cache()
+        with replaced_forward(
+            model.attentions[layer], _giving(attention, arguments[layer].attention_arity)
+        ):
+            hidden = arguments[layer].call(model.blocks[layer], residual, cache)
+        for later in range(layer + 1, model.n_layers):
+            hidden = arguments[later].call(model.blocks[later], hidden, cache)
+        return hidden
+
+    def arguments(self, length: int, start: int) -> list[BlockArguments]:
+        """What the model hands its blocks for a suffix from ``start``."""
+        key = (length, start)
+        if key not in self._arguments:
+            tokens = torch.zeros(1, length, dtype=torch.long, device=self.model.device)
+            self._arguments[key] = record_block_arguments(self.model, tokens, start)
+        return self._arguments[key]
+
+
+class Evaluator:
+    """Measures pairs for one target, counts what it costs in ``ledger``.
+
+    ``start`` is the token ids of a prompt; with it the engine is checked against the model's own
+    forward pass (UserError when the architecture needs something else).
+    """
+
+    def __init__(
+        self,
+        model: LanguageModel,
+        target: Target,
+        settings: Settings,
+        ledger: Ledger,
+        start: list[int],
+    ) -> None:
+        self.model, self.settings, self.ledger = model, settings, ledger
+        self.path = HeadPath(model, target)
+        self.vocabulary = Vocabulary(model, start)
+        self.declared = (
+            None
+            if settings.answers is None
+            else tuple(self.vocabulary.answer(text) for text in settings.answers)
+        )
+        self.engine = _checked_engine(model, start)
+        self._prefixes: OrderedDict[tuple[int, ...], _Prefix] = OrderedDict()
+
+    # -- stages ------------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def measure(
+        self,
+        clean: Int[Tensor, "pair length"],
+        corrupted: Int[Tensor, "pair length"],
+        *,
+        ends: Ends = "last",
+        worth_effect: Callable[[Measured], Bool[Tensor, "pair end"]] | None = None,
+        worth_curve: Callable[[Measured], Bool[Tensor, "pair end"]] | None = None,
+    ) -> list[Measured]:
+        """Measure pairs in batches that fit in memory.
+
+        First the prompts' own runs; then α = 1 where a pair is valid at an end that
+        ``worth_effect`` chooses; then the points between where ``worth_curve`` chooses. Both see
+        what is known so far, and None chooses everything. Each pair costs at most 6 evaluations.
+        """
+        return [
+            self._measure(clean[part], corrupted[part], ends, worth_effect, worth_curve)
+            for part in self._parts(clean, corrupted)
+        ]
+
+    def complete(self, measured: Measured) -> list[Scored]:
+        """The pairs of ``measured`` whose objectives are all known and that round-trip."""
+        found = []
+        for pair, end in measured.evenness.isnan().logical_not().nonzero().tolist():
+            scored = measured.scored(pair, end, self.ledger.evaluations)
+            if all(map(self.vocabulary.round_trips, (scored.clean, scored.corrupted))):
+                found.append(scored)
+            else:
+                self.ledger.refused["the text does not tokenise back"] += 1
+        return found
+
+    def _parts(self, clean: Tensor, corrupted: Tensor) -> Iterator[slice]:
+        positions = clean.shape[1] - _shared(clean, corrupted)
+        size = torch.finfo(self.model.dtype).bits // 8
+        # Logits and their logarithms of two prompts; the curve's rows hold less.
+        per_pair = 2 * positions * 3 * self.model.d_vocab * size
+        fits = max(1, self.settings.memory_mb * 2**20 // per_pair)
+        for start in range(0, len(clean), fits):
+            yield slice(start, start + fits)
+
+    def _measure(
+        self,
+        clean: Tensor,
+        corrupted: Tensor,
+        ends: Ends,
+        worth_effect: Callable[[Measured], Tensor] | None,
+        worth_curve: Callable[[Measured], Tensor] | None,
+    ) -> Measured:
+        n_pairs, length = clean.shape
+        start = _shared(clean, corrupted)
+        prompts, place = torch.unique(
+            torch.cat([clean, corrupted])[:, start:], dim=0, return_inverse=True
+        )
+        x, y = place[:n_pairs], place[n_pairs:]
+        prefix, prefix_loss, ahead = self._prefix(clean[0, :start])
+        run = self.path.own_run(prefix, input_ids=prompts)
+        self.ledger.evaluations += len(prompts)
+
+        first = max(start + 1, 2) if ends == "all" else length
+        stops = torch.arange(first, length + 1, device=clean.device)
+        last = stops - 1 - start
+        suffix_loss = torch.cat(
+            [
+                _token_losses(ahead.expand(len(prompts), 1, -1), prompts[:, :1])
+                if ahead is not None
+                else torch.zeros_like(run.logits[:, :1, 0]),
+                _token_losses(run.logits[:, :-1], prompts[:, 1:]),
+            ],
+            dim=1,
+        ).cumsum(1)
+        losses = (prefix_loss + suffix_loss[:, last]) / (stops - 1)
+        at = run.logits[:, last]
+        correct, incorrect = self._answers(at, x, y)
+        own = at[x].gather(-1, torch.stack([correct, incorrect], -1))
+        unknown = torch.full_like(own[..., 0], torch.nan)
+        measured = Measured(
+            clean=clean,
+            corrupted=corrupted,
+            ends=stops,
+            correct=correct,
+            incorrect=incorrect,
+            loss_clean=losses[x],
+            loss_corrupted=losses[y],
+            valid=self._valid(clean, corrupted, stops, correct, incorrect),
+            ld_change=unknown,
+            evenness=unknown.clone(),
+        )
+        outputs = unknown.unsqueeze(-1).repeat(1, 1, len(objectives.ALPHAS))
+        outputs[..., 0] = own[..., 0] - own[..., 1]
+
+        def move(chosen: Tensor, alphas: list[int]) -> None:
+            pairs = chosen.any(1).nonzero()[:, 0]
+            if not len(pairs):
+                return
+            delta = self.path.difference(run.z[x[pairs]], run.z[y[pairs]])
+            for alpha in alphas:
+                final = self.path.patched(
+                    run.residual[x[pairs]],
+                    run.attention[x[pairs]] + objectives.ALPHAS[alpha] * delta,
+                    prefix,
+                    length,
+                )[:, last]
+                outputs[pairs, :, alpha] = self._difference(final, correct[pairs], incorrect[pairs])
+                self.ledger.evaluations += len(pairs)
+
+        chosen = measured.valid if worth_effect is None else measured.valid & worth_effect(measured)
+        move(chosen, [4])
+        measured.ld_change.copy_(torch.where(chosen, objectives.ld_change(outputs), torch.nan))
+        small = chosen & (measured.ld_change < self.settings.smallest_change)
+        self.ledger.refused["the LD change is too small"] += int(small.sum())
+        chosen = chosen & ~small
+        if worth_curve is not None:
+            chosen = chosen & worth_curve(measured)
+        move(chosen, [1, 2, 3])
+        measured.evenness.copy_(torch.where(chosen, objectives.evenness(outputs), torch.nan))
+        return measured
+
+    # -- parts -------------------------------------------------------------------------------
+
+    def _prefix(self, tokens: Tensor) -> _Prefix:
+        """Keys and values of a prefix, the loss summed over it, and the logits of what follows."""
+        if len(tokens) == 0:
+            return None, torch.zeros((), device=self.model.device), None
+        key = tuple(tokens.tolist())
+        if key not in self._prefixes:
+            cache = DynamicCache()
+            logits = self.model.hf(
+                input_ids=tokens[None], past_key_values=cache, use_cache=True
+            ).logits
+            self.ledger.evaluations += 1
+            self._prefixes[key] = (
+                PrefixKeysValues(
+                    [layer.keys for layer in cache.layers], [layer.values for layer in cache.layers]
+                ),
+                _token_losses(logits[:, :-1], tokens[None, 1:]).sum(),
+                logits[0, -1].clone(),
+            )
+        self._prefixes.move_to_end(key)
+        if len(self._prefixes) > PREFIXES_KEPT:
+            self._prefixes.popitem(last=False)
+        return self._prefixes[key]
+
+    def _answers(
+        self, at: Float[Tensor, "row end vocabulary"], x: Tensor, y: Tensor
+    ) -> tuple[Int[Tensor, "pair end"], Int[Tensor, "pair end"]]:
+        top = at.argmax(-1)
+        if self.declared is None:
+            return top[x], top[y]
+        correct, incorrect = self.declared
+        return torch.full_like(top[x], correct), torch.full_like(top[y], incorrect)
+
+    def _valid(
+        self, clean: Tensor, corrupted: Tensor, stops: Tensor, correct: Tensor, incorrect: Tensor
+    ) -> Bool[Tensor, "pair end"]:
+        """Whether each pair may be kept at each end; what may not is counted by its reason."""
+        words = self.vocabulary
+        reasons = {
+            "the prompts are equal": ~(clean != corrupted).cumsum(1).bool()[:, stops - 1],
+            "an answer is a special token": ~(words.plain[correct] & words.plain[incorrect]),
+            "both prompts have the same answer": words.word[correct] == words.word[incorrect],
+        }
+        if self.settings.answer_in_prompt == "forbid":
+            reasons["an answer is a word of a prompt"] = torch.stack(
+                [
+                    words.inside(answer, prompt, stops)
+                    for answer in (correct, incorrect)
+                    for prompt in (clean, corrupted)
+                ]
+            ).any(0)
+        valid = torch.ones_like(correct, dtype=torch.bool)
+        for why, refused in reasons.items():
+            self.ledger.refused[why] += int((valid & refused).sum())
+            valid &= ~refused
+        return valid
+
+    def _difference(
+        self,
+        final: Float[Tensor, "pair end d_model"],
+        correct: Int[Tensor, "pair end"],
+        incorrect: Int[Tensor, "pair end"],
+    ) -> Float[Tensor, "pair end"]:
+        """logit(correct) − logit(incorrect) from the last block's output."""
+        tokens = torch.unique(torch.cat([correct.flatten(), incorrect.flatten()]))
+        logits = self.engine.logits(final.flatten(0, 1), tokens).unflatten(0, correct.shape)
+        columns = torch.searchsorted(tokens, torch.stack([correct, incorrect], -1))
+        own = logits.gather(-1, columns)
+        return own[..., 0] - own[..., 1]
+
+
+def _shared(clean: Int[Tensor, "pair length"], corrupted: Int[Tensor, "pair length"]) -> int:
+    """How many tokens all prompts have in common at their beginning; at least one is left over."""
+    both = torch.cat([clean, corrupted])
+    same = (both == both[0]).all(0)
+    return min(int(same.int().cumprod(0).sum()), both.shape[1] - 1)
+
+
+def _token_losses(
+    logits: Float[Tensor, "row position vocabulary"], tokens: Int[Tensor, "row position"]
+) -> Float[Tensor, "row position"]:
+    """−log p of each token, from the logits of the position before it."""
+    chosen = logits.gather(-1, tokens.unsqueeze(-1))[..., 0].float()
+    return logits.float().logsumexp(-1) - chosen
+
+
+def _giving(value: Tensor, arity: int) -> Callable[[Forward], Forward]:
+    """A forward that returns ``value``, as a tuple where the module returns one."""
+
+    def make(original: Forward) -> Forward:
+        def forward(*args: Any, **kwargs: Any) -> Any:
+            return (value, *(None,) * (arity - 1)) if arity else value
+
+        return forward
+
+    return make
+
+
+@torch.no_grad()
+def _checked_engine(model: LanguageModel, start: list[int]) -> SuffixEngine:
+    """An engine, for its unembedding, that has compared re-entering with the model's own pass."""
+    clean = torch.tensor([start], device=model.device)
+    corrupted = clean.clone()
+    corrupted[0, -1] = (corrupted[0, -1] + 1) % model.d_vocab
+    pairs = TokenPairs(clean, corrupted, ((0,),), ((1,),), (0,))
+    return SuffixEngine(model, cache_activations(model, pairs))

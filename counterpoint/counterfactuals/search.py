@@ -1,0 +1,85 @@
+"""One interface for all methods of searching."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+
+from counterpoint.counterfactuals.archive import Archive
+from counterpoint.counterfactuals.descent import descent
+from counterpoint.counterfactuals.evaluation import Evaluator
+from counterpoint.counterfactuals.problem import (
+    Ledger,
+    SearchResult,
+    Settings,
+    Start,
+    Target,
+    as_starts,
+)
+from counterpoint.errors import UserError
+from counterpoint.models.load import LanguageModel
+
+Method = Callable[
+    [Evaluator, Archive, Sequence[tuple[list[int], list[int]]], Settings, torch.Generator], Any
+]
+
+METHODS: dict[str, Method] = {"descent": descent}
+"""Every method by its name in the configuration."""
+
+
+def search(
+    model: LanguageModel,
+    method: str,
+    target: Target,
+    start: str | Start | Sequence[str | Start],
+    settings: Settings | None = None,
+    seed: int = 0,
+) -> SearchResult:
+    """Search for pairs on which ``target`` matters, from one start or several.
+
+    The same arguments give the same archive and the same trace but for its seconds, as long as the
+    budget has no limit in seconds.
+
+    Raises UserError for an unknown method, a head that the model has not, a start that is empty,
+    longer than the model's context or of unequal lengths, and declared answers of several tokens.
+    """
+    settings = settings or Settings()
+    if method not in METHODS:
+        raise UserError(
+            f"counterfactuals.methods: {method!r} is unknown; expected {', '.join(METHODS)}."
+        )
+    target.check(model)
+    starts = [_tokens(model, one) for one in as_starts(start)]
+    if not starts:
+        raise UserError("counterfactuals.start: no start prompt was given; expected at least one.")
+    ledger = Ledger(settings.budget)
+    evaluator = Evaluator(model, target, settings, ledger, starts[0][0])
+    archive = Archive(ledger)
+    generator = torch.Generator().manual_seed(seed)
+    METHODS[method](evaluator, archive, starts, settings, generator)
+    return archive.result(model, method, target, seed)
+
+
+def _tokens(model: LanguageModel, start: Start) -> tuple[list[int], list[int]]:
+    """Token ids of x and y; y is x where the start has one prompt."""
+    clean = model.encode(start.clean)
+    corrupted = clean if start.corrupted is None else model.encode(start.corrupted)
+    for text, ids in ((start.clean, clean), (start.corrupted, corrupted)):
+        if not text and text is not None or len(ids) < 3:
+            raise UserError(
+                f"counterfactuals.start: {text!r} has {len(ids)} tokens; expected at least 3, the"
+                " beginning-of-sequence token included. Write a longer start."
+            )
+        if len(ids) > model.max_length:
+            raise UserError(
+                f"counterfactuals.start: {str(text)[:60]!r}… has {len(ids)} tokens; the model's context"
+                f" holds {model.max_length}. Write a shorter start."
+            )
+    if len(clean) != len(corrupted):
+        raise UserError(
+            f"counterfactuals.start: {start.clean!r} has {len(clean)} tokens and"
+            f" {start.corrupted!r} {len(corrupted)}; expected equally many. Change one of them."
+        )
+    return clean, corrupted

@@ -1,0 +1,88 @@
+"""Which tokens a search may write, and which pairs it may keep.
+
+A prompt is a text: its tokens must be those that the tokenizer makes of it (*round trip*), or no one
+could run the pair again. Special tokens are never written and never count as an answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Bool, Int
+from torch import Tensor
+
+from counterpoint.errors import UserError
+from counterpoint.models.load import LanguageModel
+
+
+class Vocabulary:
+    """The tokenizer as seen by a search; ``start`` is a prompt's token ids."""
+
+    def __init__(self, model: LanguageModel, start: Sequence[int]) -> None:
+        self.model = model
+        texts = _texts(model)
+        device = model.device
+        named = min(model.d_vocab, len(model.tokenizer))
+        self.plain: Bool[Tensor, " token"] = torch.zeros(model.d_vocab, dtype=torch.bool)
+        self.plain[:named] = True
+        self.plain[[i for i in model.tokenizer.all_special_ids if i < model.d_vocab]] = False
+        self.plain = self.plain.to(device)
+        """Tokens that can be an answer: all but the special ones."""
+        self.allowed: Bool[Tensor, " token"] = self.plain & _free_standing(model, start).to(device)
+        """Tokens that may be written: the plain ones that round-trip between two tokens of the
+        start prompt."""
+        numbers: dict[str, int] = {}
+        self.word: Int[Tensor, " token"] = torch.tensor(
+            [numbers.setdefault(text.strip().lower(), len(numbers)) for text in texts],
+            device=device,
+        )
+        """A number for each token that forms of one word share, with or without space or capital."""
+
+    def round_trips(self, ids: Sequence[int]) -> bool:
+        """Whether the tokenizer makes ``ids`` again of their text."""
+        return self.model.encode(self.model.decode(list(ids))) == list(ids)
+
+    def inside(
+        self,
+        answer: Int[Tensor, "pair end"],
+        prompt: Int[Tensor, "pair length"],
+        stops: Int[Tensor, " end"],
+    ) -> Bool[Tensor, "pair end"]:
+        """Whether each answer is, as a word, among the first ``stops`` tokens of the prompt."""
+        same = self.word[prompt][:, None, :] == self.word[answer][:, :, None]
+        read = torch.arange(prompt.shape[1], device=prompt.device) < stops[:, None]
+        return (same & read).any(-1)
+
+    def answer(self, text: str) -> int:
+        """The one token of a declared answer. Raises UserError when it is not one token."""
+        ids = self.model.tokenizer.encode(text, add_special_tokens=False)
+        if len(ids) != 1:
+            raise UserError(
+                f"counterfactuals.answers: {text!r} is {len(ids)} tokens in this model's tokenizer;"
+                " expected one. Most answers need their leading space."
+            )
+        return int(ids[0])
+
+
+def _texts(model: LanguageModel) -> list[str]:
+    tokenizer = model.tokenizer
+    named = min(model.d_vocab, len(tokenizer))
+    texts = tokenizer.batch_decode(
+        [[token] for token in range(named)], clean_up_tokenization_spaces=False
+    )
+    # Ids without a name (a padded embedding) share no word with any token.
+    return texts + [f"\0{token}" for token in range(named, model.d_vocab)]
+
+
+def _free_standing(model: LanguageModel, start: Sequence[int]) -> Bool[Tensor, " token"]:
+    """Tokens t for which "before t after" round-trips, with before and after from ``start``."""
+    tokenizer = model.tokenizer
+    named = min(model.d_vocab, len(tokenizer))
+    before, after = start[-2:-1], start[-1:]
+    wanted = [[*before, token, *after] for token in range(named)]
+    texts = tokenizer.batch_decode(wanted, clean_up_tokenization_spaces=False)
+    made = tokenizer(texts, add_special_tokens=False)["input_ids"]
+    free = torch.zeros(model.d_vocab, dtype=torch.bool)
+    free[:named] = torch.tensor([one == other for one, other in zip(made, wanted, strict=True)])
+    return free
