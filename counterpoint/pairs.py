@@ -313,7 +313,7 @@ def validate_pairs(
         raise UserError(_explain_bad(source, len(good) + len(bad), bad, on_bad_pair))
     if not good:
         raise UserError(f"{source} holds no pairs: expected at least one row.")
-    _warn_of_doubtful(good, source)
+    _warn_of_doubtful(good, tokenizer, source)
     others = [name for name in table.columns if name not in {"row", *COLUMNS, MALFORMED}]
     valid = pd.DataFrame(good, columns=[*PAIR_COLUMNS, *others])
     reasons = [{**row, "reason": _join(problems)} for row, problems in bad]
@@ -446,25 +446,30 @@ class PairChecker:
         return str(self.tokenizer.decode(ids, clean_up_tokenization_spaces=False))
 
 
-def _warn_of_doubtful(good: list[dict[str, Any]], source: str) -> None:
+def _warn_of_doubtful(
+    good: list[dict[str, Any]], tokenizer: PreTrainedTokenizerBase, source: str
+) -> None:
     """Warn of rows that are well-formed but probably not what was meant."""
     joined, spaced = [], []
     for row in good:
-        begins = {answer[0] for name in ANSWERS for answer in parse_answers(row[name])}
-        ends = {row[name][-1] for name in PROMPTS}
-        if all(letter.isalpha() for letter in begins | ends):
-            joined.append(row["row"])
-        if " " in ends:
+        text, answer = row["clean"], parse_answers(row["correct"])[0]
+        if text[-1].isalpha() and answer[0].isalpha():
+            # Some tokenizers put the space themselves, so what counts is what the tokens read.
+            tokens = [*row["clean_tokens"], row["correct_tokens"][0]]
+            read = str(tokenizer.decode(tokens, clean_up_tokenization_spaces=False))
+            if read.endswith(text + answer):
+                joined.append(row["row"])
+        if text[-1] == " ":
             spaced.append(row["row"])
     if joined:
         warnings.warn(
-            f"{source}, rows {_ranges(joined)}: the answers would join the prompts' last word. "
+            f"{source}, rows {_ranges(joined)}: the answer would join the prompt's last word. "
             'Answers that are words of their own begin with a space: " John".',
             stacklevel=3,
         )
     if spaced:
         warnings.warn(
-            f"{source}, rows {_ranges(spaced)}: a prompt ends in a space, which most tokenizers "
+            f"{source}, rows {_ranges(spaced)}: the prompt ends in a space, which most tokenizers "
             "expect at the beginning of the next word instead.",
             stacklevel=3,
         )

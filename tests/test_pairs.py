@@ -428,10 +428,10 @@ def test_only_the_first_good_pairs(tokenizer: PreTrainedTokenizerFast) -> None:
 def test_likely_mistakes_are_warned_of() -> None:
     tokenizer = make_tokenizer([*WORDS, *NAMES])
     joined = PAIR | {"correct": "John", "incorrect": "Mary"}
-    with pytest.warns(UserWarning, match=r"rows 2: the answers would join"):
+    with pytest.warns(UserWarning, match=r"rows 2: the answer would join"):
         validate_pairs(table_of(PAIR, joined), tokenizer)
     spaced = PAIR | {"clean": CLEAN + " ", "corrupted": CORRUPTED + " "}
-    with pytest.warns(UserWarning, match=r"rows 1: a prompt ends in a space"):
+    with pytest.warns(UserWarning, match=r"rows 1: the prompt ends in a space"):
         validate_pairs(table_of(spaced), tokenizer)
 
 
@@ -557,6 +557,7 @@ def test_impossible_shards(index: int, size: int) -> None:
         shard(pd.DataFrame(), index, size)
 
 
+@pytest.mark.filterwarnings("ignore:the pairs, rows")
 @given(
     st.lists(st.sampled_from([*WORDS, "<eos>", "é", " ", "7"]), min_size=1, max_size=8), st.data()
 )

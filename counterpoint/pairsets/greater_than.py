@@ -8,7 +8,8 @@ metric is the difference of their mean logits.
 The set follows the tokenizer. Where digits stand singly, the answers are the tens digits above
 and below that of the first year, and that digit itself, which may be right or wrong, is left out.
 Where the last two digits of a year are one token, the answers are the two-digit numbers above and
-below. Years that the tokenizer splits otherwise are not used.
+below. Years that the tokenizer splits otherwise are not used, and a tokenizer that puts a space
+before every text by itself cannot write a digit as one token, so the set is refused there.
 """
 
 from __future__ import annotations

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 PATIENCE = 4000
 """Candidates in a row that may fail before a generator gives up."""
+CHECKED_AT_ONCE = 200
 
 
 class Words:
@@ -99,20 +100,22 @@ def collect(
     rows: list[Mapping[str, str]] = []
     failed = number = 0
     while len(rows) < n:
-        batch = [row for row in itertools.islice(candidates, n) if row is not None]
-        table = pd.DataFrame(batch, columns=list(COLUMNS)).assign(
-            row=range(number, number + len(batch))
-        )
-        number += len(batch)
-        failed += n - len(batch)
-        for (_, outcome), row in zip(checker.check(table), batch, strict=True):
-            valid = isinstance(outcome, dict)
-            failed = 0 if valid else failed + 1
-            if valid and len(rows) < n:
+        drawn = list(itertools.islice(candidates, CHECKED_AT_ONCE))
+        some = [row for row in drawn if row is not None]
+        failed += len(drawn) - len(some)
+        table = pd.DataFrame(some, columns=list(COLUMNS))
+        table["row"] = range(number, number + len(some))
+        number += len(some)
+        for (_, outcome), row in zip(checker.check(table), some, strict=True):
+            if isinstance(outcome, dict):
+                failed = 0
                 rows.append(row)
-        if failed > PATIENCE:
+            else:
+                failed += 1
+        if failed > PATIENCE and len(rows) < n:
             raise UserError(
-                f"Pair set {pair_set!r}: this tokenizer allows {len(rows)} pairs with this seed; "
-                f"{n} are asked for. Ask for fewer."
+                f"Pair set {pair_set!r}: {n} pairs are asked for and this tokenizer allows only "
+                f"{len(rows)}. "
+                + ("Ask for fewer." if rows else "Choose another set, or write pairs of your own.")
             )
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows[:n])
