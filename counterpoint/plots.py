@@ -12,9 +12,10 @@ deficiencies. Text is never read as TeX (`text.parse_math` is off), since prompt
 
 from __future__ import annotations
 
+import io
 import math
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,6 +55,7 @@ LABELS = {
     "ap": "AP (signed)",
     "abs_ap": "|AP|",
     "atp": "AtP (signed)",
+    "abs_atp": "|AtP|",
     "ig_joint": "IG joint (signed)",
     "abs_ig_joint": "|IG joint|",
     "disagreement": "IG joint − AP",
@@ -285,6 +287,12 @@ def _correlation_text(
     return text.replace("-", "−")
 
 
+def _plain_pearson(x: pd.Series, y: pd.Series) -> str:
+    """Return "r = 0.98" for two scores, whose correlation the statistics do not list."""
+    estimate = x.corr(y)
+    return f"r = {estimate:.2f}".replace("-", "−") if math.isfinite(estimate) else ""
+
+
 def find_correlation(
     correlations: pd.DataFrame | None,
     direction: str,
@@ -341,7 +349,8 @@ def regressions(
     One point per head and direction, each a mean over the pairs. Heads whose curves move by less
     than ``floor`` are hollow and grey and left out of the lines. The bands are seaborn's bootstrap
     over heads (``samples`` resamples, percentile interval at ``confidence``); the r in each
-    panel is that of the same points (scope ``pair_mean``) from ``correlations``.
+    panel is that of the same points, from ``correlations`` (scope ``pair_mean``) with its interval
+    where it is listed there.
     """
     import seaborn as sns
 
@@ -357,6 +366,8 @@ def regressions(
                 fitted = rows[~low]
                 measure, score = (across, up) if across == "excess_range" else (up, across)
                 text = _correlation_text(correlations, direction, measure, score)
+                if not text and len(fitted) >= 3:
+                    text = _plain_pearson(fitted[across], fitted[up])
                 if len(fitted) >= 3 and np.ptp(fitted[across].to_numpy()) > 0:
                     sns.regplot(
                         x=fitted[across].to_numpy(),
@@ -480,7 +491,7 @@ def ap_intervals(
     (`counterpoint.resampling`); its ends are NaN for a single pair.
     """
     data = panel(heads, direction, ["ap"])
-    ap = data.stack(["ap"])[:, 0]  # noqa: PD013 - Panel's method, not that of pandas
+    ap = data.array(["ap"])[:, 0]
     random = resampling.generator(seed, direction, "pairs")
     drawn = resampling.draws(random, samples, len(data.pairs))
     found = resampling.study_interval(ap, None, drawn, confidence)
@@ -538,6 +549,11 @@ def correlation_intervals(correlations: pd.DataFrame) -> Figure:
 AGREEMENTS = {"rank_biased_overlap": "rank-biased overlap", "jaccard": "Jaccard at k"}
 
 
+def size_label(score: str) -> str:
+    """Return the label of a score's size, which is what heads are ranked by."""
+    return LABELS.get(f"abs_{score}", LABELS.get(score, score))
+
+
 def rank_stability(stability: pd.DataFrame) -> Figure:
     """Draw how well the rankings of heads by each score agree between pairs.
 
@@ -565,7 +581,7 @@ def rank_stability(stability: pd.DataFrame) -> Figure:
             ax.set_xlabel("agreement between pairs")
             ax.grid(axis="y", color="#eceff3", lw=0.6)
             ax.set_axisbelow(True)
-        grid[0].set_yticks(range(len(scores)), [LABELS.get(score, score) for score in scores])
+        grid[0].set_yticks(range(len(scores)), [size_label(score) for score in scores])
         grid[0].set_ylim(len(scores) - 0.5, -0.5)
         handles, labels = grid[0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside lower center", ncols=2)
@@ -642,6 +658,40 @@ def _bundle(
     ax.set_xticks([0, 0.5, 1], ["0", "½", "1"])
 
 
+METHOD_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+
+
+def search_progress(traces: Mapping[str, pd.DataFrame]) -> Figure:
+    """Draw hypervolume and largest LD change against model evaluations, a line per search.
+
+    ``traces`` holds for each method the columns ``evaluations, hypervolume, best_ld_change`` and
+    ``seed``.
+    """
+    with _new_figure(8.4, 2.6) as figure:
+        grid = figure.subplots(1, 2)
+        for ax, name, label in zip(
+            grid,
+            ("hypervolume", "best_ld_change"),
+            ("hypervolume", "largest LD change"),
+            strict=True,
+        ):
+            for place, (method, trace) in enumerate(traces.items()):
+                colour = METHOD_COLOURS[place % len(METHOD_COLOURS)]
+                for number, (_, rows) in enumerate(trace.groupby("seed", sort=False)):
+                    ax.step(
+                        rows["evaluations"],
+                        rows[name],
+                        where="post",
+                        color=colour,
+                        lw=1.3,
+                        label=method if number == 0 else None,
+                    )
+            ax.set_xlabel("model evaluations")
+            ax.set_ylabel(label)
+        grid[0].legend(loc="best")
+        return figure
+
+
 def draw_figures(
     heads: pd.DataFrame,
     baseline: pd.DataFrame,
@@ -673,6 +723,13 @@ def draw_figures(
         "curves": output_curves(curves, baseline, chosen),
         "stability": rank_stability(stability),
     }
+
+
+def figure_svg(figure: Figure) -> bytes:
+    """Return a figure as SVG without a date."""
+    with mpl.rc_context(STYLE), io.BytesIO() as stream:
+        figure.savefig(stream, format="svg", metadata={"Date": None})
+        return stream.getvalue()
 
 
 def save_figure(figure: Figure, folder: PathLike, name: str) -> tuple[Path, Path]:

@@ -8,7 +8,6 @@ line or, for every fifth head, a steep step (a saturated path). No model is invo
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +15,7 @@ import numpy as np
 import pandas as pd
 from safetensors.numpy import save_file
 
+from counterpoint.claims import claims
 from counterpoint.resampling import Settings
 from counterpoint.stability import stability
 from counterpoint.statistics import correlations
@@ -191,28 +191,79 @@ def make_scores(
 QUICK = Settings(bootstrap_samples=50, permutations=50)
 
 
-def make_claims() -> pd.DataFrame:
-    """Return `claims.csv` with one row per quantity."""
-    rows: Sequence[tuple[int, str, str, str]] = (
-        (1, "AP is the difference of the curve's end points.", "max |f(1) − f(0) − AP|", "holds"),
-        (2, "IG and AP disagree where the curve comes back.", "Spearman", "fails"),
-        (3, "IG is more faithful without saturation.", "Spearman <b>", "undecided"),
-    )
-    return pd.DataFrame(
-        {
-            "claim": claim,
-            "statement": statement,
-            "quantity": quantity,
-            "estimate": 0.1 * claim,
-            "ci_low": 0.1 * claim - 0.05,
-            "ci_high": 0.1 * claim + 0.05,
-            "p_value": 0.01,
-            "n": 12,
-            "verdict": verdict,
-            "explanation": "A sentence that says what the number means.",
-        }
-        for claim, statement, quantity, verdict in rows
-    )
+def write_generated(
+    folder: Path, *, found: int = 8, methods: tuple[str, ...] = ("descent",)
+) -> None:
+    """Write archives, traces and validation of two target heads; the second has no pair."""
+    random = np.random.default_rng(1)
+    for layer, head, size in ((3, 2, found), (0, 1, 0)):
+        place = folder / "counterfactuals" / f"{layer}.{head}"
+        place.mkdir(parents=True)
+        archives = []
+        for method in methods:
+            rows = [
+                {
+                    "method": method,
+                    "seed": 0,
+                    "layer": layer,
+                    "head": head,
+                    "clean": f"The <i>capital</i> of France {number} is",
+                    "corrupted": f"The <i>capital</i> of $Spain$ {number} is",
+                    "clean_tokens": [0, 1, 2],
+                    "corrupted_tokens": [0, 1, 3],
+                    "correct": " <b>Paris",
+                    "incorrect": " Madrid",
+                    "correct_token": 5,
+                    "incorrect_token": 6,
+                    "ld_change": float(random.uniform(0.1, 8)),
+                    "evenness": float(random.uniform(-1, 1)),
+                    "changed_tokens": 1,
+                    "perplexity_clean": float(random.uniform(5, 90)),
+                    "perplexity_corrupted": float(random.uniform(5, 90)),
+                    "perplexity": 90.0,
+                    "evaluations": 10 * number,
+                    "non_dominated": True,
+                }
+                for number in range(size)
+            ]
+            archive = pd.DataFrame(rows, columns=list(ARCHIVE_COLUMNS))
+            if not rows:
+                archive.attrs["reason"] = "in 40 model evaluations no <candidate> was left"
+            archive.to_parquet(place / f"{method}.parquet", index=False)
+            archives.append(archive)
+            pd.DataFrame(
+                {
+                    "evaluations": [10, 20, 30, 10, 20, 30],
+                    "seconds": [0.1, 0.2, 0.3, 0.1, 0.2, 0.4],
+                    "hypervolume": [0, 0.01, 0.02, 0, 0.005, 0.04],
+                    "best_ld_change": [np.nan, 2.0, 3.0, 1.0, 2.0, 5.0],
+                    "seed": [0, 0, 0, 1, 1, 1],
+                }
+            ).to_parquet(place / f"{method}.trace.parquet", index=False)
+
+
+ARCHIVE_COLUMNS = (
+    "method",
+    "seed",
+    "layer",
+    "head",
+    "clean",
+    "corrupted",
+    "clean_tokens",
+    "corrupted_tokens",
+    "correct",
+    "incorrect",
+    "correct_token",
+    "incorrect_token",
+    "ld_change",
+    "evenness",
+    "changed_tokens",
+    "perplexity_clean",
+    "perplexity_corrupted",
+    "perplexity",
+    "evaluations",
+    "non_dominated",
+)
 
 
 def write_study(folder: Path, shape: Shape = Shape(), *, seed: int = 0) -> Path:
@@ -235,7 +286,7 @@ def write_study(folder: Path, shape: Shape = Shape(), *, seed: int = 0) -> Path:
     save_file(curves, folder / "curves.safetensors")
     correlations(heads, settings=QUICK).to_csv(folder / "correlations.csv", index=False)
     stability(heads, settings=QUICK).to_csv(folder / "stability.csv", index=False)
-    make_claims().to_csv(folder / "claims.csv", index=False)
+    claims(heads, settings=QUICK).to_csv(folder / "claims.csv", index=False)
     (folder / "provenance.json").write_text(
         json.dumps(
             {

@@ -1,0 +1,45 @@
+"""The report of a study: from its result files to one HTML page that opens offline.
+
+`render_report` executes ``reports/report.ipynb``, whose cells call the functions named here, each
+of which turns `Results` into one part of the page. No part loads a model or imports torch.
+"""
+
+from counterpoint.report.generated import generated
+from counterpoint.report.render import notebook_to_html, render_report
+from counterpoint.report.results import Results, load_results
+from counterpoint.report.sections import (
+    claims,
+    curves,
+    dropped,
+    exactness,
+    extras,
+    headline,
+    heads,
+    heat_maps,
+    pairs,
+    provenance,
+    relations,
+    stability,
+)
+from counterpoint.report.words import glossary
+
+__all__ = [
+    "Results",
+    "claims",
+    "curves",
+    "dropped",
+    "exactness",
+    "extras",
+    "generated",
+    "glossary",
+    "headline",
+    "heads",
+    "heat_maps",
+    "load_results",
+    "notebook_to_html",
+    "pairs",
+    "provenance",
+    "relations",
+    "render_report",
+    "stability",
+]

@@ -1,0 +1,238 @@
+"""Small pieces of HTML in which everything that is not markup is escaped.
+
+Prompts, answers, paths and reasons come from users and models, so no text is trusted: a
+`Fragment` is built only by `fill`, `join` and the functions below, which escape whatever is not
+itself a fragment (markupsafe's rule).
+"""
+
+from __future__ import annotations
+
+import base64
+import math
+from collections.abc import Iterable, Sequence
+from difflib import SequenceMatcher
+from pathlib import Path
+from typing import Any, Self
+
+from markupsafe import Markup, escape
+
+MINUS = "\N{MINUS SIGN}"
+NOTHING = "\N{EM DASH}"
+
+
+class Fragment(Markup):
+    """HTML that a notebook shows as it is; its plain-text form is a short note."""
+
+    def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
+        return {"text/html": str(self), "text/plain": f"<{len(self)} characters of HTML>"}
+
+    @classmethod
+    def escape(cls, s: Any, /) -> Self:
+        """Return ``s`` escaped, or as it is when it is already markup."""
+        return cls(escape(s))
+
+
+def fill(template: str, *values: Any, **named: Any) -> Fragment:
+    """Return ``template`` (trusted HTML) with its ``{}`` fields filled and escaped."""
+    return Fragment(Markup(template).format(*values, **named))
+
+
+def join(parts: Iterable[Any], between: str = "") -> Fragment:
+    """Return the escaped ``parts``, with trusted HTML ``between`` them."""
+    return Fragment(Markup(between).join(escape(part) for part in parts))
+
+
+def number(value: Any, digits: int = 3) -> str:
+    """Return a number for reading: fixed point, or powers of ten where that would show only 0.
+
+    None and NaN give a dash, infinities "∞"; the sign is a true minus.
+    """
+    if value is None:
+        return NOTHING
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    value = float(value)
+    if math.isnan(value):
+        return NOTHING
+    if math.isinf(value):
+        return "∞" if value > 0 else f"{MINUS}∞"
+    if value != 0 and abs(value) < 0.5 * 10.0**-digits:
+        text = f"{value:.1e}"
+    else:
+        text = f"{value:.{digits}f}"
+    return text.replace("-", MINUS)
+
+
+def count(value: Any) -> str:
+    """Return a whole number with thin thousands separators, a dash for a missing one."""
+    if value is None or not math.isfinite(float(value)):
+        return NOTHING
+    return f"{int(value):,}".replace(",", "\N{NARROW NO-BREAK SPACE}").replace("-", MINUS)
+
+
+def interval(estimate: Any, low: Any, high: Any, digits: int = 2) -> Fragment:
+    """Return "estimate [low, high]", without the brackets where an end is missing."""
+    text = fill("{}", number(estimate, digits))
+    ends = [float(end) if end is not None else math.nan for end in (low, high)]
+    if all(math.isfinite(end) for end in ends):
+        text += fill(
+            ' <span class="interval">[{}, {}]</span>',
+            number(ends[0], digits),
+            number(ends[1], digits),
+        )
+    return Fragment(text)
+
+
+def p_value(value: Any) -> str:
+    """Return a p-value for reading."""
+    if value is None or math.isnan(float(value)):
+        return NOTHING
+    return "< 0.001" if float(value) < 0.001 else f"{float(value):.3f}"
+
+
+def paragraph(*parts: Any) -> Fragment:
+    """Return a paragraph of the parts."""
+    return fill("<p>{}</p>", join(parts))
+
+
+def note(*parts: Any) -> Fragment:
+    """Return a quiet remark."""
+    return fill('<p class="note">{}</p>', join(parts))
+
+
+def heading(anchor: str, title: str, level: int = 2) -> Fragment:
+    """Return a heading with the anchor that the contents list and other sections use."""
+    return fill(f'<h{level} id="{{}}">{{}}</h{level}>', anchor, title)
+
+
+def word(key: str, text: str | None = None) -> Fragment:
+    """Return a link to a word of the glossary, shown as ``text`` (default: the word itself)."""
+    from counterpoint.report.words import WORDS
+
+    return fill('<a class="word" href="#word-{}">{}</a>', key, text or WORDS[key].name)
+
+
+def table(
+    header: Sequence[Any],
+    rows: Iterable[Sequence[Any]],
+    *,
+    caption: Any = "",
+    text: Sequence[int] = (0,),
+    highlighted: Sequence[int] = (),
+) -> Fragment:
+    """Return a table that scrolls sideways by itself on a narrow screen.
+
+    ``text`` names the columns that hold text (set flush left; the others are numbers); the first
+    cell of a row is its header. ``highlighted`` are the numbers of rows to set off.
+    """
+    kinds = ["text" if column in text else "number" for column in range(len(header))]
+    head = join(
+        fill('<th scope="col" class="{}">{}</th>', kind, cell)
+        for kind, cell in zip(kinds, header, strict=True)
+    )
+    body = []
+    for place, row in enumerate(rows):
+        cells = [
+            fill('<th scope="row" class="{}">{}</th>', kind, cell)
+            if column == 0
+            else fill('<td class="{}">{}</td>', kind, cell)
+            for column, (kind, cell) in enumerate(zip(kinds, row, strict=True))
+        ]
+        mark = Fragment(' class="highlighted"' if place in highlighted else "")
+        body.append(fill("<tr{}>{}</tr>", mark, join(cells)))
+    title = fill("<caption>{}</caption>", caption) if caption else Fragment("")
+    return fill(
+        '<div class="scroll" tabindex="0"><table>{}<thead><tr>{}</tr></thead>'
+        "<tbody>{}</tbody></table></div>",
+        title,
+        head,
+        join(body),
+    )
+
+
+def folded(summary: Any, body: Any, *, opened: bool = False) -> Fragment:
+    """Return a part that the reader can open and close (open in print)."""
+    state = Fragment(" open" if opened else "")
+    return fill("<details{}><summary>{}</summary>{}</details>", state, summary, body)
+
+
+def image(content: bytes, kind: str, alt: str) -> Fragment:
+    """Return an image held in the page itself; ``kind`` is "svg+xml" or "png".
+
+    An SVG in an `img` cannot run scripts or load anything.
+    """
+    data = base64.b64encode(content).decode("ascii")
+    return fill('<img src="data:image/{};base64,{}" alt="{}">', kind, data, alt)
+
+
+def figure(path: Path, alt: str, caption: Any) -> Fragment:
+    """Return a figure from an SVG file with its caption."""
+    return fill(
+        "<figure>{}<figcaption>{}</figcaption></figure>",
+        image(path.read_bytes(), "svg+xml", alt),
+        caption,
+    )
+
+
+def tiles(entries: Iterable[tuple[Any, Any, Any]]) -> Fragment:
+    """Return a row of key numbers: (name, value, remark)."""
+    return fill(
+        '<dl class="tiles">{}</dl>',
+        join(
+            fill(
+                "<div><dt>{}</dt><dd><strong>{}</strong><span>{}</span></dd></div>",
+                name,
+                value,
+                remark,
+            )
+            for name, value, remark in entries
+        ),
+    )
+
+
+def prompt(text: Any) -> Fragment:
+    """Return a prompt as it stands, its spaces kept."""
+    return fill('<code class="prompt">{}</code>', text)
+
+
+def answer(text: Any) -> Fragment:
+    """Return an answer as it stands, its spaces kept."""
+    return fill('<code class="prompt short">{}</code>', text)
+
+
+def _marked(token: str) -> Fragment:
+    """Return a token marked, its leading spaces left outside unless it is nothing else."""
+    bare = token.lstrip() or token
+    return fill("{}<mark>{}</mark>", token[: len(token) - len(bare)], bare)
+
+
+def small(value: Any) -> str:
+    """Return an error or rounding size as a power of ten."""
+    value = float(value)
+    if not math.isfinite(value) or value == 0:
+        return number(value, 0)
+    return f"{value:.1e}".replace("-", MINUS)
+
+
+def marked_difference(first: Sequence[str], second: Sequence[str]) -> tuple[Fragment, Fragment]:
+    """Return two token sequences as prompts in which the tokens that differ are marked.
+
+    Sequences of one length are compared place by place (as the pairs are patched), others by
+    their longest common blocks.
+    """
+    if len(first) == len(second):
+        blocks = [(i, i, 1) for i, (a, b) in enumerate(zip(first, second, strict=True)) if a == b]
+    else:
+        matcher = SequenceMatcher(None, first, second, autojunk=False)
+        blocks = [(b.a, b.b, b.size) for b in matcher.get_matching_blocks()]
+    same = [
+        {place for start, _, size in blocks for place in range(start, start + size)},
+        {place for _, start, size in blocks for place in range(start, start + size)},
+    ]
+    shown = []
+    for tokens, kept in zip((first, second), same, strict=True):
+        parts = [
+            escape(token) if place in kept else _marked(token) for place, token in enumerate(tokens)
+        ]
+        shown.append(fill('<code class="prompt">{}</code>', join(parts)))
+    return shown[0], shown[1]

@@ -1,0 +1,143 @@
+"""From the report notebook to one HTML file: papermill runs it, nbconvert writes it.
+
+The page holds everything: no script, no font, no style and no image is loaded from anywhere, and
+a content security policy in its head forbids it. The template is ours, since those that come
+with nbconvert load scripts from the network.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+from markupsafe import Markup, escape
+
+import counterpoint
+from counterpoint.files import atomic, write_text
+
+PathLike = str | os.PathLike[str]
+
+CONTENTS = "<!--contents-->"
+TEMPLATE = "counterpoint"
+
+
+def render_report(
+    notebook: PathLike,
+    parameters: Mapping[str, Any],
+    output_ipynb: PathLike,
+    output_html: PathLike,
+) -> None:
+    """Execute ``notebook`` with ``parameters`` and write it, executed and as one HTML page.
+
+    The template is the folder ``template`` beside the notebook. Both files are written whole or
+    not at all. Raises papermill's PapermillExecutionError, which holds the traceback, when a cell
+    fails.
+    """
+    import papermill
+
+    notebook, output_ipynb = Path(notebook).resolve(), Path(output_ipynb).resolve()
+    with _kernel_surroundings(), atomic(output_ipynb) as temporary:
+        executed = papermill.execute_notebook(
+            str(notebook),
+            str(temporary),
+            parameters=dict(parameters),
+            cwd=str(notebook.parent),
+            progress_bar=False,
+            log_output=False,
+        )
+        # Papermill notes the temporary name; the reader should see the lasting ones.
+        executed.metadata["papermill"].update(
+            input_path=notebook.name, output_path=output_ipynb.name
+        )
+        _write_notebook(executed, temporary)
+    write_text(notebook_to_html(executed, notebook.parent / "template"), output_html)
+
+
+def notebook_to_html(notebook: Any, template_folder: PathLike) -> str:
+    """Return an executed notebook (an nbformat node) as one page, code hidden."""
+    from nbconvert import HTMLExporter
+
+    exporter = HTMLExporter(
+        template_name=TEMPLATE,
+        extra_template_basedirs=[str(template_folder)],
+        exclude_input=True,
+        exclude_input_prompt=True,
+        exclude_output_prompt=True,
+    )
+    page, _ = exporter.from_notebook_node(notebook)
+    return page.replace(CONTENTS, contents(page), 1)
+
+
+def _write_notebook(notebook: Any, path: Path) -> None:
+    import nbformat
+
+    nbformat.write(notebook, path)
+
+
+@contextmanager
+def _kernel_surroundings() -> Iterator[None]:
+    """Let the kernel import this copy of counterpoint and keep its own files out of the home.
+
+    A kernel inherits the environment; IPython would else write its history below the home
+    folder, which may be read-only or shared by jobs on a cluster.
+    """
+    root = str(Path(counterpoint.__file__).resolve().parent.parent)
+    known = os.environ.get("PYTHONPATH")
+    with tempfile.TemporaryDirectory(prefix="counterpoint-kernel-") as folder:
+        changes = {
+            "PYTHONPATH": os.pathsep.join([root, known]) if known else root,
+            "IPYTHONDIR": folder,
+            "JUPYTER_RUNTIME_DIR": folder,
+            "PYDEVD_DISABLE_FILE_VALIDATION": "1",
+        }
+        before = {name: os.environ.get(name) for name in changes}
+        os.environ.update(changes)
+        try:
+            yield
+        finally:
+            for name, value in before.items():
+                if value is None:
+                    os.environ.pop(name, None)
+                else:
+                    os.environ[name] = value
+
+
+class _Headings(HTMLParser):
+    """Collects (level, anchor, text) of the h2 and h3 headings that have an id."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[tuple[int, str, str]] = []
+        self._open = False
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        anchor = dict(attrs).get("id")
+        if tag in ("h2", "h3") and anchor:
+            self.found.append((int(tag[1]), anchor, ""))
+            self._open = True
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag in ("h2", "h3"):
+            self._open = False
+
+    def handle_data(self, data: str) -> None:
+        if self._open:
+            level, anchor, text = self.found[-1]
+            self.found[-1] = (level, anchor, text + data)
+
+
+def contents(page: str) -> Markup:
+    """Return the list of a page's sections (its h2 headings) as links, in order."""
+    reader = _Headings()
+    reader.feed(page)
+    links = Markup("").join(
+        Markup('<li><a href="#{}">{}</a></li>').format(escape(anchor), escape(text.strip()))
+        for level, anchor, text in reader.found
+        if level == 2
+    )
+    return Markup('<nav aria-label="Contents"><p>Contents</p><ol>{}</ol></nav>').format(links)

@@ -1,0 +1,173 @@
+"""The files of a study, read for its report: tables and settings only, no model and no torch."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from counterpoint.errors import UserError
+from counterpoint.files import read_table
+from counterpoint.report.tokens import Tokens
+
+PathLike = str | os.PathLike[str]
+
+METRIC_NAMES = {
+    "logit_difference": ("LD", "logit difference"),
+    "log_probability": ("log probability", "log probability of the correct answer"),
+    "kl_divergence": ("KL", "Kullback-Leibler divergence from the clean run"),
+}
+"""Short and long name of each metric."""
+
+
+@dataclass(frozen=True)
+class Generated:
+    """What was composed for one target head.
+
+    Attributes:
+        layer, head: the target.
+        methods: the archive of each method, by its name.
+        validation: the exact check of the final pairs, all methods; None before validation.
+        traces: progress of each method's search, by its name, where it was kept.
+    """
+
+    layer: int
+    head: int
+    methods: Mapping[str, pd.DataFrame]
+    validation: pd.DataFrame | None
+    traces: Mapping[str, pd.DataFrame]
+
+    @property
+    def name(self) -> str:
+        """The head as "layer.head"."""
+        return f"{self.layer}.{self.head}"
+
+
+@dataclass(frozen=True)
+class Results:
+    """All that the report of one study is made of; None or empty where a file is not there."""
+
+    study: str
+    folder: Path
+    settings: Mapping[str, Any]
+    pairs: pd.DataFrame
+    baseline: pd.DataFrame
+    heads: pd.DataFrame
+    dropped: pd.DataFrame
+    correlations: pd.DataFrame | None
+    claims: pd.DataFrame | None
+    stability: pd.DataFrame | None
+    mlps: pd.DataFrame | None
+    faithfulness: pd.DataFrame | None
+    comparison: pd.DataFrame | None
+    generated: tuple[Generated, ...]
+    provenance: Mapping[str, Any]
+    tokens: Tokens
+
+    @property
+    def directions(self) -> list[str]:
+        """The directions, as in the table of heads."""
+        return list(dict.fromkeys(self.heads["direction"]))
+
+    @property
+    def metric(self) -> tuple[str, str]:
+        """Short and long name of the study's metric."""
+        name = self.settings.get("metric", "logit_difference")
+        return METRIC_NAMES.get(name, (name, name))
+
+    def statistic(self, name: str, default: Any) -> Any:
+        """Return a setting of the statistics."""
+        return self.settings.get("statistics", {}).get(name, default)
+
+    @property
+    def floor(self) -> float:
+        """The |AP| below which an effect is rounding."""
+        return float(self.statistic("floor", 1e-4))
+
+    def figure(self, name: str) -> Path:
+        """Return the path of a figure's SVG."""
+        return self.folder / "figures" / f"{name}.svg"
+
+
+def load_results(
+    study: str,
+    folder: PathLike,
+    settings: Mapping[str, Any],
+    tokenizer: PathLike | None = None,
+) -> Results:
+    """Read the results of ``study`` from ``folder`` (``results/{study}``).
+
+    ``settings`` is the study's resolved configuration; ``tokenizer`` the model's
+    ``tokenizer.json``, without which differences are marked by words. Raises UserError when
+    a file that every report needs is missing.
+    """
+    folder = Path(folder)
+
+    def needed(name: str) -> pd.DataFrame:
+        path = folder / name
+        if not path.exists():
+            raise UserError(
+                f"{path}: this file is missing, and the report of study {study!r} needs it; "
+                "run the workflow, which makes it"
+            )
+        return read_table(path)
+
+    def optional(name: str) -> pd.DataFrame | None:
+        path = folder / name
+        return read_table(path) if path.exists() else None
+
+    provenance = folder / "provenance.json"
+    return Results(
+        study=study,
+        folder=folder,
+        settings=settings,
+        pairs=needed("pairs.parquet").sort_values("pair", ignore_index=True),
+        baseline=needed("baseline.parquet").sort_values("pair", ignore_index=True),
+        heads=needed("heads.parquet"),
+        dropped=needed("dropped.csv"),
+        correlations=optional("correlations.csv"),
+        claims=optional("claims.csv"),
+        stability=optional("stability.csv"),
+        mlps=optional("mlps.parquet"),
+        faithfulness=optional("faithfulness.csv"),
+        comparison=optional("comparison.csv"),
+        generated=_read_generated(folder / "counterfactuals"),
+        provenance=(
+            json.loads(provenance.read_text(encoding="utf-8")) if provenance.exists() else {}
+        ),
+        tokens=Tokens(tokenizer),
+    )
+
+
+def _read_generated(folder: Path) -> tuple[Generated, ...]:
+    """Read ``{layer}.{head}/{method}.parquet``, traces and ``validation.parquet``."""
+    found = []
+    for place in folder.iterdir() if folder.is_dir() else ():
+        layer, _, head = place.name.partition(".")
+        if not (place.is_dir() and layer.isdigit() and head.isdigit()):
+            continue
+        tables = {path.name.removesuffix(".parquet"): path for path in place.glob("*.parquet")}
+        validation = tables.pop("validation", None)
+        found.append(
+            Generated(
+                layer=int(layer),
+                head=int(head),
+                methods={
+                    name: read_table(path)
+                    for name, path in sorted(tables.items())
+                    if not name.endswith(".trace")
+                },
+                validation=read_table(validation) if validation else None,
+                traces={
+                    name.removesuffix(".trace"): read_table(path)
+                    for name, path in sorted(tables.items())
+                    if name.endswith(".trace")
+                },
+            )
+        )
+    return tuple(sorted(found, key=lambda one: (one.layer, one.head)))

@@ -1,0 +1,780 @@
+"""The parts of the report that stand on a study's own scores, in reading order.
+
+Each function takes `Results` and returns a `Fragment`, empty when the study has nothing to show
+there. Fixed prose stands in the notebook; here is what depends on the data.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import pandas as pd
+
+from counterpoint.plots import (
+    AGREEMENTS,
+    FIGURES,
+    LABELS,
+    METHODS,
+    ap_intervals,
+    choose_heads,
+    find_correlation,
+    head_names,
+    mean_over_pairs,
+    rank_heads,
+    size_label,
+)
+from counterpoint.report.html import (
+    Fragment,
+    answer,
+    count,
+    figure,
+    fill,
+    folded,
+    heading,
+    interval,
+    join,
+    note,
+    number,
+    p_value,
+    paragraph,
+    prompt,
+    small,
+    table,
+    tiles,
+    word,
+)
+from counterpoint.report.results import Results
+from counterpoint.resampling import Settings
+from counterpoint.stability import ranking
+from counterpoint.verdicts import DESCRIBED, REFUTED, SUPPORTED
+
+SHOWN_ROWS = 12
+"""Rows of a long table shown at once; the rest is folded."""
+FOLDED_ROWS = 300
+"""Most rows of a folded table; beyond them the reader is sent to the file."""
+
+VERDICTS = {SUPPORTED: "holds", REFUTED: "fails", DESCRIBED: "plain"}
+"""The look of each verdict; any other is shown as undecided."""
+
+
+def _words(names: Sequence[str], last: str = "and") -> str:
+    """Return names as a list in a sentence."""
+    if len(names) < 2:
+        return "".join(names)
+    return f"{', '.join(names[:-1])} {last} {names[-1]}"
+
+
+def _percent(confidence: float) -> str:
+    return f"{100 * confidence:g} %"
+
+
+def _drawn(results: Results, name: str, alt: str, caption: Any) -> Fragment:
+    """Return a figure of `draw_figures`, or a remark when its file is not there."""
+    path = results.figure(name)
+    if not path.exists():
+        return note(f"The figure “{FIGURES[name]}” was not drawn ({path.name} is missing).")
+    return figure(path, alt, caption)
+
+
+def _verdict(verdict: Any) -> Fragment:
+    text = str(verdict)
+    return fill('<span class="verdict {}">{}</span>', VERDICTS.get(text, "unclear"), text)
+
+
+def _main_correlation(results: Results, score: str) -> tuple[str, pd.Series | None]:
+    """Return (direction, row) of Pearson(output range, score) in the study's first direction."""
+    direction = results.directions[0]
+    return direction, find_correlation(results.correlations, direction, "output_range", score)
+
+
+def headline(results: Results, title: str) -> Fragment:
+    """Return title, answer in a few sentences, key numbers and the verdicts."""
+    short, metric = results.metric
+    n_pairs = len(results.baseline)
+    subtitle = join(
+        [
+            fill("study <b>{}</b>", results.study),
+            fill("model <b>{}</b>", results.settings.get("model", "unknown")),
+            f"{count(n_pairs)} {'pair' if n_pairs == 1 else 'pairs'}",
+            f"{count(_head_count(results))} heads",
+            metric,
+            _words(results.directions),
+        ],
+        " · ",
+    )
+    return join(
+        [
+            fill('<h1>{}</h1><p class="subtitle">{}</p>', title, subtitle),
+            _answer(results),
+            tiles(_key_numbers(results, short)),
+            _verdict_list(results),
+        ]
+    )
+
+
+def _answer(results: Results) -> Fragment:
+    """Return the findings as two or three sentences."""
+    ranked = rank_heads(results.heads)
+    names = head_names(ranked.head(5))
+    strongest = [f"{layer}.{head}" for layer, head in names]
+    ap = _means(results)[results.directions[0], *names[0]]["ap"]
+    sentences = [
+        fill(
+            "The heads that move the answer most are <b>{}</b>; patching {} alone changes the {} "
+            "by {} on average ({}).",
+            _words(strongest),
+            strongest[0],
+            results.metric[1],
+            number(ap, 2),
+            results.directions[0],
+        )
+    ]
+    _, absolute = _main_correlation(results, "abs_ap")
+    direction, signed = _main_correlation(results, "ap")
+    if absolute is not None and signed is not None:
+        sentences.append(
+            fill(
+                "Over heads, the {} correlates with {} at Pearson <b>{}</b>, and with {} at "
+                "<b>{}</b> ({}).",
+                word("output-range", "output range"),
+                word("ap", "|AP|"),
+                interval(absolute["estimate"], absolute["ci_low"], absolute["ci_high"]),
+                word("ap", "AP with its sign"),
+                interval(signed["estimate"], signed["ci_low"], signed["ci_high"]),
+                direction,
+            )
+        )
+    return fill('<p class="answer">{}</p>', join(sentences, " "))
+
+
+def _key_numbers(results: Results, short: str) -> list[tuple[Any, Any, Any]]:
+    clean, corrupted = results.baseline["metric_clean"], results.baseline["metric_corrupted"]
+    pair = int(results.baseline["pair"].iloc[0])
+    right = results.baseline["correct"].astype(bool)
+    low = _below_floor(results)
+    entries: list[tuple[Any, Any, Any]] = [
+        (
+            f"{short} on clean prompts, mean",
+            number(clean.mean(), 2),
+            f"pair {pair}: {number(clean.iloc[0], 4)}",
+        ),
+        (
+            f"{short} on corrupted prompts, mean",
+            number(corrupted.mean(), 2),
+            f"pair {pair}: {number(corrupted.iloc[0], 4)}",
+        ),
+        (
+            "correct answer preferred",
+            f"{int(right.sum())} of {len(right)}",
+            "clean prompts",
+        ),
+    ]
+    for score, label in (("abs_ap", "|AP|"), ("ap", "AP, signed")):
+        direction, row = _main_correlation(results, score)
+        if row is not None:
+            ends = f"[{number(row['ci_low'], 2)}, {number(row['ci_high'], 2)}]"
+            entries.append(
+                (
+                    f"Pearson(output range, {label})",
+                    number(row["estimate"], 3),
+                    f"{ends} {direction}",
+                )
+            )
+    entries.append(
+        (
+            word("floor", "heads below the float32 floor"),
+            f"{len(low)} of {_head_count(results)}",
+            f"range < {results.floor:g}, {results.directions[0]}",
+        )
+    )
+    return entries
+
+
+def _means(results: Results) -> dict[tuple[str, int, int], dict[Any, Any]]:
+    """Return every head's means over pairs by (direction, layer, head)."""
+    return {
+        (row["direction"], int(row["layer"]), int(row["head"])): row
+        for row in mean_over_pairs(results.heads, results.floor).to_dict("records")
+    }
+
+
+def _below_floor(results: Results) -> list[str]:
+    """Return the heads at the floor on the mean, in the first direction."""
+    return [
+        f"{layer}.{head}"
+        for (direction, layer, head), row in _means(results).items()
+        if direction == results.directions[0] and row["at_floor"]
+    ]
+
+
+def _head_count(results: Results) -> int:
+    return int(results.heads.groupby(["layer", "head"]).ngroups)
+
+
+def _verdict_list(results: Results) -> Fragment:
+    if results.claims is None or results.claims.empty:
+        return Fragment("")
+    items = [
+        fill(
+            "<li>{} {}</li>",
+            _verdict(_overall(rows)["verdict"]),
+            _overall(rows)["statement"],
+        )
+        for _, rows in results.claims.groupby("claim", sort=False)
+    ]
+    return fill(
+        '<p><a href="#claims">The three claims</a>, on this study:</p><ol class="verdicts">{}</ol>',
+        join(items),
+    )
+
+
+def pairs(results: Results) -> Fragment:
+    """Return the prompt pairs with the model's answers on both prompts."""
+    short = results.metric[0]
+    right = results.baseline.rename(columns={"correct": "right"})
+    merged = results.pairs.merge(right, on="pair")
+    header = ["pair", "clean and corrupted prompt", "correct", "incorrect", "tokens",
+              f"{short} clean", f"{short} corrupted"]  # fmt: skip
+
+    def rows(part: pd.DataFrame) -> list[list[Any]]:
+        return [
+            [
+                row["pair"],
+                fill("{}<br>{}", *results.tokens.difference(row)),
+                answer(row["correct"]),
+                answer(row["incorrect"]),
+                row["length"],
+                number(row["metric_clean"], 4),
+                number(row["metric_corrupted"], 4),
+            ]
+            for row in part.to_dict("records")
+        ]
+
+    parts = [
+        paragraph(
+            f"The model prefers the correct answer on {int(merged['right'].sum())} of "
+            f"{len(merged)} clean prompts and on {int((merged['metric_corrupted'] > 0).sum())} "
+            "corrupted ones. Where "
+            "the prompts of a pair differ is marked."
+        ),
+        table(header, rows(merged.head(SHOWN_ROWS)), text=(1, 2, 3)),
+    ]
+    rest = merged.iloc[SHOWN_ROWS:FOLDED_ROWS]
+    if len(rest):
+        parts.append(folded(f"{len(rest)} more pairs", table(header, rows(rest), text=(1, 2, 3))))
+    if len(merged) > FOLDED_ROWS:
+        parts.append(note(f"All {count(len(merged))} pairs stand in pairs.parquet."))
+    return join(parts)
+
+
+def heads(results: Results) -> Fragment:
+    """Return the heads that carry the task: figure and table with intervals and stability."""
+    confidence = float(results.statistic("confidence", 0.95))
+    seed, top_k = int(results.statistic("seed", 0)), int(results.statistic("top_k", 10))
+    ranked = rank_heads(results.heads).head(max(top_k, 10))
+    n_pairs = results.heads["pair"].nunique()
+    means = _means(results)
+    places = {
+        (int(row["layer"]), int(row["head"])): row
+        for row in ranking(results.heads, "ap", settings=_settings(results)).to_dict("records")
+        if row["direction"] == results.directions[0]
+    }
+    header: list[Any] = [word("head", "head")]
+    header += [fill("{}, {}", word("ap", "AP"), name) for name in results.directions]
+    main = results.directions[0]
+    header += [
+        word("ap-normalised", "AP normalised"),
+        word("ig-joint"), word("output-range"), word("gradient-range"), word("excess-range"),
+        word("stability", "mean rank"), f"in the top {top_k}, % of resamples",
+    ]  # fmt: skip
+    rows = []
+    found = {
+        direction: ap_intervals(results.heads, direction, confidence=confidence, seed=seed)
+        for direction in results.directions
+    }
+    for layer, head in head_names(ranked):
+        cells: list[Any] = [f"{layer}.{head}"]
+        for direction in results.directions:
+            cells.append(interval(*found[direction][layer, head], digits=3))
+        mean = means[main, layer, head]
+        names = ("ap_normalised", "ig_joint", "output_range", "gradient_range", "excess_range")
+        cells += [number(mean[name], 3) for name in names]
+        place = places[layer, head]
+        cells += [number(place["mean_rank"], 1), number(100 * place["top_k_share"], 0)]
+        rows.append(cells)
+    below = _below_floor(results)
+    alt = (
+        f"Dot plot of AP for the {len(ranked)} heads of largest mean absolute AP; the first is "
+        f"{rows[0][0]}."
+    )
+    remark = (
+        f"Means over {n_pairs} pairs; in brackets the {_percent(confidence)} interval over pairs, "
+        f"widened for their small number. The other columns: {main}."
+    )
+    return join(
+        [
+            _drawn(
+                results, "top_heads", alt,
+                "AP of the strongest heads: small marks are pairs, large marks their mean, bars "
+                f"the {_percent(confidence)} interval of the mean over pairs.",
+            ),
+            table(header, rows, caption=remark),
+            paragraph(
+                fill(
+                    "{} of {} heads lie below the {} (their curves move by less than {}, {}).",
+                    len(below), _head_count(results), word("floor"), f"{results.floor:g}", main,
+                )
+            ),
+            folded("Heads below the floor", paragraph(", ".join(below))) if below else "",
+        ]
+    )  # fmt: skip
+
+
+def _settings(results: Results) -> Settings:
+    """Return the study's settings of statistics."""
+    return Settings(**results.settings.get("statistics", {}))
+
+
+def heat_maps(results: Results) -> Fragment:
+    """Return the heat maps: mean over pairs, and the first pair folded below."""
+    pair = int(results.heads["pair"].min())
+    marks = (
+        "Rows of maps are directions. AP and IG joint share one scale, blue above 0 and red "
+        "below. Framed: the five heads of largest |AP|. A dot marks a head below the float32 "
+        f"floor (its curve moves by less than {results.floor:g})."
+    )
+    what = "Heat maps, layer by head, of AP, IG joint, output range and gradient range"
+    return join(
+        [
+            _drawn(
+                results, "heat_maps", f"{what}, means over the pairs.",
+                f"Means over the pairs. {marks}",
+            ),
+            folded(
+                f"The same for pair {pair} alone",
+                _drawn(
+                    results, "heat_maps_first_pair", f"{what}, of pair {pair}.",
+                    f"Pair {pair}. {marks}",
+                ),
+            ),
+        ]
+    )  # fmt: skip
+
+
+def relations(results: Results) -> Fragment:
+    """Return regressions and correlations; the two of the output range stand first."""
+    confidence = _percent(float(results.statistic("confidence", 0.95)))
+    parts = [
+        _two_correlations(results),
+        _drawn(
+            results, "regressions",
+            "Six scatter plots over heads with regression lines: output range against absolute "
+            "AP, output range against signed AP, gradient range against absolute AP, IG joint "
+            "against AP, absolute disagreement against excess range, AtP against AP.",
+            "One mark per head and direction, means over pairs; lines with "
+            f"{confidence} bands (bootstrap over heads); hollow grey marks lie below the "
+            "float32 floor and are left out of the lines. The strongest heads are named. The r "
+            "in each panel is Pearson's over the marks, with its interval over heads.",
+        ),
+    ]  # fmt: skip
+    if results.correlations is not None and not results.correlations.empty:
+        parts += [
+            heading("correlations", "All correlations", 3),
+            _drawn(
+                results, "correlations",
+                "Every correlation with its interval, one panel per direction.",
+                f"Correlations over heads with {confidence} intervals; coloured: Pearson, grey: "
+                "Spearman and Kendall.",
+            ),
+            folded("The numbers", _correlation_table(results)),
+        ]  # fmt: skip
+    return join(parts)
+
+
+def _two_correlations(results: Results) -> Fragment:
+    """Return the correlations of the output range with |AP| and with signed AP."""
+    first_pair = int(results.heads["pair"].min())
+    n_pairs = results.heads["pair"].nunique()
+    scopes: list[tuple[str, int | None, str]] = [("study", None, f"mean of {n_pairs} pairs")]
+    if n_pairs > 1:
+        scopes.append(("pair", first_pair, f"pair {first_pair}"))
+    rows = []
+    for score in ("abs_ap", "ap"):
+        for direction in results.directions:
+            for scope, pair, name in scopes:
+                found = [
+                    find_correlation(
+                        results.correlations, direction, "output_range", score,
+                        method=method, scope=scope, pair=pair,
+                    )
+                    for method in METHODS
+                ]  # fmt: skip
+                known = [row for row in found if row is not None]
+                if not known:
+                    continue
+                rows.append(
+                    [
+                        fill("{} and <b>{}</b>", LABELS["output_range"], LABELS[score]),
+                        direction,
+                        name,
+                        *[
+                            number(None)
+                            if row is None
+                            else interval(row["estimate"], row["ci_low"], row["ci_high"], 3)
+                            for row in found
+                        ],
+                        p_value(known[0]["p_permutation"]),
+                        count(known[0]["n"] / (n_pairs if scope == "study" else 1)),
+                    ]
+                )
+    if not rows:
+        return note("No correlations were computed for this study.")
+    header = [
+        "over heads", "direction", "of", *[method.capitalize() for method in METHODS],
+        word("p-value", "p"), "heads",
+    ]  # fmt: skip
+    return table(
+        header, rows, text=(0, 1, 2),
+        caption=fill(
+            "The output range against the size of AP, and against AP with its sign: two "
+            "different questions, each under its own label. {} in brackets.",
+            word("interval", "Intervals"),
+        ),
+    )  # fmt: skip
+
+
+def _correlation_table(results: Results) -> Fragment:
+    assert results.correlations is not None
+    rows = results.correlations[results.correlations["scope"] == "study"]
+    body = [
+        [
+            LABELS.get(row["measure"], row["measure"]),
+            LABELS.get(row["score"], row["score"]),
+            row["direction"],
+            row["method"],
+            interval(row["estimate"], row["ci_low"], row["ci_high"], 3),
+            p_value(row["p_permutation"]),
+            p_value(row["p_adjusted"]),
+            interval(row["partial_given_layer"], row["partial_ci_low"], row["partial_ci_high"], 3),
+            count(row["n"]),
+            _missing_as(row["note"], ""),
+        ]
+        for _, row in rows.iterrows()
+    ]
+    header = [
+        "measure", "score", "direction", "method", "estimate", word("p-value", "p"),
+        "p corrected", word("partial", "within layers"), "n", "remark",
+    ]  # fmt: skip
+    return join(
+        [
+            table(header, body, text=(0, 1, 2, 3, 9)),
+            note("Those of every single pair stand in correlations.csv."),
+        ]
+    )
+
+
+def shown_heads(results: Results) -> list[tuple[int, int, str]]:
+    """Return the heads whose curves the study shows, with the reasons."""
+    report = results.settings.get("report", {})
+    return choose_heads(results.heads, int(report.get("heads_shown", 6)), report.get("heads") or ())
+
+
+def curves(results: Results) -> Fragment:
+    """Return the curves of chosen heads and their shape in numbers."""
+    chosen = shown_heads(results)
+    means = _means(results)
+    names = ["ap", "total_variation", "monotonicity", "excess_range", "saturation", "ig_joint"]
+    header = [
+        "head", "why shown", "direction", word("ap", "AP"), word("total-variation"),
+        word("monotonicity"), word("excess-range"), word("saturation"), word("ig-joint"),
+    ]  # fmt: skip
+    rows = [
+        [
+            f"{layer}.{head}", reason, direction,
+            *[number(means[direction, layer, head][name], 3) for name in names],
+        ]
+        for layer, head, reason in chosen
+        for direction in results.directions
+    ]  # fmt: skip
+    listed = _words([f"{layer}.{head}" for layer, head, _ in chosen])
+    return join(
+        [
+            _drawn(
+                results, "curves", f"Output curves and gradients of the heads {listed}.",
+                "Above f(α) − f(0), below g(α); thin lines are pairs, thick ones their mean. "
+                "α = 0 is the background, α = 1 the other prompt.",
+            ),
+            folded("Their shape in numbers (means)", table(header, rows, text=(0, 1, 2))),
+        ]
+    )  # fmt: skip
+
+
+def claims(results: Results) -> Fragment:
+    """Return each claim with its verdict, the parts that decide it, and the others folded."""
+    if results.claims is None or results.claims.empty:
+        return note("The claims were not tested in this study (claims.csv is not there).")
+    boxes = []
+    for claim, rows in results.claims.groupby("claim", sort=False):
+        whole = _overall(rows)
+        decisive = rows[rows["role"] == "decisive"]
+        other = rows[~rows["role"].isin(["decisive", "overall"])]
+        boxes.append(
+            fill(
+                '<div class="claim" id="claim-{}"><p><b>Claim {}.</b> {} {}</p>'
+                '<p class="note">{}</p>{}{}</div>',
+                claim,
+                claim,
+                whole["statement"],
+                _verdict(whole["verdict"]),
+                _missing_as(whole["explanation"], ""),
+                _claim_parts(decisive),
+                folded(f"{len(other)} more numbers", _claim_parts(other)) if len(other) else "",
+            )
+        )
+    return join(boxes)
+
+
+def _overall(rows: pd.DataFrame) -> dict[Any, Any]:
+    """Return the row with the verdict on a whole claim (the first, where none is called so)."""
+    whole = rows[rows["quantity"] == "overall"]
+    return (whole if len(whole) else rows).iloc[0].to_dict()
+
+
+def _claim_parts(rows: pd.DataFrame) -> Fragment:
+    """Return each tested statement with its rule and its numbers in every direction."""
+    header = ["direction", "estimate", "p", "n", "verdict", "what it says"]
+    parts = []
+    for name, own in rows.groupby("quantity", sort=False):
+        first = own.iloc[0].to_dict()
+        rule = _missing_as(first["rule"], "")
+        body = [
+            [
+                row["direction"],
+                interval(row["estimate"], row["ci_low"], row["ci_high"], 3),
+                p_value(row["p_value"]),
+                count(row["n"]),
+                _verdict(row["verdict"]),
+                _missing_as(row["explanation"], ""),
+            ]
+            for row in own.to_dict("records")
+        ]
+        parts.append(
+            fill(
+                '<p class="tested">{} <span class="note">{}{}</span></p>{}',
+                first["statement"],
+                name,
+                f"; supported if {rule}" if rule else "",
+                table(header, body, text=(0, 4, 5)),
+            )
+        )
+    return join(parts)
+
+
+def _missing_as(value: Any, instead: Any) -> Any:
+    """Return ``instead`` for None and NaN (an empty cell of a CSV)."""
+    return instead if value is None or value != value else value
+
+
+def stability(results: Results) -> Fragment:
+    """Return how far the rankings of heads hold across pairs and resamples."""
+    if results.stability is None or results.stability.empty:
+        return note("The stability of rankings was not computed in this study.")
+    known = results.stability[results.stability["estimate"].notna()]
+    if known.empty:
+        return note("With a single pair there is no other ranking to compare with.")
+    k = int(known["k"].iloc[0])
+    words = {**AGREEMENTS, "spearman": "Spearman", "kendall_w": "Kendall’s W"}
+    rows = [
+        [
+            size_label(row["score"]),
+            row["direction"],
+            row["between"],
+            words.get(row["agreement"], row["agreement"]),
+            interval(row["estimate"], row["ci_low"], row["ci_high"]),
+            number(row["chance"], 2),
+        ]
+        for row in known.to_dict("records")
+    ]
+    header = ["ranked by", "direction", "between", "agreement", "estimate", "by chance"]
+    return join(
+        [
+            _drawn(
+                results, "stability", "Agreement of the rankings of heads between pairs.",
+                f"Agreement of the rankings of two pairs, mean over all two (k = {k}); hollow "
+                "marks: rankings in random order.",
+            ),
+            folded("The numbers", table(header, rows, text=(0, 1, 2, 3))),
+            note(
+                "between pairs: the rankings of two pairs; between resamples: the ranking of the "
+                "study and that of the same number of pairs drawn anew."
+            ),
+        ]
+    )  # fmt: skip
+
+
+def _frame(frame: pd.DataFrame, caption: Any = "") -> Fragment:
+    """Return any table as it is, long ones folded."""
+    numeric = [pd.api.types.is_numeric_dtype(frame[name]) for name in frame.columns]
+    whole = [pd.api.types.is_integer_dtype(frame[name]) for name in frame.columns]
+
+    def cell(value: Any, column: int) -> Any:
+        if whole[column]:
+            return str(value)
+        if numeric[column]:
+            return number(value, 3)
+        return _missing_as(value, "")
+
+    rows = [
+        [cell(value, column) for column, value in enumerate(row)]
+        for row in frame.head(FOLDED_ROWS).itertuples(index=False)
+    ]
+    text = tuple(column for column, flag in enumerate(numeric) if not flag)
+    header = [name.replace("_", " ") for name in frame.columns]
+    shown = table(header, rows, text=text, caption=caption)
+    return folded(f"{len(frame)} rows", shown) if len(frame) > SHOWN_ROWS else shown
+
+
+def extras(results: Results) -> Fragment:
+    """Return the sections that only some studies have: MLP layers, faithfulness, comparison."""
+    parts = []
+    if results.mlps is not None and not results.mlps.empty:
+        columns = ["ap", "ig_joint", "output_range", "gradient_range", "excess_range"]
+        columns = [name for name in columns if name in results.mlps]
+        means = results.mlps.groupby(["direction", "layer"], sort=False)[columns].mean()
+        parts += [
+            heading("mlps", "MLP layers"),
+            paragraph("The same measures for the output of whole MLP layers, means over pairs."),
+            _frame(means.reset_index()),
+        ]
+    if results.faithfulness is not None and not results.faithfulness.empty:
+        parts += [
+            heading("faithfulness", "Faithfulness of the scores"),
+            paragraph(word("faithfulness"), " of the heads that each score puts first."),
+            _frame(results.faithfulness),
+        ]
+    if results.comparison is not None and not results.comparison.empty:
+        parts += [heading("comparison", "Across studies"), _frame(results.comparison)]
+    return join(parts)
+
+
+def dropped(results: Results) -> Fragment:
+    """Return the rows of the pair file that were left out, with reasons."""
+    if results.dropped.empty:
+        return paragraph("No row of the pair file was left out.")
+    names = ["row", "clean", "corrupted", "correct", "incorrect", "reason"]
+
+    def shown(value: Any, name: str) -> Any:
+        if _missing_as(value, None) is None or name in ("row", "reason"):
+            return _missing_as(value, "")
+        return (prompt if name in ("clean", "corrupted") else answer)(value)
+
+    body = [
+        [shown(row[name], name) for name in names]
+        for _, row in results.dropped.head(FOLDED_ROWS).iterrows()
+    ]
+    listing = table(names, body, text=(1, 2, 3, 4, 5))
+    if len(results.dropped) > FOLDED_ROWS:
+        listing = join([listing, note("The rest stands in dropped.csv.")])
+    return join(
+        [
+            paragraph(
+                f"{len(results.dropped)} of {len(results.dropped) + len(results.pairs)} rows of "
+                "the pair file were left out. Row 1 is the first after the header."
+            ),
+            folded("Rows and reasons", listing) if len(body) > SHOWN_ROWS else listing,
+        ]
+    )
+
+
+def exactness(results: Results) -> Fragment:
+    """Return how far the identities hold in the numbers of this study."""
+    scores = results.heads
+    own = (scores["ig_own"] - scores["ap"]).abs()
+    slack = scores["output_range_closed"] - scores["ap"].abs()
+    kept = int(scores["nodes"].sum()) if "nodes" in scores else None
+    rows = [
+        ["rows in heads.parquet", count(len(scores)), "pairs × directions × heads"],
+        ["missing values", count(int(scores.isna().to_numpy().sum())), "should be 0"],
+        [
+            fill("largest |{} − AP|", word("ig-own", "IG on the own path")),
+            small(own.max()),
+            "0 up to rounding and quadrature, by completeness",
+        ],
+        [
+            "smallest (output range on [0, 1] − |AP|)",
+            small(slack.min()),
+            "never below 0 but for rounding",
+        ],
+        [
+            fill("largest {}", word("quadrature-error")),
+            small(scores["quadrature_error"].max()),
+            "estimated by the adaptive rule",
+        ],
+        [
+            "largest |convergence delta| of IG joint",
+            small(scores["ig_convergence_delta"].abs().max()),
+            "sum over a layer's heads − the effect of patching the whole layer",
+        ],
+    ]
+    if "gradient_error" in scores:
+        rows.append(["largest error bound of g", small(scores["gradient_error"].max()), ""])
+    if kept is not None:
+        mean = kept / max(1, len(scores))
+        rows.append(["evaluations per curve, mean", number(mean, 1), f"{count(kept)} in all"])
+    return table(["check", "value", "meaning"], rows, text=(0, 2))
+
+
+def _flatten(value: Any, prefix: str = "") -> list[tuple[str, str]]:
+    """Return nested settings as (dotted key, text) in their order."""
+    if isinstance(value, dict) and value:
+        return [
+            entry
+            for key, inner in value.items()
+            for entry in _flatten(inner, f"{prefix}.{key}" if prefix else str(key))
+        ]
+    if isinstance(value, float) and not math.isfinite(value):
+        return [(prefix, number(value))]
+    if isinstance(value, list | tuple):
+        return [(prefix, ", ".join(str(item) for item in value) or "none")]
+    return [(prefix, "not set" if value is None else str(value))]
+
+
+def _records(value: dict[str, Any]) -> Fragment | None:
+    """Return named records of equal fields (such as durations by rule) as a table, else None."""
+    inner = list(value.values())
+    if not all(isinstance(record, dict) and record.keys() == inner[0].keys() for record in inner):
+        return None
+    fields = list(inner[0])
+    body = [
+        [name, *(number(record[field], 1) if isinstance(record[field], float) else record[field]
+                 for field in fields)]
+        for name, record in value.items()
+    ]  # fmt: skip
+    return table(["what", *[field.replace("_", " ") for field in fields]], body)
+
+
+def provenance(results: Results) -> Fragment:
+    """Return what the study was made with: config, versions, model, seeds, device, durations."""
+    made = results.provenance or {"settings": dict(results.settings)}
+    plain = [
+        entry
+        for key, value in made.items()
+        if not isinstance(value, dict)
+        for entry in _flatten(value, str(key))
+    ]
+    parts = [table(["what", "value"], plain, text=(0, 1))] if plain else []
+    for key, value in made.items():
+        if isinstance(value, dict) and value:
+            rows = _flatten(value)
+            listing = _records(value) or table(["what", "value"], rows, text=(0, 1))
+            title = f"{str(key).replace('_', ' ')} ({len(value)})"
+            parts.append(folded(title, listing, opened=len(rows) <= SHOWN_ROWS))
+    parts.append(
+        note(
+            "All tables and figures stand beside this page: heads.parquet, baseline.parquet, "
+            "correlations.csv, claims.csv, figures/. The executed notebook is report.ipynb."
+        )
+    )
+    return join(parts)

@@ -1,0 +1,56 @@
+"""Prompts as the tokens a model reads, for marking where two prompts differ.
+
+Only the tokenizer's own file is read: no model and no transformers. Where a prompt's tokens
+cannot be shown one by one (a character split over tokens, a tokenizer that drops spaces), the
+prompt is split into words instead, so that what is shown always is the prompt itself.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from counterpoint.report.html import Fragment, marked_difference
+
+PathLike = str | os.PathLike[str]
+
+WORD = re.compile(r"\s*\S+|\s+$")
+
+
+class Tokens:
+    """Splits prompts into the texts of their tokens; ``tokenizer`` is a ``tokenizer.json``."""
+
+    def __init__(self, tokenizer: PathLike | None = None) -> None:
+        self._tokenizer: Any = None
+        if tokenizer is not None and Path(tokenizer).is_file():
+            from tokenizers import Tokenizer
+
+            self._tokenizer = Tokenizer.from_file(str(tokenizer))
+
+    def pieces(self, text: str, ids: Sequence[int] | None) -> list[str]:
+        """Return the texts of the tokens ``ids`` of ``text``, special ones left out, or its words.
+
+        The pieces together are always ``text``.
+        """
+        if self._tokenizer is not None and ids is not None:
+            pieces = [self._tokenizer.decode([int(token)]) for token in ids]
+            pieces = [piece for piece in pieces if piece]
+            if "".join(pieces) == text:
+                return pieces
+        words = WORD.findall(text)
+        return words if "".join(words) == text else [text]
+
+    def difference(self, row: Any) -> tuple[Fragment, Fragment]:
+        """Return clean and corrupted prompt of a row with the tokens that differ marked.
+
+        ``row`` maps ``clean`` and ``corrupted``, and may map ``clean_tokens`` and
+        ``corrupted_tokens``.
+        """
+        first, second = (
+            self.pieces(str(row[name]), row.get(f"{name}_tokens"))
+            for name in ("clean", "corrupted")
+        )
+        return marked_difference(first, second)

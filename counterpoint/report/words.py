@@ -1,0 +1,224 @@
+"""Every word of the report, explained once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from counterpoint.report.html import Fragment, fill, heading, join, paragraph
+
+
+class Word(NamedTuple):
+    """A word and what it means; ``meaning`` is trusted HTML that may link to other words."""
+
+    name: str
+    meaning: str
+
+
+def _link(key: str, text: str) -> str:
+    return f'<a class="word" href="#word-{key}">{text}</a>'
+
+
+WORDS: Mapping[str, Word] = {
+    "token": Word(
+        "token",
+        "The unit a model reads: a word, part of a word or a sign. Token length counts the "
+        "beginning-of-sequence token where the study puts one in front.",
+    ),
+    "pair": Word(
+        "pair",
+        "A <em>clean</em> and a <em>corrupted</em> prompt of equal token length, with a "
+        "<em>correct</em> and an <em>incorrect</em> answer. The prompts differ in what decides "
+        "the answer.",
+    ),
+    "metric": Word(
+        "metric",
+        "The number that says how a run answers, read at the last position of the prompt. Unless "
+        f"the study says otherwise it is the {_link('logit-difference', 'logit difference')}.",
+    ),
+    "logit-difference": Word(
+        "logit difference (LD)",
+        "Logit of the correct answer − logit of the incorrect answer. Above 0 the model "
+        "prefers the correct one.",
+    ),
+    "head": Word(
+        "head",
+        "An attention head, written layer.head and counted from 0. Its output is what it adds to "
+        "the residual stream at every position. Where heads share keys and values, each query "
+        "head counts as one.",
+    ),
+    "direction": Word(
+        "direction",
+        "Which prompt is the background. <em>Noising</em>: the clean run, into which the head's "
+        "output from the corrupted prompt is put. <em>Denoising</em>: the corrupted run, into "
+        "which its output from the clean prompt is put. A head that carries the task has a "
+        "negative AP in noising and a positive one in denoising.",
+    ),
+    "path": Word(
+        "path, α",
+        "The straight line from the head's output in the background (α = 0) to its output on the "
+        "other prompt (α = 1), at all positions together; everything after the head is computed "
+        "anew.",
+    ),
+    "output-curve": Word(
+        "output curve f(α)",
+        "The metric along the path. f(0) is the unpatched run, f(1) the patched one.",
+    ),
+    "gradient": Word("gradient g(α)", "The slope of the output curve, df/dα."),
+    "output-range": Word(
+        "output range",
+        "Maximum − minimum of f over the 50 Gauss-Legendre nodes, which leave out α = 0 and "
+        "α = 1; so it can be slightly below |AP|. On the closed interval [0, 1] it cannot.",
+    ),
+    "gradient-range": Word("gradient range", "Maximum − minimum of g over the same nodes."),
+    "ap": Word(
+        "AP, activation patching",
+        "f(1) − f(0): the exact change of the metric when the head's output is replaced by that "
+        "of the other prompt. It has a sign; |AP| is its size.",
+    ),
+    "ap-normalised": Word(
+        "AP normalised",
+        "AP divided by the metric on the clean prompt − the metric on the corrupted one: the share "
+        "of the whole difference that this head moves.",
+    ),
+    "atp": Word(
+        "AtP, attribution patching",
+        "g(0): the first-order guess of AP from the slope at the start of the path.",
+    ),
+    "ig-joint": Word(
+        "IG joint",
+        "Integrated gradients with all heads of the layer moving together from background to "
+        "other; a head's score is its part of the sum over positions and dimensions.",
+    ),
+    "ig-own": Word(
+        "IG on the own path",
+        "Integrated gradients with only this head moving, ∫ g dα. It equals AP exactly (a theorem, "
+        "called completeness), so it serves as a check of the numbers and is never a finding.",
+    ),
+    "disagreement": Word(
+        "disagreement",
+        f"{_link('ig-joint', 'IG joint')} − {_link('ap', 'AP')}. Since integrated gradients on the "
+        "head's own path equal AP however crooked its curve, the disagreement is all "
+        f"{_link('interaction', 'interaction')}.",
+    ),
+    "interaction": Word(
+        "interaction",
+        "What a head's gradient gains or loses because the other heads of its layer move along.",
+    ),
+    "total-variation": Word(
+        "total variation",
+        "∫ |g| dα: the length of all the ups and downs of the output curve.",
+    ),
+    "monotonicity": Word(
+        "monotonicity",
+        "|AP| divided by the total variation: 1 for a curve that only rises or only falls, near 0 "
+        "for one that comes back.",
+    ),
+    "excess-range": Word(
+        "excess range",
+        "Output range on [0, 1] − |AP|: movement along the path that returns before its end.",
+    ),
+    "saturation": Word(
+        "saturation",
+        "The share of the path on which |g| is below 5 % of its greatest value: the flat parts.",
+    ),
+    "quadrature-error": Word(
+        "quadrature error",
+        "A bound on the error of the integral over the computed nodes, in units of the metric.",
+    ),
+    "floor": Word(
+        "float32 floor",
+        "The size below which a movement cannot be told from rounding. Heads whose output curve "
+        "moves by less are marked, and left out of correlations and lines, with their number.",
+    ),
+    "correlation": Word(
+        "correlation: Pearson, Spearman, Kendall",
+        "How two columns go together over heads, from −1 to 1. Pearson: along a straight line. "
+        "Spearman: of the ranks. Kendall: share of head pairs in the same order − share in the "
+        "opposite order.",
+    ),
+    "partial": Word(
+        "within layers, partial correlation",
+        "The correlation that remains when each head is compared only with heads of its own layer, "
+        "since deeper layers have larger effects and larger movements alike.",
+    ),
+    "interval": Word(
+        "interval",
+        "The range in square brackets: the estimate is computed again on resampled data "
+        "(bootstrap) and the interval holds the stated share of the results. Pairs are drawn "
+        "whole, since the heads of one pair are not independent (cluster bootstrap), and heads are "
+        "drawn too where a number is over heads.",
+    ),
+    "p-value": Word(
+        "permutation p-value",
+        "The share of random re-orderings of the heads that give a correlation at least as large. "
+        "Corrected p-values allow for the number of tests made.",
+    ),
+    "stability": Word(
+        "stability of the ranking",
+        "How far two rankings of heads agree on their top. <em>Jaccard at k</em>: heads in both "
+        "tops of k ÷ heads in either. <em>Rank-biased overlap</em>: the same over all depths, "
+        "the top weighing most. Both are 1 for equal rankings.",
+    ),
+    "faithfulness": Word(
+        "faithfulness",
+        "How well a score names the heads that matter: the top heads by the score are patched "
+        "together and the change of the metric is compared.",
+    ),
+    "verdict": Word(
+        "verdict",
+        "What the numbers of this study say about a claim; it holds for this model, task and set "
+        "of pairs.",
+    ),
+    "target": Word("target head", "The head for which pairs are composed."),
+    "generated-pair": Word(
+        "generated pair",
+        "A prompt pair composed by search so that the target head matters on it.",
+    ),
+    "ld-change": Word(
+        "LD change",
+        "How far the logit difference falls when the target head's output on the corrupted "
+        "prompt replaces its output on the clean one.",
+    ),
+    "evenness": Word(
+        "evenness",
+        "Smallest slope ÷ mean slope of the output curve at α = 0, ¼, ½, ¾ and 1: 1 for a straight "
+        "line, 0 or less where the curve is flat or turns back.",
+    ),
+    "changed-tokens": Word(
+        "changed tokens", "The number of positions at which the two prompts of a pair differ."
+    ),
+    "perplexity": Word(
+        "perplexity",
+        "How surprised the model itself is by a prompt, per token; low for fluent text.",
+    ),
+    "rank": Word(
+        "rank, margin",
+        "The place of the target head among all heads of the model by |AP| on a pair (1 is first), "
+        "and |AP| of the target − |AP| of the strongest other head.",
+    ),
+    "transfer": Word(
+        "transfer", "Whether the same change of tokens works in contexts it was not found in."
+    ),
+    "null": Word(
+        "null",
+        "The same search or edit where it should not work (for another head, with random answers), "
+        "to see what chance alone gives.",
+    ),
+}
+"""The glossary, in reading order. Keys are the anchors ``word-{key}``."""
+
+
+def glossary() -> Fragment:
+    """Return the section that explains every word."""
+    entries = join(
+        fill('<dt id="word-{}">{}</dt><dd>{}</dd>', key, entry.name, Fragment(entry.meaning))
+        for key, entry in WORDS.items()
+    )
+    return join(
+        [
+            heading("glossary", "Words"),
+            paragraph("Each word of this report, once. Links in the text lead here."),
+            fill('<dl class="glossary">{}</dl>', entries),
+        ]
+    )

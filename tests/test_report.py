@@ -1,0 +1,345 @@
+"""The report: whole, offline, escaped, with or without the optional files, without torch."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import time
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import pandas as pd
+import pytest
+from papermill.exceptions import PapermillExecutionError
+from tokenizers import Tokenizer, models, pre_tokenizers
+
+from counterpoint import plots, report
+from counterpoint.errors import UserError
+from counterpoint.report import html
+from counterpoint.report.render import contents, notebook_to_html
+from counterpoint.report.tokens import Tokens
+from counterpoint.report.words import WORDS
+from tests.synthetic import Shape, write_study
+
+ROOT = Path(__file__).parent.parent
+NOTEBOOK = ROOT / "reports" / "report.ipynb"
+SETTINGS: dict[str, Any] = {
+    "model": "tiny <model>",
+    "metric": "logit_difference",
+    "statistics": {"floor": 1e-4, "top_k": 5, "bootstrap_samples": 50},
+    "report": {"heads_shown": 3, "heads": [[0, 1]]},
+}
+
+
+class Page(HTMLParser):
+    """What a page loads, links to, names and shows."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.loads: list[str] = []
+        self.links: list[str] = []
+        self.ids: list[str] = []
+        self.alts: list[str | None] = []
+        self.handlers: list[str] = []
+        self.text = ""
+        self._silent = 0
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        named = dict(attrs)
+        self.tags.append(tag)
+        self.handlers += [name for name in named if name.startswith("on")]
+        if "id" in named:
+            self.ids.append(str(named["id"]))
+        if tag == "a":
+            self.links.append(str(named.get("href")))
+        elif "href" in named:
+            self.loads.append(str(named["href"]))
+        self.loads += [str(named[name]) for name in ("src", "srcset", "data") if name in named]
+        if tag == "img":
+            self.alts.append(named.get("alt"))
+        self._silent += tag in ("style", "script")
+
+    def handle_endtag(self, tag: str) -> None:
+        self._silent -= tag in ("style", "script")
+
+    def handle_data(self, data: str) -> None:
+        if not self._silent:
+            self.text += data
+
+
+def draw(folder: Path) -> None:
+    figures = plots.draw_figures(
+        pd.read_parquet(folder / "heads.parquet"),
+        pd.read_parquet(folder / "baseline.parquet"),
+        plots.read_curves(folder / "curves.safetensors", ["noising", "denoising"]),
+        pd.read_csv(folder / "correlations.csv"),
+        pd.read_csv(folder / "stability.csv"),
+        floor=1e-4,
+    )
+    for name, figure in figures.items():
+        plots.save_figure(figure, folder / "figures", name)
+
+
+NO_TORCH = "import sys; assert 'torch' not in sys.modules; print('no torch')"
+
+
+def render(folder: Path, notebook: Path = NOTEBOOK) -> str:
+    parameters = {
+        "study": "made-up",
+        "folder": str(folder),
+        "title": "A <b>title</b>",
+        "settings": SETTINGS,
+    }
+    report.render_report(notebook, parameters, folder / "report.ipynb", folder / "report.html")
+    return (folder / "report.html").read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = write_study(tmp_path_factory.mktemp("study"))
+    draw(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def seconds_and_page(study: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[float, str]:
+    copied = tmp_path_factory.mktemp("copy") / "reports"
+    shutil.copytree(NOTEBOOK.parent, copied)
+    notebook = nbformat.read(NOTEBOOK, as_version=4)
+    notebook.cells.append(nbformat.v4.new_code_cell(NO_TORCH))
+    nbformat.write(notebook, copied / NOTEBOOK.name)
+    begun = time.monotonic()
+    page = render(study, copied / NOTEBOOK.name)
+    return time.monotonic() - begun, page
+
+
+@pytest.fixture(scope="module")
+def page(seconds_and_page: tuple[float, str]) -> str:
+    return seconds_and_page[1]
+
+
+def sections_of(folder: Path) -> report.Results:
+    return report.load_results("made-up", folder, SETTINGS)
+
+
+def test_rebuilds_within_thirty_seconds(seconds_and_page):
+    assert seconds_and_page[0] < 30
+
+
+def test_loads_nothing_from_anywhere(page):
+    read = Page(page)
+    assert read.loads and all(load.startswith("data:image/") for load in read.loads)
+    assert not {"script", "link", "iframe", "object", "embed", "base"} & set(read.tags)
+    style = page[page.index("<style>") : page.index("</style>")]
+    assert "url(" not in style and "@import" not in style
+    assert "default-src 'none'" in page
+    assert not [link for link in read.links if not link.startswith("#")]
+
+
+def test_embedded_figures_load_nothing_either(study):
+    for path in (study / "figures").glob("*.svg"):
+        text = path.read_text(encoding="utf-8")
+        assert not re.search(r"<(script|foreignObject|style[^>]*>\s*@import)", text)
+        loads = re.findall(r'(?:xlink:href|href|src)="([^"]*)"', text)
+        assert all(load.startswith(("#", "data:image/png")) for load in loads)
+
+
+def test_prompts_are_shown_and_never_become_markup(page):
+    read = Page(page)
+    assert "<script>alert(1)</script> and $x_1$" in read.text
+    assert "<script>alert('dropped')</script> $" in read.text
+    assert "<img src=x onerror=alert(1)>" in read.text  # in the provenance
+    assert "A <b>title</b>" in read.text and "tiny <model>" in read.text
+    assert "script" not in read.tags and not read.handlers
+    assert "<mark>$x_1$</mark>" in page and "<mark>&lt;i&gt;y&lt;/i&gt;</mark>" in page
+
+
+def test_every_link_leads_somewhere_and_ids_are_unique(page):
+    read = Page(page)
+    assert len(read.ids) == len(set(read.ids))
+    assert {link.removeprefix("#") for link in read.links} <= set(read.ids)
+    assert {f"word-{key}" for key in WORDS} <= set(read.ids)
+
+
+def test_contents_list_the_sections_in_order(page):
+    nav = page[page.index("<nav") : page.index("</nav>")]
+    body = page[page.index("</nav>") :]
+    assert re.findall(r'href="#([^"]*)"', nav) == re.findall(r'<h2 id="([^"]*)"', body)
+
+
+def test_images_have_descriptions(page):
+    alts = Page(page).alts
+    assert len(alts) >= len(plots.FIGURES) and all(alts)
+
+
+def test_headline_holds_the_key_numbers(page):
+    text = Page(page[page.index("</nav>") :]).text
+    assert "pair 0: 3.2588" in text and "pair 0: −4.4071" in text
+    assert "Pearson(output range, |AP|)" in text and "Pearson(output range, AP, signed)" in text
+    head = text.index("The heads that move the answer most")
+    assert text.index("The three claims") > head
+
+
+def test_code_is_hidden_in_the_page_but_kept_in_the_notebook(study, page):
+    assert "load_results" not in Page(page).text
+    executed = nbformat.read(study / "report.ipynb", as_version=4)
+    nbformat.validate(executed)
+    source = "\n".join(cell.source for cell in executed.cells)
+    assert "load_results" in source and "made-up" in source
+    assert executed.metadata["papermill"]["output_path"] == "report.ipynb"
+    assert not [
+        output
+        for cell in executed.cells
+        for output in cell.get("outputs", [])
+        if output.output_type == "error" or output.get("name") == "stderr"
+    ]
+
+
+def test_the_shipped_notebook_has_no_outputs_and_one_parameters_cell():
+    notebook = nbformat.read(NOTEBOOK, as_version=4)
+    nbformat.validate(notebook)
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    assert not any(cell.outputs or cell.execution_count for cell in code)
+    assert [tag for cell in code for tag in cell.metadata.get("tags", [])] == ["parameters"]
+
+
+def test_every_figure_has_a_caption_for_snakemake():
+    captions = {path.stem for path in (ROOT / "reports" / "captions").glob("*.rst")}
+    assert set(plots.FIGURES) | {"report", "claims", "heads", "workflow"} <= captions
+
+
+def test_optional_files_may_be_missing(study, tmp_path):
+    bare = tmp_path / "bare"
+    shutil.copytree(study, bare)
+    for name in ("correlations.csv", "claims.csv", "stability.csv", "provenance.json"):
+        (bare / name).unlink()
+    for path in (bare / "figures").iterdir():
+        path.unlink()
+    results = sections_of(bare)
+    for part in (
+        report.headline(results, "t"),
+        report.heads(results),
+        report.heat_maps(results),
+        report.relations(results),
+        report.curves(results),
+        report.claims(results),
+        report.stability(results),
+        report.provenance(results),
+    ):
+        assert part
+    assert "was not drawn" in report.heat_maps(results)
+    assert report.extras(results) == "" and report.generated(results) == ""
+
+
+def test_extras_appear_when_their_files_do(study, tmp_path):
+    folder = tmp_path / "more"
+    shutil.copytree(study, folder)
+    mlps = pd.DataFrame(
+        {"pair": [0, 0], "direction": "noising", "layer": [0, 1], "ap": [0.5, -1.25]}
+    )
+    mlps.to_parquet(folder / "mlps.parquet")
+    pd.DataFrame({"score": ["<b>"], "k": [3], "recovered": [0.5]}).to_csv(
+        folder / "faithfulness.csv", index=False
+    )
+    shown = report.extras(sections_of(folder))
+    assert 'id="mlps"' in shown and "−1.250" in shown
+    assert 'id="faithfulness"' in shown and "&lt;b&gt;" in shown
+
+
+def test_a_missing_needed_file_is_named(study, tmp_path):
+    folder = tmp_path / "broken"
+    shutil.copytree(study, folder)
+    (folder / "heads.parquet").unlink()
+    with pytest.raises(UserError, match=r"heads\.parquet.*made-up.*run the workflow"):
+        sections_of(folder)
+
+
+def test_a_failing_cell_leaves_no_file(tmp_path):
+    with pytest.raises(PapermillExecutionError):
+        render(tmp_path / "nothing")
+    assert not (tmp_path / "nothing" / "report.html").exists()
+    assert not (tmp_path / "nothing" / "report.ipynb").exists()
+
+
+def test_long_lists_are_cut_and_the_file_is_named(tmp_path):
+    folder = write_study(tmp_path, Shape(pairs=20, layers=2, heads=2))
+    shown = report.pairs(sections_of(folder))
+    assert "8 more pairs" in shown
+    names = ["row", "clean", "corrupted", "correct", "incorrect", "reason"]
+    pd.DataFrame({name: range(400) for name in names}).to_csv(folder / "dropped.csv", index=False)
+    assert "The rest stands in dropped.csv" in report.dropped(sections_of(folder))
+    pd.DataFrame(columns=names).to_csv(folder / "dropped.csv", index=False)
+    assert "No row" in report.dropped(sections_of(folder))
+
+
+@pytest.mark.parametrize("directions", [("denoising",), ("noising",)])
+def test_one_pair_and_one_direction_are_enough(tmp_path, directions):
+    folder = write_study(tmp_path, Shape(pairs=1, directions=directions))
+    results = sections_of(folder)
+    assert "29" not in report.headline(results, "t")[:10]
+    for part in (report.heads, report.relations, report.curves, report.claims, report.exactness):
+        assert part(results)
+    assert "single pair" in report.stability(results)
+
+
+def test_printed_text_and_errors_are_escaped_by_the_template():
+    notebook = nbformat.v4.new_notebook()
+    cell = nbformat.v4.new_code_cell("print()")
+    cell.outputs = [
+        nbformat.v4.new_output("stream", name="stdout", text="<script>1</script>"),
+        nbformat.v4.new_output("display_data", data={"text/plain": "<b>x</b>"}),
+    ]
+    notebook.cells = [cell]
+    shown = notebook_to_html(notebook, ROOT / "reports" / "template")
+    assert "&lt;script&gt;1" in shown and "&lt;b&gt;x" in shown and "<script" not in shown
+
+
+def test_contents_escape_headings():
+    assert "&lt;b&gt;" in contents('<h2 id="a">one &lt;b&gt; <i>two</i></h2><h2>no id</h2>')
+    assert contents("<h3 id='x'>deep</h3>").count("<li>") == 0
+
+
+def test_rendering_does_not_import_torch(page):
+    assert "no torch" in page  # the last cell of the executed copy
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [(1.23456, "1.235"), (-2, "−2.000"), (1e-5, "1.0e−05"), (None, "—"), (float("nan"), "—"),
+     (0, "0.000"), (float("-inf"), "−∞"), (True, "yes")],
+)  # fmt: skip
+def test_numbers_for_reading(value, shown):
+    assert html.number(value) == shown
+
+
+def test_marked_difference_by_place_and_by_blocks():
+    first, second = html.marked_difference(["a", " b", " c"], ["a", " x", " c"])
+    assert first.endswith("a <mark>b</mark> c</code>") and " <mark>x</mark>" in second
+    first, second = html.marked_difference(["a", "b"], ["a", "<", "b"])
+    assert "<mark>&lt;</mark>b" in second and "mark" not in first
+
+
+def test_tokens_show_the_prompt_itself_whatever_the_tokenizer(tmp_path):
+    vocabulary = {"He": 0, "llo": 1, " ": 2, "wor": 3, "ld": 4, "?": 5}
+    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="?"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    tokenizer.save(str(tmp_path / "tokenizer.json"))
+    tokens = Tokens(tmp_path / "tokenizer.json")
+    assert tokens.pieces("Hello", [0, 1]) == ["He", "llo"]
+    assert tokens.pieces("Hello world", [0, 1]) == ["Hello", " world"]  # ids of another text
+    for text in ("", " ", " two  spaces ", "line\nbreak"):
+        assert "".join(Tokens().pieces(text, None)) == text
+
+
+def test_provenance_shows_nested_settings_and_records(study):
+    results = sections_of(study)
+    text = Page(report.provenance(results)).text
+    assert "statistics.seed" in text and "12.5" in text
+    assert (
+        json.loads((study / "provenance.json").read_text(encoding="utf-8"))["counterpoint"] in text
+    )
