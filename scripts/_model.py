@@ -1,7 +1,5 @@
 """Loading the model of a job, with the study's settings."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +7,7 @@ if TYPE_CHECKING:
     from counterpoint.models.load import LanguageModel
 
 
-def load(snakemake: Any) -> LanguageModel:
+def load(snakemake: Any) -> "LanguageModel":
     """The model that the rule's input `model` stands for, on the study's device."""
     from counterpoint.models.load import load_language_model
 
@@ -20,16 +18,4 @@ def load(snakemake: Any) -> LanguageModel:
         dtype=settings["dtype"],
         prepend_bos=settings["prepend_bos"],
         threads=snakemake.threads,
-    )
-
-
-def measurement(snakemake: Any) -> Any:
-    """The study's `counterpoint.scoring.Measurement`."""
-    from counterpoint.scoring import Measurement
-
-    settings = snakemake.params.settings
-    return Measurement(
-        metric=settings["metric"],
-        directions=tuple(settings["directions"]),
-        memory_mb=settings["memory_mb"],
     )

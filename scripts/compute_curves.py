@@ -1,35 +1,25 @@
-"""Compute the output curves of every component of a shard, with their measures."""
+"""Compute the output curves of every head of a shard, with their measures."""
 
 from typing import Any
 
 from _job import run
-from _model import load, measurement
+from _measurement import measurement
+from _model import load
 
 
 def main(snakemake: Any) -> None:
-    """Call `counterpoint.scoring.score_curves` for the heads, and for the MLPs where asked."""
+    """Call `counterpoint.scoring.curves.score_curves` for heads."""
     from counterpoint.files import write_table, write_tensors
-    from counterpoint.scoring import score_curves
+    from counterpoint.scoring.curves import score_curves
 
-    model, settings = load(snakemake), snakemake.params.settings
-    for component, outputs in (
-        ("head", (snakemake.output.scores, snakemake.output.curves)),
-        ("mlp", snakemake.output.get("mlps")),
-    ):
-        if outputs is None:
-            continue
-        table, curves = score_curves(
-            model,
-            snakemake.input.activations,
-            measurement(snakemake),
-            component,
-            **settings["curves"],
-        )
-        if component == "head":
-            write_table(table, outputs[0])
-            write_tensors(curves, outputs[1])
-        else:
-            write_table(table, outputs)
+    scores, curves = score_curves(
+        load(snakemake),
+        snakemake.input.activations,
+        measurement(snakemake),
+        **snakemake.params.settings["curves"],
+    )
+    write_table(scores, snakemake.output.scores)
+    write_tensors(curves, snakemake.output.curves)
 
 
 if __name__ == "__main__":

@@ -1,25 +1,23 @@
-"""Compute the output curves of every MLP of a shard."""
+"""Compute the measures of the output curves of every MLP of a shard."""
 
 from typing import Any
 
 from _job import run
-from _model import load_model
+from _measurement import measurement
+from _model import load
 
 
 def main(snakemake: Any) -> None:
-    """Call `counterpoint.stages.curves.measure_curves` for MLPs; only the measures are kept."""
+    """Call `counterpoint.scoring.curves.score_curves` for MLPs; their curves are not kept."""
     from counterpoint.files import write_table
-    from counterpoint.stages.curves import measure_curves
+    from counterpoint.scoring.curves import score_curves
 
-    settings = snakemake.params.settings
-    scores, _ = measure_curves(
-        load_model(snakemake),
+    scores, _ = score_curves(
+        load(snakemake),
         snakemake.input.activations,
-        component="mlp",
-        directions=settings["directions"],
-        metric=settings["metric"],
-        memory_mb=settings["memory_mb"],
-        **{**settings["curves"], "keep": "none"},
+        measurement(snakemake),
+        "mlp",
+        **{**snakemake.params.settings["curves"], "keep": "none"},
     )
     write_table(scores, snakemake.output.scores)
 

@@ -3,13 +3,14 @@
 from typing import Any
 
 from _job import run
-from _model import load, measurement
+from _measurement import measurement
+from _model import load
 
 
 def main(snakemake: Any) -> None:
-    """Call `counterpoint.scoring.score_integrated_gradients`."""
+    """Call `counterpoint.scoring.gradients.score_integrated_gradients`."""
     from counterpoint.files import write_table
-    from counterpoint.scoring import score_integrated_gradients
+    from counterpoint.scoring.gradients import score_integrated_gradients
 
     scores = score_integrated_gradients(
         load(snakemake),

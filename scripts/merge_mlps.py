@@ -6,9 +6,9 @@ from _job import run
 
 
 def main(snakemake: Any) -> None:
-    """Call `counterpoint.stages.merge.merge_tables`."""
+    """Call `counterpoint.scoring.merge.merge_tables`."""
     from counterpoint.files import write_table
-    from counterpoint.stages.merge import merge_tables
+    from counterpoint.scoring.merge import merge_tables
 
     directions = snakemake.params.settings["directions"]
     mlps = merge_tables(snakemake.input.scores, ["pair", "direction", "layer"], directions)

@@ -6,9 +6,9 @@ from _job import log, run
 
 
 def main(snakemake: Any) -> None:
-    """Call `counterpoint.stages.merge` on the tables and curves of all shards."""
+    """Call `counterpoint.scoring.merge` on the tables and curves of all shards."""
     from counterpoint.files import write_arrays, write_table
-    from counterpoint.stages.merge import merge_curves, merge_heads, merge_tables
+    from counterpoint.scoring.merge import merge_curves, merge_heads, merge_tables
 
     directions = snakemake.params.settings["directions"]
     heads = merge_heads(snakemake.input.scores, snakemake.input.gradients, directions)

@@ -3,7 +3,7 @@
 from typing import Any
 
 from _job import log, run
-from _model import load_model
+from _model import load
 
 
 def main(snakemake: Any) -> None:
@@ -15,7 +15,7 @@ def main(snakemake: Any) -> None:
     wildcards, wanted = snakemake.wildcards, snakemake.params.search
     pairs = read_table(snakemake.input.pairs)
     found = search(
-        load_model(snakemake),
+        load(snakemake),
         wildcards.method,
         Target(int(wildcards.layer), int(wildcards.head)),
         wanted["start"] or pairs.sort_values("pair")["clean"].iloc[0],

@@ -9,10 +9,10 @@ import numpy as np
 import pandas as pd
 
 from counterpoint.files import read_table
-from counterpoint.stages.tables import KEYS, ordered
 
 PathLike = str | os.PathLike[str]
 
+KEYS = ("pair", "direction", "layer", "head")
 SCORES = ("ap", "ap_normalised", "atp", "ig_joint", "ig_convergence_delta", "ig_own")
 """The first columns after the keys; the measures of the curve follow."""
 
@@ -25,7 +25,12 @@ def merge_tables(
     A shard without pairs has a table without rows, which is passed over.
     """
     tables = [table for path in paths if len(table := read_table(path))]
-    return ordered(pd.concat(tables, ignore_index=True), keys, directions)
+    place = {direction: number for number, direction in enumerate(directions)}
+    return pd.concat(tables, ignore_index=True).sort_values(
+        list(keys),
+        key=lambda column: column.map(place) if column.name == "direction" else column,
+        ignore_index=True,
+    )
 
 
 def merge_heads(

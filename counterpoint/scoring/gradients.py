@@ -1,0 +1,50 @@
+"""Integrated gradients of a shard, all heads of a layer moving together."""
+
+from __future__ import annotations
+
+import os
+
+import numpy as np
+import pandas as pd
+
+from counterpoint.gradients import integrated_gradients
+from counterpoint.models.load import LanguageModel
+from counterpoint.progress import Progress
+from counterpoint.scoring.shards import Measurement, ordered, read_shard, unit_table
+from counterpoint.suffix import SuffixEngine
+
+
+def score_integrated_gradients(
+    model: LanguageModel,
+    shard: str | os.PathLike[str],
+    measurement: Measurement,
+    *,
+    tolerance: float = 1e-4,
+    max_steps: int = 128,
+) -> pd.DataFrame:
+    """IG joint of every head of a shard: one row per pair, direction, layer and head.
+
+    ``ig_convergence_delta`` belongs to the whole layer and is repeated in the rows of its heads.
+    """
+    tables: list[pd.DataFrame] = []
+    for activations in read_shard(shard, model.device):
+        engine = SuffixEngine(
+            model, activations, metric=measurement.metric, memory_mb=measurement.memory_mb
+        )
+        pairs = activations.pairs.number
+        shape = (model.n_layers, len(pairs), model.n_heads)
+        for direction in measurement.directions:
+            progress = Progress(
+                f"{len(pairs)} pairs, {direction}, layers integrated", shape[0] * shape[1]
+            )
+            found = integrated_gradients(
+                engine, direction, tolerance=tolerance, max_steps=max_steps, advance=progress
+            )
+            progress.say()
+            per_head = np.broadcast_to(found.convergence_delta[..., None], shape)
+            tables.append(
+                unit_table(pairs, direction, shape, "head").assign(
+                    ig_joint=found.score.reshape(-1), ig_convergence_delta=per_head.reshape(-1)
+                )
+            )
+    return ordered(tables, ["ig_joint", "ig_convergence_delta"], "head")
