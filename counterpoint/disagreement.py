@@ -225,7 +225,7 @@ def _averaged(name: str, entry: _PairNumbers, direction: str, settings: Settings
     drawn = resampling.draws(random, settings.bootstrap_samples, pairs)
     interval = resampling.study_interval(
         np.array(entry.estimates),
-        np.mean(entry.draws, axis=0),
+        resampling.mean_over_pairs(np.array(entry.draws)),
         drawn,
         settings.confidence,
         bounds(name),

@@ -95,6 +95,13 @@ def draws(random: np.random.Generator, samples: int, n: int) -> Float[np.ndarray
     return random.multinomial(n, np.full(n, 1 / n), size=samples).astype(float)
 
 
+def mean_over_pairs(values: Float[np.ndarray, "pair ..."]) -> Float[np.ndarray, " ..."]:
+    """The mean over the pairs that have a value; NaN where none has."""
+    known = np.isfinite(values)
+    total, count = np.where(known, values, 0.0).sum(axis=0), known.sum(axis=0)
+    return np.divide(total, count, out=np.full(total.shape, np.nan), where=count > 0)
+
+
 def percentiles(
     drawn: Float[np.ndarray, "sample ..."], confidence: float
 ) -> tuple[Float[np.ndarray, " ..."], Float[np.ndarray, " ..."]]:

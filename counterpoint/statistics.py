@@ -154,8 +154,8 @@ def _direction(
     keep = np.ones_like(data.at_floor) if settings.include_floor else ~data.at_floor
     resamples = Resamples.of(data, settings)
     n_pairs = len(data.pairs)
-    mean_x, mean_y = _mean_over_pairs(x), _mean_over_pairs(y)
-    movement = _mean_over_pairs(data.columns[MOVEMENT])
+    mean_x, mean_y = resampling.mean_over_pairs(x), resampling.mean_over_pairs(y)
+    movement = resampling.mean_over_pairs(data.columns[MOVEMENT])
     mean_keep = np.ones_like(keep[0]) if settings.include_floor else ~(movement < settings.floor)
     counts = np.array([_counts(x[p], y[p], keep[p]) for p in range(n_pairs)])
     notes = np.array([_notes(x[p], y[p], keep[p], measures, scores) for p in range(n_pairs)])
@@ -214,13 +214,6 @@ def _direction(
             pairs=n_pairs,
         )
     return rows.table()
-
-
-def _mean_over_pairs(values: Float[np.ndarray, "pair ..."]) -> Float[np.ndarray, " ..."]:
-    """The mean over the pairs that have a value; NaN where none has."""
-    known = np.isfinite(values)
-    total, count = np.where(known, values, 0.0).sum(axis=0), known.sum(axis=0)
-    return np.divide(total, count, out=np.full(total.shape, np.nan), where=count > 0)
 
 
 class _Mean:
