@@ -68,7 +68,7 @@ FIGURES = {
     "heat_maps": "AP, IG joint, output range and gradient range, mean over the pairs",
     "heat_maps_first_pair": "AP, IG joint, output range and gradient range of the first pair",
     "regressions": "How the measures of the curve go with the attribution scores",
-    "correlations": "Correlations with their intervals",
+    "correlations": "Correlations between measures and scores, with intervals",
     "curves": "Output curves and gradients of chosen heads",
     "stability": "How far the ranking of heads holds across pairs",
 }
@@ -503,47 +503,55 @@ def ap_intervals(
     }
 
 
-METHODS = {"pearson": "o", "spearman": "s", "kendall": "D"}
+METHODS = ("pearson", "spearman", "kendall")
 
 
-def correlation_intervals(correlations: pd.DataFrame) -> Figure:
-    """Draw every study-wide correlation with its interval, one panel per direction."""
+def correlation_matrices(
+    correlations: pd.DataFrame, methods: Sequence[str] = ("pearson", "spearman")
+) -> Figure:
+    """Draw the study-wide correlations as measure × score tables, with their intervals.
+
+    A row of tables per direction, a column per method. Grey numbers: the interval holds 0.
+    """
     rows = correlations[correlations["scope"] == "study"]
     if rows.empty:
         return _sentence("No correlation could be computed for this study.")
-    relations = list(dict.fromkeys(zip(rows["measure"], rows["score"], strict=True)))
+    measures, scores = list(dict.fromkeys(rows["measure"])), list(dict.fromkeys(rows["score"]))
     shown = directions(rows)
-    with _new_figure(10.4, 0.9 + 0.21 * len(relations)) as figure:
-        grid = figure.subplots(1, len(shown), squeeze=False, sharey=True)[0]
-        for ax, direction in zip(grid, shown, strict=True):
-            ax.axvline(0, color=GREY, lw=0.7)
-            for order, (method, marker) in enumerate(METHODS.items()):
-                shift = (order - 1) * 0.24
-                for place, (measure, score) in enumerate(relations):
-                    row = find_correlation(rows, direction, measure, score, method=method)
-                    if row is None or not math.isfinite(row["estimate"]):
-                        continue
-                    colour = COLOURS[direction] if method == "pearson" else GREY
-                    at = place + shift
-                    ax.plot([row["ci_low"], row["ci_high"]], [at, at], "-", color=colour, lw=1)
-                    ax.plot(row["estimate"], at, marker, color=colour, ms=3, mew=0)
-            for method, marker in METHODS.items():
-                colour = COLOURS[direction] if method == "pearson" else GREY
-                ax.plot([], [], marker, color=colour, ms=3.5, label=method.capitalize())
-            ax.set_xlim(-1.04, 1.04)
-            ax.set_xticks([-1, -0.5, 0, 0.5, 1])
-            ax.set_title(direction)
-            ax.set_xlabel("correlation over heads")
-            ax.grid(axis="y", color="#eceff3", lw=0.6)
-            ax.set_axisbelow(True)
-        grid[0].set_yticks(
-            range(len(relations)),
-            [f"{LABELS.get(m, m)}  ~  {LABELS.get(s, s)}" for m, s in relations],
-        )
-        grid[0].set_ylim(len(relations) - 0.4, -0.6)
-        handles, labels = grid[0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside lower center", ncols=3)
+    with _new_figure(10.4, len(shown) * (0.75 + 0.4 * len(measures))) as figure:
+        grid = figure.subplots(len(shown), len(methods), squeeze=False, sharex=True, sharey=True)
+        for axes, direction in zip(grid, shown, strict=True):
+            for ax, method in zip(axes, methods, strict=True):
+                values = np.full((len(measures), len(scores)), np.nan)
+                for place in np.ndindex(values.shape):
+                    row = find_correlation(
+                        rows, direction, measures[place[0]], scores[place[1]], method=method
+                    )
+                    if row is not None:
+                        values[place] = row["estimate"]
+                        _write_correlation(ax, place, row)
+                ax.imshow(values, cmap=DIVERGING, norm=TwoSlopeNorm(0, -1, 1), aspect="auto")
+                ax.set_title(f"{method.capitalize()}, {direction}")
+                ax.tick_params(length=0)
+                ax.spines[:].set_visible(False)
+            axes[0].set_yticks(range(len(measures)), [LABELS.get(m, m) for m in measures])
+        for ax in grid[-1]:
+            ax.set_xticks(range(len(scores)), [LABELS.get(s, s) for s in scores], rotation=20)
         return figure
+
+
+def _write_correlation(ax: Axes, place: tuple[int, ...], row: pd.Series) -> None:
+    """Write an estimate and its interval into a cell, in a colour that can be read on it."""
+    estimate, low, high = row["estimate"], row["ci_low"], row["ci_high"]
+    if not math.isfinite(estimate):
+        return
+    colour = "white" if abs(estimate) > 0.65 else "#111827"
+    if low <= 0 <= high and abs(estimate) <= 0.65:
+        colour = GREY
+    ends = f"[{low:.2f}, {high:.2f}]".replace("-", "−") if math.isfinite(low) else ""
+    at: dict[str, Any] = {"ha": "center", "color": colour}
+    ax.text(place[1], place[0], f"{estimate:.2f}".replace("-", "−"), va="bottom", fontsize=8, **at)
+    ax.text(place[1], place[0] + 0.08, ends, va="top", fontsize=5.8, **at)
 
 
 AGREEMENTS = {"rank_biased_overlap": "rank-biased overlap", "jaccard": "Jaccard at k"}
@@ -719,7 +727,7 @@ def draw_figures(
         "regressions": regressions(
             heads, correlations, floor=floor, confidence=confidence, seed=seed
         ),
-        "correlations": correlation_intervals(correlations),
+        "correlations": correlation_matrices(correlations),
         "curves": output_curves(curves, baseline, chosen),
         "stability": rank_stability(stability),
     }

@@ -140,7 +140,7 @@ def test_constant_scores_are_drawn_without_a_line():
     table = correlations(heads, settings=QUICK)
     figure = plots.regressions(heads, table, floor=FLOOR, samples=20)
     assert "r = " not in figure.axes[1].get_legend().get_texts()[0].get_text()
-    plots.correlation_intervals(table)
+    plots.correlation_matrices(table)
     plots.heat_maps(heads, floor=FLOOR)
 
 

@@ -384,9 +384,9 @@ def relations(results: Results) -> Fragment:
             heading("correlations", "All correlations", 3),
             _drawn(
                 results, "correlations",
-                "Every correlation with its interval, one panel per direction.",
-                f"Correlations over heads with {confidence} intervals; coloured: Pearson, grey: "
-                "Spearman and Kendall.",
+                "Tables of the correlations of measures with scores, coloured by size.",
+                f"Correlations over heads, means of the pairs' own, with {confidence} intervals; "
+                "grey numbers: the interval holds 0.",
             ),
             folded("The numbers", _correlation_table(results)),
         ]  # fmt: skip
