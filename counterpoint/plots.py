@@ -700,6 +700,51 @@ def search_progress(traces: Mapping[str, pd.DataFrame]) -> Figure:
         return figure
 
 
+def faithfulness_curves(faithfulness: pd.DataFrame) -> Figure:
+    """Draw what the first k heads by each score recover of the metric's change, mean over pairs.
+
+    Columns: ``pair, direction, score, k, recovered`` (a share, 1 is all of the change).
+    """
+    shown = directions(faithfulness)
+    with _new_figure(8.4, 2.9) as figure:
+        grid = figure.subplots(1, len(shown), squeeze=False, sharey=True)[0]
+        for ax, direction in zip(grid, shown, strict=True):
+            own = faithfulness[faithfulness["direction"] == direction]
+            for place, (score, rows) in enumerate(own.groupby("score", sort=False)):
+                mean = rows.groupby("k")["recovered"].mean()
+                colour = METHOD_COLOURS[place % len(METHOD_COLOURS)]
+                label = LABELS.get(str(score), str(score))
+                ax.plot(mean.index, mean, ".-", color=colour, lw=1.3, ms=4, label=label)
+            for level in (0, 1):
+                ax.axhline(level, color=FAINT, lw=0.6, zorder=0)
+            ax.set_title(direction)
+            ax.set_xlabel("heads patched together, k")
+        grid[0].set_ylabel("share recovered")
+        grid[0].legend(loc="best")
+        return figure
+
+
+def mlp_layers(mlps: pd.DataFrame) -> Figure:
+    """Draw AP and output range of whole MLP layers by depth: thin for pairs, thick for the mean.
+
+    Columns: ``pair, direction, layer, ap, output_range``.
+    """
+    with _new_figure(8.4, 2.7) as figure:
+        grid = figure.subplots(1, 2)
+        for ax, name in zip(grid, ("ap", "output_range"), strict=True):
+            for direction in directions(mlps):
+                rows = mlps[mlps["direction"] == direction]
+                table = rows.pivot_table(index="layer", columns="pair", values=name)
+                colour = COLOURS[direction]
+                ax.plot(table.index, table.iloc[:, :40], color=colour, lw=0.6, alpha=0.35)
+                ax.plot(table.index, table.mean(axis=1), color=colour, lw=1.8, label=direction)
+            ax.axhline(0, color=FAINT, lw=0.6, zorder=0)
+            ax.set_xlabel("layer")
+            ax.set_ylabel(LABELS[name])
+        grid[0].legend(loc="best")
+        return figure
+
+
 def draw_figures(
     heads: pd.DataFrame,
     baseline: pd.DataFrame,

@@ -239,16 +239,22 @@ def test_optional_files_may_be_missing(study, tmp_path):
 def test_extras_appear_when_their_files_do(study, tmp_path):
     folder = tmp_path / "more"
     shutil.copytree(study, folder)
-    mlps = pd.DataFrame(
-        {"pair": [0, 0], "direction": "noising", "layer": [0, 1], "ap": [0.5, -1.25]}
-    )
-    mlps.to_parquet(folder / "mlps.parquet")
-    pd.DataFrame({"score": ["<b>"], "k": [3], "recovered": [0.5]}).to_csv(
-        folder / "faithfulness.csv", index=False
-    )
+    mlps = pd.DataFrame({"pair": [0, 0], "direction": "noising", "layer": [0, 1]})
+    mlps.assign(ap=[0.5, -1.25], output_range=[0.5, 1.5]).to_parquet(folder / "mlps.parquet")
+    pd.DataFrame(
+        {
+            "pair": 0,
+            "direction": "noising",
+            "score": ["ap", "ap", "<b>", "<b>"],
+            "k": [1, 2, 1, 2],
+            "recovered": [0.5, 0.8, 0.4, 0.6],
+        }
+    ).to_csv(folder / "faithfulness.csv", index=False)
+    pd.DataFrame({"study": ["<b>"], "claim": [1]}).to_csv(folder / "comparison.csv", index=False)
     shown = report.extras(sections_of(folder))
     assert 'id="mlps"' in shown and "−1.250" in shown
-    assert 'id="faithfulness"' in shown and "&lt;b&gt;" in shown
+    assert 'id="faithfulness"' in shown
+    assert 'id="comparison"' in shown and "&lt;b&gt;" in shown and "<b>" not in shown
 
 
 def test_a_missing_needed_file_is_named(study, tmp_path):

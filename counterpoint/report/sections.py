@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
+from matplotlib.figure import Figure
 
 from counterpoint.plots import (
     AGREEMENTS,
@@ -19,9 +20,12 @@ from counterpoint.plots import (
     METHODS,
     ap_intervals,
     choose_heads,
+    faithfulness_curves,
+    figure_svg,
     find_correlation,
     head_names,
     mean_over_pairs,
+    mlp_layers,
     rank_heads,
     size_label,
 )
@@ -33,6 +37,7 @@ from counterpoint.report.html import (
     fill,
     folded,
     heading,
+    image,
     interval,
     join,
     note,
@@ -636,23 +641,42 @@ def _frame(frame: pd.DataFrame, caption: Any = "") -> Fragment:
     return folded(f"{len(frame)} rows", shown) if len(frame) > SHOWN_ROWS else shown
 
 
+def _drawn_here(picture: Figure, alt: str, caption: Any) -> Fragment:
+    """Return a figure that only some studies have and the report itself draws."""
+    return fill(
+        "<figure>{}<figcaption>{}</figcaption></figure>",
+        image(figure_svg(picture), "svg+xml", alt),
+        caption,
+    )
+
+
 def extras(results: Results) -> Fragment:
     """Return the sections that only some studies have: MLP layers, faithfulness, comparison."""
-    parts = []
+    parts: list[Any] = []
     if results.mlps is not None and not results.mlps.empty:
-        columns = ["ap", "ig_joint", "output_range", "gradient_range", "excess_range"]
+        columns = ["ap", "output_range", "gradient_range", "excess_range", "ig_joint"]
         columns = [name for name in columns if name in results.mlps]
         means = results.mlps.groupby(["direction", "layer"], sort=False)[columns].mean()
         parts += [
             heading("mlps", "MLP layers"),
-            paragraph("The same measures for the output of whole MLP layers, means over pairs."),
-            _frame(means.reset_index()),
+            paragraph("The same measures for the output of whole MLP layers."),
+            _drawn_here(
+                mlp_layers(results.mlps),
+                "AP and output range of MLP layers by depth.",
+                "Thin lines are pairs, thick ones their mean.",
+            ),
+            folded("The numbers (means over pairs)", _frame(means.reset_index())),
         ]
     if results.faithfulness is not None and not results.faithfulness.empty:
         parts += [
             heading("faithfulness", "Faithfulness of the scores"),
             paragraph(word("faithfulness"), " of the heads that each score puts first."),
-            _frame(results.faithfulness),
+            _drawn_here(
+                faithfulness_curves(results.faithfulness),
+                "Share of the metric's change recovered against the number of heads patched.",
+                "Share of the metric's change recovered by the first k heads by each score, mean "
+                "over pairs.",
+            ),
         ]
     if results.comparison is not None and not results.comparison.empty:
         parts += [heading("comparison", "Across studies"), _frame(results.comparison)]
