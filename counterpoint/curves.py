@@ -134,7 +134,7 @@ def values_and_slopes(
 ) -> tuple[Float[Array, "unit alpha"], Float[Array, "unit alpha"]]:
     """f and g of each unit at its own ``alphas``, g by reverse-mode differentiation (exact)."""
     per_unit = alphas.shape[1]
-    flat = torch.as_tensor(alphas.reshape(-1), device=engine.model.device, dtype=engine.model.dtype)
+    flat = torch.tensor(alphas.reshape(-1), device=engine.model.device, dtype=engine.model.dtype)
 
     def both(chosen: slice) -> Tensor:
         row_units, delta, shift = _shifts(engine, direction, units, flat, per_unit, chosen)
@@ -163,7 +163,7 @@ def values(
 ) -> Float[Array, "unit alpha"]:
     """f of each unit at its own ``alphas``."""
     per_unit = alphas.shape[1]
-    flat = torch.as_tensor(alphas.reshape(-1), device=engine.model.device, dtype=engine.model.dtype)
+    flat = torch.tensor(alphas.reshape(-1), device=engine.model.device, dtype=engine.model.dtype)
 
     def one(chosen: slice) -> Tensor:
         row_units, _, shift = _shifts(engine, direction, units, flat, per_unit, chosen)
@@ -337,7 +337,10 @@ def _fixed(
         "gradient_range": np.ptp(exact["gradient"], axis=1),
     }
     return OutputCurves(
-        **{field.name: exact.get(field.name, getattr(curves, field.name)) for field in fields(curves)}
+        **{
+            field.name: exact.get(field.name, getattr(curves, field.name))
+            for field in fields(curves)
+        }
     )
 
 

@@ -110,9 +110,7 @@ def _captum(
         with warnings.catch_warnings():
             # Captum warns when a batch cannot hold one step of every example; ours always does.
             warnings.filterwarnings("ignore", message="Internal batch size")
-            attributions, delta = IntegratedGradients(
-                metric, multiply_by_inputs=True
-            ).attribute(
+            attributions, delta = IntegratedGradients(metric, multiply_by_inputs=True).attribute(
                 other.z[layer, pair],
                 baselines=background.z[layer, pair],
                 additional_forward_args=(layer, pair),

@@ -250,9 +250,7 @@ class SuffixEngine:
                 if not (enters and component == "mlp"):
                     replaced.enter_context(replaced_forward(model.mlps[layer], _last_position))
             prefix = self.activations.prefix or _NO_PREFIX[model.n_layers]
-            return arguments.call(
-                model.blocks[layer], hidden, prefix.cache(rows.pair[:passing])
-            )
+            return arguments.call(model.blocks[layer], hidden, prefix.cache(rows.pair[:passing]))
 
     def logits(
         self,
@@ -273,7 +271,9 @@ class SuffixEngine:
                 )
             if vocabulary is not None:
                 replaced.enter_context(
-                    replaced_forward(cast(nn.Module, unembedding), _only_tokens(unembedding, vocabulary))
+                    replaced_forward(
+                        cast(nn.Module, unembedding), _only_tokens(unembedding, vocabulary)
+                    )
                 )
             tokens = torch.zeros(len(final), 1, dtype=torch.long, device=final.device)
             return model.hf(input_ids=tokens, use_cache=False, logits_to_keep=1).logits[:, -1]
