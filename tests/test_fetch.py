@@ -392,6 +392,19 @@ def test_an_older_folder_is_replaced_only_by_a_whole_one(
     assert [path.name for path in tmp_path.iterdir()] == ["tiny"]
 
 
+@pytest.mark.parametrize("inner", ["", "inner"])
+def test_the_users_own_folder_is_not_replaced(
+    model_folder: Path, tmp_path: Path, inner: str
+) -> None:
+    own = tmp_path / "tiny" / inner
+    own.mkdir(parents=True)
+    for path in model_folder.iterdir():
+        (own / path.name).write_bytes(path.read_bytes())
+    with pytest.raises(UserError, match="somewhere else"):
+        fetch_model({"source": "local", "path": str(own)}, tmp_path / "tiny")
+    assert (own / "notes.txt").exists()
+
+
 def test_what_a_killed_run_left_is_cleared(model_folder: Path, tmp_path: Path) -> None:
     (tmp_path / ".tiny.partial").mkdir()
     (tmp_path / ".tiny.partial" / "half.safetensors").write_bytes(b"half")

@@ -102,6 +102,8 @@ def fetch_model(
             f"models: the source of {target.name!r} is {source!r}; expected one of "
             f"{', '.join(builders)}. Correct `source:` in the configuration."
         )
+    if source == "local":
+        _keep_apart(specification, target)
     # One fixed name, so that what a killed run left behind is cleared by the next one.
     partial = target.with_name(f".{target.name}.partial")
     work = target.with_name(f".{target.name}.download")
@@ -233,6 +235,17 @@ def _weights_into(path: Path, partial: Path, described: str, report: Progress) -
     _check_folder(path, described, str(path))
     _place(_kept(path.iterdir()), partial)
     return None
+
+
+def _keep_apart(specification: Mapping[str, Any], target: Path) -> None:
+    """Raise UserError when replacing `target` would remove the user's own files."""
+    given = _text(specification, "path", "local")
+    original = Path(given).expanduser().resolve()
+    if target.resolve() in (original, *original.parents):
+        raise UserError(
+            f"models: the path {given} of {target.name!r} lies in {target}, which Counterpoint "
+            "replaces as a whole. Keep the model somewhere else, or give it another name."
+        )
 
 
 # ------------------------------------------------------------------------------------------- pip
