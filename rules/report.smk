@@ -42,6 +42,8 @@ rule render_report:
         multiext(
             "reports/template/counterpoint/", "conf.json", "index.html.j2", "style.css"
         ),
+        # Only its tokenizer is read, to mark the tokens that differ.
+        model=model_ready,
         notebook="reports/report.ipynb",
     output:
         html=report(

@@ -19,6 +19,7 @@ def main(snakemake: Any) -> None:
             "folder": str(Path(snakemake.output.html).resolve().parent),
             "title": settings["report"]["title"] or study,
             "settings": settings,
+            "tokenizer": str(Path(snakemake.input.model).resolve().with_name("tokenizer.json")),
         },
         snakemake.output.notebook,
         snakemake.output.html,
