@@ -22,7 +22,7 @@ from counterpoint.report import html
 from counterpoint.report.render import contents, notebook_to_html
 from counterpoint.report.tokens import Tokens
 from counterpoint.report.words import WORDS
-from tests.synthetic import Shape, write_study
+from tests.synthetic import ARCHIVE_COLUMNS, Shape, write_generated, write_study
 
 ROOT = Path(__file__).parent.parent
 NOTEBOOK = ROOT / "reports" / "report.ipynb"
@@ -47,7 +47,7 @@ class Page(HTMLParser):
         self.handlers: list[str] = []
         self.text = ""
         self._silent = 0
-        self.feed(text)
+        self.feed(str(text))
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         named = dict(attrs)
@@ -102,6 +102,7 @@ def render(folder: Path, notebook: Path = NOTEBOOK) -> str:
 @pytest.fixture(scope="module")
 def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = write_study(tmp_path_factory.mktemp("study"))
+    write_generated(folder)
     draw(folder)
     return folder
 
@@ -218,6 +219,7 @@ def test_optional_files_may_be_missing(study, tmp_path):
     shutil.copytree(study, bare)
     for name in ("correlations.csv", "claims.csv", "stability.csv", "provenance.json"):
         (bare / name).unlink()
+    shutil.rmtree(bare / "counterfactuals")
     for path in (bare / "figures").iterdir():
         path.unlink()
     results = sections_of(bare)
@@ -234,6 +236,23 @@ def test_optional_files_may_be_missing(study, tmp_path):
         assert part
     assert "was not drawn" in report.heat_maps(results)
     assert report.extras(results) == "" and report.generated(results) == ""
+
+
+def test_generated_pairs_are_marked_escaped_and_honest_about_failure(study):
+    shown = report.generated(sections_of(study))
+    read = Page(shown)
+    assert read.ids[:1] == ["generated"] and "generated-3-2" in read.ids
+    assert "The <i>capital</i> of $Spain$ 0 is" in read.text
+    assert "<mark>$Spain$</mark>" in shown and "&lt;b&gt;Paris" in shown
+    assert "No pair was found. in 40 model evaluations no <candidate> was left" in read.text
+    assert "2 more pairs" in read.text  # of eight, six are open
+    assert "4.00 [3.00, 5.00]" in read.text  # best LD change of two searches: median and ends
+
+
+def test_the_archive_has_the_columns_that_the_report_reads():
+    from counterpoint.counterfactuals.archive import COLUMNS
+
+    assert set(ARCHIVE_COLUMNS) <= set(COLUMNS)
 
 
 def test_extras_appear_when_their_files_do(study, tmp_path):
