@@ -1,8 +1,8 @@
 """Cached activations: everything of the clean and the corrupted run that the measurements need.
 
 The two prompts of a pair share their tokens up to the first differing one. That prefix is run once;
-of the suffix, the inputs of every block, the outputs of every attention and MLP, and the values z of
-every head are kept for both prompts. With these, no measurement has to run a whole prompt again.
+of the suffix, the inputs of every block, the outputs of every attention and MLP, and the values z
+of every head are kept for both prompts. With these, no measurement has to run a whole prompt again.
 
 A head's output is ``r[l, h] = z[l, h] W_O[l, h]``; the sum over heads, plus the bias of the output
 projection, is the attention module's output (`attn.hook_out` in TransformerLens' names).
@@ -322,6 +322,6 @@ def _check_partition(model: LanguageModel, activations: Activations) -> None:
         if float((total - whole).abs().amax() / scale) > max(PARTITION_TOLERANCE, coarse):
             raise UserError(
                 f"model architecture {type(model.hf).__name__}: the attention's output in layer"
-                f" {layer} is not the sum of its heads' outputs and a bias, so a head's output is not"
-                " defined. Choose a model whose attention ends with its output projection."
+                f" {layer} is not the sum of its heads' outputs and a bias, so a head's output is"
+                " not defined. Choose a model whose attention ends with its output projection."
             )

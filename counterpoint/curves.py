@@ -1,15 +1,16 @@
 """Output curves f(α), their gradients g(α) = df/dα, and what is measured on them.
 
-f(α) is the metric of the background run with the component's output at ``r_bg + α (r_other − r_bg)``,
-at every position, with everything downstream computed anew; α = 0 leaves the background run as it
-is and α = 1 is the activation patch.
+f(α) is the metric of the background run with the component's output at
+``r_bg + α (r_other − r_bg)``, at every position, with everything downstream computed anew; α = 0
+leaves the background run as it is and α = 1 is the activation patch.
 
 Two ways of taking the curve:
 
-- ``adaptive`` evaluates f and, by reverse-mode differentiation, g at nested Clenshaw-Curtis nodes. Both
+- ``adaptive`` evaluates f and, by reverse-mode differentiation, g at nested Clenshaw-Curtis nodes.
+Both
   together fix a Hermite interpolant of twice the degree, so that three nodes resolve most heads. A
-  curve is refined until the last coefficients of f and of g are within tolerance, *and* the integral
-  of g alone equals f(1) − f(0) within tolerance: two checks that fail in different ways.
+  curve is refined until the last coefficients of f and of g are within tolerance, *and* the
+  integral of g alone equals f(1) − f(0) within tolerance: two checks that fail in different ways.
 - ``gauss-legendre-50`` evaluates both at the 50 Gauss-Legendre nodes of the original notebook.
 """
 
@@ -242,8 +243,9 @@ def output_curves(
 ) -> OutputCurves:
     """Output curves of ``units`` with every measure.
 
-    ``nodes`` is `adaptive` or `gauss-legendre-50`; ``tolerance`` is the error of f allowed, in metric
-    units. ``advance`` is told of evaluations as they are made. Raises UserError for other settings.
+    ``nodes`` is `adaptive` or `gauss-legendre-50`; ``tolerance`` is the error of f allowed, in
+    metric units. ``advance`` is told of evaluations as they are made. Raises UserError for other
+    settings.
     """
     if nodes == "adaptive":
         check_max_nodes(max_nodes)

@@ -1,13 +1,14 @@
 """Integrated gradients of the heads, all heads of a layer moving together, with Captum.
 
-IG of an input is ``(x − x') ∫ ∂m/∂x (x' + α (x − x')) dα`` (Sundararajan, Taly & Yan 2017). Here the
-input is the values z of a whole layer, x' those of the background and x those of the other prompt; a
-head's score is the sum over its positions and dimensions. The attention's output is linear in z,
-so that this equals the score taken on the heads' outputs. By completeness a layer's scores sum to
-the effect of patching the layer; what is missing from that is the *convergence delta*.
+IG of an input is ``(x − x') ∫ ∂m/∂x (x' + α (x − x')) dα`` (Sundararajan, Taly & Yan 2017). Here
+the input is the values z of a whole layer, x' those of the background and x those of the other
+prompt; a head's score is the sum over its positions and dimensions. The attention's output is
+linear in z, so that this equals the score taken on the heads' outputs. By completeness a layer's
+scores sum to the effect of patching the layer; what is missing from that is the *convergence
+delta*.
 
-The run from the layer on is the engine's, and every layer and pair of a bucket is one example of the
-same call to Captum, so that they share batches.
+The run from the layer on is the engine's, and every layer and pair of a bucket is one example of
+the same call to Captum, so that they share batches.
 """
 
 from __future__ import annotations

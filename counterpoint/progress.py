@@ -28,4 +28,6 @@ class Progress:
     def say(self) -> None:
         """Log the state now."""
         of = f" of {self.total:,}" if self.total is not None else ""
-        log.info("%s: %s%s in %.0f s", self.what, f"{self.done:,}", of, time.monotonic() - self.started)
+        log.info(
+            "%s: %s%s in %.0f s", self.what, f"{self.done:,}", of, time.monotonic() - self.started
+        )

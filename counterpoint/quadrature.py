@@ -1,8 +1,9 @@
 """Nodes on [0, 1], and polynomials through what was measured at them.
 
 Clenshaw-Curtis nodes are nested: the 2N − 1 of the next level contain the N of this one, so that a
-refinement keeps every evaluation. A curve is kept as a Chebyshev series, whose last coefficients say
-how well it is resolved (Trefethen, Approximation Theory and Approximation Practice, 2013, ch. 8).
+refinement keeps every evaluation. A curve is kept as a Chebyshev series, whose last coefficients
+say how well it is resolved (Trefethen, Approximation Theory and Approximation Practice, 2013, ch.
+8).
 """
 
 from __future__ import annotations
@@ -44,11 +45,13 @@ def derivative(series: Float[Array, "curve coefficient"]) -> Float[Array, "curve
 def integral(series: Float[Array, "curve coefficient"]) -> Float[Array, " curve"]:
     """∫ over [0, 1]."""
     whole = chebyshev.chebint(series, axis=1) / 2
-    return chebyshev.chebval(1, whole.T) - chebyshev.chebval(-1, whole.T)
+    ends = chebyshev.chebval(np.array([-1.0, 1.0]), whole.T)
+    return ends[:, 1] - ends[:, 0]
 
 
 def tail(series: Float[Array, "curve coefficient"]) -> Float[Array, " curve"]:
-    """The size of the last two coefficients: two, since an even or odd curve has every other zero."""
+    """The size of the last two coefficients: two, since an even or odd curve has every other
+    zero."""
     return np.abs(series[:, -2:]).sum(1)
 
 
@@ -76,5 +79,6 @@ def interpolate_with_slopes(
 def least_squares(
     nodes: Float[Array, " node"], values: Float[Array, "curve node"], degree: int
 ) -> Float[Array, "curve coefficient"]:
-    """The series of ``degree`` nearest to ``values``, for nodes that are too many to interpolate."""
+    """The series of ``degree`` nearest to ``values``, for nodes that are too many to
+    interpolate."""
     return np.linalg.lstsq(chebyshev.chebvander(2 * nodes - 1, degree), values.T, rcond=None)[0].T

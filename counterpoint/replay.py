@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 from jaxtyping import Float, Int
@@ -39,18 +39,18 @@ def replaced_forward(module: nn.Module, make: Callable[[Forward], Forward]) -> I
 
 @dataclass(frozen=True)
 class PrefixKeysValues:
-    """Keys and values of the prefix, per layer; a layer's tensors are [pair, head, prefix, d_head]."""
+    """Keys and values of the prefix, one tensor per layer."""
 
     keys: list[Float[Tensor, "pair head prefix d_head"]]
     values: list[Float[Tensor, "pair head prefix d_head"]]
 
     def cache(self, pair: Int[Tensor, " row"] | None = None) -> Cache:
         """A Hugging Face cache that shows every row the prefix of its pair."""
-        layers = [
+        layers = (
             _PrefixLayer(key, value, pair)
             for key, value in zip(self.keys, self.values, strict=True)
-        ]
-        return Cache(layers=layers)
+        )
+        return Cache(layers=list(layers))
 
 
 class _PrefixLayer(DynamicLayer):
@@ -59,7 +59,10 @@ class _PrefixLayer(DynamicLayer):
     def __init__(self, keys: Tensor, values: Tensor, pair: Tensor | None) -> None:
         super().__init__()
         self.lazy_initialization(keys, values)
-        self.keys, self.values, self.pair = keys, values, pair
+        # These names are what the cache is asked for when masks are sized.
+        self.keys: Tensor = keys
+        self.values: Tensor = values
+        self.pair = pair
 
     def update(
         self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any
@@ -112,9 +115,7 @@ def hidden_states_of(args: Sequence[Any], kwargs: dict[str, Any]) -> tuple[Tenso
 
 
 @torch.no_grad()
-def run_prefix(
-    model: LanguageModel, tokens: Int[Tensor, "pair prefix"]
-) -> PrefixKeysValues | None:
+def run_prefix(model: LanguageModel, tokens: Int[Tensor, "pair prefix"]) -> PrefixKeysValues | None:
     """Keys and values of a prefix that is run alone; None for an empty prefix.
 
     A cache of full layers is used even where the model has a sliding window: the window is then in
@@ -124,8 +125,10 @@ def run_prefix(
         return None
     cache = DynamicCache()
     model.hf(input_ids=tokens, past_key_values=cache, use_cache=True, logits_to_keep=1)
+    layers = cast("list[DynamicLayer]", cache.layers)
     return PrefixKeysValues(
-        [layer.keys for layer in cache.layers], [layer.values for layer in cache.layers]
+        [cast(Tensor, layer.keys) for layer in layers],
+        [cast(Tensor, layer.values) for layer in layers],
     )
 
 

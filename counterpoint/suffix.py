@@ -50,8 +50,8 @@ Float32 gives about 1e-6 on the models tried; what this refuses (positions that 
 attention that sees later tokens) misses by order one."""
 
 POSITIONS_PER_BATCH = 1024
-"""Rows × positions of a batch on a CPU. On two cores of SmolLM2, batches of 450 to 1,000 positions ran
-at 0.86 to 0.90 of the matrix-product rate, of 6,300 at 0.70: larger ones leave the cache."""
+"""Rows × positions of a batch on a CPU. On two cores of SmolLM2, batches of 450 to 1,000 positions
+ran at 0.86 to 0.90 of the matrix-product rate, of 6,300 at 0.70: larger ones leave the cache."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -181,8 +181,8 @@ class SuffixEngine:
     def _remember_too_many(self, count: int, differentiate: bool) -> None:
         if count == 1:
             raise UserError(
-                f"device {self.model.device}: not even one row of {self.suffix_length} positions fits"
-                " in memory; free memory, choose a smaller model or shorter prompts."
+                f"device {self.model.device}: not even one row of {self.suffix_length} positions"
+                " fits in memory; free memory, choose a smaller model or shorter prompts."
             )
         self._rows_that_fit[differentiate] = count // 2
         if self.model.device.type == "cuda":

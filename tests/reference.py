@@ -1,6 +1,7 @@
-"""The slow, plain reference: whole forward passes of TransformerLens' bridge, hooked at hook_result.
+"""The slow, plain reference: whole passes of TransformerLens' bridge, hooked at hook_result.
 
-This is the original notebook's procedure, one evaluation at a time, and shares no code with the engine.
+This is the original notebook's procedure, one evaluation at a time, and shares no code with the
+engine.
 """
 
 from __future__ import annotations
@@ -8,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
@@ -22,7 +22,7 @@ class PlainReference:
         bridge: TransformerBridge,
         clean: Int[Tensor, " length"],
         corrupted: Int[Tensor, " length"],
-        metric: Callable[[Float[Tensor, " vocabulary"]], Tensor],
+        metric: Callable[[Float[Tensor, "... vocabulary"]], Tensor],
     ) -> None:
         self.bridge, self.metric = bridge, metric
         bridge.set_use_attn_result(True)
@@ -45,6 +45,21 @@ class PlainReference:
     ) -> Tensor:
         """f(α) of one head."""
         return self.heads(layer, [head], alpha, direction)
+
+    def batch(self, layer: int, head: int, alphas: Float[Tensor, " alpha"]) -> Tensor:
+        """f at several points of one head's path, in one batch of whole passes."""
+        name = f"blocks.{layer}.attn.hook_result"
+        start, end = self.cache["clean"][name], self.cache["corrupted"][name]
+        step = alphas.view(-1, 1, 1)
+
+        def shift(value: Tensor, hook: Any) -> Tensor:
+            value = value.clone()
+            value[:, :, head] = start[:, :, head] + step * (end - start)[:, :, head]
+            return value
+
+        tokens = self.tokens["clean"].expand(len(alphas), -1)
+        logits = self.bridge.run_with_hooks(tokens, fwd_hooks=[(name, shift)])
+        return self.metric(logits[:, -1])
 
     def heads(
         self, layer: int, heads: list[int], alpha: float | Tensor, direction: str = "noising"

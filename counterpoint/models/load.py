@@ -1,4 +1,5 @@
-"""A language model as Counterpoint sees it: the plain Hugging Face modules, named by TransformerLens.
+"""A language model as Counterpoint sees it: the plain Hugging Face modules, named by
+TransformerLens.
 
 The measurements run on the Hugging Face modules themselves, with eager attention. Which module is a
 block, an attention, an MLP or an output projection is read from TransformerLens' architecture
@@ -171,9 +172,9 @@ def _module_names(bridge: TransformerBridge, architecture: str) -> ModuleNames:
         )
     except (KeyError, AttributeError) as missing:
         raise UserError(
-            f"model architecture {architecture}: TransformerLens names no {missing} in it; Counterpoint"
-            " needs a decoder whose blocks have an attention with an output projection and an MLP."
-            " Choose a decoder-only model."
+            f"model architecture {architecture}: TransformerLens names no {missing} in it;"
+            " Counterpoint needs a decoder whose blocks have an attention with an output"
+            " projection and an MLP. Choose a decoder-only model."
         ) from missing
 
 
@@ -192,10 +193,8 @@ def wrap(
             f"model architecture {architecture} is an encoder-decoder; expected a decoder-only"
             " (causal) language model. Choose one, for example a GPT-2, Llama, GPT-NeoX or Gemma."
         )
-    if (
-        getattr(configuration, "is_causal", True) is False
-        or not hasattr(hf, "lm_head")
-        and (hf.get_output_embeddings() is None)
+    if getattr(configuration, "is_causal", True) is False or (
+        not hasattr(hf, "lm_head") and (hf.get_output_embeddings() is None)
     ):
         raise UserError(
             f"model architecture {architecture} is not a causal language model; expected one that"
@@ -240,20 +239,20 @@ def load_language_model(
     hf = AutoModelForCausalLM.from_pretrained(
         folder, dtype=DTYPES[dtype], attn_implementation="eager", local_files_only=True
     )
-    return wrap(hf.to(device), tokenizer, prepend_bos=prepend_bos)
+    return wrap(hf.to(device=torch.device(device)), tokenizer, prepend_bos=prepend_bos)
 
 
 def check_device(device: str) -> None:
     """Raise UserError when ``device`` (cpu, cuda, cuda:1, mps) is not on this machine."""
     kind = device.split(":")[0]
     present = {
-        "cpu": lambda: True,
-        "cuda": torch.cuda.is_available,
-        "mps": torch.backends.mps.is_available,
+        "cpu": True,
+        "cuda": torch.cuda.is_available(),
+        "mps": torch.backends.mps.is_available(),
     }
     if kind not in present:
         raise UserError(f"device {device!r} is unknown; expected cpu, cuda or mps.")
-    if not present[kind]():
+    if not present[kind]:
         raise UserError(
             f"device {device!r} was asked for, but torch {torch.__version__} finds none on this"
             " machine; set `device: cpu` for the study, or run where there is one."

@@ -1,0 +1,1 @@
+"""Performance of Counterpoint, measured against the ways that it replaces."""
