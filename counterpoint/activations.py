@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from counterpoint.errors import UserError
 from counterpoint.models.load import LanguageModel
-from counterpoint.replay import PrefixKeysValues, hidden_states_of, run_prefix
+from counterpoint.replay import PrefixKeysValues, first_of, hidden_states_of, run_prefix
 
 Prompt = Literal["clean", "corrupted"]
 Direction = Literal["noising", "denoising"]
@@ -194,7 +194,7 @@ def cache_activations(model: LanguageModel, pairs: TokenPairs) -> Activations:
     }
 
     def keep(name: str, layer: int, value: Any) -> None:
-        kept[name][layer] = value[0] if isinstance(value, tuple) else value
+        kept[name][layer] = first_of(value)
 
     with ExitStack() as hooks:
         for layer, block in enumerate(model.blocks):

@@ -23,7 +23,13 @@ from captum.attr import IntegratedGradients
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from counterpoint.activations import Direction, background_prompt, other_prompt
+from counterpoint.activations import (
+    Direction,
+    Units,
+    background_prompt,
+    differences,
+    other_prompt,
+)
 from counterpoint.suffix import Rows, SuffixEngine
 
 Array = np.ndarray
@@ -79,6 +85,44 @@ def integrated_gradients(
     return IntegratedGradientScores(
         score.reshape(*shape, n_heads), delta.reshape(shape), taken.reshape(shape)
     )
+
+
+def joint_slopes(
+    engine: SuffixEngine, direction: Direction, alphas: Float[Array, " alpha"]
+) -> Float[Array, "layer pair head alpha"]:
+    """g of each head along the joint path: ⟨∂m/∂(attention output), Δ of the head⟩ at each α.
+
+    The integral of a head's slope over [0, 1] is its IG joint.
+    """
+    model, activations = engine.model, engine.activations
+    n_pairs, n_alphas = len(activations.pairs), len(alphas)
+    other = activations.run(other_prompt(direction)).attention
+    background = activations.run(background_prompt(direction)).attention
+    place = torch.arange(model.n_layers * n_pairs, device=model.device).repeat_interleave(n_alphas)
+    layer, pair = place // n_pairs, place % n_pairs
+    at = torch.tensor(alphas, device=model.device, dtype=model.dtype).repeat(len(place) // n_alphas)
+    heads = torch.arange(model.n_heads, device=model.device)
+
+    def slopes(rows: slice) -> Tensor:
+        where = layer[rows], pair[rows]
+        with torch.enable_grad():
+            whole = other[where] - background[where]
+            shift = (at[rows].view(-1, 1, 1) * whole).requires_grad_()
+            joined = Rows(pair[rows], tuple(layer[rows].tolist()), shift)
+            output = engine.evaluate(joined, direction)
+            (gradient,) = torch.autograd.grad(output.sum(), shift)
+        count = rows.stop - rows.start
+        units = Units(
+            pair[rows].repeat_interleave(model.n_heads),
+            layer[rows].repeat_interleave(model.n_heads),
+            heads.repeat(count),
+        )
+        delta = differences(model, activations, direction, units)
+        return (delta.unflatten(0, (count, model.n_heads)) * gradient.unsqueeze(1)).sum((2, 3))
+
+    found = engine.in_batches(len(place), slopes, differentiate=True)
+    shape = (model.n_layers, n_pairs, n_alphas, model.n_heads)
+    return found.double().cpu().numpy().reshape(shape).swapaxes(2, 3)
 
 
 def _captum(

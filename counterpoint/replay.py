@@ -114,6 +114,11 @@ def hidden_states_of(args: Sequence[Any], kwargs: dict[str, Any]) -> tuple[Tenso
     return kwargs["hidden_states"], "hidden_states"
 
 
+def first_of(output: Any) -> Tensor:
+    """A module's output, or the first of what it returns."""
+    return output[0] if isinstance(output, tuple) else output
+
+
 @torch.no_grad()
 def run_prefix(model: LanguageModel, tokens: Int[Tensor, "pair prefix"]) -> PrefixKeysValues | None:
     """Keys and values of a prefix that is run alone; None for an empty prefix.

@@ -23,6 +23,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
+from transformers.cache_utils import DynamicCache
 
 from counterpoint.activations import (
     Activations,
@@ -128,6 +129,17 @@ class SuffixEngine:
         self.evaluations += len(rows.layer)
         final = self._sweep(rows, background_prompt(direction), component)
         return self.metric(self.logits(final, self.metric.vocabulary), rows.pair)
+
+    def run_suffix(self, tokens: Int[Tensor, "row suffix"], pair: Int[Tensor, " row"]) -> None:
+        """Run the whole model on the suffixes ``tokens``; what is wanted of it is hooked."""
+        prefix = self.activations.prefix
+        self.evaluations += len(tokens)
+        self.model.hf(
+            input_ids=tokens,
+            past_key_values=DynamicCache() if prefix is None else prefix.cache(pair),
+            use_cache=True,
+            logits_to_keep=1,
+        )
 
     def in_batches(
         self,

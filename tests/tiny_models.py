@@ -63,6 +63,11 @@ ARCHITECTURES: dict[str, PreTrainedConfig] = {
 }
 
 
+_EXTRA: dict[str, PreTrainedConfig] = {
+    "llama_two_heads": LlamaConfig(**{**_SHAPE, "num_attention_heads": 2}),
+}
+
+
 def make_tiny_tokenizer() -> PreTrainedTokenizerFast:
     """A tokenizer of whole words `w5` … `w60`, each with its leading space."""
     words = {"<pad>": 0, "<bos>": 1, "<eos>": 2, "Ġw": 3, "w": 4}
@@ -87,7 +92,9 @@ def make_tiny_tokenizer() -> PreTrainedTokenizerFast:
 def save_tiny_model(architecture: str, folder: Path) -> None:
     """Write a random model with weights large enough that no head is negligible."""
     torch.manual_seed(0)
-    hf = AutoModelForCausalLM.from_config(ARCHITECTURES[architecture], dtype=torch.float32)
+    hf = AutoModelForCausalLM.from_config(
+        (ARCHITECTURES | _EXTRA)[architecture], dtype=torch.float32
+    )
     with torch.no_grad():
         for name, parameter in hf.named_parameters():
             if parameter.ndim > 1:

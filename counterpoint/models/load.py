@@ -239,7 +239,8 @@ def load_language_model(
     hf = AutoModelForCausalLM.from_pretrained(
         folder, dtype=DTYPES[dtype], attn_implementation="eager", local_files_only=True
     )
-    return wrap(hf.to(device=torch.device(device)), tokenizer, prepend_bos=prepend_bos)
+    nn.Module.to(hf, torch.device(device))
+    return wrap(hf, tokenizer, prepend_bos=prepend_bos)
 
 
 def check_device(device: str) -> None:
