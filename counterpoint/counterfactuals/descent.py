@@ -3,7 +3,9 @@
 After Wen et al. 2023, "Hard prompts made easy": a continuous pair is kept; at each step it is
 projected onto tokens, the gradients are taken *at the projection* and applied to the continuous
 pair. The four objectives' gradients, each normalised to unit length, are aggregated by torchjd's
-MGDA or UPGrad. (Without normalisation MGDA gives all weight to the smallest.)
+MGDA or UPGrad. (Without normalisation MGDA gives all weight to the smallest.) An objective without
+a gradient, as c has none while x and y are equal, is left out of a step: with it MGDA's direction
+would be zero. All steps have one length.
 
 How each objective is made differentiable:
 
@@ -19,9 +21,9 @@ How each objective is made differentiable:
   greater one). As inputs the embeddings enter exactly; as targets, which are discrete, each token
   is a mixture of its `NEIGHBOURS` nearest tokens, weighted by the distance of its embedding.
 
-The position of the beginning-of-sequence token never moves. Tokens that may not be written (special
-ones, ones that do not round-trip, and words that were answers at the step before where answers in
-prompts are forbidden) are left out of the projection. Each new projection that could enter the
+The position of the beginning-of-sequence token never moves. The projection leaves out tokens that
+may not be written: special ones, ones that do not round-trip and, by the setting, words that were
+answers at the step before. Each new projection that could enter the
 archive is measured exactly, as a discrete pair. A step costs 20 evaluations: 6 rows forward, 6
 backward for a, 6 for b and 2 for d.
 """
@@ -34,7 +36,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from counterpoint.counterfactuals import objectives
@@ -62,10 +64,10 @@ class DescentSettings:
     After ``patience`` steps without a new pair in the archive the descent begins again."""
 
     aggregator: Literal["upgrad", "mgda"] = "upgrad"
-    step: float = 1.0
-    momentum: float = 0.9
+    step: float = 2.0
+    momentum: float = 0.5
     noise: float = 0.5
-    patience: int = 40
+    patience: int = 15
 
 
 def descent(
@@ -98,7 +100,7 @@ def _descend(
     generator: torch.Generator,
 ) -> None:
     """One descent, from one start."""
-    from torchjd.autojac import backward, jac_to_grad
+    from torchjd.autojac import backward
 
     free = torch.ones(tokens.shape[1], 1, device=tokens.device)
     if tokens[0, 0] == evaluator.model.beginning_of_sequence:
@@ -113,7 +115,8 @@ def _descend(
     while idle < own.patience and not evaluator.ledger.exhausted:
         projected = tokens.clone()
         moved = free[:, 0].bool()
-        projected[:, moved] = _nearest(relaxed.table, pair[:, moved], _writable(evaluator, answers))
+        writable = _writable(evaluator, tokens, answers)
+        projected[:, moved] = _nearest(relaxed.table, pair[:, moved], writable[:, moved])
         embeddings = relaxed.embed(projected).requires_grad_()
         run = relaxed.run(embeddings)
         answers = [run.correct, run.incorrect]
@@ -123,12 +126,7 @@ def _descend(
             parallel_chunk_size=1,
         )
         evaluator.ledger.evaluations += BACKWARD_ROWS
-        jacobian = embeddings.jac * free
-        norms = jacobian.flatten(1).norm(dim=1).clamp_min(torch.finfo(jacobian.dtype).tiny)
-        embeddings.jac = jacobian / norms[:, None, None, None]
-        jac_to_grad([embeddings], aggregator)
-        assert embeddings.grad is not None
-        direction = embeddings.grad / embeddings.grad.norm().clamp_min(1e-12)
+        direction = _aggregate(embeddings, free, aggregator)
         velocity = own.momentum * velocity + (1 - own.momentum) * direction
         pair = pair - own.step * scale * velocity
 
@@ -136,13 +134,35 @@ def _descend(
         idle += 1
         if key not in seen:
             seen.add(key)
-            if _keep(evaluator, archive, run, projected):
+            if _keep(evaluator, archive, run, projected, tokens):
                 idle = 0
         archive.note()
 
 
+def _aggregate(
+    embeddings: Float[Tensor, "2 length d_model"],
+    free: Float[Tensor, "length 1"],
+    aggregator: GramianWeightedAggregator,
+) -> Float[Tensor, "2 length d_model"]:
+    """A direction of unit length from the Jacobian that torchjd left on ``embeddings``."""
+    from torchjd.autojac import jac_to_grad
+
+    jacobian = embeddings.jac * free
+    norms = jacobian.flatten(1).norm(dim=1)
+    there = norms > 0
+    embeddings.jac = jacobian[there] / norms[there, None, None, None]
+    jac_to_grad([embeddings], aggregator)
+    direction = embeddings.grad
+    assert direction is not None
+    return direction / direction.norm().clamp_min(torch.finfo(direction.dtype).tiny)
+
+
 def _keep(
-    evaluator: Evaluator, archive: Archive, run: RelaxedRun, tokens: Int[Tensor, "2 length"]
+    evaluator: Evaluator,
+    archive: Archive,
+    run: RelaxedRun,
+    tokens: Int[Tensor, "2 length"],
+    origin: Int[Tensor, "2 length"],
 ) -> bool:
     """Measure the projected pair exactly, if it could enter the archive, and put it in."""
     outputs = run.outputs.detach()
@@ -159,7 +179,7 @@ def _keep(
     if not archive.would_enter(point)[0]:
         evaluator.ledger.refused["a pair in the archive is better in everything"] += 1
         return False
-    (measured,) = evaluator.measure(tokens[:1], tokens[1:])
+    (measured,) = evaluator.measure(tokens[:1], tokens[1:], origin=origin)
     return archive.add(evaluator.complete(measured)) > 0
 
 
@@ -213,18 +233,23 @@ def _soft_cross_entropy(
 def _nearest(
     table: Float[Tensor, "token d_model"],
     embeddings: Float[Tensor, "2 position d_model"],
-    writable: Tensor,
+    writable: Bool[Tensor, "2 position token"],
 ) -> Int[Tensor, "2 position"]:
     """The writable token whose embedding is nearest in Euclidean distance."""
     apart = table.square().sum(-1) - 2 * embeddings @ table.T
     return apart.masked_fill(~writable, torch.inf).argmin(-1)
 
 
-def _writable(evaluator: Evaluator, answers: list[int]) -> Tensor:
-    words = evaluator.vocabulary
-    if evaluator.settings.answer_in_prompt == "allow" or not answers:
-        return words.allowed
-    return words.allowed & ~torch.isin(words.word, words.word[answers])
+def _writable(
+    evaluator: Evaluator, origin: Int[Tensor, "2 length"], answers: list[int]
+) -> Bool[Tensor, "2 length token"]:
+    """Which token may stand where."""
+    words, rule = evaluator.vocabulary, evaluator.settings.answer_in_prompt
+    allowed = words.allowed
+    if rule != "allow" and answers:
+        allowed = allowed & ~torch.isin(words.word, words.word[answers])
+    writable = allowed.repeat(*origin.shape, 1)
+    return writable if rule == "forbid" else writable.scatter(-1, origin.unsqueeze(-1), True)
 
 
 def _median_distance(table: Float[Tensor, "token d_model"], allowed: Tensor) -> float:

@@ -205,6 +205,7 @@ class Evaluator:
         clean: Int[Tensor, "pair length"],
         corrupted: Int[Tensor, "pair length"],
         *,
+        origin: Int[Tensor, "start length"],
         ends: Ends = "last",
         worth_effect: Callable[[Measured], Bool[Tensor, "pair end"]] | None = None,
         worth_curve: Callable[[Measured], Bool[Tensor, "pair end"]] | None = None,
@@ -214,9 +215,11 @@ class Evaluator:
         First the prompts' own runs; then α = 1 where a pair is valid at an end that
         ``worth_effect`` chooses; then the points between where ``worth_curve`` chooses. Both see
         what is known so far, and None chooses everything. Each pair costs at most 6 evaluations.
+        ``origin`` is what the pairs started as: tokens that stand there were not written by the
+        search.
         """
         return [
-            self._measure(clean[part], corrupted[part], ends, worth_effect, worth_curve)
+            self._measure(clean[part], corrupted[part], origin, ends, worth_effect, worth_curve)
             for part in self._parts(clean, corrupted)
         ]
 
@@ -244,6 +247,7 @@ class Evaluator:
         self,
         clean: Tensor,
         corrupted: Tensor,
+        origin: Tensor,
         ends: Ends,
         worth_effect: Callable[[Measured], Tensor] | None,
         worth_curve: Callable[[Measured], Tensor] | None,
@@ -283,7 +287,7 @@ class Evaluator:
             incorrect=incorrect,
             loss_clean=losses[x],
             loss_corrupted=losses[y],
-            valid=self._valid(clean, corrupted, stops, correct, incorrect),
+            valid=self._valid(clean, corrupted, origin, stops, correct, incorrect),
             ld_change=unknown,
             evenness=unknown.clone(),
         )
@@ -352,19 +356,26 @@ class Evaluator:
         return torch.full_like(top[x], correct), torch.full_like(top[y], incorrect)
 
     def _valid(
-        self, clean: Tensor, corrupted: Tensor, stops: Tensor, correct: Tensor, incorrect: Tensor
+        self,
+        clean: Int[Tensor, "pair length"],
+        corrupted: Int[Tensor, "pair length"],
+        origin: Int[Tensor, "start length"],
+        stops: Int[Tensor, " end"],
+        correct: Int[Tensor, "pair end"],
+        incorrect: Int[Tensor, "pair end"],
     ) -> Bool[Tensor, "pair end"]:
         """Whether each pair may be kept at each end; what may not is counted by its reason."""
-        words = self.vocabulary
+        words, rule = self.vocabulary, self.settings.answer_in_prompt
         reasons = {
             "the prompts are equal": ~(clean != corrupted).cumsum(1).bool()[:, stops - 1],
             "an answer is a special token": ~(words.plain[correct] & words.plain[incorrect]),
             "both prompts have the same answer": words.word[correct] == words.word[incorrect],
         }
-        if self.settings.answer_in_prompt == "forbid":
+        if rule != "allow":
+            unwritten = origin if rule == "unwritten" else None
             reasons["an answer is a word of a prompt"] = torch.stack(
                 [
-                    words.inside(answer, prompt, stops)
+                    words.inside(answer, prompt, stops, unwritten)
                     for answer in (correct, incorrect)
                     for prompt in (clean, corrupted)
                 ]

@@ -87,14 +87,19 @@ class Settings:
     """What holds for every method; a method's own settings stand beside it.
 
     ``answers`` declares the correct and the incorrect answer, one token each, instead of the
-    prompts' own likeliest tokens. ``answer_in_prompt`` "forbid" leaves out pairs whose answers are
-    words of a prompt: raising a word's logit by writing it down is a short cut. "allow" is for
-    heads that copy. ``smallest_change`` is the LD change below which a pair is not kept at all.
+    prompts' own likeliest tokens.
+
+    Writing an answer into a prompt is a short cut to a head that copies, so ``answer_in_prompt``
+    says what becomes of pairs of which an answer is, as a word, in a prompt: "unwritten" leaves out
+    those where the search wrote it (it stands where the start has another token), "forbid" all,
+    "allow" none.
+
+    ``smallest_change`` is the LD change below which a pair is not kept at all.
     """
 
     budget: Budget = Budget()
     answers: tuple[str, str] | None = None
-    answer_in_prompt: Literal["forbid", "allow"] = "forbid"
+    answer_in_prompt: Literal["unwritten", "forbid", "allow"] = "unwritten"
     smallest_change: float = 0.01
     memory_mb: int = 1000
     method: object | None = None

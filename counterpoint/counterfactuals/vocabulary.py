@@ -48,11 +48,18 @@ class Vocabulary:
         answer: Int[Tensor, "pair end"],
         prompt: Int[Tensor, "pair length"],
         stops: Int[Tensor, " end"],
+        origin: Int[Tensor, "start length"] | None = None,
     ) -> Bool[Tensor, "pair end"]:
-        """Whether each answer is, as a word, among the first ``stops`` tokens of the prompt."""
+        """Whether each answer is, as a word, among the first ``stops`` tokens of the prompt.
+
+        Tokens that ``origin`` has at the same position do not count.
+        """
         same = self.word[prompt][:, None, :] == self.word[answer][:, :, None]
-        read = torch.arange(prompt.shape[1], device=prompt.device) < stops[:, None]
-        return (same & read).any(-1)
+        counts = torch.arange(prompt.shape[1], device=prompt.device) < stops[:, None]
+        if origin is not None:
+            written = (prompt[:, None, :] != origin).all(1)
+            return (same & counts & written[:, None, :]).any(-1)
+        return (same & counts).any(-1)
 
     def answer(self, text: str) -> int:
         """The one token of a declared answer. Raises UserError when it is not one token."""
