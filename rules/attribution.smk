@@ -113,7 +113,7 @@ rule merge_mlps:
     input:
         scores=of_shards("mlps.parquet"),
     output:
-        mlps="results/{study}/mlps.parquet",
+        "results/{study}/mlps.parquet",
     log:
         "results/{study}/logs/merge_mlps.log",
     benchmark:
@@ -125,9 +125,116 @@ rule merge_mlps:
         mem_mb=2000,
         runtime=60,
     params:
+        columns=["pair", "direction", "layer"],
         settings=settings("directions"),
-        code=code_version("scripts/merge_mlps.py"),
+        code=code_version("scripts/merge_tables.py"),
     message:
         "Merging the scores of MLPs of study {wildcards.study}"
     script:
-        "../scripts/merge_mlps.py"
+        "../scripts/merge_tables.py"
+
+
+# What the first heads by each score recover, patched together.
+rule measure_faithfulness:
+    input:
+        activations=rules.cache_activations.output.activations,
+        curves=rules.compute_curves.output.scores,
+        gradients=rules.integrate_gradients.output.scores,
+        model=model_ready,
+    output:
+        scores="results/{study}/shards/{shard}/faithfulness.parquet",
+    log:
+        "results/{study}/logs/measure_faithfulness/{shard}.log",
+    benchmark:
+        "results/{study}/benchmarks/measure_faithfulness/{shard}.tsv"
+    conda:
+        "../envs/model.yaml"
+    threads: 4
+    resources:
+        mem_mb=model_memory,
+        runtime=240,
+    params:
+        settings=settings(*MODEL_SETTINGS, *MEASUREMENT_SETTINGS),
+        code=code_version("scripts/measure_faithfulness.py"),
+    message:
+        "Measuring the faithfulness of the scores of study {wildcards.study}, shard {wildcards.shard}"
+    script:
+        "../scripts/measure_faithfulness.py"
+
+
+rule merge_faithfulness:
+    input:
+        scores=of_shards("faithfulness.parquet"),
+    output:
+        "results/{study}/faithfulness.parquet",
+    log:
+        "results/{study}/logs/merge_faithfulness.log",
+    benchmark:
+        "results/{study}/benchmarks/merge_faithfulness.tsv"
+    conda:
+        "../envs/tables.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=60,
+    params:
+        columns=["pair", "direction", "score", "k"],
+        settings=settings("directions"),
+        code=code_version("scripts/merge_tables.py"),
+    message:
+        "Merging the faithfulness of study {wildcards.study}"
+    script:
+        "../scripts/merge_tables.py"
+
+
+# With whom the heads interact whose IG joint and AP differ most.
+rule find_partners:
+    input:
+        activations=rules.cache_activations.output.activations,
+        curves=rules.compute_curves.output.scores,
+        gradients=rules.integrate_gradients.output.scores,
+        model=model_ready,
+    output:
+        scores="results/{study}/shards/{shard}/interaction.parquet",
+    log:
+        "results/{study}/logs/find_partners/{shard}.log",
+    benchmark:
+        "results/{study}/benchmarks/find_partners/{shard}.tsv"
+    conda:
+        "../envs/model.yaml"
+    threads: 4
+    resources:
+        mem_mb=model_memory,
+        runtime=240,
+    params:
+        settings=settings(*MODEL_SETTINGS, *MEASUREMENT_SETTINGS, "interaction"),
+        code=code_version("scripts/find_partners.py"),
+    message:
+        "Finding partners of the heads of study {wildcards.study}, shard {wildcards.shard}"
+    script:
+        "../scripts/find_partners.py"
+
+
+rule merge_interaction:
+    input:
+        scores=of_shards("interaction.parquet"),
+    output:
+        "results/{study}/interaction.parquet",
+    log:
+        "results/{study}/logs/merge_interaction.log",
+    benchmark:
+        "results/{study}/benchmarks/merge_interaction.tsv"
+    conda:
+        "../envs/tables.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=60,
+    params:
+        columns=["pair", "direction", "layer", "head", "partner"],
+        settings=settings("directions"),
+        code=code_version("scripts/merge_tables.py"),
+    message:
+        "Merging the interactions of study {wildcards.study}"
+    script:
+        "../scripts/merge_tables.py"

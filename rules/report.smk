@@ -34,6 +34,8 @@ rule render_report:
         "results/{study}/baseline.parquet",
         "results/{study}/heads.parquet",
         "results/{study}/curves.safetensors",
+        "results/{study}/faithfulness.parquet",
+        "results/{study}/interaction.parquet",
         mlps,
         rules.compute_statistics.output,
         rules.draw_figures.output,

@@ -2,6 +2,7 @@
 rule compute_statistics:
     input:
         heads="results/{study}/heads.parquet",
+        faithfulness="results/{study}/faithfulness.parquet",
     output:
         correlations="results/{study}/correlations.csv",
         claims="results/{study}/claims.csv",

@@ -1,12 +1,13 @@
 """Compute correlations, claims and rank stability of a study."""
 
+from functools import partial
 from typing import Any
 
 from _job import log, run
 
 
 def main(snakemake: Any) -> None:
-    """Call the model-free statistics on the table of heads."""
+    """Call the model-free statistics on the tables of heads and of faithfulness."""
     from counterpoint.claims import claims
     from counterpoint.files import read_table, write_table
     from counterpoint.resampling import Settings
@@ -15,9 +16,10 @@ def main(snakemake: Any) -> None:
 
     settings = Settings(**snakemake.params.settings["statistics"])
     heads = read_table(snakemake.input.heads)
+    faithfulness = read_table(snakemake.input.faithfulness)
     for name, compute in (
         ("correlations", correlations),
-        ("claims", claims),
+        ("claims", partial(claims, faithfulness=faithfulness)),
         ("stability", stability),
     ):
         log.info(name)

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from counterpoint.activations import (
@@ -131,3 +132,19 @@ def ordered(tables: list[pd.DataFrame], columns: list[str], component: Component
         key=lambda column: column.map(order.index) if column.name == "direction" else column,
         ignore_index=True,
     )
+
+
+def score_of_pairs(
+    heads: pd.DataFrame,
+    name: str,
+    pairs: Sequence[int],
+    direction: Direction,
+    model: LanguageModel,
+) -> Float[np.ndarray, "layer pair head"]:
+    """A column of a table of heads as an array, for ``pairs`` in their order."""
+    rows = heads[heads["direction"] == direction]
+    array = np.empty((model.n_layers, len(pairs), model.n_heads))
+    for place, pair in enumerate(pairs):
+        own = rows[rows["pair"] == pair].sort_values(["layer", "head"])
+        array[:, place] = own[name].to_numpy(float).reshape(model.n_layers, model.n_heads)
+    return array

@@ -1,0 +1,5 @@
+from typing import Any
+
+
+def main(snakemake: Any) -> None:
+    raise NotImplementedError
