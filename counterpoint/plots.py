@@ -74,6 +74,9 @@ FIGURES = {
 }
 """Every figure that `draw_figures` returns, always all of them, with its title."""
 
+THIN_LINES = 20
+"""Most pairs drawn one by one: more would be a smear and a large file."""
+
 STYLE: dict[Any, Any] = {
     "figure.dpi": 100,
     "savefig.dpi": 160,
@@ -599,7 +602,7 @@ def rank_stability(stability: pd.DataFrame) -> Figure:
 def output_curves(
     curves: Curves, baseline: pd.DataFrame, chosen: Sequence[tuple[int, int, str]]
 ) -> Figure:
-    """Draw f(α) − f(0) and g(α) of the chosen heads: thin for each pair, thick for the mean.
+    """Draw f(α) − f(0) and g(α) of the chosen heads: thin for each pair, thick for the mean of all.
 
     f(0) is the unpatched metric of the direction's background, from ``baseline``.
     """
@@ -657,10 +660,10 @@ def _bundle(
     colour: str,
     label: str,
 ) -> None:
-    """Draw each pair's curve thin (at most 40 of them) and their mean thick."""
+    """Draw each pair's curve thin (the first `THIN_LINES`) and the mean of all thick."""
     ax.axhline(0, color=FAINT, lw=0.6, zorder=0)
     if len(values) > 1:
-        ax.plot(alphas, values[:40].T, color=colour, lw=0.6, alpha=0.35)
+        ax.plot(alphas, values[:THIN_LINES].T, color=colour, lw=0.6, alpha=0.35)
     ax.plot(alphas, values.mean(axis=0), color=colour, lw=1.8, label=label)
     ax.set_xlim(0, 1)
     ax.set_xticks([0, 0.5, 1], ["0", "½", "1"])
@@ -736,7 +739,7 @@ def mlp_layers(mlps: pd.DataFrame) -> Figure:
                 rows = mlps[mlps["direction"] == direction]
                 table = rows.pivot_table(index="layer", columns="pair", values=name)
                 colour = COLOURS[direction]
-                ax.plot(table.index, table.iloc[:, :40], color=colour, lw=0.6, alpha=0.35)
+                ax.plot(table.index, table.iloc[:, :THIN_LINES], color=colour, lw=0.6, alpha=0.35)
                 ax.plot(table.index, table.mean(axis=1), color=colour, lw=1.8, label=direction)
             ax.axhline(0, color=FAINT, lw=0.6, zorder=0)
             ax.set_xlabel("layer")

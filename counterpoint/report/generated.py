@@ -27,8 +27,6 @@ from counterpoint.report.html import (
     word,
 )
 from counterpoint.report.results import Generated, Results
-from counterpoint.resampling import Settings
-from counterpoint.stability import ranking
 
 SHOWN_PAIRS = 6
 """Pairs of a head shown at once; the rest is folded."""
@@ -42,13 +40,6 @@ def generated(results: Results) -> Fragment:
     """Return the section on generated pairs, empty when none was searched for."""
     if not results.generated:
         return Fragment("")
-    places = {
-        (int(row["layer"]), int(row["head"])): row
-        for row in ranking(
-            results.heads, "ap", settings=Settings(**results.settings.get("statistics", {}))
-        ).to_dict("records")
-        if row["direction"] == results.directions[0]
-    }
     return join(
         [
             heading("generated", "Generated pairs"),
@@ -67,15 +58,12 @@ def generated(results: Results) -> Fragment:
                 "beats in everything. Then every head was patched on them, to see whether the "
                 "target really comes first.",
             ),
-            *[
-                _target(results, one, places.get((one.layer, one.head)))
-                for one in results.generated
-            ],
+            *[_target(results, one) for one in results.generated],
         ]
     )
 
 
-def _target(results: Results, one: Generated, before: dict[Any, Any] | None) -> Fragment:
+def _target(results: Results, one: Generated) -> Fragment:
     """Return what was found for one head."""
     pairs = _pairs(one)
     parts: list[Any] = [heading(f"generated-{one.layer}-{one.head}", f"Head {one.name}", 3)]
@@ -85,7 +73,7 @@ def _target(results: Results, one: Generated, before: dict[Any, Any] | None) -> 
         parts.append(paragraph("No pair was found. ", "; ".join(reasons)))
     else:
         parts += [
-            _before_and_after(results, one, pairs, before),
+            _before_and_after(results, one, pairs),
             _pair_table(results, pairs.head(SHOWN_PAIRS)),
         ]
         rest = pairs.iloc[SHOWN_PAIRS:FOLDED_PAIRS]
@@ -112,23 +100,21 @@ def _pairs(one: Generated) -> pd.DataFrame:
     return pairs.sort_values("ld_change", ascending=False, ignore_index=True)
 
 
-def _before_and_after(
-    results: Results, one: Generated, pairs: pd.DataFrame, before: dict[Any, Any] | None
-) -> Fragment:
+def _before_and_after(results: Results, one: Generated, pairs: pd.DataFrame) -> Fragment:
     """Return the head's rank on the study's own pairs and on the generated ones."""
     sentences: list[Any] = [
         fill("The search kept {} pairs; the largest {} is {}.",
              len(pairs), word("ld-change", "LD change"), number(pairs["ld_change"].max(), 2))
     ]  # fmt: skip
+    before = results.places.get((one.layer, one.head))
     if before is not None:
-        n_heads = results.heads.groupby(["layer", "head"]).ngroups
         sentences.append(
             fill(
                 "On the study's own pairs the head stands at {} {} of {} on average "
                 "(mean |AP| {}).",
                 word("rank", "rank"),
                 number(before["mean_rank"], 1),
-                count(n_heads),
+                count(results.n_heads),
                 number(before["mean_absolute"], 3),
             )
         )

@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,11 @@ import pandas as pd
 
 from counterpoint.errors import UserError
 from counterpoint.files import read_table
+from counterpoint.panel import directions
+from counterpoint.plots import mean_over_pairs
 from counterpoint.report.tokens import Tokens
+from counterpoint.resampling import Settings
+from counterpoint.stability import ranking
 
 PathLike = str | os.PathLike[str]
 
@@ -69,10 +74,33 @@ class Results:
     provenance: Mapping[str, Any]
     tokens: Tokens
 
-    @property
+    @cached_property
     def directions(self) -> list[str]:
         """The directions, as in the table of heads."""
-        return list(dict.fromkeys(self.heads["direction"]))
+        return directions(self.heads)
+
+    @cached_property
+    def means(self) -> dict[tuple[str, int, int], dict[Any, Any]]:
+        """Every head's means over pairs by (direction, layer, head)."""
+        return {
+            (row["direction"], int(row["layer"]), int(row["head"])): row
+            for row in mean_over_pairs(self.heads, self.floor).to_dict("records")
+        }
+
+    @cached_property
+    def places(self) -> dict[tuple[int, int], dict[Any, Any]]:
+        """Every head's place by |AP| in the first direction (`counterpoint.stability.ranking`)."""
+        first = self.heads[self.heads["direction"] == self.directions[0]]
+        settings = Settings(**self.settings.get("statistics", {}))
+        return {
+            (int(row["layer"]), int(row["head"])): row
+            for row in ranking(first, "ap", settings=settings).to_dict("records")
+        }
+
+    @property
+    def n_heads(self) -> int:
+        """How many heads the model has."""
+        return len(self.means) // len(self.directions)
 
     @property
     def metric(self) -> tuple[str, str]:

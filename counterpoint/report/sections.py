@@ -24,7 +24,6 @@ from counterpoint.plots import (
     figure_svg,
     find_correlation,
     head_names,
-    mean_over_pairs,
     mlp_layers,
     rank_heads,
     size_label,
@@ -51,8 +50,6 @@ from counterpoint.report.html import (
     word,
 )
 from counterpoint.report.results import Results
-from counterpoint.resampling import Settings
-from counterpoint.stability import ranking
 from counterpoint.verdicts import DESCRIBED, REFUTED, SUPPORTED
 
 SHOWN_ROWS = 12
@@ -103,7 +100,7 @@ def headline(results: Results, title: str) -> Fragment:
             fill("study <b>{}</b>", results.study),
             fill("model <b>{}</b>", results.settings.get("model", "unknown")),
             f"{count(n_pairs)} {'pair' if n_pairs == 1 else 'pairs'}",
-            f"{count(_head_count(results))} heads",
+            f"{count(results.n_heads)} heads",
             metric,
             _words(results.directions),
         ],
@@ -124,7 +121,7 @@ def _answer(results: Results) -> Fragment:
     ranked = rank_heads(results.heads)
     names = head_names(ranked.head(5))
     strongest = [f"{layer}.{head}" for layer, head in names]
-    ap = _means(results)[results.directions[0], *names[0]]["ap"]
+    ap = results.means[results.directions[0], *names[0]]["ap"]
     sentences = [
         fill(
             "The heads that move the answer most are <b>{}</b>; patching {} alone changes the {} "
@@ -190,32 +187,20 @@ def _key_numbers(results: Results, short: str) -> list[tuple[Any, Any, Any]]:
     entries.append(
         (
             word("floor", "heads below the float32 floor"),
-            f"{len(low)} of {_head_count(results)}",
+            f"{len(low)} of {results.n_heads}",
             f"range < {results.floor:g}, {results.directions[0]}",
         )
     )
     return entries
 
 
-def _means(results: Results) -> dict[tuple[str, int, int], dict[Any, Any]]:
-    """Return every head's means over pairs by (direction, layer, head)."""
-    return {
-        (row["direction"], int(row["layer"]), int(row["head"])): row
-        for row in mean_over_pairs(results.heads, results.floor).to_dict("records")
-    }
-
-
 def _below_floor(results: Results) -> list[str]:
     """Return the heads at the floor on the mean, in the first direction."""
     return [
         f"{layer}.{head}"
-        for (direction, layer, head), row in _means(results).items()
+        for (direction, layer, head), row in results.means.items()
         if direction == results.directions[0] and row["at_floor"]
     ]
-
-
-def _head_count(results: Results) -> int:
-    return int(results.heads.groupby(["layer", "head"]).ngroups)
 
 
 def _verdict_list(results: Results) -> Fragment:
@@ -280,12 +265,7 @@ def heads(results: Results) -> Fragment:
     seed, top_k = int(results.statistic("seed", 0)), int(results.statistic("top_k", 10))
     ranked = rank_heads(results.heads).head(max(top_k, 10))
     n_pairs = results.heads["pair"].nunique()
-    means = _means(results)
-    places = {
-        (int(row["layer"]), int(row["head"])): row
-        for row in ranking(results.heads, "ap", settings=_settings(results)).to_dict("records")
-        if row["direction"] == results.directions[0]
-    }
+    means = results.means
     header: list[Any] = [word("head", "head")]
     header += [fill("{}, {}", word("ap", "AP"), name) for name in results.directions]
     main = results.directions[0]
@@ -306,7 +286,7 @@ def heads(results: Results) -> Fragment:
         mean = means[main, layer, head]
         names = ("ap_normalised", "ig_joint", "output_range", "gradient_range", "excess_range")
         cells += [number(mean[name], 3) for name in names]
-        place = places[layer, head]
+        place = results.places[layer, head]
         cells += [number(place["mean_rank"], 1), number(100 * place["top_k_share"], 0)]
         rows.append(cells)
     below = _below_floor(results)
@@ -329,17 +309,12 @@ def heads(results: Results) -> Fragment:
             paragraph(
                 fill(
                     "{} of {} heads lie below the {} (their curves move by less than {}, {}).",
-                    len(below), _head_count(results), word("floor"), f"{results.floor:g}", main,
+                    len(below), results.n_heads, word("floor"), f"{results.floor:g}", main,
                 )
             ),
             folded("Heads below the floor", paragraph(", ".join(below))) if below else "",
         ]
     )  # fmt: skip
-
-
-def _settings(results: Results) -> Settings:
-    """Return the study's settings of statistics."""
-    return Settings(**results.settings.get("statistics", {}))
 
 
 def heat_maps(results: Results) -> Fragment:
@@ -489,7 +464,7 @@ def shown_heads(results: Results) -> list[tuple[int, int, str]]:
 def curves(results: Results) -> Fragment:
     """Return the curves of chosen heads and their shape in numbers."""
     chosen = shown_heads(results)
-    means = _means(results)
+    means = results.means
     names = ["ap", "total_variation", "monotonicity", "excess_range", "saturation", "ig_joint"]
     header = [
         "head", "why shown", "direction", word("ap", "AP"), word("total-variation"),
