@@ -1,4 +1,4 @@
-# What the rules share: the checked configuration, lookups of settings, lists of files.
+# Shared by all: the checked configuration, lookups of settings, lists of files.
 import json
 import math
 import re
@@ -15,7 +15,7 @@ from counterpoint.pairs import count_rows
 
 try:
     CONFIG = resolve(config, source=" with ".join(map(str, workflow.configfiles)))
-    # Counted before any rule has run: with it the number of shards is known.
+    # Counted before anything has run, so that the number of shards is known.
     ROWS = {name: count_rows(study["pairs"]) for name, study in CONFIG.studies.items()}
 except UserError as mistake:
     # Snakemake shows this one without a traceback.
@@ -87,7 +87,7 @@ def shards(study):
 def of_shards(name):
     """The file of this name of every shard of the wildcards' study."""
     return lambda wildcards: expand(
-        "results/{study}/shards/{shard}/" + name,
+        f"results/{{study}}/shards/{{shard}}/{name}",
         study=wildcards.study,
         shard=shards(wildcards.study),
     )
@@ -128,7 +128,7 @@ def of_targets(*names):
 def of_methods(name):
     """This file of every method of the wildcards' study, for one target."""
     return lambda wildcards: expand(
-        "results/{study}/counterfactuals/{layer}.{head}/" + name,
+        f"results/{{study}}/counterfactuals/{{layer}}.{{head}}/{name}",
         method=counterfactual_setting(wildcards, "methods"),
         allow_missing=True,
     )
@@ -137,7 +137,7 @@ def of_methods(name):
 def of_seeds(name):
     """This file of every seed of the wildcards' study, for one target and method."""
     return lambda wildcards: expand(
-        "results/{study}/counterfactuals/{layer}.{head}/" + name,
+        f"results/{{study}}/counterfactuals/{{layer}}.{{head}}/{name}",
         seed=counterfactual_setting(wildcards, "seeds"),
         allow_missing=True,
     )

