@@ -200,7 +200,7 @@ def _measure(curve: np.polynomial.Polynomial, nodes: int = 17) -> OutputCurves:
     from counterpoint.curves import _resolve
 
     level = quadrature.clenshaw_curtis(nodes)
-    resolved = _resolve(level, curve(level)[None], curve.deriv()(level)[None])
+    resolved = _resolve(level, curve(level)[None], curve.deriv()(level)[None], 0.0)
     return resolved.curves(np.array([True]))
 
 
@@ -258,6 +258,23 @@ def test_refinement_reaches_a_steep_curve() -> None:
     few = output_curves(engine, "noising", units, tolerance=1e-9, max_nodes=3)
     assert (few.nodes == 3).all()
     assert few.quadrature_error.max() > 1e-9
+
+
+def test_coarse_numbers_are_not_refined_without_end() -> None:
+    """In bfloat16 rounding is far above the tolerance: the floor is stated, not fought."""
+    exact = make_tiny_model("llama", "float32")
+    coarse = make_tiny_model("llama", "bfloat16")
+    pairs = random_pairs(9)
+    found, expected = (
+        output_curves(
+            SuffixEngine(model, cache_activations(model, pairs)), "noising", every_unit(model, 1)
+        )
+        for model in (coarse, exact)
+    )
+    assert np.isfinite(found.output).all()
+    assert (np.abs(found.ap - expected.ap) <= found.quadrature_error).mean() > 0.9
+    assert found.quadrature_error.min() > 100 * expected.quadrature_error.min()
+    assert found.nodes.mean() < 9
 
 
 def test_settings_that_cannot_be() -> None:
