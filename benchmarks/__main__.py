@@ -9,8 +9,11 @@ from __future__ import annotations
 
 import argparse
 import datetime
+import json
 import logging
 import statistics
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from functools import partial
@@ -23,7 +26,7 @@ import torch
 from benchmarks import baselines, machine, report
 from counterpoint import quadrature
 from counterpoint.activations import TokenPairs, cache_activations, every_unit
-from counterpoint.curves import GRID_SIZE, output_curves, values
+from counterpoint.curves import GRID_SIZE, output_curves, rounding_floor, values
 from counterpoint.files import write_json
 from counterpoint.gradients import integrated_gradients
 from counterpoint.models.load import LanguageModel, load_language_model
@@ -238,6 +241,31 @@ class Bench:
         self.results["ig"] |= {"internal_batch_size": best, "trials": trials}
         self.results["max_error_ig"] = float(np.abs(ours.score[self.layers, 0] - theirs).max())
 
+    def bfloat16(self) -> None:
+        """What bfloat16 costs in exactness: AP of every head against float32."""
+        coarse = load_language_model(self.folder, dtype="bfloat16")
+        engine = SuffixEngine(coarse, cache_activations(coarse, self.pairs))
+        seconds, found = timed(lambda: activation_patching(engine, "noising"))
+        exact = activation_patching(self.engine(), "noising")
+        self.results["bfloat16"] = {
+            "seconds": seconds,
+            "max_error_ap": float(np.abs(found - exact).max()),
+            "median_error_ap": float(np.median(np.abs(found - exact))),
+            "stated_floor": rounding_floor(engine, "noising"),
+        }
+
+    def shard(self) -> None:
+        """Peak memory and time of a shard of pairs, in a process of its own."""
+        command = [sys.executable, "-m", "benchmarks.memory", "--model", self.folder]
+        shards = []
+        for count in (16, 64):
+            done = subprocess.run(
+                [*command, "--pairs", str(count)], check=True, capture_output=True, text=True
+            )
+            shards.append(json.loads(done.stdout.splitlines()[-1]))
+            log.info("a shard: %s", shards[-1])
+        self.results["shards"] = shards
+
     # -- cost -----------------------------------------------------------------------------------
 
     def cost(self) -> None:
@@ -295,7 +323,9 @@ class Bench:
         self.gradients()
         self.activation_patching()
         self.integrated_gradients()
+        self.bfloat16()
         self.cost()
+        self.shard()
         rate = statistics.median(self.rates)
         results = self.results
         return {

@@ -85,6 +85,16 @@ def write(results: dict[str, Any], folder: Path) -> None:
         f"| {axis} | " + ", ".join(f"{p['at']:g}: {p['seconds']:.2f} s" for p in points) + " |"
         for axis, points in details["cost"].items()
     )
+    bfloat16 = details["bfloat16"]
+    shards = "\n".join(
+        f"| {shard['pairs']} | {shard['buckets']} | {shard['peak_mib']:.0f} MiB |"
+        + "".join(
+            f" {shard['seconds'][step]:.0f} s |"
+            for step in ("activations", "curves", "integrated_gradients")
+        )
+        + f" {shard['seconds']['curves'] / shard['pairs']:.2f} s |"
+        for shard in details["shards"]
+    )
     text = f"""# Performance
 
 Made by `make bench` on {results["date"]}: {results["machine"]}. SmolLM2-135M-Instruct, the original
@@ -102,6 +112,19 @@ ran on those heads' layers, 50 steps, at the best of its internal batch sizes
 ran whole. The error of f is over every node of every head; for it the plain passes of one head's
 nodes share a batch. The error of g is at most
 {details["gradient_error_over_allowed"]:.2f} of what is allowed, 1e-3 + 1e-3 |g|.
+
+In bfloat16 AP of all heads took {bfloat16["seconds"]:.2f} s and differed from float32 by at most
+{bfloat16["max_error_ap"]:.2g} (median {bfloat16["median_error_ap"]:.2g}); the error stated for
+bfloat16 curves begins at {bfloat16["stated_floor"]:.2g}.
+
+## A shard of pairs
+
+IOI pairs of the shipped set, one direction, in a process of their own
+(`python -m benchmarks.memory`):
+
+| pairs | buckets | peak resident memory | activations | curves | IG joint | curves, per pair |
+|---:|---:|---:|---:|---:|---:|---:|
+{shards}
 
 ## Cost of the adaptive curves (f and g)
 

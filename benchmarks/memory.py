@@ -1,0 +1,61 @@
+"""Peak memory and time of a whole shard: `python -m benchmarks.memory --pairs 64`.
+
+Runs in a process of its own, so that the peak is the shard's. The pairs are the first of the
+shipped IOI set; one direction, curves and joint integrated gradients, as jobs of the workflow do
+them one after the other.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import tempfile
+import time
+from pathlib import Path
+
+from counterpoint.files import write_tensors
+from counterpoint.models.load import load_language_model
+from counterpoint.pairs import read_pairs, validate_pairs
+from counterpoint.scoring.curves import score_curves
+from counterpoint.scoring.gradients import score_integrated_gradients
+from counterpoint.scoring.shards import Measurement, cache_shard
+
+PAIRS = Path(__file__).parent.parent / "resources" / "pairs" / "ioi.csv"
+
+
+def main() -> None:
+    """Measure and print one line of JSON."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.memory", description=__doc__)
+    parser.add_argument("--model", default="resources/models/smollm2-135m-instruct")
+    parser.add_argument("--pairs", type=int, default=64)
+    parser.add_argument("--memory-mb", type=int, default=2000)
+    arguments = parser.parse_args()
+    model = load_language_model(arguments.model)
+    pairs, _ = validate_pairs(
+        read_pairs(PAIRS), model.tokenizer, max_pairs=arguments.pairs, source=str(PAIRS)
+    )
+    measurement = Measurement(directions=("noising",), memory_mb=arguments.memory_mb)
+    seconds = {}
+    with tempfile.TemporaryDirectory() as folder:
+        shard = Path(folder) / "activations.safetensors"
+        start = time.perf_counter()
+        activations, _ = cache_shard(model, pairs, measurement.metric)
+        write_tensors(activations, shard)
+        del activations
+        seconds["activations"] = time.perf_counter() - start
+        start = time.perf_counter()
+        score_curves(model, shard, measurement)
+        seconds["curves"] = time.perf_counter() - start
+        start = time.perf_counter()
+        score_integrated_gradients(model, shard, measurement)
+        seconds["integrated_gradients"] = time.perf_counter() - start
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    buckets = len(pairs.groupby(["length", "first_difference"]))
+    print(
+        json.dumps({"pairs": len(pairs), "buckets": buckets, "peak_mib": peak, "seconds": seconds})
+    )
+
+
+if __name__ == "__main__":
+    main()
