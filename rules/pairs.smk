@@ -23,3 +23,28 @@ rule prepare_pairs:
         "Checking and tokenising the pairs of study {wildcards.study}"
     script:
         "../scripts/prepare_pairs.py"
+
+
+# A pair set made for a model's tokenizer; the shipped ones are copies for the default model's.
+rule generate_pairs:
+    input:
+        settings="resources/pairs/settings.yaml",
+        model="resources/models/{model}/provenance.json",
+    output:
+        "results/pairsets/{model}/{pair_set}.csv",
+    log:
+        "results/logs/generate_pairs/{model}.{pair_set}.log",
+    benchmark:
+        "results/benchmarks/generate_pairs/{model}.{pair_set}.tsv"
+    conda:
+        "../envs/model.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    params:
+        code=code_version("scripts/generate_pairs.py"),
+    message:
+        "Making the pair set {wildcards.pair_set} for the model {wildcards.model}"
+    script:
+        "../scripts/generate_pairs.py"

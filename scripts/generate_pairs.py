@@ -1,0 +1,24 @@
+"""Make a pair set for a model's tokenizer."""
+
+from pathlib import Path
+from typing import Any
+
+from _job import run
+
+
+def main(snakemake: Any) -> None:
+    """Call `counterpoint.pairsets.regenerate` with the model's tokenizer."""
+    from transformers import AutoTokenizer
+
+    from counterpoint.pairsets import regenerate
+
+    regenerate(
+        snakemake.wildcards.pair_set,
+        AutoTokenizer.from_pretrained(Path(snakemake.input.model).parent, local_files_only=True),
+        snakemake.output[0],
+        snakemake.input.settings,
+    )
+
+
+if __name__ == "__main__":
+    run(main, snakemake)
