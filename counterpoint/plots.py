@@ -58,6 +58,7 @@ LABELS = {
     "abs_atp": "|AtP|",
     "ig_joint": "IG joint (signed)",
     "abs_ig_joint": "|IG joint|",
+    "ig_unsaturated": "IG joint, unsaturated part",
     "disagreement": "IG joint − AP",
     "abs_disagreement": "|IG joint − AP|",
 }
@@ -724,6 +725,34 @@ def faithfulness_curves(faithfulness: pd.DataFrame) -> Figure:
             ax.set_xlabel("heads patched together, k")
         grid[0].set_ylabel("share recovered")
         grid[0].legend(loc="best")
+        return figure
+
+
+def interaction_sums(sums: pd.DataFrame) -> Figure:
+    """Draw the disagreement of IG joint and AP against the sum of a head's interactions.
+
+    Columns: ``direction, disagreement, interaction`` (summed over partners); a mark per pair and
+    head. On the dotted line two heads at a time explain all; off it three or more act together.
+    """
+    with _new_figure(4.6, 3.2) as figure:
+        ax = figure.subplots()
+        for direction in directions(sums):
+            rows = sums[sums["direction"] == direction]
+            ax.plot(
+                rows["interaction"],
+                rows["disagreement"],
+                MARKERS[direction],
+                ms=4,
+                alpha=0.7,
+                mew=0,
+                color=COLOURS[direction],
+                label=direction,
+            )
+        ends = [*ax.get_xlim(), *ax.get_ylim()]
+        ax.plot([min(ends), max(ends)], [min(ends), max(ends)], ":", color=GREY, lw=1, zorder=0)
+        ax.set_xlabel("sum of interactions with single partners")
+        ax.set_ylabel(LABELS["disagreement"])
+        ax.legend(loc="best")
         return figure
 
 

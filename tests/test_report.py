@@ -235,7 +235,8 @@ def test_optional_files_may_be_missing(study, tmp_path):
     ):
         assert part
     assert "was not drawn" in report.heat_maps(results)
-    assert report.extras(results) == "" and report.generated(results) == ""
+    for part in (report.reasons, report.extras, report.generated):
+        assert part(results) == ""
 
 
 def test_generated_pairs_are_marked_escaped_and_honest_about_failure(study):
@@ -268,11 +269,17 @@ def test_extras_appear_when_their_files_do(study, tmp_path):
             "k": [1, 2, 1, 2],
             "recovered": [0.5, 0.8, 0.4, 0.6],
         }
-    ).to_csv(folder / "faithfulness.csv", index=False)
+    ).to_parquet(folder / "faithfulness.parquet")
+    interaction = pd.DataFrame({"pair": 0, "direction": "noising", "layer": 2, "head": 1,
+                                "partner": [0, 2], "interaction": [-0.25, 0.125]})  # fmt: skip
+    interaction.assign(ap=1.0, ig_own=1.0, ig_joint=0.9, remainder=0.025).to_parquet(
+        folder / "interaction.parquet"
+    )
     pd.DataFrame({"study": ["<b>"], "claim": [1]}).to_csv(folder / "comparison.csv", index=False)
-    shown = report.extras(sections_of(folder))
+    shown = report.reasons(sections_of(folder)) + report.extras(sections_of(folder))
     assert 'id="mlps"' in shown and "−1.250" in shown
     assert 'id="faithfulness"' in shown
+    assert "2.0 (−0.25), 2.2 (0.12)" in shown and "−0.125" in shown  # partners, and their sum
     assert 'id="comparison"' in shown and "&lt;b&gt;" in shown and "<b>" not in shown
 
 

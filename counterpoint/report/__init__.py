@@ -18,6 +18,7 @@ from counterpoint.report.sections import (
     heat_maps,
     pairs,
     provenance,
+    reasons,
     relations,
     stability,
 )
@@ -39,6 +40,7 @@ __all__ = [
     "notebook_to_html",
     "pairs",
     "provenance",
+    "reasons",
     "relations",
     "render_report",
     "stability",

@@ -69,6 +69,7 @@ class Results:
     stability: pd.DataFrame | None
     mlps: pd.DataFrame | None
     faithfulness: pd.DataFrame | None
+    interaction: pd.DataFrame | None
     comparison: pd.DataFrame | None
     generated: tuple[Generated, ...]
     provenance: Mapping[str, Any]
@@ -162,7 +163,8 @@ def load_results(
         claims=optional("claims.csv"),
         stability=optional("stability.csv"),
         mlps=optional("mlps.parquet"),
-        faithfulness=optional("faithfulness.csv"),
+        faithfulness=optional("faithfulness.parquet"),
+        interaction=optional("interaction.parquet"),
         comparison=optional("comparison.csv"),
         generated=_read_generated(folder / "counterfactuals"),
         provenance=(

@@ -24,6 +24,7 @@ from counterpoint.plots import (
     figure_svg,
     find_correlation,
     head_names,
+    interaction_sums,
     mlp_layers,
     rank_heads,
     size_label,
@@ -625,8 +626,95 @@ def _drawn_here(picture: Figure, alt: str, caption: Any) -> Fragment:
     )
 
 
+SHOWN_PARTNERS = 3
+"""Partners named for each head that disagrees."""
+
+
+def _interactions(table_of: pd.DataFrame) -> Fragment:
+    """Return with whom the heads interact on which IG joint and AP differ most."""
+    keys = ["direction", "layer", "head"]
+    sums = (
+        table_of.assign(disagreement=table_of["ig_joint"] - table_of["ap"])
+        .groupby(["pair", *keys], sort=False)
+        .agg(
+            ap=("ap", "first"),
+            ig_joint=("ig_joint", "first"),
+            disagreement=("disagreement", "first"),
+            interaction=("interaction", "sum"),
+            remainder=("remainder", "first"),
+        )
+        .reset_index()
+    )
+    rows = []
+    for (direction, layer, head), own in sums.groupby(keys, sort=False):
+        same = (table_of["direction"] == direction) & (table_of["layer"] == layer)
+        mine = table_of[same & (table_of["head"] == head)]
+        by_partner = mine.groupby("partner")["interaction"].mean()
+        first = by_partner.sort_values(key=abs, ascending=False).head(SHOWN_PARTNERS)
+        partners = [f"{layer}.{other} ({number(value, 2)})" for other, value in first.items()]
+        means = own[["ap", "ig_joint", "disagreement", "interaction", "remainder"]].mean()
+        rows.append(
+            (
+                abs(float(means["disagreement"])) * len(own),
+                [
+                    f"{layer}.{head}",
+                    direction,
+                    len(own),
+                    *[number(value, 3) for value in means],
+                    ", ".join(partners),
+                ],
+            )
+        )
+    rows.sort(key=lambda row: -row[0])
+    header = [
+        "head", "direction", "pairs", word("ap", "AP"), word("ig-joint"), word("disagreement"),
+        "with single partners", "remainder", "strongest partners (mean)",
+    ]  # fmt: skip
+    listing = [cells for _, cells in rows]
+    return join(
+        [
+            heading("interaction", "Why IG and AP disagree"),
+            paragraph(
+                "On its own path a head's integrated gradients are its AP, so every ",
+                word("disagreement"),
+                " comes from heads of the same layer that move along. Here it is split, for the "
+                "heads on which it is largest, over single partners that move with the head; the "
+                "remainder needs three or more heads at once.",
+            ),
+            _drawn_here(
+                interaction_sums(sums),
+                "Disagreement against the sum of the interactions with single partners.",
+                "One mark per pair and head. On the dotted line single partners explain all of the "
+                "disagreement.",
+            ),
+            table(header, listing[:SHOWN_ROWS], text=(0, 1, 8)),
+            folded(f"{len(listing) - SHOWN_ROWS} more", table(header, listing[SHOWN_ROWS:],
+                   text=(0, 1, 8))) if len(listing) > SHOWN_ROWS else "",
+        ]
+    )  # fmt: skip
+
+
+def reasons(results: Results) -> Fragment:
+    """Return why IG joint and AP disagree and which score is faithful, where it was measured."""
+    parts: list[Any] = []
+    if results.interaction is not None and not results.interaction.empty:
+        parts.append(_interactions(results.interaction))
+    if results.faithfulness is not None and not results.faithfulness.empty:
+        parts += [
+            heading("faithfulness", "Faithfulness of the scores"),
+            paragraph(word("faithfulness"), " of the heads that each score puts first."),
+            _drawn_here(
+                faithfulness_curves(results.faithfulness),
+                "Share of the metric's change recovered against the number of heads patched.",
+                "Share of the metric's change recovered by the first k heads by each score, mean "
+                "over pairs.",
+            ),
+        ]
+    return join(parts)
+
+
 def extras(results: Results) -> Fragment:
-    """Return the sections that only some studies have: MLP layers, faithfulness, comparison."""
+    """Return the sections that only some studies have: MLP layers, comparison of studies."""
     parts: list[Any] = []
     if results.mlps is not None and not results.mlps.empty:
         columns = ["ap", "output_range", "gradient_range", "excess_range", "ig_joint"]
@@ -641,17 +729,6 @@ def extras(results: Results) -> Fragment:
                 "Thin lines are pairs, thick ones their mean.",
             ),
             folded("The numbers (means over pairs)", _frame(means.reset_index())),
-        ]
-    if results.faithfulness is not None and not results.faithfulness.empty:
-        parts += [
-            heading("faithfulness", "Faithfulness of the scores"),
-            paragraph(word("faithfulness"), " of the heads that each score puts first."),
-            _drawn_here(
-                faithfulness_curves(results.faithfulness),
-                "Share of the metric's change recovered against the number of heads patched.",
-                "Share of the metric's change recovered by the first k heads by each score, mean "
-                "over pairs.",
-            ),
         ]
     if results.comparison is not None and not results.comparison.empty:
         parts += [heading("comparison", "Across studies"), _frame(results.comparison)]

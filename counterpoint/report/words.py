@@ -103,7 +103,9 @@ WORDS: Mapping[str, Word] = {
     ),
     "interaction": Word(
         "interaction",
-        "What a head's gradient gains or loses because the other heads of its layer move along.",
+        "What integrated gradients give a head more (or less) because other heads of its layer "
+        "move along. With a single partner: the head's integrated gradients while the two move, "
+        "less its AP.",
     ),
     "total-variation": Word(
         "total variation",
