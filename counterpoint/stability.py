@@ -240,7 +240,7 @@ def _rows(
     rows = []
     for name, values in compare(ranks[left], ranks[right]).items():
         lowest = -1.0 if name == "spearman" else 0.0
-        numbers = _mean_of_two(values, left, right, drawn, settings, lowest)
+        numbers = mean_of_two(values, left, right, drawn, settings, lowest)
         rows.append(row("pairs", name, numbers, chance[name]))
     # W is the mean Spearman in other units, and so is its interval.
     low, high = ((1 + (n_pairs - 1) * end) / n_pairs for end in numbers[1:])
@@ -260,7 +260,7 @@ def _rows(
     return rows
 
 
-def _mean_of_two(
+def mean_of_two(
     values: Float[np.ndarray, " two"],
     left: Int[np.ndarray, " two"],
     right: Int[np.ndarray, " two"],
