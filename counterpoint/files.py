@@ -34,6 +34,10 @@ def atomic(path: PathLike) -> Iterator[Path]:
     temporary = target.with_name(f".{target.stem}.{os.getpid()}.partial{target.suffix}")
     try:
         yield temporary
+        # safetensors makes files that only their owner may read; a shared folder is for others too.
+        mask = os.umask(0)
+        os.umask(mask)
+        temporary.chmod(0o666 & ~mask)
         temporary.replace(target)
     finally:
         temporary.unlink(missing_ok=True)

@@ -1,0 +1,60 @@
+"""Artifacts are whole or absent, and never a pickle."""
+
+from __future__ import annotations
+
+import math
+import os
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+
+from counterpoint import files
+
+
+def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
+    target = tmp_path / "table.csv"
+    files.write_text("old", target)
+    with pytest.raises(RuntimeError, match="killed"), files.atomic(target) as temporary:
+        temporary.write_text("half")
+        raise RuntimeError("killed")
+    assert target.read_text() == "old"
+    assert os.listdir(tmp_path) == ["table.csv"]
+
+
+def test_the_target_appears_only_when_complete(tmp_path: Path) -> None:
+    target = tmp_path / "deep" / "er" / "file.txt"
+    with files.atomic(target) as temporary:
+        temporary.write_text("whole")
+        assert not target.exists()
+    assert target.read_text() == "whole"
+
+
+@pytest.mark.parametrize("suffix", [".parquet", ".csv"])
+def test_tables_come_back(tmp_path: Path, suffix: str) -> None:
+    table = pd.DataFrame({"pair": [0, 1], "ap": [0.5, -1.25]})
+    files.write_table(table, tmp_path / f"table{suffix}")
+    pd.testing.assert_frame_equal(files.read_table(tmp_path / f"table{suffix}"), table)
+
+
+def test_other_kinds_of_tables_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"\.parquet or \.csv"):
+        files.write_table(pd.DataFrame(), tmp_path / "table.pkl")
+    assert os.listdir(tmp_path) == []
+
+
+def test_tensors_come_back_and_others_may_read_them(tmp_path: Path) -> None:
+    path = tmp_path / "curves.safetensors"
+    tensor = torch.arange(6.0).view(2, 3).T
+    files.write_tensors({"output": tensor}, path)
+    assert torch.equal(files.read_tensors(path)["output"], tensor)
+    reference = tmp_path / "plain"
+    reference.write_text("")
+    assert path.stat().st_mode == reference.stat().st_mode
+
+
+def test_json_has_no_nan(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="JSON"):
+        files.write_json({"x": math.nan}, tmp_path / "x.json")
+    assert os.listdir(tmp_path) == []
