@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from pathlib import Path
 
 import pandas as pd
@@ -20,7 +19,7 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> 
         temporary.write_text("half")
         raise RuntimeError("killed")
     assert target.read_text() == "old"
-    assert os.listdir(tmp_path) == ["table.csv"]
+    assert [path.name for path in tmp_path.iterdir()] == ["table.csv"]
 
 
 def test_the_target_appears_only_when_complete(tmp_path: Path) -> None:
@@ -41,7 +40,7 @@ def test_tables_come_back(tmp_path: Path, suffix: str) -> None:
 def test_other_kinds_of_tables_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"\.parquet or \.csv"):
         files.write_table(pd.DataFrame(), tmp_path / "table.pkl")
-    assert os.listdir(tmp_path) == []
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_tensors_come_back_and_others_may_read_them(tmp_path: Path) -> None:
@@ -57,4 +56,4 @@ def test_tensors_come_back_and_others_may_read_them(tmp_path: Path) -> None:
 def test_json_has_no_nan(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="JSON"):
         files.write_json({"x": math.nan}, tmp_path / "x.json")
-    assert os.listdir(tmp_path) == []
+    assert list(tmp_path.iterdir()) == []
