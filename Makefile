@@ -56,7 +56,7 @@ $(DEVELOPMENT): requirements-dev.lock $(RUNTIME)
 	@cp requirements-dev.lock $@
 
 test: setup-dev
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS)
 
 lint: setup-dev
 	$(BIN)/ruff check .

@@ -154,17 +154,20 @@ def prepare(folder: Path) -> Path:
 
 
 def snakemake(
-    folder: Path, *arguments: str, configfile: str | None = "small.yaml"
+    folder: Path, *arguments: str, configfile: str | None = "small.yaml", threads: int = 1
 ) -> subprocess.CompletedProcess[str]:
-    """Run Snakemake in ``folder`` as a user does; output and errors come together in stdout."""
+    """Run Snakemake in ``folder`` as a user does; output and errors come together in stdout.
+
+    Jobs of the model get one thread by default: so small a model gains nothing from more, and what
+    such jobs do most is import.
+    """
     environment = {**os.environ, "NO_COLOR": "1"}
     for name in ("HF_HUB_OFFLINE", "OMP_NUM_THREADS"):
         environment.pop(name, None)
     configured = ["--configfile", configfile] if configfile else []
-    # So small a model gains nothing from threads, and what jobs do most is import.
-    threads = ["--set-threads", *(f"{rule}=1" for rule in MODEL_RULES)]
+    shares = ["--set-threads", *(f"{rule}={threads}" for rule in MODEL_RULES)]
     return subprocess.run(
-        [sys.executable, "-m", "snakemake", *arguments, "--cores", "2", *threads, *configured],
+        [sys.executable, "-m", "snakemake", *arguments, "--cores", "2", *shares, *configured],
         cwd=folder,
         env=environment,
         stdout=subprocess.PIPE,
