@@ -19,6 +19,7 @@ include: "rules/attribution.smk"
 include: "rules/statistics.smk"
 include: "rules/counterfactuals.smk"
 include: "rules/report.smk"
+include: "rules/comparison.smk"
 
 
 localrules:
@@ -30,12 +31,16 @@ rule all:
     default_target: True
     input:
         expand("results/{study}/report.html", study=CONFIG.studies),
+        COMPARED,
 
 
 onsuccess:
     for name in CONFIG.studies:
         if exists(f"results/{name}/report.html"):
             print(f"The report of study {name}: results/{name}/report.html")
+    for page in COMPARED:
+        if exists(page):
+            print(f"The studies side by side: {page}")
 
 
 onerror:

@@ -84,7 +84,7 @@ def resolve(raw: Mapping[str, Any], *, source: str, folder: Path | None = None) 
     models = dict(config["models"])
     for study in chosen.values():
         study["model"] = _model_key(study["model"], models, folder or Path())
-    _refuse(_missing(chosen, models, folder or Path()), source)
+    _refuse([*_missing(chosen, models, folder or Path()), *_incomparable(chosen)], source)
     used = {study["model"] for study in chosen.values()}
     return Configuration(
         chosen, {name: models[name] for name in sorted(used)}, config["keep_activations"]
@@ -345,3 +345,16 @@ def _missing(
                     "*.safetensors, tokenizer) or a GGUF file"
                 )
     return mistakes
+
+
+def _incomparable(studies: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Settings in which studies that are made together, and so compared, must not differ."""
+    levels = {name: study["statistics"]["confidence"] for name, study in studies.items()}
+    first, expected = next(iter(levels.items()))
+    return [
+        f"studies.{name}.statistics.confidence: {level} differs from the {expected} of study "
+        f"{first}, and intervals of different levels cannot be averaged; give all studies the same "
+        "level, or make them one at a time (study=NAME, make: STUDY=NAME)"
+        for name, level in levels.items()
+        if level != expected
+    ]

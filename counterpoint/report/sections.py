@@ -81,7 +81,8 @@ def _drawn(results: Results, name: str, alt: str, caption: Any) -> Fragment:
     return figure(path, alt, caption)
 
 
-def _verdict(verdict: Any) -> Fragment:
+def verdict_mark(verdict: Any) -> Fragment:
+    """Return a verdict in its look."""
     text = str(verdict)
     return fill('<span class="verdict {}">{}</span>', VERDICTS.get(text, "unclear"), text)
 
@@ -210,7 +211,7 @@ def _verdict_list(results: Results) -> Fragment:
     items = [
         fill(
             "<li>{} {}</li>",
-            _verdict(_overall(rows)["verdict"]),
+            verdict_mark(_overall(rows)["verdict"]),
             _overall(rows)["statement"],
         )
         for _, rows in results.claims.groupby("claim", sort=False)
@@ -508,7 +509,7 @@ def claims(results: Results) -> Fragment:
                 claim,
                 claim,
                 whole["statement"],
-                _verdict(whole["verdict"]),
+                verdict_mark(whole["verdict"]),
                 _missing_as(whole["explanation"], ""),
                 _claim_parts(decisive),
                 folded(f"{len(other)} more numbers", _claim_parts(other)) if len(other) else "",
@@ -536,7 +537,7 @@ def _claim_parts(rows: pd.DataFrame) -> Fragment:
                 interval(row["estimate"], row["ci_low"], row["ci_high"], 3),
                 p_value(row["p_value"]),
                 count(row["n"]),
-                _verdict(row["verdict"]),
+                verdict_mark(row["verdict"]),
                 _missing_as(row["explanation"], ""),
             ]
             for row in own.to_dict("records")

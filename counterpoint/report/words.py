@@ -172,6 +172,19 @@ WORDS: Mapping[str, Word] = {
         "What the numbers of this study say about a claim; it holds for this model, task and set "
         "of pairs.",
     ),
+    "share": Word(
+        "share of the metric's change",
+        "A head's mean AP ÷ the mean change of the metric between the two runs of a pair. Positive "
+        "where the head moves the answer towards the other prompt, in both directions; it makes "
+        "tasks comparable whose metrics move by different amounts.",
+    ),
+    "average": Word(
+        "average over studies",
+        "A random-effects meta-analysis: studies weigh by how sure they are, and their spread "
+        "beyond chance widens the interval. <em>I²</em> is the share of the spread that chance "
+        "within studies does not explain. Studies of one model share its heads, so the interval "
+        "says how sure the average over such studies is, not over all models.",
+    ),
     "target": Word("target head", "The head for which pairs are composed."),
     "generated-pair": Word(
         "generated pair",
