@@ -31,7 +31,7 @@ rule generate_pairs:
         settings="resources/pairs/settings.yaml",
         model="resources/models/{model}/provenance.json",
     output:
-        "results/pairsets/{model}/{pair_set}.csv",
+        "results/pair_sets/{model}/{pair_set}.csv",
     log:
         "results/logs/generate_pairs/{model}.{pair_set}.log",
     benchmark:
