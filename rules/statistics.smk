@@ -4,8 +4,20 @@ rule compute_statistics:
         heads="results/{study}/heads.parquet",
         faithfulness="results/{study}/faithfulness.parquet",
     output:
-        correlations="results/{study}/correlations.csv",
-        claims="results/{study}/claims.csv",
+        correlations=report(
+            "results/{study}/correlations.csv",
+            caption="../reports/captions/correlations_table.rst",
+            category="{study}",
+            subcategory="Tables",
+            labels={"figure": "Correlations"},
+        ),
+        claims=report(
+            "results/{study}/claims.csv",
+            caption="../reports/captions/claims.rst",
+            category="{study}",
+            subcategory="Tables",
+            labels={"figure": "The three claims"},
+        ),
         stability="results/{study}/stability.csv",
     log:
         "results/{study}/logs/compute_statistics.log",
