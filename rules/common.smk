@@ -152,3 +152,8 @@ def counterfactual_settings(*keys):
     return lambda wildcards: {
         key: counterfactual_setting(wildcards, key) for key in keys
     }
+
+
+def of_studies(name):
+    """The file of this name of every study."""
+    return expand(f"results/{{study}}/{name}", study=CONFIG.studies)

@@ -10,11 +10,6 @@ COMPARISON_FIGURES = {
 }
 
 
-def of_studies(name):
-    """The file of this name of every study."""
-    return expand(f"results/{{study}}/{name}", study=CONFIG.studies)
-
-
 # Heads, claims and correlations over the studies; the statistics are as the first study has them.
 rule compare_studies:
     input:
