@@ -26,7 +26,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float, Int
 from matplotlib.axes import Axes
-from matplotlib.colors import Normalize, TwoSlopeNorm
+from matplotlib.colors import FuncNorm, TwoSlopeNorm
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
@@ -216,11 +216,34 @@ def _ticks(count: int) -> list[int]:
     return list(range(0, count, step))
 
 
+def _root_scale(low: float, high: float) -> FuncNorm:
+    """Return a colour scale that goes with the signed root of the value, 0 keeping its place.
+
+    A few heads carry most of a task: on a plain scale all others would look alike.
+    """
+    return FuncNorm(
+        (lambda x: np.sign(x) * np.sqrt(np.abs(x)), lambda x: np.sign(x) * np.square(x)),
+        vmin=low,
+        vmax=high,
+    )
+
+
+def _root_ticks(norm: FuncNorm) -> list[float]:
+    """Return ticks at 0 and at round numbers near the end, a quarter and a 16th of the scale."""
+    ticks = {0.0}
+    for share in (1, 1 / 4, 1 / 16):
+        top = share * float(norm.vmax or 0)
+        size = 10.0 ** math.floor(math.log10(top))
+        ticks.add(math.floor(top / size) * size)
+    return sorted(ticks | {-tick for tick in ticks if norm.vmin})
+
+
 def heat_maps(heads: pd.DataFrame, *, floor: float, outlined: int = 5) -> Figure:
     """Draw AP, IG joint, output range and gradient range as layer × head maps, side by side.
 
     One row of maps per direction; values are means over the pairs in ``heads`` (give one pair's
-    rows for that pair's maps). AP and IG joint share one scale, centred on 0. The ``outlined``
+    rows for that pair's maps). Colours go with the root of the value; AP and IG joint share one
+    scale, centred on 0. The ``outlined``
     heads of greatest |AP| are framed in every map; a dot marks a head whose curve moves by less
     than ``floor``.
     """
@@ -237,8 +260,8 @@ def heat_maps(heads: pd.DataFrame, *, floor: float, outlined: int = 5) -> Figure
             def cells(name: str, rows: pd.DataFrame = rows) -> np.ndarray:
                 return rows[name].to_numpy(float).reshape(n_layers, n_heads)
 
-            bound = np.nanmax(np.abs([cells("ap"), cells("ig_joint")]), initial=1e-12)
-            signed = TwoSlopeNorm(0.0, -bound, bound)
+            bound = float(np.nanmax(np.abs([cells("ap"), cells("ig_joint")]), initial=1e-12))
+            signed = _root_scale(-bound, bound)
             top = np.argsort(-np.nan_to_num(cells("abs_ap")), axis=None)[:outlined]
             for ax, name, label in zip(
                 axes,
@@ -247,9 +270,9 @@ def heat_maps(heads: pd.DataFrame, *, floor: float, outlined: int = 5) -> Figure
                 strict=True,
             ):
                 values = cells(name)
-                norm: Normalize = signed
+                norm = signed
                 if name.endswith("range"):
-                    norm = Normalize(0.0, max(float(np.nanmax(values)), 1e-12))
+                    norm = _root_scale(0.0, max(float(np.nanmax(values)), 1e-12))
                 image = ax.imshow(
                     values,
                     cmap=DIVERGING if norm is signed else SEQUENTIAL,
@@ -270,6 +293,7 @@ def heat_maps(heads: pd.DataFrame, *, floor: float, outlined: int = 5) -> Figure
                 for side in ("top", "right"):
                     ax.spines[side].set_visible(True)
                 bar = figure.colorbar(image, ax=ax, fraction=0.06, pad=0.03, aspect=40)
+                bar.set_ticks(_root_ticks(norm))
                 bar.outline.set_linewidth(0.4)
                 bar.ax.tick_params(labelsize=7, width=0.5, length=2)
             axes[0].set_ylabel(f"{direction}\nlayer")
@@ -388,6 +412,10 @@ def regressions(
                     )
                 else:
                     ax.plot(fitted[across], fitted[up], marker, color=colour, ms=3, label=direction)
+            # A band that fans out must not shrink the points to a line.
+            heights = means[up].dropna()
+            margin = 0.08 * max(float(np.ptp(heights)), 1e-12)
+            ax.set_ylim(heights.min() - margin, heights.max() + margin)
             if identity:
                 ends = ax.get_xlim()
                 ax.plot(ends, ends, ":", color=GREY, lw=1, zorder=0)
@@ -515,7 +543,7 @@ def correlation_matrices(
 ) -> Figure:
     """Draw the study-wide correlations as measure × score tables, with their intervals.
 
-    A row of tables per direction, a column per method. Grey numbers: the interval holds 0.
+    A row of tables per direction, a column per method. Bold: the interval leaves out 0.
     """
     rows = correlations[correlations["scope"] == "study"]
     if rows.empty:
@@ -545,15 +573,16 @@ def correlation_matrices(
 
 
 def _write_correlation(ax: Axes, place: tuple[int, ...], row: pd.Series) -> None:
-    """Write an estimate and its interval into a cell, in a colour that can be read on it."""
+    """Write an estimate and its interval into a cell, bold where the interval leaves out 0."""
     estimate, low, high = row["estimate"], row["ci_low"], row["ci_high"]
     if not math.isfinite(estimate):
         return
-    colour = "white" if abs(estimate) > 0.65 else "#111827"
-    if low <= 0 <= high and abs(estimate) <= 0.65:
-        colour = GREY
     ends = f"[{low:.2f}, {high:.2f}]".replace("-", "−") if math.isfinite(low) else ""
-    at: dict[str, Any] = {"ha": "center", "color": colour}
+    at: dict[str, Any] = {
+        "ha": "center",
+        "color": "white" if abs(estimate) > 0.55 else "#111827",
+        "fontweight": "bold" if low > 0 or high < 0 else "normal",
+    }
     ax.text(place[1], place[0], f"{estimate:.2f}".replace("-", "−"), va="bottom", fontsize=8, **at)
     ax.text(place[1], place[0] + 0.08, ends, va="top", fontsize=5.8, **at)
 

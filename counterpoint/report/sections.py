@@ -323,8 +323,9 @@ def heat_maps(results: Results) -> Fragment:
     """Return the heat maps: mean over pairs, and the first pair folded below."""
     pair = int(results.heads["pair"].min())
     marks = (
-        "Rows of maps are directions. AP and IG joint share one scale, blue above 0 and red "
-        "below. Framed: the five heads of largest |AP|. A dot marks a head below the float32 "
+        "Rows of maps are directions. Colours go with the root of the value, so that weak "
+        "heads show too; AP and IG joint share one scale, blue above 0 and red below. "
+        "Framed: the five heads of largest |AP|. A dot marks a head below the float32 "
         f"floor (its curve moves by less than {results.floor:g})."
     )
     what = "Heat maps, layer by head, of AP, IG joint, output range and gradient range"
@@ -368,7 +369,7 @@ def relations(results: Results) -> Fragment:
                 results, "correlations",
                 "Tables of the correlations of measures with scores, coloured by size.",
                 f"Correlations over heads, means of the pairs' own, with {confidence} intervals; "
-                "grey numbers: the interval holds 0.",
+                "bold: the interval leaves out 0.",
             ),
             folded("The numbers", _correlation_table(results)),
         ]  # fmt: skip
@@ -379,9 +380,9 @@ def _two_correlations(results: Results) -> Fragment:
     """Return the correlations of the output range with |AP| and with signed AP."""
     first_pair = int(results.heads["pair"].min())
     n_pairs = results.heads["pair"].nunique()
-    scopes: list[tuple[str, int | None, str]] = [("study", None, f"mean of {n_pairs} pairs")]
+    scopes: list[tuple[str, int | None, str]] = [("study", None, f"all {n_pairs}")]
     if n_pairs > 1:
-        scopes.append(("pair", first_pair, f"pair {first_pair}"))
+        scopes.append(("pair", first_pair, f"{first_pair}"))
     rows = []
     for score in ("abs_ap", "ap"):
         for direction in results.directions:
@@ -398,7 +399,7 @@ def _two_correlations(results: Results) -> Fragment:
                     continue
                 rows.append(
                     [
-                        fill("{} and <b>{}</b>", LABELS["output_range"], LABELS[score]),
+                        fill("with <b>{}</b>", LABELS[score]),
                         direction,
                         name,
                         *[
@@ -414,14 +415,15 @@ def _two_correlations(results: Results) -> Fragment:
     if not rows:
         return note("No correlations were computed for this study.")
     header = [
-        "over heads", "direction", "of", *[method.capitalize() for method in METHODS],
+        "output range", "direction", "pairs", *[method.capitalize() for method in METHODS],
         word("p-value", "p"), "heads",
     ]  # fmt: skip
     return table(
         header, rows, text=(0, 1, 2),
         caption=fill(
             "The output range against the size of AP, and against AP with its sign: two "
-            "different questions, each under its own label. {} in brackets.",
+            "different questions, each under its own label. Over heads; for several pairs the "
+            "mean of the pairs' own. {} in brackets.",
             word("interval", "Intervals"),
         ),
     )  # fmt: skip
@@ -504,12 +506,12 @@ def claims(results: Results) -> Fragment:
         other = rows[~rows["role"].isin(["decisive", "overall"])]
         boxes.append(
             fill(
-                '<div class="claim" id="claim-{}"><p><b>Claim {}.</b> {} {}</p>'
+                '<div class="claim" id="claim-{}"><p>{} <b>Claim {}.</b> {}</p>'
                 '<p class="note">{}</p>{}{}</div>',
                 claim,
+                verdict_mark(whole["verdict"]),
                 claim,
                 whole["statement"],
-                verdict_mark(whole["verdict"]),
                 _missing_as(whole["explanation"], ""),
                 _claim_parts(decisive),
                 folded(f"{len(other)} more numbers", _claim_parts(other)) if len(other) else "",
@@ -703,7 +705,9 @@ def reasons(results: Results) -> Fragment:
     if results.faithfulness is not None and not results.faithfulness.empty:
         parts += [
             heading("faithfulness", "Faithfulness of the scores"),
-            paragraph(word("faithfulness"), " of the heads that each score puts first."),
+            paragraph(
+                word("faithfulness", "Faithfulness"), " of the heads that each score puts first."
+            ),
             _drawn_here(
                 faithfulness_curves(results.faithfulness),
                 "Share of the metric's change recovered against the number of heads patched.",
