@@ -184,10 +184,12 @@ def heads_across(
     groups = whole_table.assign(first=first).groupby(keys)["first"]
     whole_table["studies_in_top_k"] = groups.transform("sum")
     whole_table["studies"] = groups.transform("size")
-    order = {study.name: place for place, study in enumerate(studies)}
+    # Names in the order in which they first appear, as studies do.
+    named = ("model", "direction", "study")
+    order = {name: list(dict.fromkeys(whole_table[name])) for name in named}
     return whole_table.sort_values(
         [*keys, "study"],
-        key=lambda column: column.map(order) if column.name == "study" else column,
+        key=lambda column: column.map(order[column.name].index) if column.name in order else column,
         ignore_index=True,
     )[list(HEAD_COLUMNS)]
 
