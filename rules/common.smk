@@ -116,12 +116,13 @@ def targets(wildcards):
         return json.load(stream)
 
 
-def of_targets(*names):
-    """These files of every target of the wildcards' study."""
+def of_targets(*endings):
+    """What was found for every target of the wildcards' study by every method."""
     return lambda wildcards: [
-        f"results/{wildcards.study}/counterfactuals/{layer}.{head}/{name}"
+        f"results/{wildcards.study}/counterfactuals/{layer}.{head}/{method}.{ending}"
         for layer, head in targets(wildcards)
-        for name in names
+        for method in counterfactual_setting(wildcards, "methods")
+        for ending in endings
     ]
 
 

@@ -84,31 +84,3 @@ rule merge_searches:
         "Merging the searches for head {wildcards.layer}.{wildcards.head} of study {wildcards.study} ({wildcards.method})"
     script:
         "../scripts/merge_searches.py"
-
-
-# Every final pair of one head, scored anew by exact means.
-rule validate_counterfactuals:
-    input:
-        pairs="results/{study}/pairs.parquet",
-        model=model_ready,
-        archives=of_methods("{method}.parquet"),
-    output:
-        validation="results/{study}/counterfactuals/{layer}.{head}/validation.parquet",
-    log:
-        "results/{study}/logs/validate_counterfactuals/{layer}.{head}.log",
-    benchmark:
-        "results/{study}/benchmarks/validate_counterfactuals/{layer}.{head}.tsv"
-    conda:
-        "../envs/model.yaml"
-    threads: 2
-    resources:
-        mem_mb=model_memory,
-        runtime=120,
-    params:
-        settings=settings(*MODEL_SETTINGS, "memory_mb"),
-        methods=counterfactual_settings("methods"),
-        code=code_version("scripts/validate_counterfactuals.py"),
-    message:
-        "Validating the pairs found for head {wildcards.layer}.{wildcards.head} of study {wildcards.study}"
-    script:
-        "../scripts/validate_counterfactuals.py"

@@ -96,7 +96,6 @@ def test_one_run_makes_everything(study: Path, results: Path) -> None:
         "figures/heat_maps.svg",
         "figures/heat_maps.png",
         "counterfactuals/1.2/descent.parquet",
-        "counterfactuals/1.2/validation.parquet",
         "provenance.json",
         "report.ipynb",
         "report.html",

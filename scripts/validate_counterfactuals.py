@@ -1,5 +1,0 @@
-from typing import Any
-
-
-def main(snakemake: Any) -> None:
-    raise NotImplementedError
