@@ -352,6 +352,8 @@ def test_numbers_for_reading(value, shown):
 def test_marked_difference_by_place_and_by_blocks():
     first, second = html.marked_difference(["a", " b", " c"], ["a", " x", " c"])
     assert first.endswith("a <mark>b</mark> c</code>") and " <mark>x</mark>" in second
+    first, second = html.marked_difference(["a", " b"], [" a", " b"])
+    assert "<mark>a</mark> b" in first and "<mark> a</mark> b" in second  # a space differs
     first, second = html.marked_difference(["a", "b"], ["a", "<", "b"])
     assert "<mark>&lt;</mark>b" in second and "mark" not in first
 

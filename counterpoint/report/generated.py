@@ -54,9 +54,11 @@ def generated(results: Results) -> Fragment:
                 word("changed-tokens", "changed tokens"),
                 " and low ",
                 word("perplexity", "perplexity"),
-                ". No pair is best at all four, so the ones listed are those that no other "
-                "beats in everything. Then every head was patched on them, to see whether the "
-                "target really comes first.",
+                ". Hardly a pair is best at all four, so those are kept that no other beats in "
+                "everything.",
+                " Then every head was patched on them, to see whether the target comes first."
+                if any(one.validation is not None for one in results.generated)
+                else "",
             ),
             *[_target(results, one) for one in results.generated],
         ]

@@ -200,9 +200,11 @@ def answer(text: Any) -> Fragment:
     return fill('<code class="prompt short">{}</code>', text)
 
 
-def _marked(token: str) -> Fragment:
-    """Return a token marked, its leading spaces left outside unless it is nothing else."""
-    bare = token.lstrip() or token
+def _marked(token: str, others: str = "") -> Fragment:
+    """Return a token marked, its leading spaces left outside unless they are the difference."""
+    bare = token.lstrip()
+    if not bare or bare == others.lstrip():
+        bare = token
     return fill("{}<mark>{}</mark>", token[: len(token) - len(bare)], bare)
 
 
@@ -230,9 +232,11 @@ def marked_difference(first: Sequence[str], second: Sequence[str]) -> tuple[Frag
         {place for _, start, size in blocks for place in range(start, start + size)},
     ]
     shown = []
-    for tokens, kept in zip((first, second), same, strict=True):
+    paired = len(first) == len(second)
+    for tokens, others, kept in ((first, second, same[0]), (second, first, same[1])):
         parts = [
-            escape(token) if place in kept else _marked(token) for place, token in enumerate(tokens)
+            escape(token) if place in kept else _marked(token, others[place] if paired else "")
+            for place, token in enumerate(tokens)
         ]
         shown.append(fill('<code class="prompt">{}</code>', join(parts)))
     return shown[0], shown[1]
