@@ -1,4 +1,4 @@
-# Which heads the searches are for; refuses heads that the model does not have.
+# Which heads the searches are for, where the configuration does not name them.
 checkpoint choose_targets:
     input:
         # Scores are needed only to pick the first heads by |AP|.
@@ -12,8 +12,6 @@ checkpoint choose_targets:
         "results/{study}/counterfactuals/targets.json",
     log:
         "results/{study}/logs/choose_targets.log",
-    # A head that does not exist should be known before the long jobs begin.
-    priority: 100
     conda:
         "../envs/model.yaml"
     threads: 1
@@ -34,8 +32,6 @@ rule search_counterfactuals:
     input:
         pairs="results/{study}/pairs.parquet",
         model=model_ready,
-        # Only that the heads exist; other targets do not concern this search.
-        targets=ancient("results/{study}/counterfactuals/targets.json"),
     output:
         archive="results/{study}/counterfactuals/{layer}.{head}/searches/{method}.{seed}.parquet",
         trace="results/{study}/counterfactuals/{layer}.{head}/searches/{method}.{seed}.trace.parquet",
@@ -43,6 +39,8 @@ rule search_counterfactuals:
         "results/{study}/logs/search_counterfactuals/{layer}.{head}.{method}.{seed}.log",
     benchmark:
         "results/{study}/benchmarks/search_counterfactuals/{layer}.{head}.{method}.{seed}.tsv"
+    # That a head does not exist should be known before the long jobs begin.
+    priority: 1
     conda:
         "../envs/model.yaml"
     threads: 2

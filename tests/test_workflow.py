@@ -313,7 +313,7 @@ def test_bad_pairs_are_told_together_and_leave_nothing(unmade: Path) -> None:
 def test_a_head_that_the_model_does_not_have(unmade: Path) -> None:
     with configured(unmade, counterfactuals__targets=[[1, 2], [3, 0]]):
         output = refused(unmade)
-    assert "studies.small.counterfactuals.targets: the model has no head [3, 0]" in output
+    assert "error: counterfactuals.targets: head 3.0 is out of range" in output
 
 
 @pytest.mark.parametrize("reachable", [True, False])
