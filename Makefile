@@ -1,4 +1,5 @@
 # make report   everything, from an empty folder to the report   (STUDY PAIRS MODEL ON_BAD_PAIR CONFIG)
+# make pairs    the shipped pair sets, made anew for a model's tokenizer   (MODEL CONFIG)
 # make test     all tests; `make test ARGS="-k config"` for some
 # make lint     formats, types, imports, the workflow's own checks
 # make bench    the engine against its alternatives
@@ -16,10 +17,10 @@ DEVELOPMENT := $(VENV)/requirements-dev.lock
 # Names of the command line of make, and of the workflow's configuration.
 CHOICES := $(if $(STUDY),study="$(STUDY)") $(if $(PAIRS),pairs="$(PAIRS)") \
 	$(if $(MODEL),model="$(MODEL)") $(if $(ON_BAD_PAIR),on_bad_pair="$(ON_BAD_PAIR)")
-SNAKEMAKE := $(BIN)/snakemake $(ARGS) --cores $(CORES) $(if $(CONFIG),--configfile $(CONFIG)) \
+SNAKEMAKE = $(BIN)/snakemake $(ARGS) --cores $(CORES) $(if $(CONFIG),--configfile $(CONFIG)) \
 	$(if $(strip $(CHOICES)),--config $(CHOICES))
 
-.PHONY: report setup setup-dev test lint bench lock clean help
+.PHONY: report pairs setup setup-dev test lint bench lock clean help
 .DEFAULT_GOAL := help
 
 help:
@@ -32,6 +33,13 @@ report:
 	echo && echo "Made:" && sed 's/^/  /' $(VENV)/made && \
 	echo "Read: $$(grep report.html $(VENV)/made | tr '\n' ' ')" && \
 	took=$$(( $$(date +%s) - started )) && echo "Time: $$(( took / 60 )) min $$(( took % 60 )) s, set-up included"
+
+# A set that a tokenizer does not allow (it is told why) does not keep the others from being made.
+pairs: ARGS += pair_sets --keep-going
+pairs:
+	@$(MAKE) --no-print-directory setup && $(SNAKEMAKE) && \
+	echo && echo "Made:" && ls results/pair_sets/*/*.csv && \
+	echo "Use one with: make report STUDY=NAME PAIRS=FILE MODEL=MODEL; what each column means stands in resources/pairs/*.md"
 
 setup: $(RUNTIME)
 	@:

@@ -57,29 +57,6 @@ rule generate_pairs:
         "../scripts/generate_pairs.py"
 
 
-# A shipped pair set made anew, for the tokenizer of any model that a study uses.
-rule generate_pair_set:
-    input:
-        settings="resources/pairs/settings.yaml",
-        model="resources/models/{model}/provenance.json",
-    output:
-        "results/pair_sets/{model}/{pair_set}.csv",
-    log:
-        "results/pair_sets/logs/{model}.{pair_set}.log",
-    conda:
-        "../envs/model.yaml"
-    threads: 1
-    resources:
-        mem_mb=2000,
-        runtime=30,
-    params:
-        code=code_version("scripts/generate_pair_set.py"),
-    message:
-        "Making the pair set {wildcards.pair_set} for the tokenizer of {wildcards.model}"
-    script:
-        "../scripts/generate_pair_set.py"
-
-
 # All pair sets, for the models of all studies (make pairs).
 rule pair_sets:
     input:
