@@ -733,6 +733,30 @@ def search_progress(traces: Mapping[str, pd.DataFrame]) -> Figure:
         return figure
 
 
+def pair_curves(pairs: pd.DataFrame) -> Figure:
+    """Draw the target head's output curve on generated pairs, from its value at α = 0.
+
+    Columns: ``alphas`` and ``output``, a list of numbers each, and ``method``.
+    """
+    with _new_figure(5.2, 3.0) as figure:
+        ax = figure.subplots()
+        ax.axhline(0, color=FAINT, lw=0.6, zorder=0)
+        for place, (method, rows) in enumerate(pairs.groupby("method", sort=False)):
+            colour = METHOD_COLOURS[place % len(METHOD_COLOURS)]
+            shown = rows.head(THIN_LINES)
+            for number, (alphas, output) in enumerate(
+                zip(shown["alphas"], shown["output"], strict=True)
+            ):
+                values = np.asarray(output, dtype=float)
+                label = str(method) if number == 0 else None
+                ax.plot(alphas, values - values[0], color=colour, lw=1.1, alpha=0.7, label=label)
+        ax.set_xlim(0, 1)
+        ax.set_xlabel("α: 0 own output, 1 that of the corrupted prompt")
+        ax.set_ylabel("f(α) − f(0)")
+        ax.legend(loc="best")
+        return figure
+
+
 def faithfulness_curves(faithfulness: pd.DataFrame) -> Figure:
     """Draw what the first k heads by each score recover of the metric's change, mean over pairs.
 

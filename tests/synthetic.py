@@ -199,7 +199,6 @@ def write_generated(
     for layer, head, size in ((3, 2, found), (0, 1, 0)):
         place = folder / "counterfactuals" / f"{layer}.{head}"
         place.mkdir(parents=True)
-        archives = []
         for method in methods:
             rows = [
                 {
@@ -230,7 +229,13 @@ def write_generated(
             if not rows:
                 archive.attrs["reason"] = "in 40 model evaluations no <candidate> was left"
             archive.to_parquet(place / f"{method}.parquet", index=False)
-            archives.append(archive)
+            if rows:
+                archive[["method", "clean", "corrupted"]].assign(
+                    rank=[1, 2, *[3] * (size - 2)],
+                    margin=0.5,
+                    alphas=[[0.0, 0.5, 1.0]] * size,
+                    output=[[3.0, 2.0, 0.5]] * size,
+                ).to_parquet(place / "validation.parquet", index=False)
             pd.DataFrame(
                 {
                     "evaluations": [10, 20, 30, 10, 20, 30],

@@ -246,6 +246,7 @@ def test_generated_pairs_are_marked_escaped_and_honest_about_failure(study):
     assert "The <i>capital</i> of $Spain$ 0 is" in read.text
     assert "<mark>$Spain$</mark>" in shown and "&lt;b&gt;Paris" in shown
     assert "No pair was found. in 40 model evaluations no <candidate> was left" in read.text
+    assert "first on 1 of 8" in read.text and "Output curves of head 3.2" in str(read.alts)
     assert "2 more pairs" in read.text  # of eight, six are open
     assert "4.00 [3.00, 5.00]" in read.text  # best LD change of two searches: median and ends
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from counterpoint.plots import figure_svg, search_progress
+from counterpoint.plots import figure_svg, pair_curves, search_progress
 from counterpoint.report.html import (
     Fragment,
     answer,
@@ -83,6 +83,8 @@ def _target(results: Results, one: Generated) -> Fragment:
             parts.append(folded(f"{len(rest)} more pairs", _pair_table(results, rest)))
         if len(pairs) > FOLDED_PAIRS:
             parts.append(note(f"All {len(pairs)} stand in counterfactuals/{one.name}/."))
+        if {"alphas", "output"} <= set(pairs):
+            parts.append(_curves(one, pairs.dropna(subset=["alphas", "output"])))
     parts += [_methods(one), _progress(one)]
     return join(parts)
 
@@ -158,6 +160,18 @@ def _pair_table(results: Results, pairs: pd.DataFrame) -> Fragment:
         for row in pairs.to_dict("records")
     ]  # fmt: skip
     return table(header, body, text=(0, 1, 2))
+
+
+def _curves(one: Generated, pairs: pd.DataFrame) -> Fragment:
+    """Return the target's output curves on the pairs."""
+    if pairs.empty:
+        return Fragment("")
+    return fill(
+        "<figure>{}<figcaption>{}</figcaption></figure>",
+        image(figure_svg(pair_curves(pairs)), "svg+xml",
+              f"Output curves of head {one.name} on the generated pairs."),
+        "The target's output curve on the generated pairs: a straight fall is an even one.",
+    )  # fmt: skip
 
 
 def _methods(one: Generated) -> Fragment:
