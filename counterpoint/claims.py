@@ -28,7 +28,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from counterpoint import disagreement, recovery
+from counterpoint import disagreement, partners, recovery
 from counterpoint.disagreement import SIGNS, Found
 from counterpoint.panel import directions, panel
 from counterpoint.resampling import Settings
@@ -76,6 +76,8 @@ COLUMNS = (
 OVERALL = "overall"
 DECISIVE, SUPPORTING = "decisive", "supporting"
 GAIN = f"{recovery.PREFIX}gain_of_unsaturated"
+OPTIONAL = (recovery.PREFIX, partners.PREFIX)
+"""Numbers whose names begin so need tables that may not be given."""
 
 
 @dataclass(frozen=True)
@@ -243,6 +245,36 @@ QUANTITIES = (
         },
     ),
     Quantity(
+        2,
+        f"{partners.PREFIX}own_path_error",
+        SUPPORTING,
+        "Integrated anew beside each partner, the head's own path still gives AP (largest "
+        "difference, over the heads that disagree most).",
+        Rule("at_most", IDENTITY_TOLERANCE),
+        {
+            SUPPORTED: "Two quadratures by different code agree that the own path hides nothing.",
+            REFUTED: "The identity fails by more than rounding: look for an error of computation.",
+        },
+    ),
+    Quantity(
+        2,
+        f"{partners.PREFIX}explain",
+        SUPPORTING,
+        "Single partners that move along explain the disagreement of the heads that disagree most "
+        "(1 - sum of squared remainders / sum of squared disagreements).",
+        None,
+        {DESCRIBED: "1: pairs of heads explain all of it; 0 or less: three or more are needed."},
+    ),
+    Quantity(
+        2,
+        f"{partners.PREFIX}strongest",
+        SUPPORTING,
+        "The strongest partner's share of all interactions of a head that disagrees (mean of "
+        "largest |interaction| / sum of |interactions|).",
+        None,
+        {DESCRIBED: "1: one partner does it all; one over the number of partners: all alike."},
+    ),
+    Quantity(
         3,
         "saturation_given_movement",
         DECISIVE,
@@ -323,6 +355,7 @@ QUANTITIES = (
 def claims(
     heads: pd.DataFrame,
     faithfulness: pd.DataFrame | None = None,
+    interaction: pd.DataFrame | None = None,
     *,
     settings: Settings | None = None,
 ) -> pd.DataFrame:
@@ -330,9 +363,11 @@ def claims(
 
     `faithfulness` has the columns pair, direction, score, k, recovered: the share of the metric's
     change recovered by the first k heads by the score. Without it claim 3 rests on the relation of
-    IG's error to saturation, and says so. A claim holds overall if every decisive part does in
-    every direction, and is refuted if one is. Raises KeyError for a missing column and ValueError
-    for a row that appears twice or, in `faithfulness`, for unequal lists of k.
+    IG's error to saturation, and says so. `interaction` is the table of interactions with partners
+    (`counterpoint.partners`); without it claim 2 lacks what they explain. A claim holds overall if
+    every decisive part does in every direction, and is refuted if one is. Raises KeyError for a
+    missing column and ValueError for a row that appears twice or, in `faithfulness`, for unequal
+    lists of k.
     """
     settings = settings or Settings()
     if faithfulness is not None:
@@ -345,9 +380,11 @@ def claims(
         if faithfulness is not None:
             part = faithfulness[faithfulness["direction"] == direction]
             found |= recovery.numbers_over_pairs(heads, part, direction, settings)
+        if interaction is not None:
+            found |= partners.numbers_over_pairs(interaction, direction, settings)
         for quantity in QUANTITIES:
             # A part without a number must stay in the table: it keeps its claim undecided.
-            if quantity.name in found or not quantity.name.startswith(recovery.PREFIX):
+            if quantity.name in found or not quantity.name.startswith(OPTIONAL):
                 rows.append(_row(quantity, direction, found.pop(quantity.name, Found(np.nan))))
         rows += [_row(_height_of(name), direction, number) for name, number in found.items()]
     parts = pd.DataFrame(rows, columns=list(COLUMNS))

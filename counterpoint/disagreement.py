@@ -245,6 +245,8 @@ def bounds(name: str) -> tuple[float, float]:
         return 0.0, 2.0
     if name.startswith("faithfulness") and name != "faithfulness_without_saturation":
         return -np.inf, np.inf
+    if name.startswith("partners_"):
+        return -np.inf, 1.0
     shares = name == "sign_agreement" or (name.startswith("auc_") and "gain" not in name)
     return (0.0, 1.0) if shares else (-1.0, 1.0)
 

@@ -3,6 +3,7 @@ rule compute_statistics:
     input:
         heads="results/{study}/heads.parquet",
         faithfulness="results/{study}/faithfulness.parquet",
+        interaction="results/{study}/interaction.parquet",
     output:
         correlations=report(
             "results/{study}/correlations.csv",

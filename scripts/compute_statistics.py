@@ -7,7 +7,7 @@ from _job import log, run
 
 
 def main(snakemake: Any) -> None:
-    """Call the model-free statistics on the tables of heads and of faithfulness."""
+    """Call the model-free statistics on the tables of heads, faithfulness and interactions."""
     from counterpoint.claims import claims
     from counterpoint.files import read_table, write_table
     from counterpoint.resampling import Settings
@@ -16,10 +16,12 @@ def main(snakemake: Any) -> None:
 
     settings = Settings(**snakemake.params.settings["statistics"])
     heads = read_table(snakemake.input.heads)
-    faithfulness = read_table(snakemake.input.faithfulness)
+    faithfulness, interaction = (
+        read_table(snakemake.input[name]) for name in ("faithfulness", "interaction")
+    )
     for name, compute in (
         ("correlations", correlations),
-        ("claims", partial(claims, faithfulness=faithfulness)),
+        ("claims", partial(claims, faithfulness=faithfulness, interaction=interaction)),
         ("stability", stability),
     ):
         log.info(name)
