@@ -126,19 +126,30 @@ def unsaturated_integrated_gradients(
 ) -> Float[Array, "layer pair head"]:
     """IG joint, integrated only where the layer's slope is at least 5 % of its largest.
 
-    Gauss-Legendre steps are doubled, up to ``max_steps``, until every layer's slope integrates to
-    the effect of patching the layer within ``tolerance``.
+    Gauss-Legendre steps are doubled, up to ``max_steps``, for the layers whose slope does not
+    integrate to the effect of patching the layer within ``tolerance``.
     """
-    effect, steps = layer_patching(engine, direction), FIRST_STEPS
-    while True:
+    model, n_pairs = engine.model, len(engine.activations.pairs)
+    effect = layer_patching(engine, direction).reshape(-1)
+    score = np.empty((len(effect), model.n_heads))
+    active, steps = np.arange(len(effect)), FIRST_STEPS
+    while len(active):
         nodes, weights = quadrature.gauss_legendre(steps)
-        slopes = joint_slopes(engine, direction, nodes)
-        missed = np.abs(slopes.sum(2) @ weights - effect).max()
-        if missed <= tolerance or 2 * steps > max_steps:
-            break
-        steps *= 2
-    series = quadrature.interpolate(nodes, slopes.reshape(-1, steps))
-    dense = quadrature.evaluate(series, _CELLS).reshape(*slopes.shape[:3], -1)
-    whole = np.abs(dense.sum(2, keepdims=True))
+        slopes = joint_slopes(engine, direction, nodes, active)
+        done = np.abs(slopes.sum(1) @ weights - effect[active]) <= tolerance
+        if 2 * steps > max_steps:
+            done[:] = True
+        score[active[done]] = _unsaturated(nodes, slopes[done])
+        active, steps = active[~done], 2 * steps
+    return score.reshape(model.n_layers, n_pairs, model.n_heads)
+
+
+def _unsaturated(
+    nodes: Float[Array, " node"], slopes: Float[Array, "example head node"]
+) -> Float[Array, "example head"]:
+    """The integral of each head's slope over the part of the path where the heads' sum is steep."""
+    series = quadrature.interpolate(nodes, slopes.reshape(-1, len(nodes)))
+    dense = quadrature.evaluate(series, _CELLS).reshape(*slopes.shape[:2], -1)
+    whole = np.abs(dense.sum(1, keepdims=True))
     kept = whole >= SATURATION_SHARE * whole.max(-1, keepdims=True)
     return np.where(kept, dense, 0.0).mean(-1)

@@ -88,19 +88,25 @@ def integrated_gradients(
 
 
 def joint_slopes(
-    engine: SuffixEngine, direction: Direction, alphas: Float[Array, " alpha"]
-) -> Float[Array, "layer pair head alpha"]:
+    engine: SuffixEngine,
+    direction: Direction,
+    alphas: Float[Array, " alpha"],
+    examples: Int[Array, " example"] | None = None,
+) -> Float[Array, "example head alpha"]:
     """g of each head along the joint path: ⟨∂m/∂(attention output), Δ of the head⟩ at each α.
 
-    The integral of a head's slope over [0, 1] is its IG joint.
+    An example is a layer of a pair, numbered layer × pairs + pair; all by default. The integral of
+    a head's slope over [0, 1] is its IG joint.
     """
     model, activations = engine.model, engine.activations
     n_pairs, n_alphas = len(activations.pairs), len(alphas)
+    if examples is None:
+        examples = np.arange(model.n_layers * n_pairs)
     other = activations.run(other_prompt(direction)).attention
     background = activations.run(background_prompt(direction)).attention
-    place = torch.arange(model.n_layers * n_pairs, device=model.device).repeat_interleave(n_alphas)
+    place = torch.as_tensor(examples, device=model.device).repeat_interleave(n_alphas)
     layer, pair = place // n_pairs, place % n_pairs
-    at = torch.tensor(alphas, device=model.device, dtype=model.dtype).repeat(len(place) // n_alphas)
+    at = torch.tensor(alphas, device=model.device, dtype=model.dtype).repeat(len(examples))
     heads = torch.arange(model.n_heads, device=model.device)
 
     def slopes(rows: slice) -> Tensor:
@@ -121,8 +127,8 @@ def joint_slopes(
         return (delta.unflatten(0, (count, model.n_heads)) * gradient.unsqueeze(1)).sum((2, 3))
 
     found = engine.in_batches(len(place), slopes, differentiate=True)
-    shape = (model.n_layers, n_pairs, n_alphas, model.n_heads)
-    return found.double().cpu().numpy().reshape(shape).swapaxes(2, 3)
+    shape = (len(examples), n_alphas, model.n_heads)
+    return found.double().cpu().numpy().reshape(shape).swapaxes(1, 2)
 
 
 def _captum(

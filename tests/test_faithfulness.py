@@ -81,14 +81,18 @@ def test_joint_slopes_integrate_to_joint_ig(tiny_model: LanguageModel) -> None:
     nodes, weights = quadrature.gauss_legendre(48)
     for direction in DIRECTIONS:
         slopes = joint_slopes(engine, direction, nodes)
-        expected = integrated_gradients(engine, direction).score
+        expected = integrated_gradients(engine, direction).score.reshape(-1, tiny_model.n_heads)
         assert slopes @ weights == pytest.approx(expected, abs=1e-4)
+        some = np.array([1, 4])
+        assert joint_slopes(engine, direction, nodes, some) == pytest.approx(slopes[some], abs=1e-5)
 
 
 def test_without_saturation_nothing_is_left_out(tiny_model: LanguageModel) -> None:
     engine = engine_for(tiny_model, random_pairs(24))
     nodes, _ = quadrature.gauss_legendre(48)
-    slopes = joint_slopes(engine, "noising", nodes)
+    slopes = joint_slopes(engine, "noising", nodes).reshape(
+        tiny_model.n_layers, 1, tiny_model.n_heads, -1
+    )
     layer_slope = np.abs(slopes.sum(2))
     steady = layer_slope.min(-1) > 0.2 * layer_slope.max(-1)
     assert steady.any()
