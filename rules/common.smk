@@ -116,13 +116,14 @@ def targets(wildcards):
         return json.load(stream)
 
 
-def of_targets(*endings):
-    """What was found for every target of the wildcards' study by every method."""
-    return lambda wildcards: [
-        f"results/{wildcards.study}/counterfactuals/{layer}.{head}/{method}.{ending}"
+def of_targets(wildcards):
+    """What was found for every target of the study by every method, and its validation."""
+    methods = counterfactual_setting(wildcards, "methods")
+    names = [*methods, *(f"{method}.trace" for method in methods), "validation"]
+    return [
+        f"results/{wildcards.study}/counterfactuals/{layer}.{head}/{name}.parquet"
         for layer, head in targets(wildcards)
-        for method in counterfactual_setting(wildcards, "methods")
-        for ending in endings
+        for name in names
     ]
 
 

@@ -82,3 +82,30 @@ rule merge_searches:
         "Merging the searches for head {wildcards.layer}.{wildcards.head} of study {wildcards.study} ({wildcards.method})"
     script:
         "../scripts/merge_searches.py"
+
+
+# What the pairs found for a head are worth, by other means than they were selected with.
+rule validate_counterfactuals:
+    input:
+        archives=of_methods("{method}.parquet"),
+        model=model_ready,
+    output:
+        validation="results/{study}/counterfactuals/{layer}.{head}/validation.parquet",
+    log:
+        "results/{study}/logs/validate_counterfactuals/{layer}.{head}.log",
+    benchmark:
+        "results/{study}/benchmarks/validate_counterfactuals/{layer}.{head}.tsv"
+    conda:
+        "../envs/model.yaml"
+    threads: 4
+    resources:
+        mem_mb=model_memory,
+        runtime=60,
+    params:
+        settings=settings(*MODEL_SETTINGS, "memory_mb"),
+        search=counterfactual_settings("validated"),
+        code=code_version("scripts/validate_counterfactuals.py"),
+    message:
+        "Validating the pairs found for head {wildcards.layer}.{wildcards.head} of study {wildcards.study}"
+    script:
+        "../scripts/validate_counterfactuals.py"

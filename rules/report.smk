@@ -4,7 +4,7 @@ rule gather_provenance:
         # Everything that has a duration is done by then.
         "results/{study}/claims.csv",
         rules.draw_figures.output,
-        of_targets("parquet", "trace.parquet"),
+        of_targets,
         model=model_ready,
     output:
         provenance="results/{study}/provenance.json",
@@ -39,7 +39,7 @@ rule render_report:
         mlps,
         rules.compute_statistics.output,
         rules.draw_figures.output,
-        of_targets("parquet", "trace.parquet"),
+        of_targets,
         "results/{study}/provenance.json",
         multiext(
             "reports/template/counterpoint/", "conf.json", "index.html.j2", "style.css"

@@ -1,0 +1,30 @@
+"""Validate the pairs that were found for one head."""
+
+from typing import Any
+
+from _job import log, run
+from _model import load
+
+
+def main(snakemake: Any) -> None:
+    """Call `counterpoint.counterfactuals.validation.validate` on the archives of all methods."""
+    import pandas as pd
+
+    from counterpoint.counterfactuals.problem import Target
+    from counterpoint.counterfactuals.validation import validate
+    from counterpoint.files import read_table, write_table
+
+    settings = snakemake.params.settings
+    table = validate(
+        load(snakemake),
+        Target(int(snakemake.wildcards.layer), int(snakemake.wildcards.head)),
+        pd.concat([read_table(path) for path in snakemake.input.archives], ignore_index=True),
+        pairs_per_method=snakemake.params.search["validated"],
+        memory_mb=settings["memory_mb"],
+    )
+    write_table(table, snakemake.output.validation)
+    log.info("%d pairs, target first on %d", len(table), int((table["rank"] == 1).sum()))
+
+
+if __name__ == "__main__":
+    run(main, snakemake)
