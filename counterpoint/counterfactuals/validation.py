@@ -65,9 +65,9 @@ def validate(
     """Validate the pairs of each method with the largest LD change: one row per pair.
 
     ``rank`` is the target's place among all heads by |AP| in noising, 1 for the first; ``margin``
-    its |AP| over the largest of another head, ``second`` that head; ``ap_plain`` the same AP from whole
-    passes; ``ig_rank`` its place by |IG joint|; ``alphas`` and ``output`` its curve. ``repetition``
-    is the larger share, of the two prompts, of token pairs that stood in the prompt before.
+    its |AP| over the largest of another head, ``second`` that head; ``ap_plain`` the same AP from
+    whole passes; ``ig_rank`` its place by |IG joint|; ``alphas`` and ``output`` its curve.
+    ``repetition`` is the larger share, of the two prompts, of token pairs that stood there before.
     """
     rows = []
     for _, of_method in archive.groupby("method", sort=True):
