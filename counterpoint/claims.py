@@ -219,6 +219,34 @@ QUANTITIES = (
             UNDECIDED: "The interval leaves room for a gain and for none.",
         },
     ),
+    Quantity(
+        2,
+        "auc_gain_of_bend_in_company",
+        SUPPORTING,
+        "A curve that bends, in a layer whose other heads move, tells the heads that disagree most "
+        "better than the head's own movement does (difference of areas under the ROC curve of "
+        "gradient range x company and of the output range).",
+        Rule("positive", SMALL_GAIN),
+        {
+            SUPPORTED: "To find heads that disagree, look for bent curves in layers that move.",
+            REFUTED: "Bend and company tell no more than how far the head itself moves.",
+            UNDECIDED: "The interval leaves room for a gain and for none.",
+        },
+    ),
+    Quantity(
+        2,
+        "auc_gain_of_company",
+        SUPPORTING,
+        "How far the other heads of the layer move adds to what the bend of the curve tells "
+        "(difference of areas under the ROC curve of gradient range x company and of gradient "
+        "range).",
+        Rule("positive", SMALL_GAIN),
+        {
+            SUPPORTED: "The company that a head moves in is a sign of its own.",
+            REFUTED: "The bend of the curve alone tells as much.",
+            UNDECIDED: "The interval leaves room for a gain and for none.",
+        },
+    ),
     *(
         Quantity(
             2,
@@ -258,12 +286,12 @@ QUANTITIES = (
     ),
     Quantity(
         2,
-        f"{partners.PREFIX}explain",
+        f"{partners.PREFIX}account",
         SUPPORTING,
-        "Single partners that move along explain the disagreement of the heads that disagree most "
-        "(1 - sum of squared remainders / sum of squared disagreements).",
+        "Single partners that move along account for more than half of the disagreement (share of "
+        "the heads that disagree most).",
         None,
-        {DESCRIBED: "1: pairs of heads explain all of it; 0 or less: three or more are needed."},
+        {DESCRIBED: "For the other heads the effects of three heads or more at once are as large."},
     ),
     Quantity(
         2,

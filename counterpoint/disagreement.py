@@ -35,6 +35,8 @@ SIGNS = (
     "total_variation",
     MOVEMENT,
     "abs_ap",
+    "company",
+    "bend_in_company",
 )
 """Columns tried as a sign of disagreement. |IG joint| is not: the disagreement is made from it."""
 
@@ -166,6 +168,8 @@ def _in_pair(
         "returning": rho("excess_range", DISAGREEMENT),
         "auc_gain_over_effect": auc["excess_range"] - auc["abs_ap"],
         "auc_gain_over_movement": auc["excess_range"] - auc[MOVEMENT],
+        "auc_gain_of_company": auc["bend_in_company"] - auc["gradient_range"],
+        "auc_gain_of_bend_in_company": auc["bend_in_company"] - auc[MOVEMENT],
         **{f"auc_{name}": auc[name] for name in SIGNS},
         "saturation_given_movement": given("saturation", MOVEMENT),
         "saturation": rho("saturation", DISAGREEMENT),
@@ -245,9 +249,9 @@ def bounds(name: str) -> tuple[float, float]:
         return 0.0, 2.0
     if name.startswith("faithfulness") and name != "faithfulness_without_saturation":
         return -np.inf, np.inf
-    if name.startswith("partners_"):
-        return -np.inf, 1.0
-    shares = name == "sign_agreement" or (name.startswith("auc_") and "gain" not in name)
+    shares = name.startswith(("sign_agreement", "partners_")) or (
+        name.startswith("auc_") and "gain" not in name
+    )
     return (0.0, 1.0) if shares else (-1.0, 1.0)
 
 

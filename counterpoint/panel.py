@@ -10,6 +10,10 @@ of the table or follow from them:
     disagreement      ig_joint - ap
     abs_NAME          |NAME|
     non_monotonicity  1 - monotonicity
+    company           how far the other heads of the layer move: the sum of their ranges on [0, 1]
+    bend_in_company   gradient range x company: IG joint - AP is to second order half the sum of
+                      d2f/(dh dj) over the partners j, which takes a bent curve and partners that
+                      move
 
 A row is *at the floor* when its curve moves by less than `floor` over [0, 1]: float32 rounding is
 then as large as the effect, and relations among such rows are relations among noise.
@@ -78,6 +82,11 @@ def value(heads: pd.DataFrame, name: str) -> pd.Series:
         return value(heads, "ig_joint") - value(heads, "ap")
     if name == "non_monotonicity":
         return 1.0 - value(heads, "monotonicity")
+    if name == "company":
+        layers = heads.groupby(["pair", "direction", "layer"])[MOVEMENT]
+        return layers.transform("sum") - heads[MOVEMENT]
+    if name == "bend_in_company":
+        return heads["gradient_range"] * value(heads, "company")
     if name.startswith(ABSOLUTE):
         return value(heads, name.removeprefix(ABSOLUTE)).abs()
     raise KeyError(f"no column {name!r} in the table of heads, which has {list(heads.columns)}")

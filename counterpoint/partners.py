@@ -18,6 +18,9 @@ from counterpoint.resampling import Settings
 PREFIX = "partners_"
 """Begins the name of every number that needs the table."""
 
+HALF = 0.5
+"""Single partners account for a disagreement when the remainder is below this share of it."""
+
 HEAD = ["pair", "direction", "layer", "head"]
 NEEDED = (*HEAD, "ap", "ig_own", "ig_joint", "partner", "interaction", "remainder")
 
@@ -26,9 +29,10 @@ def by_head(interaction: pd.DataFrame) -> pd.DataFrame:
     """One row per pair, direction and head.
 
     Columns: those of the head, `disagreement` (IG joint − AP), `partners` (the sum of the
-    interactions), `remainder`, and `strongest`, the largest |interaction| over the sum of all
-    |interactions| (1: a single partner does it all). Raises KeyError for a missing column and
-    ValueError for a row that appears twice.
+    interactions), `remainder`, `accounted` (whether the remainder is below half of the
+    disagreement), and `strongest`, the largest |interaction| over the sum of all |interactions|
+    (1: a single partner does it all). Raises KeyError for a missing column and ValueError for a row
+    that appears twice.
     """
     missing = [name for name in NEEDED if name not in interaction.columns]
     if missing:
@@ -40,15 +44,10 @@ def by_head(interaction: pd.DataFrame) -> pd.DataFrame:
     table = groups[["ap", "ig_own", "ig_joint", "remainder"]].first()
     table["disagreement"] = table["ig_joint"] - table["ap"]
     table["partners"] = groups["interaction"].sum()
+    table["accounted"] = table["remainder"].abs() < HALF * table["disagreement"].abs()
     total = groups["size"].sum()
     table["strongest"] = groups["size"].max() / total.where(total > 0)
     return table.reset_index()
-
-
-def explained(heads: pd.DataFrame) -> float:
-    """1 − Σ remainder² / Σ (IG joint − AP)² over rows of `by_head`; NaN where nothing disagrees."""
-    whole = float((heads["disagreement"] ** 2).sum())
-    return 1 - float((heads["remainder"] ** 2).sum()) / whole if whole > 0 else float("nan")
 
 
 def numbers_over_pairs(
@@ -63,8 +62,8 @@ def numbers_over_pairs(
         f"{PREFIX}own_path_error": Found(
             float(error.max()) if len(error) else np.nan, n=len(table), pairs=len(groups)
         ),
-        f"{PREFIX}explain": _over_pairs(
-            np.array([explained(part) for _, part in groups]), len(table), direction, settings
+        f"{PREFIX}account": _over_pairs(
+            groups["accounted"].mean().to_numpy(float), len(table), direction, settings
         ),
         f"{PREFIX}strongest": _over_pairs(
             groups["strongest"].mean().to_numpy(float), len(table), direction, settings
@@ -78,6 +77,5 @@ def _over_pairs(values: np.ndarray, n: int, direction: str, settings: Settings) 
         return Found(np.nan)
     random = resampling.generator(settings.seed, direction, "pairs")
     drawn = resampling.draws(random, settings.bootstrap_samples, len(values))
-    bounds = -np.inf, 1.0
-    interval = resampling.study_interval(values, None, drawn, settings.confidence, bounds)
+    interval = resampling.study_interval(values, None, drawn, settings.confidence, (0.0, 1.0))
     return Found.of(interval, np.nan, n, len(values))

@@ -17,12 +17,14 @@ from counterpoint.gradients import integrated_gradients
 from counterpoint.interaction import partners
 from counterpoint.meta_analysis import claims_across
 from counterpoint.models.load import LanguageModel
-from counterpoint.partners import by_head, explained, numbers_over_pairs
+from counterpoint.panel import value
+from counterpoint.partners import by_head, numbers_over_pairs
 from counterpoint.patching import activation_patching
 from counterpoint.resampling import Settings
 from counterpoint.scoring.interaction import COLUMNS, score_interactions
 from counterpoint.scoring.shards import Measurement
 from tests.pair_factory import random_pairs
+from tests.simulated_heads import table_of_heads
 from tests.test_claims import world
 from tests.test_suffix import engine_for, reference_for
 
@@ -54,31 +56,26 @@ def test_by_head_adds_up() -> None:
     found = by_head(table([[0.3, -0.1], [0.0, 0.0]], [0.05, 0.2]))
     assert found["disagreement"].tolist() == pytest.approx([0.25, 0.2])
     assert found["partners"].tolist() == pytest.approx([0.2, 0.0])
+    assert found["accounted"].tolist() == [True, False]
     assert found["strongest"].iloc[0] == pytest.approx(0.75)
     assert np.isnan(found["strongest"].iloc[1])
-
-
-def test_explained_is_one_without_remainder_and_none_with_nothing_else() -> None:
-    assert explained(by_head(table([[0.3, -0.1]], [0.0]))) == 1
-    assert explained(by_head(table([[0.0, 0.0]], [0.5]))) == pytest.approx(0)
-    assert np.isnan(explained(by_head(table([[0.0, 0.0]], [0.0]))))
 
 
 def test_numbers_are_means_over_pairs_and_reach_the_claims() -> None:
     interaction = table([[0.3, -0.1], [0.4, 0.0], [0.2, 0.2]], [0.0, 0.4, 0.0])
     found = numbers_over_pairs(interaction, "noising", QUICK)
-    assert found["partners_explain"].estimate == pytest.approx((1 + 0.75 + 1) / 3)
+    assert found["partners_account"].estimate == pytest.approx(2 / 3)
     assert found["partners_strongest"].estimate == pytest.approx((0.75 + 1 + 0.5) / 3)
     assert found["partners_own_path_error"].estimate == pytest.approx(1e-6)
-    assert found["partners_explain"].high <= 1
+    assert found["partners_account"].high <= 1
     heads = world(np.random.default_rng(0))
     with_them = claims(heads, interaction=interaction, settings=QUICK).set_index("quantity")
     assert with_them.loc["partners_own_path_error", "verdict"] == "supported"
-    assert with_them.loc["partners_explain", "claim"] == 2
+    assert with_them.loc["partners_account", "claim"] == 2
     assert not claims(heads, settings=QUICK)["quantity"].str.startswith("partners").any()
     both = {name: with_them.reset_index() for name in ("a", "b")}
     across = claims_across(both).set_index("quantity")
-    assert across.loc["partners_explain", "estimate"] == pytest.approx(0.9167, abs=1e-3)
+    assert across.loc["partners_account", "estimate"] == pytest.approx(2 / 3)
 
 
 def test_a_table_that_cannot_be_read_is_refused() -> None:
@@ -148,3 +145,27 @@ def test_the_scored_table_is_of_the_largest_disagreements(
         expected = own.nlargest(2, "size")[["layer", "head"]]
         chosen = summed[summed["pair"] == number][["layer", "head"]]
         assert set(map(tuple, chosen.to_numpy())) == set(map(tuple, expected.to_numpy()))
+
+
+def test_company_is_the_movement_of_the_layers_other_heads() -> None:
+    heads = table_of_heads({"output_range_closed": np.array([[1.0, 2.0, 4.0, 8.0]])}, layers=2)
+    assert value(heads, "company").tolist() == [2.0, 1.0, 8.0, 4.0]
+    heads["gradient_range"] = 3.0
+    assert value(heads, "bend_in_company").tolist() == [6.0, 3.0, 24.0, 12.0]
+
+
+@pytest.mark.parametrize(("interacting", "expected"), [(True, "supported"), (False, "refuted")])
+def test_disagreement_that_goes_with_bend_and_company_is_found(
+    interacting: bool, expected: str
+) -> None:
+    random = np.random.default_rng(0)
+    movement = np.exp(1.5 * random.standard_normal((6, 120)))
+    bend = np.exp(0.7 * random.standard_normal((6, 120)))
+    heads = table_of_heads(
+        {"output_range_closed": movement, "ap": movement, "gradient_range": bend}, layers=20
+    )
+    size = value(heads, "bend_in_company") if interacting else heads["output_range_closed"]
+    heads["ig_joint"] = heads["ap"] + size * (1 + 0.1 * random.standard_normal(len(heads)))
+    found = claims(heads, settings=QUICK).set_index("quantity")
+    assert found.loc["auc_gain_of_bend_in_company", "verdict"] == expected
+    assert found.loc["auc_gain_of_company", "verdict"] == expected
