@@ -96,6 +96,7 @@ def test_one_run_makes_everything(study: Path, results: Path) -> None:
         "figures/heat_maps.svg",
         "figures/heat_maps.png",
         "counterfactuals/1.2/descent.parquet",
+        "counterfactuals/1.2/validation.parquet",
         "provenance.json",
         "report.ipynb",
         "report.html",
@@ -249,6 +250,7 @@ def test_another_target_reruns_no_other_search(study: Path) -> None:
     assert planned == {
         "search_counterfactuals",
         "merge_searches",
+        "validate_counterfactuals",
         "gather_provenance",
         "render_report",
     }
