@@ -1,4 +1,4 @@
-"""Peak memory and time of a whole shard: `python -m benchmarks.memory --pairs 64`.
+"""Peak memory of a whole shard: `python -m benchmarks.memory --pairs 64`.
 
 Runs in a process of its own, so that the peak is the shard's. The pairs are the first of the
 shipped IOI set; one direction, curves and joint integrated gradients, as jobs of the workflow do
@@ -11,7 +11,6 @@ import argparse
 import json
 import resource
 import tempfile
-import time
 from pathlib import Path
 
 from counterpoint.files import write_tensors
@@ -36,25 +35,16 @@ def main() -> None:
         read_pairs(PAIRS), model.tokenizer, max_pairs=arguments.pairs, source=str(PAIRS)
     )
     measurement = Measurement(directions=("noising",), memory_mb=arguments.memory_mb)
-    seconds = {}
     with tempfile.TemporaryDirectory() as folder:
         shard = Path(folder) / "activations.safetensors"
-        start = time.perf_counter()
         activations, _ = cache_shard(model, pairs, measurement.metric)
         write_tensors(activations, shard)
         del activations
-        seconds["activations"] = time.perf_counter() - start
-        start = time.perf_counter()
         score_curves(model, shard, measurement)
-        seconds["curves"] = time.perf_counter() - start
-        start = time.perf_counter()
         score_integrated_gradients(model, shard, measurement)
-        seconds["integrated_gradients"] = time.perf_counter() - start
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     buckets = len(pairs.groupby(["length", "first_difference"]))
-    print(
-        json.dumps({"pairs": len(pairs), "buckets": buckets, "peak_mib": peak, "seconds": seconds})
-    )
+    print(json.dumps({"pairs": len(pairs), "buckets": buckets, "peak_mib": peak}))
 
 
 if __name__ == "__main__":

@@ -88,11 +88,6 @@ def write(results: dict[str, Any], folder: Path) -> None:
     bfloat16 = details["bfloat16"]
     shards = "\n".join(
         f"| {shard['pairs']} | {shard['buckets']} | {shard['peak_mib']:.0f} MiB |"
-        + "".join(
-            f" {shard['seconds'][step]:.0f} s |"
-            for step in ("activations", "curves", "integrated_gradients")
-        )
-        + f" {shard['seconds']['curves'] / shard['pairs']:.2f} s |"
         for shard in details["shards"]
     )
     text = f"""# Performance
@@ -119,11 +114,11 @@ bfloat16 curves begins at {bfloat16["stated_floor"]:.2g}.
 
 ## A shard of pairs
 
-IOI pairs of the shipped set, one direction, in a process of their own
+IOI pairs of the shipped set, one direction, curves and IG joint, in a process of their own
 (`python -m benchmarks.memory`):
 
-| pairs | buckets | peak resident memory | activations | curves | IG joint | curves, per pair |
-|---:|---:|---:|---:|---:|---:|---:|
+| pairs | buckets | peak resident memory |
+|---:|---:|---:|
 {shards}
 
 ## Cost of the adaptive curves (f and g)
