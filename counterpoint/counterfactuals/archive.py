@@ -47,14 +47,16 @@ COLUMNS = (
     "non_dominated",
 )
 """Columns of an archive; ``correct`` and ``incorrect`` are texts, ``correct_token`` and
-``incorrect_token`` ids, ``evaluations`` the count at which the pair was found."""
+``incorrect_token`` ids, ``evaluations`` the count at which the pair was found. Rows that are not
+``non_dominated`` are pairs that the method prefers for reasons beyond the four objectives."""
 
 TRACE_COLUMNS = ("evaluations", "seconds", "hypervolume", "best_ld_change")
 
 
 @dataclass(frozen=True)
 class Scored:
-    """A pair with its exact objectives; ``loss_*`` is the mean loss per predicted token, in nats."""
+    """A pair with its exact objectives; ``loss_*`` is the mean loss per predicted token, in
+    nats."""
 
     clean: tuple[int, ...]
     corrupted: tuple[int, ...]
@@ -105,6 +107,8 @@ class Archive:
     def __init__(self, ledger: Ledger) -> None:
         self.ledger = ledger
         self.pairs: list[Scored] = []
+        self.also: list[Scored] = []
+        """Pairs that the method prefers for reasons beyond the four objectives."""
         self._trace: list[tuple[float, ...]] = []
 
     def __len__(self) -> int:
@@ -129,13 +133,14 @@ class Archive:
         return int(stays[len(everything) - len(new) :].sum())
 
     def would_enter(self, points: np.ndarray) -> np.ndarray:
-        """Which of ``points`` [pair, objective] no pair of the archive dominates, each by itself."""
+        """Which of ``points`` [pair, objective] no pair of the archive dominates, each by
+        itself."""
         mine = self.points()
         if len(mine) == 0:
             return np.ones(len(points), dtype=bool)
         sign = np.where(MAXIMISE, 1.0, -1.0)
         better = (mine * sign)[None] >= (points * sign)[:, None]
-        return ~better.all(-1).any(-1)
+        return np.logical_not(better.all(-1).any(-1))
 
     def note(self) -> None:
         """Put the present state into the trace."""
@@ -145,8 +150,12 @@ class Archive:
         )
 
     def result(self, model: LanguageModel, method: str, target: Target, seed: int) -> SearchResult:
-        """The archive and trace as tables."""
-        pairs = sorted(self.pairs, key=lambda pair: (-pair.ld_change, pair.clean, pair.corrupted))
+        """The archive, with what the method prefers besides, and the trace as tables."""
+        best = {(pair.clean, pair.corrupted) for pair in self.pairs}
+        besides = [pair for pair in self.also if (pair.clean, pair.corrupted) not in best]
+        pairs = sorted(
+            self.pairs + besides, key=lambda pair: (-pair.ld_change, pair.clean, pair.corrupted)
+        )
         rows = [
             {
                 "method": method,
@@ -168,7 +177,7 @@ class Archive:
                 "perplexity_corrupted": math.exp(pair.loss_corrupted),
                 "perplexity": math.exp(pair.log_perplexity),
                 "evaluations": pair.evaluations,
-                "non_dominated": True,
+                "non_dominated": (pair.clean, pair.corrupted) in best,
             }
             for pair in pairs
         ]
@@ -176,7 +185,12 @@ class Archive:
         if not rows:
             archive.attrs["reason"] = self.ledger.reason()
         trace = pd.DataFrame(self._trace, columns=list(TRACE_COLUMNS)).astype(
-            {"evaluations": "int64", "seconds": float, "hypervolume": float, "best_ld_change": float}
+            {
+                "evaluations": "int64",
+                "seconds": float,
+                "hypervolume": float,
+                "best_ld_change": float,
+            }
         )
         return SearchResult(archive, trace)
 

@@ -11,15 +11,16 @@ How each objective is made differentiable:
 
 * a: the LD change itself. Differentiable in both prompts' embeddings, through x's run and y's head
   output; the answers are constants of the step.
-* b: the smallest of the four slopes over their mean, as defined; where the mean is small or negative,
-  `LEAST_MEAN_SLOPE` replaces it, since the ratio's gradient has no bound there. The minimum has the
-  gradient of the slope that is the smallest.
+* b: the smallest of the four slopes over their mean, as defined; where the mean is small or
+  negative, `LEAST_MEAN_SLOPE` replaces it, since the ratio's gradient has no bound there. The
+  minimum has the gradient of the slope that is the smallest.
 * c: a soft count of changed tokens: Σ_t d² / (d² + s²), d the distance of the two embeddings at
   position t and s the median distance of two tokens. It is 0 for an unchanged token, near 1 for a
   wholly different one, and pulls on changed tokens however far apart.
-* d: the mean cross-entropy of both prompts (their mean, so that both descend; what is reported is the
-  greater one). As inputs the embeddings enter exactly; as targets, which are discrete, each token
-  is a mixture of its `NEIGHBOURS` nearest tokens, weighted by the distance of its embedding.
+* d: the mean cross-entropy of both prompts (their mean, so that both descend; what is reported is
+  the greater one). As inputs the embeddings enter exactly; as targets, which are discrete, each
+  token is a mixture of its `NEIGHBOURS` nearest tokens, weighted by the distance of its
+  embedding.
 
 The position of the beginning-of-sequence token never moves. The projection leaves out tokens that
 may not be written: special ones, ones that do not round-trip and, by the setting, words that were
@@ -100,7 +101,7 @@ def _descend(
     generator: torch.Generator,
 ) -> None:
     """One descent, from one start."""
-    from torchjd.autojac import backward
+    from torchjd.autojac import jac
 
     free = torch.ones(tokens.shape[1], 1, device=tokens.device)
     if tokens[0, 0] == evaluator.model.beginning_of_sequence:
@@ -120,13 +121,13 @@ def _descend(
         embeddings = relaxed.embed(projected).requires_grad_()
         run = relaxed.run(embeddings)
         answers = [run.correct, run.incorrect]
-        backward(
+        (jacobian,) = jac(
             _losses(run, embeddings, projected, relaxed.table, scale),
-            inputs=[embeddings],
+            embeddings,
             parallel_chunk_size=1,
         )
         evaluator.ledger.evaluations += BACKWARD_ROWS
-        direction = _aggregate(embeddings, free, aggregator)
+        direction = _aggregate(jacobian * free, aggregator)
         velocity = own.momentum * velocity + (1 - own.momentum) * direction
         pair = pair - own.step * scale * velocity
 
@@ -140,21 +141,14 @@ def _descend(
 
 
 def _aggregate(
-    embeddings: Float[Tensor, "2 length d_model"],
-    free: Float[Tensor, "length 1"],
-    aggregator: GramianWeightedAggregator,
+    jacobian: Float[Tensor, "objective 2 length d_model"], aggregator: GramianWeightedAggregator
 ) -> Float[Tensor, "2 length d_model"]:
-    """A direction of unit length from the Jacobian that torchjd left on ``embeddings``."""
-    from torchjd.autojac import jac_to_grad
-
-    jacobian = embeddings.jac * free
+    """A direction of unit length from the objectives' gradients, each normalised."""
     norms = jacobian.flatten(1).norm(dim=1)
     there = norms > 0
-    embeddings.jac = jacobian[there] / norms[there, None, None, None]
-    jac_to_grad([embeddings], aggregator)
-    direction = embeddings.grad
-    assert direction is not None
-    return direction / direction.norm().clamp_min(torch.finfo(direction.dtype).tiny)
+    direction: Tensor = aggregator(jacobian[there].flatten(1) / norms[there, None])
+    length = direction.norm().clamp_min(torch.finfo(direction.dtype).tiny)
+    return (direction / length).unflatten(0, jacobian.shape[1:])
 
 
 def _keep(

@@ -4,8 +4,8 @@ The prompts of a batch have one length. What all of them share at the beginning 
 rest, each different prompt once (x's of many candidates is often the same). Then the rows of the
 path re-enter at the target's layer with the attention output of x's run shifted by α Δ.
 
-No position sees a later one, so one run of a pair says what happens at the end of every beginning of
-it: an *end* is the number of tokens that a prompt is cut to. ``ends="all"`` reads all of them.
+No position sees a later one, so one run of a pair says what happens at the end of every beginning
+of it: an *end* is the number of tokens that a prompt is cut to. ``ends="all"`` reads all of them.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
-from transformers.cache_utils import DynamicCache
+from transformers.cache_utils import DynamicCache, DynamicLayer
 
 from counterpoint.activations import TokenPairs, cache_activations, output_bias
 from counterpoint.counterfactuals import objectives
@@ -321,6 +321,25 @@ class Evaluator:
         measured.evenness.copy_(torch.where(chosen, objectives.evenness(outputs), torch.nan))
         return measured
 
+    @torch.no_grad()
+    def screen(self, prompts: Int[Tensor, "row length"]) -> Float[Tensor, "row end"]:
+        """How much each prompt leans on the target, at every end of 2 tokens and more.
+
+        The fall of logit(likeliest token) − logit(runner-up) when the target's output is
+        replaced, at each position, by its mean over the prompts. Costs 2 evaluations for each
+        prompt.
+        """
+        run = self.path.own_run(None, input_ids=prompts)
+        mean = run.z.mean(0, keepdim=True).expand_as(run.z)
+        delta = self.path.difference(run.z, mean)
+        final = self.path.patched(run.residual, run.attention + delta, None, prompts.shape[1])[
+            :, 1:
+        ]
+        two = run.logits[:, 1:].topk(2)
+        self.ledger.evaluations += 2 * len(prompts)
+        before = two.values[..., 0] - two.values[..., 1]
+        return before - self._difference(final, two.indices[..., 0], two.indices[..., 1])
+
     # -- parts -------------------------------------------------------------------------------
 
     def _prefix(self, tokens: Tensor) -> _Prefix:
@@ -334,9 +353,11 @@ class Evaluator:
                 input_ids=tokens[None], past_key_values=cache, use_cache=True
             ).logits
             self.ledger.evaluations += 1
+            layers = cast("list[DynamicLayer]", cache.layers)
             self._prefixes[key] = (
                 PrefixKeysValues(
-                    [layer.keys for layer in cache.layers], [layer.values for layer in cache.layers]
+                    [cast(Tensor, layer.keys) for layer in layers],
+                    [cast(Tensor, layer.values) for layer in layers],
                 ),
                 _token_losses(logits[:, :-1], tokens[None, 1:]).sum(),
                 logits[0, -1].clone(),

@@ -1,14 +1,14 @@
 """The four objectives of a pair, as numbers.
 
-* a, ``ld_change`` (greater is better): f(0) − f(1), how far the logit difference falls when y's head
-  output replaces x's in x's run. It is −AP in the direction `noising`.
-* b, ``evenness`` (greater is better): the smallest of the four slopes between α = 0, ¼, ½, ¾, 1, over
-  their mean. 1 is a straight fall; 0 a stretch where nothing moves; below 0 a way back. It is cut
-  off at −1, and is −1 where LD does not fall at all.
+* a, ``ld_change`` (greater is better): f(0) − f(1), how far the logit difference falls when y's
+  head output replaces x's in x's run. It is −AP in the direction `noising`.
+* b, ``evenness`` (greater is better): the smallest of the four slopes between α = 0, ¼, ½, ¾, 1,
+  over their mean. 1 is a straight fall; 0 a stretch where nothing moves; below 0 a way back. It
+  is cut off at −1, and is −1 where LD does not fall at all.
 * c, ``changed_tokens`` (smaller is better): positions at which x and y differ.
 * d, ``perplexity`` (smaller is better): the greater of the two prompts' perplexities, each
-  exp(mean loss per predicted token); the first token (the beginning-of-sequence token where there is
-  one) is predicted by nothing and not counted.
+  exp(mean loss per predicted token); the first token (the beginning-of-sequence token where there
+  is one) is predicted by nothing and not counted.
 
 Dominance and hypervolume use the natural logarithm of the perplexity.
 """

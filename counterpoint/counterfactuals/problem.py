@@ -110,9 +110,10 @@ class Settings:
 class SearchResult:
     """What a search found.
 
-    ``archive`` has one row per non-dominated pair (columns: `archive.COLUMNS`), best LD change
-    first; when it is empty, ``archive.attrs["reason"]`` says why. ``trace`` has the columns
-    evaluations, seconds, hypervolume, best_ld_change, in order of evaluations.
+    ``archive`` has one row per non-dominated pair, and per pair that the method prefers besides
+    (columns: `archive.COLUMNS`), best LD change first; when it is empty,
+    ``archive.attrs["reason"]`` says why. ``trace`` has the columns evaluations, seconds,
+    hypervolume, best_ld_change, in order of evaluations.
     """
 
     archive: pd.DataFrame

@@ -65,17 +65,18 @@ def search(
 def _tokens(model: LanguageModel, start: Start) -> tuple[list[int], list[int]]:
     """Token ids of x and y; y is x where the start has one prompt."""
     clean = model.encode(start.clean)
-    corrupted = clean if start.corrupted is None else model.encode(start.corrupted)
-    for text, ids in ((start.clean, clean), (start.corrupted, corrupted)):
-        if not text and text is not None or len(ids) < 3:
+    second = start.clean if start.corrupted is None else start.corrupted
+    corrupted = model.encode(second)
+    for text, ids in ((start.clean, clean), (second, corrupted)):
+        if len(ids) < 3:
             raise UserError(
                 f"counterfactuals.start: {text!r} has {len(ids)} tokens; expected at least 3, the"
                 " beginning-of-sequence token included. Write a longer start."
             )
         if len(ids) > model.max_length:
             raise UserError(
-                f"counterfactuals.start: {str(text)[:60]!r}… has {len(ids)} tokens; the model's context"
-                f" holds {model.max_length}. Write a shorter start."
+                f"counterfactuals.start: {text[:60]!r}… has {len(ids)} tokens; the model's"
+                f" context holds {model.max_length}. Write a shorter start."
             )
     if len(clean) != len(corrupted):
         raise UserError(

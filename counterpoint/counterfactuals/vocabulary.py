@@ -1,7 +1,7 @@
 """Which tokens a search may write, and which pairs it may keep.
 
-A prompt is a text: its tokens must be those that the tokenizer makes of it (*round trip*), or no one
-could run the pair again. Special tokens are never written and never count as an answer.
+A prompt is a text: its tokens must be those that the tokenizer makes of it (*round trip*), or no
+one could run the pair again. Special tokens are never written and never count as an answer.
 """
 
 from __future__ import annotations
@@ -37,7 +37,8 @@ class Vocabulary:
             [numbers.setdefault(text.strip().lower(), len(numbers)) for text in texts],
             device=device,
         )
-        """A number for each token that forms of one word share, with or without space or capital."""
+        """A number for each token that forms of one word share, with or without space or
+        capital."""
 
     def round_trips(self, ids: Sequence[int]) -> bool:
         """Whether the tokenizer makes ``ids`` again of their text."""

@@ -1,0 +1,537 @@
+"""Generated pairs: objectives, archive and methods against plain brute force on tiny models."""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from counterpoint.counterfactuals import objectives
+from counterpoint.counterfactuals.archive import (
+    COLUMNS,
+    MAXIMISE,
+    OBJECTIVES,
+    REFERENCE,
+    TRACE_COLUMNS,
+    Archive,
+    Scored,
+    hypervolume,
+    merge,
+    non_dominated,
+)
+from counterpoint.counterfactuals.evaluation import Evaluator, Measured
+from counterpoint.counterfactuals.problem import (
+    Budget,
+    Ledger,
+    SearchResult,
+    Settings,
+    Start,
+    Target,
+)
+from counterpoint.counterfactuals.relaxation import Relaxation
+from counterpoint.counterfactuals.search import METHODS, search
+from counterpoint.counterfactuals.vocabulary import Vocabulary
+from counterpoint.errors import UserError
+from counterpoint.files import read_table, write_table
+from counterpoint.models.load import LanguageModel
+from tests.reference import PlainReference
+from tests.tiny_models import make_tiny_model
+
+START = " w5 w9 w12 w30 w7 w8"
+TARGET = Target(1, 2)
+LENIENT = Settings(answer_in_prompt="allow", smallest_change=-math.inf)
+
+
+def make_evaluator(
+    model: LanguageModel, settings: Settings = LENIENT, target: Target = TARGET
+) -> Evaluator:
+    return Evaluator(model, target, settings, Ledger(settings.budget), model.encode(START))
+
+
+def make_pairs(model: LanguageModel, count: int = 6) -> tuple[torch.Tensor, torch.Tensor]:
+    """Pairs of one length that differ at one place, and from each other at another."""
+    generator = torch.Generator().manual_seed(1)
+    clean = torch.tensor([model.encode(START)]).repeat(count, 1)
+
+    def draw(low: int, high: int) -> int:
+        return int(torch.randint(low, high, (1,), generator=generator))
+
+    for row in clean:
+        row[draw(2, 7)] = draw(5, 60)
+    corrupted = clean.clone()
+    for row in corrupted:
+        place = draw(3, 7)
+        row[place] = 5 + (int(row[place]) - 4) % 55
+    return clean, corrupted
+
+
+def plain_values(
+    model: LanguageModel, target: Target, clean: torch.Tensor, corrupted: torch.Tensor
+) -> dict[str, float]:
+    """Everything about a pair, by whole forward passes of the reference and the definitions."""
+    last = [model.hf(row[None]).logits[0] for row in (clean, corrupted)]
+    correct, incorrect = (int(logits[-1].argmax()) for logits in last)
+    reference = PlainReference(
+        model.bridge(), clean, corrupted, lambda logits: logits[correct] - logits[incorrect]
+    )
+    with torch.no_grad():
+        output = [
+            float(reference.head(target.layer, target.head, alpha))
+            for alpha in (0, 0.25, 0.5, 0.75, 1)
+        ]
+    change = output[0] - output[4]
+    slopes = [4 * (one - other) for one, other in itertools.pairwise(output)]
+    losses = [
+        -sum(math.log(float(logits[t].softmax(-1)[row[t + 1]])) for t in range(len(row) - 1))
+        / (len(row) - 1)
+        for logits, row in zip(last, (clean, corrupted), strict=True)
+    ]
+    return {
+        "correct": correct,
+        "incorrect": incorrect,
+        "ld_change": change,
+        "evenness": max(-1, min(slopes) / (sum(slopes) / 4)) if change > 0 else -1,
+        "loss_clean": losses[0],
+        "loss_corrupted": losses[1],
+    }
+
+
+# -- objectives ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("outputs", "expected"),
+    [
+        ([4, 3, 2, 1, 0], 1),  # straight
+        ([4, 4, 2, 1, 0], 0),  # a quarter in which nothing moves
+        ([4, 3, 4, 1, 0], -1),  # back as fast as the mean fall
+        ([4, 2, 1, 0.5, 0], 0.5),
+        ([1, 9, -9, 9, 0], -1),  # far back: cut off
+        ([0, 1, 2, 3, 4], -1),  # a rise
+    ],
+)
+def test_evenness(outputs: list[float], expected: float) -> None:
+    assert float(objectives.evenness(torch.tensor(outputs, dtype=torch.float64))) == expected
+
+
+@pytest.mark.parametrize("ends", ["last", "all"])
+def test_measured_values_are_those_of_whole_forward_passes(
+    tiny_model: LanguageModel, ends: str
+) -> None:
+    clean, corrupted = make_pairs(tiny_model)
+    evaluator = make_evaluator(tiny_model)
+    (measured,) = evaluator.measure(clean, corrupted, origin=clean[:1], ends=ends)
+    assert measured.ends.tolist() == ([7] if ends == "last" else [4, 5, 6, 7])
+    checked = 0
+    # A few of the ends: the reference takes whole passes for each.
+    for pair, end in list(measured.valid.nonzero().tolist())[:: 1 if ends == "last" else 3]:
+        scored = measured.scored(pair, end, 0)
+        plain = plain_values(
+            tiny_model, TARGET, torch.tensor(scored.clean), torch.tensor(scored.corrupted)
+        )
+        for name in ("correct", "incorrect"):
+            assert getattr(scored, name) == plain[name]
+        for name in ("ld_change", "loss_clean", "loss_corrupted"):
+            assert getattr(scored, name) == pytest.approx(plain[name], abs=1e-4)
+        # A quotient of small numbers is as exact as the numbers.
+        allowed = 1e-4 + 1e-4 / abs(plain["ld_change"])
+        assert scored.evenness == pytest.approx(plain["evenness"], abs=allowed)
+        assert scored.changed_tokens == int(measured.changed_tokens[pair, end])
+        checked += 1
+    assert checked >= 2
+
+
+def test_a_batch_changes_nothing(tiny_llama: LanguageModel) -> None:
+    clean, corrupted = make_pairs(tiny_llama)
+    evaluator = make_evaluator(tiny_llama)
+    (together,) = evaluator.measure(clean, corrupted, origin=clean[:1])
+    for row in range(len(clean)):
+        part = slice(row, row + 1)
+        (alone,) = evaluator.measure(clean[part], corrupted[part], origin=clean[:1])
+        for name in ("loss_clean", "loss_corrupted", "ld_change", "evenness"):
+            torch.testing.assert_close(
+                getattr(alone, name)[0],
+                getattr(together, name)[row],
+                atol=2e-4,
+                rtol=1e-4,
+                equal_nan=True,
+            )
+
+
+def test_small_memory_splits_a_batch(tiny_llama: LanguageModel) -> None:
+    clean, corrupted = make_pairs(tiny_llama)
+    evaluator = make_evaluator(tiny_llama, Settings(memory_mb=0, answer_in_prompt="allow"))
+    parts = evaluator.measure(clean, corrupted, origin=clean[:1])
+    assert [len(part.clean) for part in parts] == [1] * len(clean)
+
+
+def test_evaluations_are_counted(tiny_llama: LanguageModel) -> None:
+    """One prompt that all share, three prompts y, and 1 + 3 rows on the path for each good pair."""
+    x = torch.tensor([tiny_llama.encode(START)])
+    y = x.repeat(3, 1)
+    y[:, 4] = torch.tensor([40, 41, 42])
+    evaluator = make_evaluator(tiny_llama)
+    (measured,) = evaluator.measure(x.repeat(3, 1), y, origin=x)
+    good = int(measured.valid.sum())
+    assert good > 0
+    prefix, prompts = 1, 4
+    assert evaluator.ledger.evaluations == prefix + prompts + 4 * good
+
+
+def test_stages_spare_what_is_not_worth_it(tiny_llama: LanguageModel) -> None:
+    clean, corrupted = make_pairs(tiny_llama)
+    evaluator = make_evaluator(tiny_llama)
+
+    def only_first(measured: Measured) -> torch.Tensor:
+        chosen = torch.zeros_like(measured.valid)
+        chosen[int(measured.valid[:, 0].nonzero()[0])] = True
+        return chosen
+
+    (measured,) = evaluator.measure(
+        clean, corrupted, origin=clean[:1], worth_effect=None, worth_curve=only_first
+    )
+    assert int((~measured.ld_change.isnan()).sum()) == int(measured.valid.sum()) > 1
+    assert int((~measured.evenness.isnan()).sum()) == 1
+    assert len(evaluator.complete(measured)) == 1
+
+
+def test_declared_answers(tiny_llama: LanguageModel) -> None:
+    clean, corrupted = make_pairs(tiny_llama)
+    settings = Settings(answers=(" w40", " w41"), smallest_change=-math.inf)
+    (measured,) = make_evaluator(tiny_llama, settings).measure(clean, corrupted, origin=clean[:1])
+    token = tiny_llama.tokenizer.convert_tokens_to_ids
+    assert set(measured.correct.flatten().tolist()) == {token("Ġw40")}
+    assert set(measured.incorrect.flatten().tolist()) == {token("Ġw41")}
+    with pytest.raises(UserError, match="2 tokens"):
+        make_evaluator(tiny_llama, Settings(answers=(" w40 w41", " w41")))
+
+
+def test_screening_replaces_by_the_mean(tiny_llama: LanguageModel) -> None:
+    """Of two prompts the mean is half way: the fall at an end is f(0) − f(½), by definition."""
+    clean, corrupted = make_pairs(tiny_llama, 1)
+    evaluator = make_evaluator(tiny_llama)
+    leaning = evaluator.screen(torch.cat([clean, corrupted]))
+    two = [int(token) for token in tiny_llama.hf(clean).logits[0, -1].topk(2).indices]
+    reference = PlainReference(
+        tiny_llama.bridge(), clean[0], corrupted[0], lambda logits: logits[two[0]] - logits[two[1]]
+    )
+    with torch.no_grad():
+        fall = reference.head(1, 2, 0.0) - reference.head(1, 2, 0.5)
+    torch.testing.assert_close(leaning[0, -1], fall, atol=1e-4, rtol=1e-4)
+
+
+# -- what may be kept ----------------------------------------------------------------------------
+
+
+def test_vocabulary(tiny_llama: LanguageModel) -> None:
+    words = Vocabulary(tiny_llama, tiny_llama.encode(START))
+    special = torch.tensor(tiny_llama.tokenizer.all_special_ids)
+    assert not words.allowed[special].any()
+    assert words.allowed[5:].all()
+    assert words.round_trips(tiny_llama.encode(START))
+    # "w" (4) after a word becomes part of it: " w5w" is no text of these two tokens.
+    assert not words.round_trips([1, 5, 4])
+    assert words.word[3] == words.word[4], "with and without space it is one word"
+
+
+def test_answers_in_prompts(tiny_llama: LanguageModel) -> None:
+    words = Vocabulary(tiny_llama, tiny_llama.encode(START))
+    prompt = torch.tensor([[1, 10, 11, 12]])
+    stops = torch.tensor([2, 4])
+    answers = torch.tensor([[11, 11]])
+    assert words.inside(answers, prompt, stops).tolist() == [[False, True]]
+    # What stood there from the beginning was not written.
+    origin = torch.tensor([[1, 5, 11, 5]])
+    assert words.inside(answers, prompt, stops, origin).tolist() == [[False, False]]
+
+
+@pytest.mark.parametrize("rule", ["forbid", "unwritten", "allow"])
+def test_rule_on_answers_in_prompts(tiny_llama: LanguageModel, rule: str) -> None:
+    clean, corrupted = make_pairs(tiny_llama, 40)
+    settings = Settings(answer_in_prompt=rule, smallest_change=-math.inf)
+    evaluator = make_evaluator(tiny_llama, settings)
+    (measured,) = evaluator.measure(clean, corrupted, origin=clean[:1])
+    inside = torch.zeros(len(clean), dtype=torch.bool)
+    for pair in range(len(clean)):
+        answers = {int(measured.correct[pair, 0]), int(measured.incorrect[pair, 0])}
+        for prompt in (clean[pair], corrupted[pair]):
+            written = (prompt != clean[0]) if rule == "unwritten" else prompt > -1
+            inside[pair] |= bool(answers & set(prompt[written].tolist()))
+    assert inside.any() and not inside.all()
+    different = measured.correct[:, 0] != measured.incorrect[:, 0]
+    expected = different if rule == "allow" else different & ~inside
+    assert measured.valid[:, 0].tolist() == expected.tolist()
+
+
+# -- archive ------------------------------------------------------------------------------------
+
+
+def random_points(count: int, seed: int) -> np.ndarray:
+    generator = np.random.default_rng(seed)
+    return np.stack(
+        [
+            generator.choice([0.0, 0.5, 1.0, 2.0, 5.0], count),
+            generator.choice([-1.0, 0.2, 0.9, 1.0], count),
+            generator.choice([1.0, 2.0, 5.0, 30.0], count),
+            generator.choice([2.0, 3.0, 8.0, 13.0], count),
+        ],
+        axis=1,
+    )
+
+
+def as_losses(points: np.ndarray) -> np.ndarray:
+    return points * np.where(MAXIMISE, -1, 1)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_dominance_against_brute_force(seed: int) -> None:
+    points = random_points(30, seed)
+    losses = as_losses(points)
+    dominated = [
+        any((other <= one).all() and (other < one).any() for other in losses) for one in losses
+    ]
+    assert non_dominated(points).tolist() == [not value for value in dominated]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_hypervolume_against_brute_force(seed: int) -> None:
+    """Space is cut into boxes at every coordinate; a box counts when a point dominates it."""
+    points = random_points(7, seed)
+    losses, corner = as_losses(points), np.array(REFERENCE) * np.where(MAXIMISE, -1, 1)
+    edges = [
+        np.unique(np.append(np.minimum(losses[:, axis], corner[axis]), corner[axis]))
+        for axis in range(4)
+    ]
+    total = 0.0
+    for place in itertools.product(*(range(len(edge) - 1) for edge in edges)):
+        low = np.array([edge[i] for edge, i in zip(edges, place, strict=True)])
+        high = np.array([edge[i + 1] for edge, i in zip(edges, place, strict=True)])
+        if any((loss <= low).all() for loss in losses):
+            total += float(np.prod(high - low))
+    assert hypervolume(points) == pytest.approx(total / 480)
+
+
+def test_a_perfect_pair_has_its_ld_change_as_hypervolume() -> None:
+    assert hypervolume(np.array([[3.0, 1.0, 1.0, 0.0]])) == pytest.approx(3.0)
+    assert hypervolume(np.zeros((0, 4))) == 0
+
+
+def make_scored(number: int, point: np.ndarray) -> Scored:
+    changed = int(point[2])
+    return Scored(
+        clean=(1, 5, *[6] * 30),
+        corrupted=(1, 5, *[7] * changed, *[6] * (30 - changed)),
+        correct=number,
+        incorrect=0,
+        ld_change=float(point[0]),
+        evenness=float(point[1]),
+        loss_clean=float(point[3]),
+        loss_corrupted=0.0,
+        evaluations=number,
+    )
+
+
+def test_archive_keeps_what_brute_force_keeps() -> None:
+    points = random_points(40, 9)
+    pairs = [
+        # Each has its own text, so that none counts as found before.
+        Scored(**{**vars(make_scored(n, p)), "clean": (1, 100 + n, *[6] * 30)})
+        for n, p in enumerate(points)
+    ]
+    pairs = [
+        Scored(**{**vars(pair), "corrupted": (1, pair.clean[1], *pair.corrupted[2:])})
+        for pair in pairs
+    ]
+    archive = Archive(Ledger(Budget()))
+    for start in range(0, 40, 7):
+        archive.add(pairs[start : start + 7])
+    archive.add(pairs[:10])  # once more: nothing new
+    expected = {
+        pair.correct for pair, stays in zip(pairs, non_dominated(points), strict=True) if stays
+    }
+    assert {pair.correct for pair in archive.pairs} == expected
+    inside = archive.would_enter(points)
+    losses, kept = as_losses(points), as_losses(archive.points())
+    assert inside.tolist() == [not any((one <= loss).all() for one in kept) for loss in losses]
+
+
+def test_merged_archives(tiny_llama: LanguageModel) -> None:
+    first = search(tiny_llama, "descent", TARGET, START, Settings(Budget(300)), seed=0).archive
+    other = search(tiny_llama, "descent", TARGET, START, Settings(Budget(300)), seed=1).archive
+    both = merge([first, other])
+    assert len(both) == len(first) + len(other)
+    points = both.assign(log_perplexity=np.log(both["perplexity"]))[list(OBJECTIVES)]
+    assert both["non_dominated"].tolist() == non_dominated(points.to_numpy(float)).tolist()
+    assert both["ld_change"].is_monotonic_decreasing
+
+
+# -- relaxation ----------------------------------------------------------------------------------
+
+
+def test_relaxed_outputs_at_tokens_are_the_pairs_own(tiny_model: LanguageModel) -> None:
+    clean, corrupted = make_pairs(tiny_model)
+    evaluator = make_evaluator(tiny_model)
+    relaxed = Relaxation(evaluator)
+    (measured,) = evaluator.measure(clean, corrupted, origin=clean[:1])
+    for row in measured.valid[:, 0].nonzero()[:, 0].tolist():
+        run = relaxed.run(relaxed.embed(torch.stack([clean[row], corrupted[row]])))
+        assert (run.correct, run.incorrect) == (
+            int(measured.correct[row, 0]),
+            int(measured.incorrect[row, 0]),
+        )
+        change = objectives.ld_change(run.outputs.detach())
+        torch.testing.assert_close(change, measured.ld_change[row, 0], atol=1e-4, rtol=1e-4)
+
+
+def test_gradient_of_the_relaxation() -> None:
+    model = make_tiny_model("llama", "float64")
+    clean, corrupted = make_pairs(model, 1)
+    relaxed = Relaxation(make_evaluator(model, Settings(answers=(" w40", " w41"))))
+    tokens = torch.cat([clean, corrupted])
+
+    def change(embeddings: torch.Tensor) -> torch.Tensor:
+        return objectives.ld_change(relaxed.run(embeddings).outputs)
+
+    embeddings = relaxed.embed(tokens).requires_grad_()
+    (gradient,) = torch.autograd.grad(change(embeddings), embeddings)
+    direction = torch.randn(
+        embeddings.shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64
+    )
+    with torch.no_grad():
+        ahead, behind = (change(embeddings + step * direction) for step in (1e-3, -1e-3))
+    expected = float((ahead - behind) / 2e-3)
+    assert float((gradient * direction).sum()) == pytest.approx(expected, rel=1e-3)
+
+
+# -- methods -------------------------------------------------------------------------------------
+
+BUDGET = Settings(Budget(evaluations=400), answer_in_prompt="unwritten")
+
+
+@pytest.fixture(scope="module", params=sorted(METHODS))
+def method(request: pytest.FixtureRequest) -> str:
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def found(method: str, tiny_llama: LanguageModel) -> SearchResult:
+    return search(tiny_llama, method, TARGET, START, BUDGET, seed=0)
+
+
+def test_every_final_value_is_the_references(
+    found: SearchResult, tiny_llama: LanguageModel
+) -> None:
+    assert len(found.archive) > 0
+    for row in found.archive.head(5).itertuples():
+        clean, corrupted = (
+            torch.tensor(tiny_llama.encode(text)) for text in (row.clean, row.corrupted)
+        )
+        assert clean.tolist() == list(row.clean_tokens), "the text gives the tokens again"
+        assert corrupted.tolist() == list(row.corrupted_tokens)
+        plain = plain_values(tiny_llama, TARGET, clean, corrupted)
+        assert (row.correct_token, row.incorrect_token) == (plain["correct"], plain["incorrect"])
+        assert row.correct == tiny_llama.decode([row.correct_token])
+        assert row.ld_change == pytest.approx(plain["ld_change"], abs=1e-4)
+        allowed = 1e-4 + 1e-4 / abs(plain["ld_change"])
+        assert row.evenness == pytest.approx(plain["evenness"], abs=allowed)
+        assert row.changed_tokens == int((clean != corrupted).sum())
+        assert math.log(row.perplexity_clean) == pytest.approx(plain["loss_clean"], abs=1e-4)
+        assert math.log(row.perplexity_corrupted) == pytest.approx(
+            plain["loss_corrupted"], abs=1e-4
+        )
+        assert row.perplexity == max(row.perplexity_clean, row.perplexity_corrupted)
+
+
+def test_tables_have_their_columns(found: SearchResult, method: str) -> None:
+    assert tuple(found.archive.columns) == COLUMNS
+    assert tuple(found.trace.columns) == TRACE_COLUMNS
+    assert set(found.archive["method"]) == {method}
+    assert found.archive["non_dominated"].any()
+    assert (found.archive["ld_change"] >= BUDGET.smallest_change).all()
+    points = found.archive.assign(log_perplexity=np.log(found.archive["perplexity"]))
+    points = points.loc[points["non_dominated"], list(OBJECTIVES)].to_numpy(float)
+    assert non_dominated(points).all()
+
+
+def test_trace(found: SearchResult) -> None:
+    trace = found.trace
+    assert trace["evaluations"].is_monotonic_increasing
+    assert trace["hypervolume"].is_monotonic_increasing
+    points = found.archive.assign(log_perplexity=np.log(found.archive["perplexity"]))
+    points = points.loc[points["non_dominated"], list(OBJECTIVES)].to_numpy(float)
+    assert trace["hypervolume"].iloc[-1] == pytest.approx(hypervolume(points))
+    assert trace["best_ld_change"].iloc[-1] == found.archive["ld_change"].max()
+    # A search ends a batch late at most.
+    assert trace["evaluations"].iloc[-1] < BUDGET.budget.evaluations + 120
+
+
+def test_same_seed_same_result(found: SearchResult, method: str, tiny_llama: LanguageModel) -> None:
+    again = search(tiny_llama, method, TARGET, START, BUDGET, seed=0)
+    pd.testing.assert_frame_equal(again.archive, found.archive)
+    pd.testing.assert_frame_equal(
+        again.trace.drop(columns="seconds"), found.trace.drop(columns="seconds")
+    )
+    other = search(tiny_llama, method, TARGET, START, BUDGET, seed=1)
+    assert not other.archive.drop(columns="seed").equals(found.archive.drop(columns="seed"))
+
+
+def test_a_search_starts_from_a_pair_too(method: str, tiny_llama: LanguageModel) -> None:
+    start = Start(START, " w5 w9 w12 w31 w7 w8")
+    result = search(tiny_llama, method, TARGET, [start], Settings(Budget(100)))
+    assert len(result.trace)
+
+
+@pytest.mark.parametrize("aggregator", ["upgrad", "mgda"])
+def test_aggregators(aggregator: str, tiny_llama: LanguageModel) -> None:
+    from counterpoint.counterfactuals.descent import DescentSettings
+
+    settings = Settings(Budget(300), method=DescentSettings(aggregator=aggregator))
+    assert len(search(tiny_llama, "descent", TARGET, START, settings).archive)
+
+
+def test_an_empty_archive_says_why(method: str, tiny_llama: LanguageModel, tmp_path) -> None:
+    settings = Settings(Budget(100), smallest_change=1e9)
+    empty = search(tiny_llama, method, TARGET, START, settings).archive
+    assert len(empty) == 0 and tuple(empty.columns) == COLUMNS
+    assert "the LD change is too small" in empty.attrs["reason"]
+    write_table(merge([empty, empty]), tmp_path / "empty.parquet")
+    kept = read_table(tmp_path / "empty.parquet")
+    assert kept.attrs["reason"] == empty.attrs["reason"]
+    assert len(merge([kept, search(tiny_llama, method, TARGET, START, BUDGET).archive]))
+
+
+# -- users' mistakes -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"start": ""}, "has 1 tokens"),
+        ({"start": " w5" * 64}, "has 65 tokens; the model's context holds 64"),
+        ({"start": Start(START, " w5 w6")}, "7 tokens and .* 3; expected equally many"),
+        ({"start": []}, "no start prompt"),
+        ({"target": Target(1, 4)}, "head 1.4 is out of range; .* layers 0 to 2 and heads 0 to 3"),
+        ({"target": Target(3, 0)}, "head 3.0 is out of range"),
+        ({"method": "luck"}, "'luck' is unknown; expected .*descent"),
+    ],
+)
+def test_mistakes(arguments: dict[str, object], message: str, tiny_llama: LanguageModel) -> None:
+    given = {"method": "descent", "target": TARGET, "start": START} | arguments
+    with pytest.raises(UserError, match=message):
+        search(tiny_llama, **given)
+
+
+@pytest.mark.parametrize("budget", [{"evaluations": 0}, {"evaluations": 5, "seconds": 0}])
+def test_no_budget(budget: dict[str, int]) -> None:
+    with pytest.raises(UserError, match="budget"):
+        Budget(**budget)
+
+
+def test_time_ends_a_search(tiny_llama: LanguageModel) -> None:
+    settings = Settings(Budget(evaluations=10**9, seconds=0.5))
+    trace = search(tiny_llama, "descent", TARGET, START, settings).trace
+    assert 0.5 <= trace["seconds"].iloc[-1] < 20
