@@ -27,14 +27,18 @@ Forward = Callable[..., Any]
 def replaced_forward(module: nn.Module, make: Callable[[Forward], Forward]) -> Iterator[None]:
     """Let ``module`` compute ``make(original_forward)`` inside the block.
 
-    An attribute of the instance hides the method of its class; removing it restores the module
-    whatever happens inside.
+    An attribute of the instance hides the method of its class; putting back what was there restores
+    the module whatever happens inside, and lets replacements be nested.
     """
+    before = module.__dict__.get("forward")
     module.forward = make(module.forward)
     try:
         yield
     finally:
-        del module.forward
+        if before is None:
+            del module.forward
+        else:
+            module.forward = before
 
 
 @dataclass(frozen=True)

@@ -33,6 +33,7 @@ from counterpoint.activations import (
     background_prompt,
 )
 from counterpoint.errors import UserError
+from counterpoint.linear import through_onednn
 from counterpoint.metrics import Metric, make_metric
 from counterpoint.models.load import LanguageModel
 from counterpoint.replay import (
@@ -51,7 +52,7 @@ Float32 gives about 1e-6 on the models tried; what this refuses (positions that 
 attention that sees later tokens) misses by order one."""
 
 POSITIONS_PER_BATCH = 1024
-"""Rows × positions of a batch on a CPU. On two cores of SmolLM2, batches of 450 to 1,000 positions
+"""Rows × positions of a batch on a CPU. On two cores of SmolLM2, batches of 450 to 1,800 positions
 ran at 0.86 to 0.90 of the matrix-product rate, of 6,300 at 0.70: larger ones leave the cache."""
 
 
@@ -134,12 +135,13 @@ class SuffixEngine:
         """Run the whole model on the suffixes ``tokens``; what is wanted of it is hooked."""
         prefix = self.activations.prefix
         self.evaluations += len(tokens)
-        self.model.hf(
-            input_ids=tokens,
-            past_key_values=DynamicCache() if prefix is None else prefix.cache(pair),
-            use_cache=True,
-            logits_to_keep=1,
-        )
+        with through_onednn(self.model.submodules_of_blocks):
+            self.model.hf(
+                input_ids=tokens,
+                past_key_values=DynamicCache() if prefix is None else prefix.cache(pair),
+                use_cache=True,
+                logits_to_keep=1,
+            )
 
     def in_batches(
         self,
@@ -212,12 +214,13 @@ class SuffixEngine:
             counts[layer] += 1
         hidden = run.residual.new_empty(0, *run.residual.shape[2:])
         passing = 0
-        for layer in range(min(rows.layer), model.n_layers):
-            entering = slice(passing, passing + counts[layer])
-            if counts[layer]:
-                hidden = torch.cat([hidden, run.residual[layer][rows.pair[entering]]])
-            hidden = self._block(layer, hidden, rows, passing, entering, run, component)
-            passing = entering.stop
+        with through_onednn(model.submodules_of_blocks):
+            for layer in range(min(rows.layer), model.n_layers):
+                entering = slice(passing, passing + counts[layer])
+                if counts[layer]:
+                    hidden = torch.cat([hidden, run.residual[layer][rows.pair[entering]]])
+                hidden = self._block(layer, hidden, rows, passing, entering, run, component)
+                passing = entering.stop
         return hidden[:, -1]
 
     def _block(

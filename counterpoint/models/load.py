@@ -81,6 +81,11 @@ class LanguageModel:
     def embedding(self) -> nn.Embedding:
         return cast(nn.Embedding, self.hf.get_submodule(self.names.embedding))
 
+    @cached_property
+    def submodules_of_blocks(self) -> list[nn.Module]:
+        """Every module inside the blocks."""
+        return [module for block in self.blocks for module in block.modules()]
+
     @property
     def n_layers(self) -> int:
         return len(self.blocks)

@@ -1,0 +1,52 @@
+"""Linear layers through oneDNN equal PyTorch's own, gradients too."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+from transformers.pytorch_utils import Conv1D
+
+from counterpoint.linear import available, through_onednn
+
+pytestmark = pytest.mark.skipif(not available(), reason="this build of PyTorch has no oneDNN")
+
+
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("kind", ["linear", "conv1d"])
+def test_values_and_gradients(kind: str, bias: bool) -> None:
+    torch.manual_seed(0)
+    if kind == "linear":
+        module: nn.Module = nn.Linear(12, 20, bias=bias)
+    else:
+        module = Conv1D(20, 12)
+    module.requires_grad_(False)
+    hidden = torch.randn(3, 5, 12, requires_grad=True)
+    expected = module(hidden)
+    (slope,) = torch.autograd.grad(expected.sin().sum(), hidden)
+    with through_onednn([module]):
+        found = module(hidden)
+        with torch.no_grad():
+            plain = module(hidden)
+    (found_slope,) = torch.autograd.grad(found.sin().sum(), hidden)
+    assert torch.allclose(found, expected, atol=1e-6)
+    assert torch.allclose(plain, expected, atol=1e-6)
+    assert torch.allclose(found_slope, slope, atol=1e-5)
+
+
+def test_modules_are_left_as_they_were() -> None:
+    module = nn.Linear(4, 4)
+    with pytest.raises(RuntimeError, match="inside"), through_onednn([module]):
+        assert "forward" in vars(module)
+        raise RuntimeError("inside")
+    assert "forward" not in vars(module)
+
+
+def test_only_plain_float32_layers_are_taken() -> None:
+    class Scaled(nn.Linear):
+        def forward(self, input: torch.Tensor) -> torch.Tensor:
+            return 2 * super().forward(input)
+
+    others = [Scaled(4, 4), nn.Linear(4, 4, dtype=torch.float64), nn.LayerNorm(4)]
+    with through_onednn(others):
+        assert all("forward" not in vars(module) for module in others)
