@@ -192,3 +192,10 @@ def test_heads_out_of_range() -> None:
     config.check_heads([[29, 8]], n_layers=30, n_heads=9, key=key)
     with pytest.raises(UserError, match=r"\[30, 0\], \[0, 9\].*0 to 29.*0 to 8"):
         config.check_heads([[30, 0], [1, 1], [0, 9]], n_layers=30, n_heads=9, key=key)
+
+
+def test_every_method_that_the_schema_allows_exists() -> None:
+    from counterpoint.counterfactuals.search import METHODS
+
+    counterfactuals = config.schema()["$defs"]["study"]["properties"]["counterfactuals"]
+    assert set(counterfactuals["properties"]["methods"]["items"]["enum"]) <= METHODS.keys()
