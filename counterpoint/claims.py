@@ -12,7 +12,7 @@
 3  IG is more faithful where the curve has no saturated region. Decided by the partial rank
    correlation of saturation with |IG joint - AP| among heads that move equally far and, where a
    faithfulness table is given, by whether the heads that IG picks from the unsaturated part of the
-   path recover more of the metric than those that plain IG picks.
+   path carry the metric's change more closely than those that plain IG picks.
 
 Every number but the identities is computed in each pair, over the heads above the float32 floor,
 and averaged over pairs; intervals and p-values as in `counterpoint.resampling`. The area under the
@@ -341,8 +341,8 @@ QUANTITIES = (
         3,
         GAIN,
         DECISIVE,
-        "Heads picked by IG over the unsaturated part of the path recover more of the metric than "
-        "heads picked by plain IG (difference of mean heights over k).",
+        "Heads picked by IG over the unsaturated part of the path carry the metric's change more "
+        "closely than heads picked by plain IG (difference of mean closeness over k).",
         Rule("positive", SMALL_AREA),
         {
             SUPPORTED: "Leaving the saturated part out makes IG more faithful.",
@@ -355,7 +355,7 @@ QUANTITIES = (
         "faithfulness_without_saturation",
         SUPPORTING,
         "IG is more faithful on pairs whose curves are less saturated (Spearman over pairs of the "
-        "mean height over k and 1 - mean saturation).",
+        "mean closeness over k and 1 - mean saturation).",
         Rule("positive", SMALL_CORRELATION),
         {
             SUPPORTED: "Pairs with less saturated curves have more faithful IG.",
@@ -367,8 +367,8 @@ QUANTITIES = (
         3,
         "faithfulness_loss_of_ig",
         SUPPORTING,
-        "Heads picked by AP recover more of the metric than heads picked by plain IG (difference "
-        "of mean heights over k).",
+        "Heads picked by AP carry the metric's change more closely than heads picked by plain IG "
+        "(difference of mean closeness over k).",
         Rule("positive", SMALL_AREA),
         {
             SUPPORTED: "Patching picks the heads that matter better than IG does.",
@@ -429,10 +429,10 @@ def _height_of(name: str) -> Quantity:
         3,
         name,
         SUPPORTING,
-        f"Share of the metric's change that the first k heads by {score} recover (mean height over "
-        "k).",
+        f"How closely the first k heads by {score} carry the metric's change (mean over k of "
+        "closeness, 1 - |1 - share recovered|).",
         None,
-        {DESCRIBED: "1: the first few heads by this score carry all of the change."},
+        {DESCRIBED: "1: the first few heads by this score carry all of the change, and no more."},
     )
 
 

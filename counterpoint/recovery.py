@@ -1,8 +1,10 @@
 """How faithful a score is: what the first k heads by it recover of the metric's change.
 
 The table has the columns pair, direction, score, k, recovered: the share of the metric's whole
-change (0 none, 1 all of it) when the first k heads by the score are patched together. A score's
-faithfulness on a pair is the mean height of that curve over k.
+change (0 none, 1 all of it) when the first k heads by the score are patched together. Heads may
+overshoot, which is no more faithful than to fall short by as much: *closeness* is 1 − |1 −
+recovered|, and a score's faithfulness on a pair is the mean height of closeness over k (one less
+the area between the curve and 1, as circuits are scored by Mueller and others 2025, MIB).
 """
 
 from __future__ import annotations
@@ -24,21 +26,29 @@ PREFIX = "faithfulness_"
 """Begins the name of every number that needs the table."""
 
 
-def area(k: np.ndarray | pd.Series, recovered: np.ndarray | pd.Series) -> float:
-    """The mean height of the curve `recovered` over k: trapezoids, divided by the span of k."""
+def area(k: np.ndarray | pd.Series, height: np.ndarray | pd.Series) -> float:
+    """The mean height of the curve `height` over k: trapezoids, divided by the span of k."""
     order = np.argsort(np.asarray(k))
-    across, up = np.asarray(k, float)[order], np.asarray(recovered, float)[order]
+    across, up = np.asarray(k, float)[order], np.asarray(height, float)[order]
     if len(order) == 1:
         return float(up[0])
     return float(np.trapezoid(up, across) / (across[-1] - across[0]))
 
 
+def closeness(recovered: pd.Series) -> pd.Series:
+    """1 where all of the change is recovered, less by what is missing or too much."""
+    return 1 - (1 - recovered).abs()
+
+
 def areas(faithfulness: pd.DataFrame) -> pd.DataFrame:
-    """Columns pair, direction, score, area: the mean height over k of each curve."""
+    """Columns pair, direction, score, area: the mean height of closeness over k."""
     keys = ["pair", "direction", "score"]
     return pd.DataFrame(
         [
-            {**dict(zip(keys, key, strict=True)), "area": area(rows["k"], rows["recovered"])}
+            {
+                **dict(zip(keys, key, strict=True)),
+                "area": area(rows["k"], closeness(rows["recovered"])),
+            }
             for key, rows in faithfulness.groupby(keys, sort=True)
         ],
         columns=[*keys, "area"],

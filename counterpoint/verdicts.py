@@ -37,7 +37,7 @@ SMALL_GAIN = 0.05
 """Least gain worth speaking of in an area under the ROC curve, or in a share: one in twenty."""
 
 SMALL_AREA = 0.02
-"""Least gain worth speaking of in the faithfulness curve's mean height, which is a share of the
+"""Least gain worth speaking of in mean closeness over k, which is in units of a share of the
 metric's whole change."""
 
 

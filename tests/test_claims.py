@@ -313,6 +313,11 @@ class TestFaithfulness:
         # The mean of k/20 over k from 1 to 10 is 5.5/20.
         assert rows.loc["faithfulness_ig_joint", "estimate"] == pytest.approx(0.275, abs=0.02)
 
+    def test_too_much_is_as_far_from_faithful_as_too_little(self):
+        table = faithfulness_table(0.0)
+        more = table.assign(recovered=2 - table["recovered"])
+        pd.testing.assert_frame_equal(areas(table), areas(more))
+
     def test_p_value_is_the_exact_sign_flip(self):
         statistics = pytest.importorskip("transformer_lens.utilities.statistics")
         torch = pytest.importorskip("torch")

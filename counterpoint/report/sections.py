@@ -13,6 +13,7 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
+from counterpoint.partners import by_head
 from counterpoint.plots import (
     AGREEMENTS,
     FIGURES,
@@ -674,6 +675,9 @@ def _interactions(table_of: pd.DataFrame) -> Fragment:
         "with single partners", "remainder", "strongest partners (mean)",
     ]  # fmt: skip
     listing = [cells for _, cells in rows]
+    heads_alone = by_head(table_of)
+    missed = (heads_alone["ig_own"] - heads_alone["ap"]).abs().max()
+    accounted = int(heads_alone["accounted"].sum())
     return join(
         [
             heading("interaction", "Why IG and AP disagree"),
@@ -682,7 +686,10 @@ def _interactions(table_of: pd.DataFrame) -> Fragment:
                 word("disagreement"),
                 " comes from heads of the same layer that move along. Here it is split, for the "
                 "heads on which it is largest, over single partners that move with the head; the "
-                "remainder needs three or more heads at once.",
+                "remainder needs three or more heads at once. Single partners account for more "
+                f"than half of it in {accounted} of {len(heads_alone)} cases (a head on a pair, in "
+                "a direction). In all of them the head's own path, integrated once more, gives AP "
+                f"to within {small(missed)}.",
             ),
             _drawn_here(
                 interaction_sums(sums),

@@ -164,8 +164,9 @@ WORDS: Mapping[str, Word] = {
     ),
     "faithfulness": Word(
         "faithfulness",
-        "How well a score names the heads that matter: the top heads by the score are patched "
-        "together and the change of the metric is compared.",
+        "How well a score names the heads that matter: the first k heads by it are patched "
+        "together, and the share of the metric's change that they make is compared with all of it. "
+        "Too much counts against a score like too little.",
     ),
     "verdict": Word(
         "verdict",
