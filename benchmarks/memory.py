@@ -1,8 +1,8 @@
 """Peak memory of a whole shard: `python -m benchmarks.memory --pairs 64`.
 
 Runs in a process of its own, so that the peak is the shard's. The pairs are the first of the
-shipped IOI set; one direction, curves and joint integrated gradients, as jobs of the workflow do
-them one after the other.
+shipped IOI set; one direction, activations and output curves (the step that needs most), as jobs of
+the workflow make them.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ from counterpoint.files import write_tensors
 from counterpoint.models.load import load_language_model
 from counterpoint.pairs import read_pairs, validate_pairs
 from counterpoint.scoring.curves import score_curves
-from counterpoint.scoring.gradients import score_integrated_gradients
 from counterpoint.scoring.shards import Measurement, cache_shard
 
 PAIRS = Path(__file__).parent.parent / "resources" / "pairs" / "ioi.csv"
@@ -41,7 +40,6 @@ def main() -> None:
         write_tensors(activations, shard)
         del activations
         score_curves(model, shard, measurement)
-        score_integrated_gradients(model, shard, measurement)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     buckets = len(pairs.groupby(["length", "first_difference"]))
     print(json.dumps({"pairs": len(pairs), "buckets": buckets, "peak_mib": peak}))

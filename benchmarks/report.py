@@ -115,7 +115,7 @@ bfloat16 curves begins at {bfloat16["stated_floor"]:.2g}.
 
 ## A shard of pairs
 
-IOI pairs of the shipped set, one direction, curves and IG joint, in a process of their own
+IOI pairs of the shipped set, one direction, activations and curves, in a process of their own
 (`python -m benchmarks.memory`):
 
 | pairs | buckets | peak resident memory |
