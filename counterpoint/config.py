@@ -16,7 +16,7 @@ from copy import deepcopy
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import yaml
 from jsonschema import Draft202012Validator, validators
@@ -162,7 +162,7 @@ def _leaves(errors: Iterator[ValidationError]) -> Iterator[ValidationError]:
 def _explain(error: ValidationError) -> Iterator[tuple[str, str]]:
     """Key paths and texts of one schema violation."""
     path = _dotted(error.absolute_path)
-    node: Mapping[str, Any] = error.schema
+    node = cast("Mapping[str, Any]", error.schema)
     match error.validator:
         case "additionalProperties" if isinstance(error.instance, dict):
             known = list(node["properties"])

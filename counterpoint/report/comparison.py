@@ -194,7 +194,7 @@ def _verdicts(compared: Comparison) -> Fragment:
         for name in compared.names:
             own = compared.claims_of[name]
             own = own[(own["claim"] == row["claim"]) & (own["quantity"] == OVERALL)]
-            cells.append(verdict_mark(own["verdict"].iloc[0]) if len(own) else "")
+            cells.append(verdict_mark(own["verdict"].iloc[0]) if len(own) else Fragment(""))
         rows.append([*cells, verdict_mark(row["verdict"])])
     header = ["claim", *compared.names, "over studies"]
     return table(header, rows, text=tuple(range(len(header))))
@@ -257,10 +257,8 @@ def heads(compared: Comparison) -> Fragment:
 
 def _heads_of(rows: pd.DataFrame, model: str, direction: str) -> Fragment:
     names = list(dict.fromkeys(rows["study"]))
-    by_head = {
-        (int(layer), int(head)): own.set_index("study")
-        for (layer, head), own in rows.groupby(["layer", "head"])
-    }
+    grouped: Any = rows.groupby(["layer", "head"])
+    by_head = {(int(layer), int(head)): own.set_index("study") for (layer, head), own in grouped}
     k = int(rows["k"].iloc[0])
     body = []
     for layer, head in choose_heads(rows, model):
