@@ -14,6 +14,9 @@ from tests.small_study import project_copy, snakemake
 
 __all__ = ["default_model"]
 
+# One worker makes the study, and all tests of it.
+pytestmark = pytest.mark.xdist_group("default study")
+
 N_PAIRS = 1
 
 
