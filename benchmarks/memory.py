@@ -11,6 +11,7 @@ import argparse
 import json
 import resource
 import tempfile
+import time
 from pathlib import Path
 
 from counterpoint.files import write_tensors
@@ -39,10 +40,16 @@ def main() -> None:
         activations, _ = cache_shard(model, pairs, measurement.metric)
         write_tensors(activations, shard)
         del activations
+        start = time.perf_counter()
         score_curves(model, shard, measurement)
+        seconds = time.perf_counter() - start
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     buckets = len(pairs.groupby(["length", "first_difference"]))
-    print(json.dumps({"pairs": len(pairs), "buckets": buckets, "peak_mib": peak}))
+    print(
+        json.dumps(
+            {"pairs": len(pairs), "buckets": buckets, "peak_mib": peak, "curve_seconds": seconds}
+        )
+    )
 
 
 if __name__ == "__main__":

@@ -89,6 +89,7 @@ def write(results: dict[str, Any], folder: Path) -> None:
     bfloat16 = details["bfloat16"]
     shards = "\n".join(
         f"| {shard['pairs']} | {shard['buckets']} | {shard['peak_mib']:.0f} MiB |"
+        f" {shard['curve_seconds'] / shard['pairs']:.2f} |"
         for shard in details["shards"]
     )
     text = f"""# Performance
@@ -118,8 +119,8 @@ bfloat16 curves begins at {bfloat16["stated_floor"]:.2g}.
 IOI pairs of the shipped set, one direction, activations and curves, in a process of their own
 (`python -m benchmarks.memory`):
 
-| pairs | buckets | peak resident memory |
-|---:|---:|---:|
+| pairs | buckets | peak resident memory | curves, seconds per pair |
+|---:|---:|---:|---:|
 {shards}
 
 ## Cost of the adaptive curves (f and g)
