@@ -70,7 +70,6 @@ class Results:
     mlps: pd.DataFrame | None
     faithfulness: pd.DataFrame | None
     interaction: pd.DataFrame | None
-    comparison: pd.DataFrame | None
     generated: tuple[Generated, ...]
     provenance: Mapping[str, Any]
     tokens: Tokens
@@ -165,7 +164,6 @@ def load_results(
         mlps=optional("mlps.parquet"),
         faithfulness=optional("faithfulness.parquet"),
         interaction=optional("interaction.parquet"),
-        comparison=optional("comparison.csv"),
         generated=_read_generated(folder / "counterfactuals"),
         provenance=(
             json.loads(provenance.read_text(encoding="utf-8")) if provenance.exists() else {}

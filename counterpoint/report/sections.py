@@ -726,7 +726,7 @@ def reasons(results: Results) -> Fragment:
 
 
 def extras(results: Results) -> Fragment:
-    """Return the sections that only some studies have: MLP layers, comparison of studies."""
+    """Return the section that only some studies have: MLP layers."""
     parts: list[Any] = []
     if results.mlps is not None and not results.mlps.empty:
         columns = ["ap", "output_range", "gradient_range", "excess_range", "ig_joint"]
@@ -742,8 +742,6 @@ def extras(results: Results) -> Fragment:
             ),
             folded("The numbers (means over pairs)", _frame(means.reset_index())),
         ]
-    if results.comparison is not None and not results.comparison.empty:
-        parts += [heading("comparison", "Across studies"), _frame(results.comparison)]
     return join(parts)
 
 
