@@ -1,4 +1,4 @@
-# make report   everything, from an empty folder to the report   (STUDY PAIRS MODEL ON_BAD_PAIR CONFIG)
+# make report   everything, from an empty folder to the report   (STUDY PAIRS MODEL ON_BAD_PAIR MAX_PAIRS CONFIG)
 # make pairs    the shipped pair sets, made anew for a model's tokenizer   (MODEL CONFIG)
 # make test     all tests; `make test ARGS="-k config"` for some
 # make lint     formats, types, imports, the workflow's own checks
@@ -16,7 +16,8 @@ RUNTIME := $(VENV)/requirements.lock
 DEVELOPMENT := $(VENV)/requirements-dev.lock
 # Names of the command line of make, and of the workflow's configuration.
 CHOICES := $(if $(STUDY),study="$(STUDY)") $(if $(PAIRS),pairs="$(PAIRS)") \
-	$(if $(MODEL),model="$(MODEL)") $(if $(ON_BAD_PAIR),on_bad_pair="$(ON_BAD_PAIR)")
+	$(if $(MODEL),model="$(MODEL)") $(if $(ON_BAD_PAIR),on_bad_pair="$(ON_BAD_PAIR)") \
+	$(if $(MAX_PAIRS),max_pairs="$(MAX_PAIRS)")
 SNAKEMAKE = $(BIN)/snakemake $(ARGS) --cores $(CORES) $(if $(CONFIG),--configfile $(CONFIG)) \
 	$(if $(strip $(CHOICES)),--config $(CHOICES))
 

@@ -25,6 +25,7 @@ include: "rules/comparison.smk"
 localrules:
     all,
     fetch_model,
+    fetch_pairs,
 
 
 rule all:

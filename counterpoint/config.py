@@ -22,12 +22,13 @@ import yaml
 from jsonschema import Draft202012Validator, validators
 from jsonschema.exceptions import ValidationError
 
+from counterpoint import hub
 from counterpoint.errors import UserError
 
 SCHEMA_FILE = Path(__file__).parent.parent / "config.schema.yaml"
 
 #: Command-line keys that stand in for a key of the chosen study.
-OVERRIDES = ("pairs", "model", "on_bad_pair")
+OVERRIDES = ("pairs", "model", "on_bad_pair", "max_pairs")
 
 
 @dataclass(frozen=True)
@@ -329,7 +330,9 @@ def _missing(
     mistakes = []
     for name, study in studies.items():
         path = folder / Path(study["pairs"]).expanduser()
-        if not path.is_file():
+        if hub.is_hub_file(study["pairs"]):
+            mistakes += _hub_mistakes(name, study)
+        elif not path.is_file():
             mistakes.append(
                 f"studies.{name}.pairs: there is no file {study['pairs']} (looked for at "
                 f"{path.absolute()}); give the path of a CSV, JSONL or Parquet file with the "
@@ -344,6 +347,21 @@ def _missing(
                     "config.json nor a file; give the folder of a Hugging Face model (config.json, "
                     "*.safetensors, tokenizer) or a GGUF file"
                 )
+    return mistakes
+
+
+def _hub_mistakes(name: str, study: Mapping[str, Any]) -> list[str]:
+    mistakes = []
+    try:
+        hub.parse(study["pairs"])
+    except UserError as mistake:
+        mistakes.append(f"studies.{name}.{mistake}")
+    if study["max_pairs"] is None:
+        mistakes.append(
+            f"studies.{name}.max_pairs: missing; give a number: how many rows a data set on the "
+            "hub has is not known before it is fetched, but the number of jobs depends on it "
+            "(make: MAX_PAIRS=100)"
+        )
     return mistakes
 
 

@@ -8,6 +8,7 @@ from snakemake.exceptions import WorkflowError
 
 sys.path.insert(0, workflow.basedir)
 
+from counterpoint import hub
 from counterpoint.code_version import code_version
 from counterpoint.config import resolve
 from counterpoint.errors import UserError
@@ -16,7 +17,21 @@ from counterpoint.pairs import count_rows
 try:
     CONFIG = resolve(config, source=" with ".join(map(str, workflow.configfiles)))
     # Counted before anything has run, so that the number of shards is known.
-    ROWS = {name: count_rows(study["pairs"]) for name, study in CONFIG.studies.items()}
+    ROWS = {
+        # Of a file on the hub nothing is known yet, so at most as many as are asked for.
+        name: (
+            study["max_pairs"]
+            if hub.is_hub_file(study["pairs"])
+            else count_rows(study["pairs"])
+        )
+        for name, study in CONFIG.studies.items()
+    }
+    # Files of pairs on the hub, by where their copies stand.
+    HUB = {
+        str(hub.parse(study["pairs"]).local): study["pairs"]
+        for study in CONFIG.studies.values()
+        if hub.is_hub_file(study["pairs"])
+    }
 except UserError as mistake:
     # Snakemake shows this one without a traceback.
     raise WorkflowError(str(mistake)) from None
@@ -66,6 +81,12 @@ def settings(*keys):
     without their names, and would not see two that exchange their values.
     """
     return lambda wildcards: {key: CONFIG.studies[wildcards.study][key] for key in keys}
+
+
+def pairs_file(wildcards):
+    """The file of pairs of a study on this machine."""
+    pairs = CONFIG.studies[wildcards.study]["pairs"]
+    return str(hub.parse(pairs).local) if hub.is_hub_file(pairs) else pairs
 
 
 def model_folder(wildcards):

@@ -3,12 +3,36 @@ from counterpoint.pairsets import PAIR_SETS
 
 wildcard_constraints:
     pair_set="|".join(PAIR_SETS),
+    hub_file="|".join(map(re.escape, HUB)) or "none",
+
+
+# A file of pairs from the Hugging Face hub.
+rule fetch_pairs:
+    output:
+        "{hub_file}",
+    log:
+        "results/logs/fetch_pairs/{hub_file}.log",
+    benchmark:
+        "results/benchmarks/fetch_pairs/{hub_file}.tsv"
+    conda:
+        "../envs/model.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=30,
+    params:
+        source=lambda wildcards: HUB[wildcards.hub_file],
+        code=code_version("scripts/fetch_pairs.py"),
+    message:
+        "Fetching {params.source}"
+    script:
+        "../scripts/fetch_pairs.py"
 
 
 # Check and tokenise the pairs of a study.
 rule prepare_pairs:
     input:
-        pairs=lambda wildcards: CONFIG.studies[wildcards.study]["pairs"],
+        pairs=pairs_file,
         model=model_ready,
     output:
         pairs="results/{study}/pairs.parquet",

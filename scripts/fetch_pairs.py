@@ -1,0 +1,16 @@
+"""Fetch a file of pairs from the Hugging Face hub."""
+
+from typing import Any
+
+from _job import log, run
+
+
+def main(snakemake: Any) -> None:
+    """Call `counterpoint.hub.fetch` with what the study names."""
+    from counterpoint.hub import fetch, parse
+
+    fetch(parse(snakemake.params.source), snakemake.output[0], progress=log.info)
+
+
+if __name__ == "__main__":
+    run(main, snakemake, offline=False)
