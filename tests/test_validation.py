@@ -31,6 +31,7 @@ def _archive(model: LanguageModel, seeds: list[int]) -> pd.DataFrame:
                 "correct_token": pairs.correct[0][0],
                 "incorrect_token": pairs.incorrect[0][0],
                 "ld_change": float(seed),
+                "choice": 10 - seed,
             }
         )
     return pd.DataFrame(rows)
@@ -63,7 +64,7 @@ def test_ranks_are_those_of_the_reference(tiny_model: LanguageModel) -> None:
     assert row["output"][-1] - row["output"][0] == pytest.approx(row["ap"], abs=1e-5)
 
 
-def test_the_largest_of_each_method_are_taken(tiny_llama: LanguageModel) -> None:
+def test_the_first_choices_of_each_method_are_taken(tiny_llama: LanguageModel) -> None:
     archive = _archive(tiny_llama, [1, 2, 3, 4, 5])
     found = validate(tiny_llama, Target(0, 0), archive, pairs_per_method=2)
     taken = archive.set_index(["method", "clean", "corrupted"]).loc[

@@ -45,10 +45,12 @@ COLUMNS = (
     "perplexity",
     "evaluations",
     "non_dominated",
+    "choice",
 )
 """Columns of an archive; ``correct`` and ``incorrect`` are texts, ``correct_token`` and
 ``incorrect_token`` ids, ``evaluations`` the count at which the pair was found. Rows that are not
-``non_dominated`` are pairs that the method prefers for reasons beyond the four objectives."""
+``non_dominated`` are pairs that the method prefers for reasons beyond the four objectives;
+``choice`` is the method's order of preference, from 1, by LD change where it has no other."""
 
 TRACE_COLUMNS = ("evaluations", "seconds", "hypervolume", "best_ld_change")
 
@@ -156,6 +158,8 @@ class Archive:
         pairs = sorted(
             self.pairs + besides, key=lambda pair: (-pair.ld_change, pair.clean, pair.corrupted)
         )
+        ordered = dict.fromkeys((pair.clean, pair.corrupted) for pair in [*self.also, *pairs])
+        choice = {key: number for number, key in enumerate(ordered, start=1)}
         rows = [
             {
                 "method": method,
@@ -178,6 +182,7 @@ class Archive:
                 "perplexity": math.exp(pair.log_perplexity),
                 "evaluations": pair.evaluations,
                 "non_dominated": (pair.clean, pair.corrupted) in best,
+                "choice": choice[pair.clean, pair.corrupted],
             }
             for pair in pairs
         ]
@@ -203,7 +208,7 @@ _TYPES = {
         ("ld_change", "evenness", "perplexity_clean", "perplexity_corrupted", "perplexity"),
         "float64",
     ),
-    "evaluations": "int64",
+    **dict.fromkeys(("evaluations", "choice"), "int64"),
     "non_dominated": "bool",
     **dict.fromkeys(("method", "clean", "corrupted", "correct", "incorrect"), "str"),
 }

@@ -78,14 +78,15 @@ def descent(
     settings: Settings,
     generator: torch.Generator,
 ) -> None:
-    """Search until the budget is spent; ``starts`` are token ids of x and y."""
+    """Search until the budget is spent, from each start's first prompt in turn, as x and as y."""
     own = settings.method if isinstance(settings.method, DescentSettings) else DescentSettings()
     relaxed = Relaxation(evaluator)
-    scale = _median_distance(relaxed.table, evaluator.vocabulary.allowed)
+    scale = median_distance(relaxed.table, evaluator.vocabulary.allowed)
     aggregator = _aggregator(own.aggregator)
     turn = 0
     while not evaluator.ledger.exhausted:
-        tokens = torch.tensor(starts[turn % len(starts)], device=evaluator.model.device)
+        clean, _ = starts[turn % len(starts)]
+        tokens = torch.tensor([clean, clean], device=evaluator.model.device)
         _descend(evaluator, archive, relaxed, tokens, own, aggregator, scale, generator)
         turn += 1
 
@@ -116,8 +117,8 @@ def _descend(
     while idle < own.patience and not evaluator.ledger.exhausted:
         projected = tokens.clone()
         moved = free[:, 0].bool()
-        writable = _writable(evaluator, tokens, answers)
-        projected[:, moved] = _nearest(relaxed.table, pair[:, moved], writable[:, moved])
+        allowed = writable(evaluator, tokens, answers)
+        projected[:, moved] = nearest(relaxed.table, pair[:, moved], allowed[:, moved])
         embeddings = relaxed.embed(projected).requires_grad_()
         run = relaxed.run(embeddings)
         answers = [run.correct, run.incorrect]
@@ -224,29 +225,29 @@ def _soft_cross_entropy(
     return (weights * surprise).sum(-1).unflatten(0, (2, -1)).mean(-1)
 
 
-def _nearest(
+def nearest(
     table: Float[Tensor, "token d_model"],
     embeddings: Float[Tensor, "2 position d_model"],
-    writable: Bool[Tensor, "2 position token"],
+    allowed: Bool[Tensor, "2 position token"],
 ) -> Int[Tensor, "2 position"]:
-    """The writable token whose embedding is nearest in Euclidean distance."""
+    """The allowed token whose embedding is nearest in Euclidean distance."""
     apart = table.square().sum(-1) - 2 * embeddings @ table.T
-    return apart.masked_fill(~writable, torch.inf).argmin(-1)
+    return apart.masked_fill(~allowed, torch.inf).argmin(-1)
 
 
-def _writable(
+def writable(
     evaluator: Evaluator, origin: Int[Tensor, "2 length"], answers: list[int]
 ) -> Bool[Tensor, "2 length token"]:
-    """Which token may stand where."""
+    """Which token may stand where; words of the ``answers`` only as the setting allows."""
     words, rule = evaluator.vocabulary, evaluator.settings.answer_in_prompt
     allowed = words.allowed
     if rule != "allow" and answers:
         allowed = allowed & ~torch.isin(words.word, words.word[answers])
-    writable = allowed.repeat(*origin.shape, 1)
-    return writable if rule == "forbid" else writable.scatter(-1, origin.unsqueeze(-1), True)
+    everywhere = allowed.repeat(*origin.shape, 1)
+    return everywhere if rule == "forbid" else everywhere.scatter(-1, origin.unsqueeze(-1), True)
 
 
-def _median_distance(table: Float[Tensor, "token d_model"], allowed: Tensor) -> float:
+def median_distance(table: Float[Tensor, "token d_model"], allowed: Tensor) -> float:
     """Of an even sample of allowed tokens."""
     places = allowed.nonzero()[:, 0]
     sample = table[places[:: max(1, len(places) // 256)]]

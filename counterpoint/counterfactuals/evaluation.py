@@ -325,20 +325,27 @@ class Evaluator:
     def screen(self, prompts: Int[Tensor, "row length"]) -> Float[Tensor, "row end"]:
         """How much each prompt leans on the target, at every end of 2 tokens and more.
 
-        The fall of logit(likeliest token) − logit(runner-up) when the target's output is
-        replaced, at each position, by its mean over the prompts. Costs 2 evaluations for each
-        prompt.
+        The fall of logit(likeliest token) − logit(runner-up) when the target's value, at each
+        position but the first, is replaced by its mean over all these positions and prompts. Costs
+        2 evaluations for each prompt.
         """
         run = self.path.own_run(None, input_ids=prompts)
-        mean = run.z.mean(0, keepdim=True).expand_as(run.z)
+        mean = run.z.clone()
+        mean[:, 1:] = run.z[:, 1:].mean((0, 1))
         delta = self.path.difference(run.z, mean)
-        final = self.path.patched(run.residual, run.attention + delta, None, prompts.shape[1])[
-            :, 1:
-        ]
-        two = run.logits[:, 1:].topk(2)
+        final = self.path.patched(run.residual, run.attention + delta, None, prompts.shape[1])
+        top = run.logits[:, 1:].topk(2)
         self.ledger.evaluations += 2 * len(prompts)
-        before = two.values[..., 0] - two.values[..., 1]
-        return before - self._difference(final, two.indices[..., 0], two.indices[..., 1])
+        own = top.values[..., 0] - top.values[..., 1]
+        first, second = top.indices.unbind(-1)
+        return own - self._difference(final[:, 1:], first, second)
+
+    @torch.no_grad()
+    def surprise(self, prompt: Int[Tensor, " length"]) -> float:
+        """Mean loss per predicted token; 1 evaluation."""
+        logits = self.model.hf(input_ids=prompt[None], use_cache=False).logits
+        self.ledger.evaluations += 1
+        return float(_token_losses(logits[:, :-1], prompt[None, 1:]).mean())
 
     # -- parts -------------------------------------------------------------------------------
 
@@ -419,6 +426,15 @@ class Evaluator:
         columns = torch.searchsorted(tokens, torch.stack([correct, incorrect], -1))
         own = logits.gather(-1, columns)
         return own[..., 0] - own[..., 1]
+
+
+def best_few(measured: Measured, count: int, floor: float = 0.0) -> Bool[Tensor, "pair end"]:
+    """All ends above ``floor`` of the ``count`` pairs with the greatest LD change."""
+    change = measured.ld_change.nan_to_num(-torch.inf)
+    best = change.amax(1)
+    few = torch.zeros_like(best, dtype=torch.bool)
+    few[best.topk(min(count, len(best))).indices] = True
+    return few[:, None] & (change > floor)
 
 
 def _shared(clean: Int[Tensor, "pair length"], corrupted: Int[Tensor, "pair length"]) -> int:

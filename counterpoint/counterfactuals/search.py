@@ -5,11 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import pandas as pd
 import torch
 
 from counterpoint.counterfactuals.archive import Archive
+from counterpoint.counterfactuals.baselines import (
+    gradient_swaps,
+    likely_swaps,
+    random_swaps,
+    template_swaps,
+)
 from counterpoint.counterfactuals.descent import descent
 from counterpoint.counterfactuals.evaluation import Evaluator
+from counterpoint.counterfactuals.evolution import evolution
+from counterpoint.counterfactuals.fluent import fluent
 from counterpoint.counterfactuals.problem import (
     Ledger,
     SearchResult,
@@ -25,7 +34,15 @@ Method = Callable[
     [Evaluator, Archive, Sequence[tuple[list[int], list[int]]], Settings, torch.Generator], Any
 ]
 
-METHODS: dict[str, Method] = {"descent": descent}
+METHODS: dict[str, Method] = {
+    "descent": descent,
+    "evolution": evolution,
+    "fluent": fluent,
+    "random_swaps": random_swaps,
+    "likely_swaps": likely_swaps,
+    "gradient_swaps": gradient_swaps,
+    "template_swaps": template_swaps,
+}
 """Every method by its name in the configuration."""
 
 
@@ -60,6 +77,17 @@ def search(
     generator = torch.Generator().manual_seed(seed)
     METHODS[method](evaluator, archive, starts, settings, generator)
     return archive.result(model, method, target, seed)
+
+
+def study_starts(pairs: pd.DataFrame, start: str | None = None) -> list[Start]:
+    """Where the searches of a study begin: at ``start``, else at its pairs (`pairs.parquet`)."""
+    if start is not None:
+        return [Start(start)]
+    ordered = pairs.sort_values("pair")
+    return [
+        Start(clean, corrupted)
+        for clean, corrupted in zip(ordered["clean"], ordered["corrupted"], strict=True)
+    ]
 
 
 def _tokens(model: LanguageModel, start: Start) -> tuple[list[int], list[int]]:

@@ -1,0 +1,190 @@
+"""`evolution`: a population of continuous pairs under NSGA-III, in the manner of the original
+notebook.
+
+An individual is a pair of continuous prompts. It is judged by the pair of discrete prompts that
+it projects to (the nearest tokens, as in PEZ), on the four objectives, exactly. A child is a
+parent moved against the gradient of the LD change, taken at the parent's projection, plus seeded
+noise; its behavioural descriptor is its projected tokens, and a child that behaves as another
+does is drawn anew. NSGA-III (Deb & Jain 2014; pymoo, through ask and tell) selects from parents
+and children together, so that children replace the worst. The search stops at an LD change of
+`EvolutionSettings.enough` or when the budget is spent.
+
+pymoo's NSGA-III loses its seed where constraints are violated, so there are none: a pair that may
+not be kept gets the `WORST` objectives. A child costs at most 12 evaluations: 6 for the gradient
+at its parent, shared by the children of one parent, and 6 for its own values.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from counterpoint.counterfactuals.archive import REFERENCE, Archive
+from counterpoint.counterfactuals.descent import median_distance, nearest, writable
+from counterpoint.counterfactuals.evaluation import Evaluator
+from counterpoint.counterfactuals.problem import Settings
+from counterpoint.counterfactuals.relaxation import Relaxation
+
+WORST = (-REFERENCE[0], -REFERENCE[1], REFERENCE[2], REFERENCE[3])
+"""Objectives, all to be made small, of a pair that may not be kept."""
+
+
+@dataclass(frozen=True)
+class EvolutionSettings:
+    """``population`` pairs, of which each generation's ``children`` may replace as many. ``step``
+    and ``noise`` are lengths per position, in units of the median distance of two tokens. LD
+    changes of ``enough`` end the search."""
+
+    population: int = 24
+    children: int = 8
+    step: float = 0.5
+    noise: float = 0.7
+    enough: float = 10.0
+
+
+def evolution(
+    evaluator: Evaluator,
+    archive: Archive,
+    starts: Sequence[tuple[list[int], list[int]]],
+    settings: Settings,
+    generator: torch.Generator,
+) -> None:
+    """Search until the budget is spent, from the first start's first prompt, as x and as y."""
+    own = settings.method if isinstance(settings.method, EvolutionSettings) else EvolutionSettings()
+    clean, _ = starts[0]
+    tokens = torch.tensor([clean, clean], device=evaluator.model.device)
+    _Population(evaluator, archive, tokens, own, generator).run()
+
+
+class _Population:
+    def __init__(
+        self,
+        evaluator: Evaluator,
+        archive: Archive,
+        origin: Int[Tensor, "2 length"],
+        own: EvolutionSettings,
+        generator: torch.Generator,
+    ) -> None:
+        self.evaluator, self.archive, self.origin, self.own = evaluator, archive, origin, own
+        self.generator = generator
+        self.relaxed = Relaxation(evaluator)
+        self.scale = median_distance(self.relaxed.table, evaluator.vocabulary.allowed)
+        self.start = self.relaxed.embed(origin)
+        self.free = torch.ones(origin.shape[1], 1, device=origin.device)
+        if origin[0, 0] == evaluator.model.beginning_of_sequence:
+            self.free[0] = 0
+
+    def run(self) -> None:
+        """Ask, measure, tell."""
+        from pymoo.algorithms.moo.nsga3 import NSGA3
+        from pymoo.core.problem import Problem
+        from pymoo.core.termination import NoTermination
+        from pymoo.util.ref_dirs import get_reference_directions
+
+        own, ledger = self.own, self.evaluator.ledger
+        seed = int(torch.randint(2**31, (1,), generator=self.generator))
+        first = [self._moved(self.start, None) for _ in range(own.population)]
+        algorithm = NSGA3(
+            get_reference_directions("energy", 4, own.population, seed=seed),
+            pop_size=own.population,
+            n_offsprings=own.children,
+            sampling=torch.stack(first).flatten(1).cpu().numpy(),
+            mating=_mating(self),
+            eliminate_duplicates=False,
+            seed=seed,
+        )
+        algorithm.setup(
+            Problem(n_var=self.start.numel(), n_obj=4), termination=NoTermination(), seed=seed
+        )
+        while not ledger.exhausted and not self._enough():
+            individuals = algorithm.ask()
+            individuals.set("F", self._judge(individuals.get("X")))
+            algorithm.tell(infills=individuals)
+
+    def offspring(self, population: Any, count: int) -> Float[np.ndarray, "child variable"]:
+        """Children of random parents, each with tokens that no other has."""
+        pairs = self._pairs(population.get("X"))
+        taken = {tuple(self.project(pair).flatten().tolist()) for pair in pairs}
+        gradients: dict[int, Tensor] = {}
+        children: list[Tensor] = []
+        # With little noise most children behave as their parents do; the tries are bounded.
+        for _ in range(20 * count):
+            parent = int(torch.randint(len(pairs), (1,), generator=self.generator))
+            if parent not in gradients:
+                gradients[parent] = self._gradient(pairs[parent])
+            child = self._moved(pairs[parent], gradients[parent])
+            behaviour = tuple(self.project(child).flatten().tolist())
+            if behaviour not in taken:
+                taken.add(behaviour)
+                children.append(child)
+            if len(children) == count or self.evaluator.ledger.exhausted:
+                break
+        if not children:
+            children = [self._moved(self.start, None)]
+        return torch.stack(children).flatten(1).cpu().numpy()
+
+    def project(self, pair: Float[Tensor, "2 length d_model"]) -> Int[Tensor, "2 length"]:
+        """The nearest tokens; where nothing may be written, the start's own."""
+        moved = self.free[:, 0].bool()
+        tokens = self.origin.clone()
+        allowed = writable(self.evaluator, self.origin, [])
+        tokens[:, moved] = nearest(self.relaxed.table, pair[:, moved], allowed[:, moved])
+        return tokens
+
+    def _gradient(self, pair: Float[Tensor, "2 length d_model"]) -> Tensor:
+        """Of the LD change at the projection; 3 evaluations forward and 3 backward."""
+        embeddings = self.relaxed.embed(self.project(pair)).requires_grad_()
+        run = self.relaxed.run(embeddings, alphas=(1.0,))
+        (gradient,) = torch.autograd.grad(run.outputs[0] - run.outputs[1], embeddings)
+        self.evaluator.ledger.evaluations += 3
+        return gradient
+
+    def _moved(self, pair: Tensor, gradient: Tensor | None) -> Tensor:
+        """``pair`` moved up the gradient, and by noise."""
+        noise = torch.randn(pair.shape, generator=self.generator).to(pair)
+        move = self.own.noise * noise / pair.shape[-1] ** 0.5
+        if gradient is not None:
+            lengths = gradient.norm(dim=-1, keepdim=True).amax().clamp_min(1e-12)
+            move = move + self.own.step * gradient / lengths
+        return pair + self.free * self.scale * move
+
+    def _judge(self, individuals: Float[np.ndarray, "individual variable"]) -> np.ndarray:
+        """Objectives of each individual, all to be made small."""
+        values = np.tile(np.array(WORST), (len(individuals), 1))
+        for place, pair in enumerate(self._pairs(individuals)):
+            tokens = self.project(pair)
+            (measured,) = self.evaluator.measure(tokens[:1], tokens[1:], origin=self.origin)
+            for found in self.evaluator.complete(measured):
+                self.archive.add([found])
+                change, even, changed, surprise = found.objectives
+                values[place] = (-change, -even, changed, surprise)
+        self.archive.note()
+        return values
+
+    def _pairs(self, individuals: np.ndarray) -> Float[Tensor, "individual 2 length d_model"]:
+        return (
+            torch.as_tensor(np.asarray(individuals), dtype=self.start.dtype)
+            .to(self.start.device)
+            .reshape(-1, *self.start.shape)
+        )
+
+    def _enough(self) -> bool:
+        return any(pair.ld_change >= self.own.enough for pair in self.archive.pairs)
+
+
+def _mating(population: _Population) -> Any:
+    """pymoo's interface to `_Population.offspring`."""
+    from pymoo.core.infill import InfillCriterion
+    from pymoo.core.population import Population
+
+    class Mating(InfillCriterion):
+        def do(self, problem: Any, pop: Any, n_offsprings: int, *args: Any, **kwargs: Any) -> Any:
+            return Population.new(X=population.offspring(pop, n_offsprings))
+
+    return Mating()
