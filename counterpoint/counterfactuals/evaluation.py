@@ -197,6 +197,15 @@ class Evaluator:
         self.engine = _checked_engine(model, start)
         self._prefixes: OrderedDict[tuple[int, ...], _Prefix] = OrderedDict()
 
+    def aim(self, target: Target) -> None:
+        """Measure for another head from now on."""
+        if target != self.path.target:
+            self.path = HeadPath(self.model, target)
+
+    def forget(self) -> None:
+        """Drop the prefixes that are kept: the next use of each costs its evaluation again."""
+        self._prefixes.clear()
+
     # -- stages ------------------------------------------------------------------------------
 
     @torch.no_grad()
@@ -258,7 +267,7 @@ class Evaluator:
             torch.cat([clean, corrupted])[:, start:], dim=0, return_inverse=True
         )
         x, y = place[:n_pairs], place[n_pairs:]
-        prefix, prefix_loss, ahead = self._prefix(clean[0, :start])
+        prefix, prefix_loss, ahead = self.prefix(clean[0, :start])
         run = self.path.own_run(prefix, input_ids=prompts)
         self.ledger.evaluations += len(prompts)
 
@@ -267,10 +276,10 @@ class Evaluator:
         last = stops - 1 - start
         suffix_loss = torch.cat(
             [
-                _token_losses(ahead.expand(len(prompts), 1, -1), prompts[:, :1])
+                token_losses(ahead.expand(len(prompts), 1, -1), prompts[:, :1])
                 if ahead is not None
                 else torch.zeros_like(run.logits[:, :1, 0]),
-                _token_losses(run.logits[:, :-1], prompts[:, 1:]),
+                token_losses(run.logits[:, :-1], prompts[:, 1:]),
             ],
             dim=1,
         ).cumsum(1)
@@ -306,7 +315,7 @@ class Evaluator:
                     prefix,
                     length,
                 )[:, last]
-                outputs[pairs, :, alpha] = self._difference(final, correct[pairs], incorrect[pairs])
+                outputs[pairs, :, alpha] = self.difference(final, correct[pairs], incorrect[pairs])
                 self.ledger.evaluations += len(pairs)
 
         chosen = measured.valid if worth_effect is None else measured.valid & worth_effect(measured)
@@ -338,18 +347,19 @@ class Evaluator:
         self.ledger.evaluations += 2 * len(prompts)
         own = top.values[..., 0] - top.values[..., 1]
         first, second = top.indices.unbind(-1)
-        return own - self._difference(final[:, 1:], first, second)
+        return own - self.difference(final[:, 1:], first, second)
 
     @torch.no_grad()
     def surprise(self, prompt: Int[Tensor, " length"]) -> float:
         """Mean loss per predicted token; 1 evaluation."""
         logits = self.model.hf(input_ids=prompt[None], use_cache=False).logits
         self.ledger.evaluations += 1
-        return float(_token_losses(logits[:, :-1], prompt[None, 1:]).mean())
+        return float(token_losses(logits[:, :-1], prompt[None, 1:]).mean())
 
     # -- parts -------------------------------------------------------------------------------
 
-    def _prefix(self, tokens: Tensor) -> _Prefix:
+    @torch.no_grad()
+    def prefix(self, tokens: Tensor) -> _Prefix:
         """Keys and values of a prefix, the loss summed over it, and the logits of what follows."""
         if len(tokens) == 0:
             return None, torch.zeros((), device=self.model.device), None
@@ -366,7 +376,7 @@ class Evaluator:
                     [cast(Tensor, layer.keys) for layer in layers],
                     [cast(Tensor, layer.values) for layer in layers],
                 ),
-                _token_losses(logits[:, :-1], tokens[None, 1:]).sum(),
+                token_losses(logits[:, :-1], tokens[None, 1:]).sum(),
                 logits[0, -1].clone(),
             )
         self._prefixes.move_to_end(key)
@@ -414,7 +424,7 @@ class Evaluator:
             valid &= ~refused
         return valid
 
-    def _difference(
+    def difference(
         self,
         final: Float[Tensor, "pair end d_model"],
         correct: Int[Tensor, "pair end"],
@@ -444,7 +454,7 @@ def _shared(clean: Int[Tensor, "pair length"], corrupted: Int[Tensor, "pair leng
     return min(int(same.int().cumprod(0).sum()), both.shape[1] - 1)
 
 
-def _token_losses(
+def token_losses(
     logits: Float[Tensor, "row position vocabulary"], tokens: Int[Tensor, "row position"]
 ) -> Float[Tensor, "row position"]:
     """−log p of each token, from the logits of the position before it."""

@@ -137,6 +137,11 @@ class Ledger:
     def seconds(self) -> float:
         return self.clock() - self._begun
 
+    def resume(self, evaluations: int, seconds: float) -> None:
+        """Count on from what a search had spent when it was interrupted."""
+        self.evaluations = evaluations
+        self._begun = self.clock() - seconds
+
     @property
     def exhausted(self) -> bool:
         """Whether the budget is spent. Checked between batches, so a search ends a batch late."""

@@ -61,6 +61,23 @@ class Proposals:
         self.evaluator.ledger.evaluations += count * n_prompts
         return torch.cat(tails, 1)
 
+    @torch.no_grad()
+    def continue_each(
+        self, rows: Int[Tensor, "row length"], steps: int
+    ) -> Int[Tensor, "row steps"]:
+        """Each row's own continuation, drawn from the `LIKELIEST` tokens at every step."""
+        cache = DynamicCache()
+        tails = []
+        for _ in range(steps):
+            logits = self.evaluator.model.hf(
+                input_ids=rows, past_key_values=cache, use_cache=True, logits_to_keep=1
+            ).logits[:, -1]
+            best = self.writable(logits).topk(min(LIKELIEST, logits.shape[-1]))
+            rows = best.indices.gather(1, self.draw(best.values)[:, None])
+            tails.append(rows)
+        self.evaluator.ledger.evaluations += len(rows)
+        return torch.cat(tails, 1)
+
     def draw(self, scores: Float[Tensor, "row choice"], count: int = 1) -> Int[Tensor, " row"]:
         """One choice for each row with probability softmax(scores)."""
         noise = torch.rand(scores.shape, generator=self.generator).to(scores)

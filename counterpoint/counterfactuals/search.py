@@ -28,6 +28,7 @@ from counterpoint.counterfactuals.problem import (
     as_starts,
 )
 from counterpoint.errors import UserError
+from counterpoint.linear import through_onednn
 from counterpoint.models.load import LanguageModel
 
 Method = Callable[
@@ -68,14 +69,15 @@ def search(
             f"counterfactuals.methods: {method!r} is unknown; expected {', '.join(METHODS)}."
         )
     target.check(model)
-    starts = [_tokens(model, one) for one in as_starts(start)]
+    starts = [tokens_of(model, one) for one in as_starts(start)]
     if not starts:
         raise UserError("counterfactuals.start: no start prompt was given; expected at least one.")
     ledger = Ledger(settings.budget)
     evaluator = Evaluator(model, target, settings, ledger, starts[0][0])
     archive = Archive(ledger)
     generator = torch.Generator().manual_seed(seed)
-    METHODS[method](evaluator, archive, starts, settings, generator)
+    with through_onednn(model.hf.modules()):
+        METHODS[method](evaluator, archive, starts, settings, generator)
     return archive.result(model, method, target, seed)
 
 
@@ -90,7 +92,7 @@ def study_starts(pairs: pd.DataFrame, start: str | None = None) -> list[Start]:
     ]
 
 
-def _tokens(model: LanguageModel, start: Start) -> tuple[list[int], list[int]]:
+def tokens_of(model: LanguageModel, start: Start) -> tuple[list[int], list[int]]:
     """Token ids of x and y; y is x where the start has one prompt."""
     clean = model.encode(start.clean)
     second = start.clean if start.corrupted is None else start.corrupted

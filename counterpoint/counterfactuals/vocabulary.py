@@ -31,7 +31,10 @@ class Vocabulary:
         """Tokens that can be an answer: all but the special ones."""
         self.allowed: Bool[Tensor, " token"] = self.plain & _free_standing(model, start).to(device)
         """Tokens that may be written: the plain ones that round-trip between two tokens of the
-        start prompt."""
+        start prompt, and no line break where the start has none."""
+        if not any("\n" in texts[token] for token in start):
+            breaks = torch.tensor(["\n" in text for text in texts], device=device)
+            self.allowed = self.allowed & ~breaks
         numbers: dict[str, int] = {}
         self.word: Int[Tensor, " token"] = torch.tensor(
             [numbers.setdefault(text.strip().lower(), len(numbers)) for text in texts],

@@ -1,0 +1,258 @@
+"""The atlas: for every head of the model, the pair on which it matters most.
+
+A search over all heads at once, since one pair says something about every head. It is a
+quality-diversity search in the manner of MAP-Elites (Mouret & Clune 2015) with one niche per head:
+a niche keeps the best few pairs found for its head, and new pairs are made of those in niches that
+still lack a good one, or of fresh sentences that the model wrote. A step makes one batch of
+variants, estimates all heads on all their pairs, and checks what promises some niche most
+(`variants`, `estimates`).
+
+What comes out are candidates; `atlas_verification` patches every head of the model on them, and
+only what is first then is called so.
+
+The edit is one token, and fluency is a condition: both prompts' mean loss per token at most the
+start prompts' mean and `VariantSettings.surprise` more. Tokens that the search put in are never an
+answer.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+
+from counterpoint.counterfactuals.estimates import (
+    FIRST,
+    LEAST_ESTIMATE,
+    Candidate,
+    Estimator,
+    Niche,
+    for_head,
+    quality,
+)
+from counterpoint.counterfactuals.evaluation import Evaluator
+from counterpoint.counterfactuals.problem import Ledger, Settings, Start, Target, as_starts
+from counterpoint.counterfactuals.proposals import Proposals
+from counterpoint.counterfactuals.variants import Moves, Prompt, Variants, VariantSettings
+from counterpoint.files import write_json
+from counterpoint.linear import through_onednn
+from counterpoint.models.load import LanguageModel
+from counterpoint.progress import Progress
+
+log = logging.getLogger(__name__)
+
+STEPS_BETWEEN_CHECKPOINTS = 20
+
+TRACE_COLUMNS = ("evaluations", "seconds", "first", "good")
+
+CANDIDATE_COLUMNS = (
+    "layer",
+    "head",
+    "seed",
+    "clean_tokens",
+    "corrupted_tokens",
+    "correct_token",
+    "incorrect_token",
+    "ld_change",
+    "lead",
+    "loss_clean",
+    "loss_corrupted",
+    "loss_cap",
+    "evaluations",
+)
+
+
+def search_atlas(
+    model: LanguageModel,
+    starts: Sequence[str | Start],
+    settings: Settings | None = None,
+    seed: int = 0,
+    checkpoint: Path | None = None,
+) -> Atlas:
+    """Search until the budget is spent, from ``checkpoint`` on where that file exists.
+
+    The state is written there every `STEPS_BETWEEN_CHECKPOINTS` steps. A search that is resumed
+    ends as one that was never interrupted. ``settings.method`` may be `VariantSettings`.
+
+    Raises UserError for a start that is empty or longer than the model's context.
+    """
+    atlas = Atlas(model, starts, settings or Settings(), seed)
+    if checkpoint is not None and checkpoint.exists():
+        atlas.restore(json.loads(checkpoint.read_text(encoding="utf-8")))
+        log.info("resumed after %d steps", atlas.counts["steps"])
+    progress = Progress("steps of the atlas")
+    with through_onednn(model.hf.modules()):
+        while not atlas.ledger.exhausted:
+            atlas.step()
+            progress(1)
+            if atlas.counts["steps"] % STEPS_BETWEEN_CHECKPOINTS == 0:
+                # What is remembered of prefixes saves evaluations, and is not part of the state.
+                atlas.evaluator.forget()
+                if checkpoint is not None:
+                    write_json(atlas.state(), checkpoint)
+                log.info("%d heads first, %d of them well ahead", *atlas.reached())
+    return atlas
+
+
+class Atlas:
+    """A search over all heads; call `step` until the ledger is exhausted."""
+
+    def __init__(
+        self,
+        model: LanguageModel,
+        starts: Sequence[str | Start],
+        settings: Settings,
+        seed: int = 0,
+    ) -> None:
+        self.model, self.seed = model, seed
+        own = settings.method
+        self.own = own if isinstance(own, VariantSettings) else VariantSettings()
+        texts = [one.clean for one in as_starts(starts)]
+        self.starts: list[Prompt] = [tuple(model.encode(text)) for text in texts]
+        self.ledger = Ledger(settings.budget)
+        evaluator = Evaluator(model, Target(0, 0), settings, self.ledger, list(self.starts[0]))
+        self.evaluator = evaluator
+        self.generator = torch.Generator().manual_seed(seed)
+        self.propose = Proposals(evaluator, self.generator)
+        self.moves = Moves(evaluator, self.propose, self.own)
+        losses = [evaluator.surprise(self.moves.tensor(one)) for one in self.starts]
+        self.cap = sum(losses) / len(losses) + self.own.surprise
+        """Most mean loss per token, in nats, of a prompt."""
+        self.estimator = Estimator(evaluator, self.generator, self.own, self.cap)
+        nest = self.moves.first + 2
+        n_heads = model.n_layers * model.n_heads
+        self.niches = [Niche(self.own.elites, nest) for _ in range(n_heads)]
+        self.visits = np.zeros(n_heads)
+        """How often a head's niche was worked on."""
+        self.sentences: list[Prompt] = []
+        self.counts = {"steps": 0, "pairs": 0, "checks": 0}
+        self.trace: list[tuple[float, ...]] = []
+
+    def step(self) -> None:
+        """Make variants, estimate all heads on them, check what promises most."""
+        variants, head = self._variants()
+        self.counts["steps"] += 1
+        found = None if variants is None else self.estimator.estimate(variants, head)
+        if found is not None:
+            self.counts["pairs"] += len(found.rows)
+            best = np.array([niche.best for niche in self.niches])
+            promise = quality(found.effects, found.lead) - best
+            promise[found.effects < LEAST_ESTIMATE] = 0
+            checked = self.estimator.check(found, promise.max(1))
+            self.counts["checks"] += len(checked)
+            for pair, effects in checked:
+                for one, effect in effects.items():
+                    if effect >= LEAST_ESTIMATE:
+                        self.niches[one].take_in(for_head(pair, effects, one))
+        self.trace.append((self.ledger.evaluations, self.ledger.seconds, *self.reached()))
+
+    def reached(self) -> tuple[int, int]:
+        """Niches whose head came first among those checked, with LD change enough; and those
+        with a good lead and change as well."""
+        best = [niche.best for niche in self.niches]
+        return sum(one >= FIRST for one in best), sum(one >= 2 * FIRST for one in best)
+
+    def _variants(self) -> tuple[Variants | None, int | None]:
+        """Of a fresh sentence, or of a pair in a niche; and the niche's head."""
+        moves = self.moves
+        if self.propose.chance() < self.own.explore or not any(one.elites for one in self.niches):
+            if not self.sentences:
+                length = max(map(len, self.starts))
+                self.sentences = moves.samples(self.starts, self.own.samples, length)
+            sentence = self.sentences.pop()
+            places = max(1, len(sentence) - 1 - moves.first)
+            place = min(moves.first + self.propose.number(places), len(sentence) - 1)
+            return moves.edits(sentence, place, (sentence,)), None
+        number = self._weak_niche()
+        self.visits[number] += 1
+        elites = self.niches[number].elites
+        parent = elites[self.propose.number(len(elites))]
+        operators = (moves.other_edits, moves.other_shared, moves.other_tail, moves.moved)
+        operator = operators[self.propose.number(len(operators))]
+        return operator(parent, Target(*divmod(number, self.model.n_heads))), number
+
+    def _weak_niche(self) -> int:
+        """A head with something to work on; those that lack a good pair, and were worked on
+        less, more often."""
+        best = np.array([niche.best for niche in self.niches])
+        weight = np.where(best >= 2 * FIRST, 0.1, np.where(best >= FIRST, 0.4, 1 + best))
+        weight = np.where(best > 0, weight / np.sqrt(4 + self.visits), 0.0)
+        return int(self.propose.draw(torch.tensor(np.log(weight + 1e-12))[None])[0])
+
+    # -- state ---------------------------------------------------------------------------------
+
+    def state(self) -> dict[str, Any]:
+        """Everything that the steps to come depend on, as JSON values."""
+        return {
+            "niches": [[asdict(one) for one in niche.elites] for niche in self.niches],
+            "visits": self.visits.tolist(),
+            "sentences": [list(one) for one in self.sentences],
+            "checked": sorted(self.estimator.checked),
+            "counts": self.counts,
+            "trace": [list(row) for row in self.trace],
+            "generator": self.generator.get_state().tolist(),
+            "evaluations": self.ledger.evaluations,
+            "seconds": self.ledger.seconds,
+        }
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Continue from what `state` gave."""
+        for niche, elites in zip(self.niches, state["niches"], strict=True):
+            niche.elites = [
+                Candidate(
+                    **{
+                        **one,
+                        "clean": tuple(one["clean"]),
+                        "corrupted": tuple(one["corrupted"]),
+                        "origin": tuple(map(tuple, one["origin"])),
+                    }
+                )
+                for one in elites
+            ]
+        self.visits = np.array(state["visits"])
+        self.sentences = [tuple(one) for one in state["sentences"]]
+        self.estimator.checked = set(state["checked"])
+        self.counts = dict(state["counts"])
+        self.trace = [tuple(row) for row in state["trace"]]
+        self.generator.set_state(torch.tensor(state["generator"], dtype=torch.uint8))
+        self.ledger.resume(state["evaluations"], state["seconds"])
+
+    # -- tables --------------------------------------------------------------------------------
+
+    def candidates(self) -> pd.DataFrame:
+        """One row per candidate, best first within a head; columns `CANDIDATE_COLUMNS`.
+
+        ``lead`` is the LD change over the largest effect of another head that was checked,
+        ``evaluations`` what the whole search has spent.
+        """
+        rows = [
+            {
+                "layer": number // self.model.n_heads,
+                "head": number % self.model.n_heads,
+                "seed": self.seed,
+                "clean_tokens": list(one.clean),
+                "corrupted_tokens": list(one.corrupted),
+                "correct_token": one.correct,
+                "incorrect_token": one.incorrect,
+                "ld_change": one.ld_change,
+                "lead": one.lead,
+                "loss_clean": one.loss_clean,
+                "loss_corrupted": one.loss_corrupted,
+                "loss_cap": self.cap,
+                "evaluations": self.ledger.evaluations,
+            }
+            for number, niche in enumerate(self.niches)
+            for one in niche.elites
+        ]
+        return pd.DataFrame(rows, columns=list(CANDIDATE_COLUMNS))
+
+    def progress(self) -> pd.DataFrame:
+        """`reached` after every step; columns `TRACE_COLUMNS`."""
+        return pd.DataFrame(self.trace, columns=list(TRACE_COLUMNS))

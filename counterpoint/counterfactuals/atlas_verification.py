@@ -1,0 +1,188 @@
+"""Which head comes first on the pairs of an atlas, by exact AP of every head of the model.
+
+A search for the atlas checks a pair on the heads that the estimate ranks first. Here all heads are
+patched, in runs of their own, and the target's curve is taken. Since that says for every head what
+it does, a pair may also turn out to be another head's.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+
+from counterpoint.counterfactuals.estimates import LEAST_CHANGE, quality
+from counterpoint.counterfactuals.evaluation import token_losses
+from counterpoint.counterfactuals.every_head import Pair, exact_effects, standing
+from counterpoint.counterfactuals.objectives import ALPHAS, evenness
+from counterpoint.linear import through_onednn
+from counterpoint.models.load import LanguageModel
+from counterpoint.progress import Progress
+
+TRIES = 4
+"""Candidates of a head that are patched before the search for one on which it is first ends."""
+
+COLUMNS = (
+    "layer",
+    "head",
+    "clean",
+    "corrupted",
+    "clean_tokens",
+    "corrupted_tokens",
+    "correct",
+    "incorrect",
+    "correct_token",
+    "incorrect_token",
+    "ld_change",
+    "evenness",
+    "changed_tokens",
+    "perplexity_clean",
+    "perplexity_corrupted",
+    "perplexity",
+    "loss_cap",
+    "fluent",
+    "rank",
+    "margin",
+    "second",
+    "seed",
+    "evaluations",
+)
+"""Columns of an atlas: ``rank`` by exact |AP| among all heads of the model, ``margin`` |AP| over
+the largest of another head, ``second`` that head; ``fluent``: both prompts' mean loss per token is
+at most ``loss_cap`` nats; ``evaluations`` what the search with this ``seed`` had spent."""
+
+
+def verify(
+    model: LanguageModel, candidates: pd.DataFrame, *, part: int = 0, parts: int = 1
+) -> pd.DataFrame:
+    """Patch all heads on the best candidates of every ``parts``-th head, beginning with ``part``.
+
+    One row per pair that was patched and head that it is worth something to: the head it was meant
+    for, and the head that comes first on it. Columns: `COLUMNS`.
+    """
+    numbers = candidates["layer"] * model.n_heads + candidates["head"]
+    worth = quality(candidates["ld_change"].to_numpy(), candidates["lead"].to_numpy())
+    ordered = candidates.assign(_head=numbers, _worth=worth).sort_values(
+        ["_head", "_worth", "clean_tokens"],
+        ascending=[True, False, True],
+        key=lambda column: column.map(tuple) if column.name == "clean_tokens" else column,
+        kind="stable",
+    )
+    mine = ordered[ordered["_head"] % parts == part]
+    progress = Progress("heads of the atlas verified", mine["_head"].nunique())
+    rows: list[dict[str, Any]] = []
+    with through_onednn(model.hf.modules()):
+        for number in sorted(mine["_head"].unique()):
+            of_head = mine[mine["_head"] == number]
+            for _, row in of_head.head(TRIES).iterrows():
+                found = _patched(model, int(number), row)
+                rows += found
+                own = found[0]
+                if own["rank"] == 1 and own["ld_change"] >= LEAST_CHANGE and own["fluent"]:
+                    break
+            progress(1)
+    return _typed(pd.DataFrame(rows, columns=list(COLUMNS)))
+
+
+def merge(model: LanguageModel, verified: Iterable[pd.DataFrame]) -> pd.DataFrame:
+    """The atlas: for every head of the model its best verified pair, one row per head.
+
+    First come fluent pairs on which the head is first, then by `quality` of LD change and margin.
+    A head for which nothing was found has a row without a pair.
+    """
+    parts = [part for part in verified if len(part)]
+    everything = pd.DataFrame(
+        [
+            {"layer": layer, "head": head}
+            for layer in range(model.n_layers)
+            for head in range(model.n_heads)
+        ]
+    )
+    if not parts:
+        return _typed(everything.reindex(columns=list(COLUMNS)))
+    table = pd.concat(parts, ignore_index=True)
+    worth = quality(table["ld_change"].to_numpy(float), table["margin"].to_numpy(float))
+    table = table.assign(_worth=worth + 10 * (table["fluent"].astype(bool) & (worth > 1)))
+    best = table.sort_values(
+        ["layer", "head", "_worth", "clean"], ascending=[True, True, False, True], kind="stable"
+    ).drop_duplicates(["layer", "head"])
+    return _typed(everything.merge(best, on=["layer", "head"], how="left")[list(COLUMNS)])
+
+
+def _patched(model: LanguageModel, number: int, row: pd.Series) -> list[dict[str, Any]]:
+    """What all heads do on one candidate: a row for its own head, and one for the first head."""
+    clean, corrupted = (tuple(int(t) for t in row[f"{p}_tokens"]) for p in ("clean", "corrupted"))
+    pair = Pair(clean, corrupted, int(row["correct_token"]), int(row["incorrect_token"]))
+    effects = exact_effects(model, [pair])[0][:, 0]
+    first = int(np.abs(effects).argmax())
+    heads = [number]
+    if first != number and effects[first] >= LEAST_CHANGE:
+        heads.append(first)
+    between = exact_effects(model, [pair], [np.array(heads)], alphas=ALPHAS[1:])[0]
+    # Losses again, from a whole run of each prompt.
+    losses = [_loss(model, tokens) for tokens in (clean, corrupted)]
+    found = []
+    for head, falls in zip(heads, between, strict=True):
+        rank, margin, second = standing(effects, head)
+        outputs = torch.tensor([0.0, *(-falls).tolist()], dtype=torch.float64)
+        found.append(
+            {
+                "layer": head // model.n_heads,
+                "head": head % model.n_heads,
+                "clean": model.decode(list(clean)),
+                "corrupted": model.decode(list(corrupted)),
+                "clean_tokens": list(clean),
+                "corrupted_tokens": list(corrupted),
+                "correct": model.decode([pair.correct]),
+                "incorrect": model.decode([pair.incorrect]),
+                "correct_token": pair.correct,
+                "incorrect_token": pair.incorrect,
+                "ld_change": float(effects[head]),
+                "evenness": float(evenness(outputs)),
+                "changed_tokens": sum(a != b for a, b in zip(clean, corrupted, strict=True)),
+                "perplexity_clean": math.exp(losses[0]),
+                "perplexity_corrupted": math.exp(losses[1]),
+                "perplexity": math.exp(max(losses)),
+                "loss_cap": float(row["loss_cap"]),
+                "fluent": max(losses) <= float(row["loss_cap"]),
+                "rank": rank,
+                "margin": margin,
+                "second": f"{second // model.n_heads}.{second % model.n_heads}",
+                "seed": int(row["seed"]),
+                "evaluations": int(row["evaluations"]),
+            }
+        )
+    return found
+
+
+@torch.no_grad()
+def _loss(model: LanguageModel, tokens: tuple[int, ...]) -> float:
+    """Mean loss per predicted token, in nats."""
+    ids = torch.tensor([tokens], device=model.device)
+    logits = model.hf(input_ids=ids, use_cache=False).logits
+    return float(token_losses(logits[:, :-1], ids[:, 1:]).mean())
+
+
+def _typed(table: pd.DataFrame) -> pd.DataFrame:
+    """Whole numbers that may be missing, and texts."""
+    whole = (
+        "layer",
+        "head",
+        "correct_token",
+        "incorrect_token",
+        "changed_tokens",
+        "rank",
+        "seed",
+        "evaluations",
+    )
+    return table.astype(
+        {
+            **dict.fromkeys(whole, "Int64"),
+            **dict.fromkeys(("clean", "corrupted", "correct", "incorrect", "second"), "str"),
+            "fluent": "boolean",
+        }
+    )

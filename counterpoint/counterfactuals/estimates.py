@@ -1,0 +1,427 @@
+"""What all heads do on the pairs that a batch of variants holds, to first order; then exactly.
+
+24 variants hold 552 ordered pairs, at every end. Their own runs say which are fluent and which
+answers they have. A few *readings* (x, the end, the incorrect answer) are differentiated; the
+gradient times the difference of a head's values then estimates the effect of every head on every
+pair that shares the reading. Pairs that promise something are checked by exact AP of the heads that
+the estimate ranks first, the *rivals*.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from counterpoint.counterfactuals.evaluation import Evaluator, TargetRun, token_losses
+from counterpoint.counterfactuals.every_head import (
+    Pair,
+    estimated_effects,
+    exact_effects,
+    kept_values,
+    standing,
+    value_gradients,
+)
+from counterpoint.counterfactuals.problem import Target
+from counterpoint.counterfactuals.variants import Parent, Variants, VariantSettings
+from counterpoint.replay import PrefixKeysValues
+
+Array = np.ndarray
+
+LEAST_ESTIMATE = 0.2
+"""LD change below which a pair is not worth a check, nor a place in a niche."""
+
+GOOD_LEAD = 1.5
+"""Times the strongest other head's effect that a head's should have."""
+
+GOOD_CHANGE = 1.0
+"""LD change that a head's best pair should have."""
+
+LEAST_CHANGE = 0.5
+"""LD change from which a head that comes first counts as found."""
+
+
+def quality(change: Float[Array, "*head"], lead: Float[Array, "*head"]) -> Float[Array, "*head"]:
+    """What a pair is worth to a head: below 2 by lead and LD change, `FIRST` more where the head
+    leads with `LEAST_CHANGE`, and as much more with `GOOD_LEAD` and `GOOD_CHANGE`."""
+    change, lead = np.maximum(change, 0), np.maximum(lead, 0)
+    base = np.minimum(lead / GOOD_LEAD, 1) * np.sqrt(change / (2 * GOOD_CHANGE))
+    first = (lead > 1) & (change >= LEAST_CHANGE)
+    good = (lead >= GOOD_LEAD) & (change >= GOOD_CHANGE)
+    return np.minimum(base, 1.99) + FIRST * first + FIRST * good
+
+
+FIRST = 2.0
+
+
+@dataclass(frozen=True)
+class Candidate(Parent):
+    """A pair for one head, as far as it was checked; losses are means per token in nats.
+
+    ``lead`` is the head's LD change over the largest effect among the other heads checked.
+    """
+
+    correct: int
+    incorrect: int
+    ld_change: float
+    lead: float
+    loss_clean: float
+    loss_corrupted: float
+
+    @property
+    def quality(self) -> float:
+        return float(quality(np.array(self.ld_change), np.array(self.lead)))
+
+    @property
+    def pair(self) -> Pair:
+        return Pair(self.clean, self.corrupted, self.correct, self.incorrect)
+
+
+@dataclass(frozen=True, eq=False)
+class Estimates:
+    """Pairs of variants at ends, and the LD change of every head on them to first order."""
+
+    variants: Variants
+    stops: list[int]
+    rows: list[tuple[int, int, int]]
+    """Of each pair: the numbers of x and y among the variants, and of the end."""
+    place: list[int]
+    """Where its prompts differ."""
+    top: Int[Tensor, "prompt end"]
+    losses: Float[Tensor, "prompt end"]
+    effects: Float[Array, "pair head"]
+
+    @property
+    def lead(self) -> Float[Array, "pair head"]:
+        """Each effect over the largest of another head's."""
+        sizes = np.sort(np.abs(self.effects), axis=1)
+        largest = np.where(np.abs(self.effects) == sizes[:, -1:], sizes[:, -2:-1], sizes[:, -1:])
+        return self.effects / np.maximum(largest, 1e-9)
+
+    def candidate(self, row: int) -> Candidate:
+        """The pair, with nothing known of any head."""
+        x, y, end = self.rows[row]
+        stop = self.stops[end]
+        return Candidate(
+            clean=tuple(self.variants.prompts[x, :stop].tolist()),
+            corrupted=tuple(self.variants.prompts[y, :stop].tolist()),
+            origin=tuple(tuple(one) for one in self.variants.origin[:, x, :stop].tolist()),
+            correct=int(self.top[x, end]),
+            incorrect=int(self.top[y, end]),
+            ld_change=float("nan"),
+            lead=float("nan"),
+            loss_clean=float(self.losses[x, end]),
+            loss_corrupted=float(self.losses[y, end]),
+        )
+
+
+class Estimator:
+    """Measures variants on the ledger of ``evaluator``; ``cap`` is the most mean loss per token."""
+
+    def __init__(
+        self, evaluator: Evaluator, generator: torch.Generator, own: VariantSettings, cap: float
+    ) -> None:
+        self.evaluator, self.generator, self.own, self.cap = evaluator, generator, own, cap
+        self.model, self.device = evaluator.model, evaluator.model.device
+        self.checked: set[int] = set()
+        """Pairs that were checked before, by their hash."""
+
+    # -- first order -----------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def estimate(self, variants: Variants, head: int | None = None) -> Estimates | None:
+        """Run the variants; None where no two of them are a pair that may be kept.
+
+        With ``head`` pairs on which that head's values differ much are taken more often; with
+        `VariantSettings.patched` some of them are patched, at all ends in one run, so that the
+        readings are those on which the head does most and its effects there are exact.
+        """
+        prompts, ledger = variants.prompts, self.evaluator.ledger
+        start = int((prompts == prompts[0]).all(0).int().cumprod(0).sum())
+        if start == prompts.shape[1]:
+            return None
+        prefix, prefix_loss, ahead = self.evaluator.prefix(prompts[0, :start])
+        if head is not None:
+            self.evaluator.aim(Target(*divmod(head, self.model.n_heads)))
+        with kept_values(self.model) as z:
+            run = self.evaluator.path.own_run(prefix, input_ids=prompts[:, start:])
+        ledger.evaluations += len(prompts)
+        stops = torch.arange(max(start + 1, 3), prompts.shape[1] + 1, device=self.device)
+        if not len(stops):
+            return None
+        last = stops - 1 - start
+        losses, largest = self._losses(prompts, start, stops, run.logits, prefix_loss, ahead)
+        top = run.logits[:, last].argmax(-1)
+        eligible = self._eligible(variants, stops, losses, largest, top)
+        if not bool(eligible.any()):
+            return None
+        strength = _swing(run.logits[:, last], top).clamp_min(1e-3).log()
+        exact: dict[tuple[int, int, int], float] = {}
+        if head is not None:
+            strength = strength + self._moves_of(head, z, last)
+            if self.own.patched:
+                exact = self._patched(run, prefix, prompts.shape[1], last, top, eligible, strength)
+        if exact:
+            readings = self._best_readings(exact, top)
+        else:
+            readings = self._readings(eligible, strength, top)
+        if not readings:
+            return None
+        rows = [
+            (number, x, y, end)
+            for number, (x, end, answer) in enumerate(readings)
+            for y in (eligible[x, :, end] & (top[:, end] == answer)).nonzero()[:, 0].tolist()
+        ]
+        of_x, end, incorrect = (self._tensor(list(part)) for part in zip(*readings, strict=True))
+        _, gradients = value_gradients(
+            self.model, prompts[of_x, start:], last[end], top[of_x, end], incorrect, prefix
+        )
+        ledger.evaluations += 2 * len(readings)
+        number, x, y, _ = (self._tensor(list(part)) for part in zip(*rows, strict=True))
+        effects = (
+            estimated_effects(
+                self.model.n_heads,
+                [one[number] for one in gradients],
+                [one[y] - one[x] for one in z],
+            )
+            .double()
+            .cpu()
+            .numpy()
+        )
+        for place, row in enumerate(rows):
+            if row[1:] in exact:
+                effects[place, head] = exact[row[1:]]
+        return Estimates(
+            variants=variants,
+            stops=stops.tolist(),
+            rows=[row[1:] for row in rows],
+            place=(prompts[x] != prompts[y]).int().argmax(1).tolist(),
+            top=top,
+            losses=losses,
+            effects=effects,
+        )
+
+    def _patched(
+        self,
+        run: TargetRun,
+        prefix: PrefixKeysValues | None,
+        length: int,
+        last: Int[Tensor, " end"],
+        top: Int[Tensor, "prompt end"],
+        eligible: Bool[Tensor, "x y end"],
+        strength: Float[Tensor, "x y end"],
+    ) -> dict[tuple[int, int, int], float]:
+        """Exact LD changes of the head aimed at, by (x, y, end), on a few pairs at all ends."""
+        best = strength.masked_fill(~eligible, -torch.inf).amax(-1)
+        noise = torch.rand(best.shape, generator=self.generator).to(best)
+        best = best - (-noise.clamp(1e-12, 1 - 1e-7).log()).log()
+        chosen = best.flatten().topk(min(self.own.patched, int(best.isfinite().sum()))).indices
+        x, y = chosen // len(top), chosen % len(top)
+        path = self.evaluator.path
+        delta = path.difference(run.z[x], run.z[y])
+        final = path.patched(run.residual[x], run.attention[x] + delta, prefix, length)[:, last]
+        moved = self.evaluator.difference(final, top[x], top[y])
+        at = run.logits[:, last][x]
+        own = at.gather(-1, torch.stack([top[x], top[y]], -1))
+        change = own[..., 0] - own[..., 1] - moved
+        self.evaluator.ledger.evaluations += len(chosen)
+        return {
+            (int(x[pair]), int(y[pair]), end): float(change[pair, end])
+            for pair, end in eligible[x, y].nonzero().tolist()
+        }
+
+    def _best_readings(
+        self, exact: dict[tuple[int, int, int], float], top: Int[Tensor, "prompt end"]
+    ) -> list[tuple[int, int, int]]:
+        """The (x, end, incorrect answer) of the pairs on which the head does most."""
+        chosen: dict[tuple[int, int, int], None] = {}
+        for (x, y, end), change in sorted(exact.items(), key=lambda one: -one[1]):
+            if change < LEAST_ESTIMATE / 2 or len(chosen) == self.own.readings:
+                break
+            chosen.setdefault((x, end, int(top[y, end])))
+        return list(chosen)
+
+    def _losses(
+        self,
+        prompts: Int[Tensor, "prompt length"],
+        start: int,
+        stops: Int[Tensor, " end"],
+        logits: Float[Tensor, "prompt suffix vocabulary"],
+        prefix_loss: Tensor,
+        ahead: Tensor | None,
+    ) -> tuple[Float[Tensor, "prompt end"], Float[Tensor, "prompt end"]]:
+        """Mean loss per predicted token of each prompt cut to each end, and the largest loss of a
+        token among those that differ or follow."""
+        first = (
+            token_losses(ahead.expand(len(prompts), 1, -1), prompts[:, start : start + 1])
+            if ahead is not None
+            else torch.zeros_like(logits[:, :1, 0])
+        )
+        each = torch.cat([first, token_losses(logits[:, :-1], prompts[:, start + 1 :])], 1)
+        summed, last = prefix_loss + each.cumsum(1), stops - 1 - start
+        return summed[:, last] / (stops - 1), each.cummax(1).values[:, last]
+
+    def _eligible(
+        self,
+        variants: Variants,
+        stops: Int[Tensor, " end"],
+        losses: Float[Tensor, "prompt end"],
+        largest: Float[Tensor, "prompt end"],
+        top: Int[Tensor, "prompt end"],
+    ) -> Bool[Tensor, "x y end"]:
+        """Which ordered pairs, at which end, differ in one token, are fluent and have two plain
+        answers that are not written into either by the search (or as the setting says)."""
+        words, prompts = self.evaluator.vocabulary, variants.prompts
+        rule, refused = self.evaluator.settings.answer_in_prompt, self.evaluator.ledger.refused
+        differ = (prompts[:, None] != prompts[None]).cumsum(-1)[..., stops - 1] == 1
+        fluent = (losses <= self.cap) & (largest <= self.own.largest)
+        refused["a prompt is not fluent"] += int((~fluent).sum())
+        good = fluent & words.plain[top]
+        answer = words.word[top]
+        same = answer[:, None] == answer[None]
+        refused["both prompts have the same answer"] += int((differ & same).sum())
+        eligible = differ & good[:, None] & good[None] & ~same
+        if rule == "allow":
+            return eligible
+        # Where a prompt is not what its sentence was, the search wrote.
+        written = (prompts != variants.origin).all(0)
+        if rule == "forbid":
+            written = torch.ones_like(written)
+        for place in written.any(0).nonzero()[:, 0].tolist():
+            word = torch.where(written[:, place], words.word[prompts[:, place]], -1)
+            inside = stops > place
+            own = (word[:, None] == answer) & inside
+            others = (word[:, None, None] == answer[None]) & inside
+            taken = own[:, None] | own[None] | others | others.transpose(0, 1)
+            refused["an answer is a word of a prompt"] += int((eligible & taken).sum())
+            eligible &= ~taken
+        return eligible
+
+    def _moves_of(
+        self, head: int, values: list[Tensor], last: Int[Tensor, " end"]
+    ) -> Float[Tensor, "x y end"]:
+        """The logarithm of how far the head's values differ between two prompts up to an end."""
+        layer, number = divmod(head, self.model.n_heads)
+        z = values[layer].unflatten(-1, (self.model.n_heads, -1))[:, :, number]
+        squares = (z[:, None] - z[None]).square().sum(-1).cumsum(-1)[..., last]
+        return 0.5 * squares.clamp_min(1e-12).log()
+
+    def _readings(
+        self,
+        eligible: Bool[Tensor, "x y end"],
+        strength: Float[Tensor, "x y end"],
+        top: Int[Tensor, "prompt end"],
+    ) -> list[tuple[int, int, int]]:
+        """A few (x, end, incorrect answer), those of strong pairs more often."""
+        places, strength = eligible.nonzero(), strength[eligible]
+        noise = torch.rand(len(places), generator=self.generator).to(strength)
+        order = (strength - (-noise.clamp(1e-12, 1 - 1e-7).log()).log()).argsort(descending=True)
+        chosen: dict[tuple[int, int, int], None] = {}
+        for x, y, end in places[order].tolist():
+            chosen.setdefault((x, end, int(top[y, end])))
+            if len(chosen) == self.own.readings:
+                break
+        return list(chosen)
+
+    # -- exactly -------------------------------------------------------------------------------
+
+    def check(
+        self,
+        found: Estimates,
+        promise: Float[Array, " pair"],
+        always: Sequence[int] = (),
+    ) -> list[tuple[Candidate, dict[int, float]]]:
+        """Exact LD changes of the heads ``always`` and the rivals on the most promising pairs.
+
+        Pairs are checked together where they end and differ at the same places. What was checked
+        before, or does not tokenise back, is passed over.
+        """
+        groups: dict[tuple[int, int], list[int]] = {}
+        for row in np.argsort(-promise, kind="stable").tolist():
+            if promise[row] > 0:
+                groups.setdefault((found.rows[row][2], found.place[row]), []).append(row)
+        if not groups:
+            return []
+        order = max(groups.values(), key=lambda rows: promise[rows[: self.own.checks]].sum())
+        wanted: list[tuple[Candidate, Int[Array, " head"]]] = []
+        for row in order:
+            if len(wanted) == self.own.checks:
+                break
+            pair = found.candidate(row)
+            if self._is_new(pair):
+                rivals = np.argsort(-np.abs(found.effects[row]), kind="stable")
+                heads = dict.fromkeys([*always, *rivals[: self.own.rivals].tolist()])
+                wanted.append((pair, np.array(list(heads))))
+        if not wanted:
+            return []
+        pairs = [one.pair for one, _ in wanted]
+        effects = exact_effects(self.model, pairs, [heads for _, heads in wanted])
+        self.evaluator.ledger.evaluations += sum(2 + len(heads) for _, heads in wanted)
+        return [
+            (pair, dict(zip(heads.tolist(), one[:, 0].tolist(), strict=True)))
+            for (pair, heads), one in zip(wanted, effects, strict=True)
+        ]
+
+    def _is_new(self, pair: Candidate) -> bool:
+        key = hash((pair.clean, pair.corrupted))
+        if key in self.checked:
+            return False
+        self.checked.add(key)
+        if all(map(self.evaluator.vocabulary.round_trips, (pair.clean, pair.corrupted))):
+            return True
+        self.evaluator.ledger.refused["the text does not tokenise back"] += 1
+        return False
+
+    def _tensor(self, ids: list[int]) -> Tensor:
+        return torch.tensor(ids, device=self.device)
+
+
+def for_head(pair: Candidate, effects: dict[int, float], head: int) -> Candidate:
+    """The candidate with what ``head`` does on it."""
+    changes = np.array(list(effects.values()))
+    place = list(effects).index(head)
+    _, lead, _ = standing(changes, place)
+    return replace(pair, ld_change=effects[head], lead=lead)
+
+
+def _swing(
+    logits: Float[Tensor, "prompt end vocabulary"], top: Int[Tensor, "prompt end"]
+) -> Float[Tensor, "x y end"]:
+    """How far LD falls from x's run to y's, between each one's likeliest token."""
+    at = logits.gather(-1, top.T[None].expand(len(top), -1, -1)).permute(0, 2, 1)
+    own = at.diagonal(dim1=0, dim2=1).T  # [prompt, end]; at is x's logit of y's answer
+    return own[:, None] - at - at.transpose(0, 1) + own[None]
+
+
+class Niche:
+    """The best few candidates of one head, one per beginning of a sentence."""
+
+    def __init__(self, size: int, nest: int) -> None:
+        self.size, self.nest = size, nest
+        self.elites: list[Candidate] = []
+
+    @property
+    def best(self) -> float:
+        """Quality of the best candidate, 0 without one."""
+        return self.elites[0].quality if self.elites else 0.0
+
+    def take_in(self, new: Candidate) -> bool:
+        """Put ``new`` in if it is good enough; whether it is now the best."""
+        nest = new.clean[: self.nest]
+        rivals = [one for one in self.elites if one.clean[: self.nest] == nest]
+        if any(one.quality >= new.quality for one in rivals):
+            return False
+        self._order([*(one for one in self.elites if one not in rivals), new])
+        return self.elites[0] is new
+
+    def replace(self, old: Candidate, new: Candidate) -> None:
+        """Put ``new``, the same pair better known, in the place of ``old``."""
+        self._order([new if one is old else one for one in self.elites])
+
+    def _order(self, elites: list[Candidate]) -> None:
+        elites.sort(key=lambda one: (-one.quality, one.clean, one.corrupted))
+        self.elites = elites[: self.size]

@@ -1,0 +1,191 @@
+"""Every head at once: what all heads do on a pair, to first order and exactly.
+
+A pair on which the target matters is worth little when another head matters more, and one run of a
+pair says something about every head. Attribution patching, the gradient of LD in x's run times the
+difference of a head's values, ranks all heads for one more forward and one backward pass (Nanda
+2023; Syed, Rager & Conmy 2023). It is only an estimate: what is kept is decided by exact AP, of the
+heads that the estimate ranks first while a search goes on, of all heads in the end.
+
+Signs: all effects here are LD changes, f(0) − f(1) in the direction `noising`, so −AP: positive
+where a head moves the answer from x's to y's. Heads are numbered ``layer · n_heads + head``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from transformers.cache_utils import DynamicCache
+
+from counterpoint.activations import TokenPairs, Units, cache_activations
+from counterpoint.curves import values
+from counterpoint.models.load import LanguageModel
+from counterpoint.replay import PrefixKeysValues
+from counterpoint.suffix import SuffixEngine
+
+Array = np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class HeadValues:
+    """Runs of a suffix: every layer's head values z, and the logits at every position."""
+
+    z: list[Float[Tensor, "row suffix z"]]
+    logits: Float[Tensor, "row suffix vocabulary"]
+
+
+@contextmanager
+def kept_values(
+    model: LanguageModel, *, differentiable: bool = False
+) -> Iterator[list[Float[Tensor, "row suffix z"]]]:
+    """Within the block a run puts every layer's z into the list that this gives.
+
+    ``differentiable`` makes each z one that has a gradient.
+    """
+    z: list[Tensor] = []
+
+    def keep(module: nn.Module, args: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        # A leaf of its own where it can be, so that one run gives the gradient at every layer.
+        own = args[0]
+        if differentiable and not own.requires_grad:
+            own.requires_grad_()
+        z.append(own)
+        return (own, *args[1:])
+
+    with ExitStack() as hooks:
+        for projection in model.output_projections:
+            hooks.callback(projection.register_forward_pre_hook(keep).remove)
+        yield z
+
+
+def run_with_values(
+    model: LanguageModel,
+    tokens: Int[Tensor, "row suffix"],
+    prefix: PrefixKeysValues | None = None,
+    *,
+    differentiable: bool = False,
+) -> HeadValues:
+    """Run ``tokens`` behind ``prefix``, each z with a gradient where it is asked for."""
+    with (
+        torch.set_grad_enabled(differentiable),
+        kept_values(model, differentiable=differentiable) as z,
+    ):
+        cache = DynamicCache() if prefix is None else prefix.cache()
+        logits = model.hf(input_ids=tokens, past_key_values=cache, use_cache=True).logits
+    return HeadValues(z, logits)
+
+
+def value_gradients(
+    model: LanguageModel,
+    clean: Int[Tensor, "reading suffix"],
+    last: Int[Tensor, " reading"],
+    correct: Int[Tensor, " reading"],
+    incorrect: Int[Tensor, " reading"],
+    prefix: PrefixKeysValues | None = None,
+) -> tuple[HeadValues, list[Float[Tensor, "reading suffix z"]]]:
+    """Runs of x, and the gradient of −LD with respect to every layer's z, one row a reading.
+
+    A reading is a run of x with the position ``last``, within the suffix, at which LD is read and
+    its two answers. Costs 2 evaluations for each reading.
+    """
+    rows = torch.arange(len(clean), device=clean.device)
+    with torch.enable_grad():
+        run = run_with_values(model, clean, prefix, differentiable=True)
+        read = run.logits[rows, last]
+        fall = (read[rows, incorrect] - read[rows, correct]).sum()
+        gradients = torch.autograd.grad(fall, run.z)
+    return HeadValues([z.detach() for z in run.z], run.logits.detach()), list(gradients)
+
+
+def estimated_effects(
+    n_heads: int,
+    gradients: list[Float[Tensor, "pair suffix z"]],
+    differences: list[Float[Tensor, "pair suffix z"]],
+) -> Float[Tensor, "pair head"]:
+    """The LD change of every head to first order, −AtP: gradient times z of y less z of x."""
+    effects = [
+        (gradient * apart).unflatten(-1, (n_heads, -1)).sum((1, 3))
+        for gradient, apart in zip(gradients, differences, strict=True)
+    ]
+    return torch.stack(effects, 1).flatten(1)
+
+
+def attribution_of_heads(
+    model: LanguageModel,
+    clean: Int[Tensor, "pair length"],
+    corrupted: Int[Tensor, "pair length"],
+    correct: Int[Tensor, " pair"],
+    incorrect: Int[Tensor, " pair"],
+) -> Float[Tensor, "pair head"]:
+    """`estimated_effects` of whole pairs, read at the end; costs 3 evaluations for each pair."""
+    other = run_with_values(model, corrupted)
+    last = torch.full_like(correct, clean.shape[1] - 1)
+    own, gradients = value_gradients(model, clean, last, correct, incorrect)
+    apart = [to - fro for fro, to in zip(own.z, other.z, strict=True)]
+    return estimated_effects(model.n_heads, gradients, apart)
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A pair as plain token ids, with its two answers."""
+
+    clean: tuple[int, ...]
+    corrupted: tuple[int, ...]
+    correct: int
+    incorrect: int
+
+
+@torch.no_grad()
+def exact_effects(
+    model: LanguageModel,
+    pairs: Sequence[Pair],
+    heads: Sequence[Int[Array, " head"]] | None = None,
+    alphas: tuple[float, ...] = (1.0,),
+    memory_mb: int = 1000,
+) -> list[Float[Array, "head alpha"]]:
+    """f(0) − f(α) of the numbered ``heads`` of each pair (None: of all heads), by the engine.
+
+    ``pairs`` have one length. Costs 2 evaluations for each pair, and one for each head and α.
+    """
+    device = model.device
+    bucket = TokenPairs(
+        torch.tensor([pair.clean for pair in pairs], device=device),
+        torch.tensor([pair.corrupted for pair in pairs], device=device),
+        tuple((pair.correct,) for pair in pairs),
+        tuple((pair.incorrect,) for pair in pairs),
+        tuple(range(len(pairs))),
+    )
+    activations = cache_activations(model, bucket)
+    engine = SuffixEngine(model, activations, memory_mb=memory_mb, verify=False)
+    everything = np.arange(model.n_layers * model.n_heads)
+    wanted = [everything] * len(pairs) if heads is None else [np.asarray(one) for one in heads]
+    numbers = np.concatenate(wanted)
+    owner = np.repeat(np.arange(len(pairs)), [len(one) for one in wanted])
+    # The engine wants its rows from the lowest layer up.
+    order = np.argsort(numbers // model.n_heads, kind="stable")
+    layer, head = (
+        torch.as_tensor(part, device=device) for part in np.divmod(numbers[order], model.n_heads)
+    )
+    units = Units(torch.as_tensor(owner[order], device=device), layer, head)
+    moved = values(engine, "noising", "head", units, np.tile(np.array(alphas), (len(units), 1)))
+    start = engine.unpatched("clean").double().cpu().numpy()
+    effects = np.empty_like(moved)
+    effects[order] = start[owner[order], None] - moved
+    return np.split(effects, np.cumsum([len(one) for one in wanted])[:-1])
+
+
+def standing(effects: Float[Array, " head"], place: int) -> tuple[int, float, int]:
+    """Rank of the head at ``place`` by size (1 is first), its size over the largest other one,
+    and that one's place."""
+    sizes = np.abs(effects)
+    others = sizes.copy()
+    others[place] = -np.inf
+    second = int(others.argmax())
+    largest = float(others[second])
+    margin = float(sizes[place]) / largest if largest > 0 else float("inf")
+    return 1 + int((others > sizes[place]).sum()), margin, second

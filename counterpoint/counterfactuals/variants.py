@@ -1,0 +1,248 @@
+"""Variants: prompts that differ from each other in one token, every two of which are a pair.
+
+The model proposes: a token is written where the model finds it likely, and sentences and tails are
+its own samples. `Moves` makes variants from a sentence or from a pair; each costs few evaluations.
+A batch of variants is the unit in which `fluent` and the `atlas` search (see `estimates`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from counterpoint.counterfactuals.evaluation import Evaluator
+from counterpoint.counterfactuals.problem import Target
+from counterpoint.counterfactuals.proposals import Proposals, without
+from counterpoint.counterfactuals.relaxation import Relaxation
+
+Prompt = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class VariantSettings:
+    """What searches by variants have in common.
+
+    ``surprise``: nats per token above the start prompts' mean loss that either prompt may have, and
+    ``largest`` the most nats of a single token from the edit on. ``variants`` prompts are run at a
+    time, made with the ``proposals`` likeliest tokens, with at most ``suffix`` positions from the
+    first that differs to the end; of them ``patched`` pairs are patched exactly where one head is
+    sought, ``readings`` are differentiated, and the ``checks`` most promising pairs checked on the ``rivals`` strongest heads. A niche keeps ``elites`` pairs;
+    ``samples`` sentences are drawn at a time; ``explore`` is the share of steps that take a fresh
+    sentence. Without ``gradient`` tokens are drawn by likelihood alone.
+    """
+
+    surprise: float = 0.5
+    largest: float = 10.0
+    variants: int = 24
+    proposals: int = 60
+    suffix: int = 8
+    patched: int = 0
+    readings: int = 12
+    checks: int = 3
+    rivals: int = 16
+    elites: int = 4
+    samples: int = 48
+    explore: float = 0.4
+    gradient: bool = True
+
+
+@dataclass(frozen=True, eq=False)
+class Variants:
+    """Prompts of one length that share their beginning, and the sentences each came from.
+
+    A token that one of these has at the same place was not written by the search.
+    """
+
+    prompts: Int[Tensor, "prompt length"]
+    origin: Int[Tensor, "sentence prompt length"]
+
+
+@dataclass(frozen=True)
+class Parent:
+    """A pair that differs in one token, and the sentence, or given pair, that it came from."""
+
+    clean: Prompt
+    corrupted: Prompt
+    origin: tuple[Prompt, ...]
+
+    @property
+    def place(self) -> int:
+        """The position of the edit."""
+        both = zip(self.clean, self.corrupted, strict=True)
+        return next(place for place, (one, other) in enumerate(both) if one != other)
+
+
+class Moves:
+    """Ways of making variants, on the ledger of ``evaluator``."""
+
+    def __init__(self, evaluator: Evaluator, propose: Proposals, own: VariantSettings) -> None:
+        self.evaluator, self.propose, self.own = evaluator, propose, own
+        self.model, self.device = evaluator.model, evaluator.model.device
+        self.relaxed = Relaxation(evaluator)
+        self.first = 2 if self.model.beginning_of_sequence is not None else 1
+        """The first position that is written: nothing says which word should be the very first."""
+
+    # -- sentences -----------------------------------------------------------------------------
+
+    def samples(self, starts: Sequence[Prompt], count: int, length: int) -> list[Prompt]:
+        """Sentences of the model's own, all begun with as many tokens of random starts."""
+        begin = self.first + self.propose.number(4)
+        rows = [starts[self.propose.number(len(starts))][:begin] for _ in range(count)]
+        begun = self.tensor([list(row) for row in rows])
+        length = min(length, self.model.max_length)
+        if length <= begun.shape[1]:
+            return [tuple(row) for row in rows]
+        drawn = self.propose.continue_each(begun, length - begun.shape[1])
+        return [tuple(row) for row in torch.cat([begun, drawn], 1).tolist()]
+
+    # -- from a sentence -----------------------------------------------------------------------
+
+    def edits(
+        self,
+        sentence: Prompt,
+        place: int,
+        origin: tuple[Prompt, ...],
+        head: Target | None = None,
+    ) -> Variants:
+        """Likely tokens at one place of a sentence, what follows kept for `suffix` positions.
+
+        With ``head`` half of them are those that its gradient favours: of how far its output, put
+        in the sentence's own run, would move the answer (6 evaluations).
+        """
+        base = self.tensor(sentence[: place + self.own.suffix])
+        scores = without(self.likely(base[:place]), base[place])
+        favoured = base[:0]
+        if head is not None and self.own.gradient:
+            gradient = self.gradient(head, base, base)
+            favoured = self._favoured(scores, gradient[1, place], (self.own.variants - 1) // 2)
+        drawn = self.draw(without(scores, favoured), self.own.variants - 1 - len(favoured))
+        tokens = torch.cat([base[place : place + 1], favoured, drawn])
+        return self._written(base, place, tokens, origin)
+
+    def place_by_gradient(self, sentence: Prompt, head: Target) -> int:
+        """A place to edit among the last ones, more often where the head's gradient is large."""
+        base = self.tensor(sentence)
+        begin = max(self.first, len(sentence) - self.own.suffix)
+        if not self.own.gradient:
+            return begin + self.propose.number(max(1, len(sentence) - begin))
+        strength = self.gradient(head, base, base)[1, begin:].norm(dim=-1)
+        even = strength.mean().clamp_min(torch.finfo(strength.dtype).tiny)
+        return begin + int(self.propose.draw((strength + even).log()[None])[0])
+
+    # -- from a pair ---------------------------------------------------------------------------
+
+    def other_edits(self, parent: Parent, head: Target) -> Variants:
+        """Other tokens at the edited place, of x and of y, a part guided by the head's gradient."""
+        place = parent.place
+        x, y = self.tensor(parent.clean), self.tensor(parent.corrupted)
+        scores = without(self.likely(x[:place]), torch.stack([x[place], y[place]]))
+        favoured = x[:0]
+        if self.own.gradient:
+            gradient = self.gradient(head, x, y)
+            quarter = (self.own.variants - 2) // 4
+            favoured = torch.unique(
+                torch.cat([self._favoured(scores, gradient[s, place], quarter) for s in (0, 1)])
+            )
+        drawn = self.draw(without(scores, favoured), self.own.variants - 2 - len(favoured))
+        tokens = torch.cat([x[place : place + 1], y[place : place + 1], favoured, drawn])
+        return self._written(x, place, tokens, parent.origin)
+
+    def other_shared(self, parent: Parent, head: Target) -> Variants | None:
+        """Another token at an unedited place, in both prompts; half of them by the gradient."""
+        x, y = self.tensor(parent.clean), self.tensor(parent.corrupted)
+        begin = max(self.first, len(x) - self.own.suffix)
+        places = [place for place in range(begin, len(x)) if place != parent.place]
+        if not places:
+            return None
+        place = places[self.propose.number(len(places))]
+        known = self.propose.log_probabilities(torch.stack([x, y])[:, :place])[:, -1].mean(0)
+        scores = without(known, x[place])
+        count = self.own.variants // 2
+        favoured = x[:0]
+        if self.own.gradient:
+            gradient = self.gradient(head, x, y)[:, place].sum(0)
+            favoured = self._favoured(scores, gradient, count // 2)
+        drawn = self.draw(without(scores, favoured), count - len(favoured))
+        tokens = torch.cat([favoured, drawn])
+        prompts = torch.stack([x, y]).repeat(len(tokens), 1, 1)
+        prompts[:, :, place] = tokens[:, None]
+        return self._several(prompts.flatten(0, 1), parent.origin)
+
+    def other_tail(self, parent: Parent, head: Target) -> Variants | None:
+        """Everything after the edit, or from a later place on, drawn anew; it may get longer."""
+        edited = parent.place
+        place = edited + 1 + self.propose.number(max(1, len(parent.clean) - edited - 1))
+        stop = min(edited + self.own.suffix, self.model.max_length)
+        if stop <= place:
+            return None
+        both = self.tensor([parent.clean[:place], parent.corrupted[:place]])
+        drawn = self.propose.continue_together(both, self.own.variants // 2, stop - place)
+        prompts = torch.cat([both.repeat(len(drawn), 1), drawn.repeat_interleave(2, 0)], dim=1)
+        # What the model wrote is a sentence of its own; only swapped tokens were written.
+        origin = prompts.repeat(len(parent.origin), 1, 1)
+        origin[:, :, :place] = self.tensor([one[:place] for one in parent.origin])[:, None]
+        return Variants(prompts, origin)
+
+    def moved(self, parent: Parent, head: Target) -> Variants:
+        """The edit given up and made at another place of x."""
+        begin = max(self.first, len(parent.clean) - self.own.suffix)
+        place = begin + self.propose.number(max(1, len(parent.clean) - begin))
+        return self.edits(parent.clean, min(place, len(parent.clean) - 1), parent.origin, head)
+
+    # -- parts ---------------------------------------------------------------------------------
+
+    def gradient(
+        self, head: Target, x: Int[Tensor, " length"], y: Int[Tensor, " length"]
+    ) -> Float[Tensor, "2 length d_model"]:
+        """Of the head's LD change, with respect to the embeddings of x and y; 6 evaluations."""
+        self.evaluator.aim(head)
+        embeddings = self.relaxed.embed(torch.stack([x, y])).requires_grad_()
+        with torch.enable_grad():
+            run = self.relaxed.run(embeddings, alphas=(1.0,))
+            (gradient,) = torch.autograd.grad(run.outputs[0] - run.outputs[1], embeddings)
+        self.evaluator.ledger.evaluations += 3
+        return gradient
+
+    def likely(self, before: Int[Tensor, " place"]) -> Float[Tensor, " token"]:
+        """log p of every token that may stand after ``before``, which must not be empty."""
+        _, _, ahead = self.evaluator.prefix(before)
+        if ahead is None:
+            raise ValueError("nothing stands before the first position")
+        return self.propose.writable(ahead)
+
+    def draw(self, scores: Float[Tensor, " token"], count: int) -> Int[Tensor, " drawn"]:
+        """Different tokens of the likeliest, drawn by likelihood."""
+        best = scores.topk(min(self.own.proposals, int(scores.isfinite().sum())))
+        noise = torch.rand(len(best.values), generator=self.propose.generator).to(scores)
+        order = best.values - (-noise.clamp(1e-12, 1 - 1e-7).log()).log()
+        return best.indices[order.topk(min(max(count, 0), len(order))).indices]
+
+    def tensor(self, ids: Any) -> Tensor:
+        return torch.tensor(ids, device=self.device)
+
+    def _favoured(
+        self, scores: Float[Tensor, " token"], gradient: Float[Tensor, " d_model"], count: int
+    ) -> Int[Tensor, " favoured"]:
+        """Of the likeliest tokens those that the gradient favours most."""
+        likeliest = scores.topk(min(self.own.proposals, int(scores.isfinite().sum()))).indices
+        slope = self.relaxed.table[likeliest] @ gradient
+        return likeliest[slope.topk(min(count, len(likeliest))).indices]
+
+    def _written(
+        self, base: Tensor, place: int, tokens: Tensor, origin: tuple[Prompt, ...]
+    ) -> Variants:
+        prompts = base.repeat(len(tokens), 1)
+        prompts[:, place] = tokens
+        return self._several(prompts, origin)
+
+    def _several(
+        self, prompts: Int[Tensor, "prompt length"], origin: tuple[Prompt, ...]
+    ) -> Variants:
+        count, length = prompts.shape
+        sentences = self.tensor([one[:length] for one in origin])
+        return Variants(prompts, sentences[:, None].expand(-1, count, -1))
