@@ -30,10 +30,11 @@ class VariantSettings:
     ``surprise``: nats per token above the start prompts' mean loss that either prompt may have, and
     ``largest`` the most nats of a single token from the edit on. ``variants`` prompts are run at a
     time, made with the ``proposals`` likeliest tokens, with at most ``suffix`` positions from the
-    first that differs to the end; of them ``patched`` pairs are patched exactly where one head is
-    sought, ``readings`` are differentiated, and the ``checks`` most promising pairs checked on the ``rivals`` strongest heads. A niche keeps ``elites`` pairs;
-    ``samples`` sentences are drawn at a time; ``explore`` is the share of steps that take a fresh
-    sentence. Without ``gradient`` tokens are drawn by likelihood alone.
+    first that differs to the end. Where one head is sought ``patched`` pairs of them are patched
+    exactly; ``readings`` are differentiated, and the ``checks`` most promising pairs checked on the
+    ``rivals`` strongest heads. A niche keeps ``elites`` pairs; ``samples`` sentences are drawn at a
+    time; ``explore`` is the share of steps that take a fresh sentence. Without ``gradient`` tokens
+    are drawn by likelihood alone.
     """
 
     surprise: float = 0.5
