@@ -10,7 +10,7 @@ sys.path.insert(0, workflow.basedir)
 
 from counterpoint import hub
 from counterpoint.code_version import code_version
-from counterpoint.config import resolve
+from counterpoint.config import resolve, search_settings
 from counterpoint.errors import UserError
 from counterpoint.pairs import count_rows
 

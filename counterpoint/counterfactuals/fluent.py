@@ -60,7 +60,8 @@ class FluentSettings:
     ``candidates`` are made at a time from the ``proposals`` likeliest tokens; the best ``elites``
     pairs are kept to work on; ``samples`` sentences are drawn for each round of exploring, which
     takes the ``explore`` share of the budget, as the polish takes ``polish``. After ``patience``
-    batches without a better pair a new round begins."""
+    batches without a better pair a new round begins. Without ``gradient`` every candidate is drawn
+    by likelihood."""
 
     surprise: float = 0.5
     candidates: int = 12
@@ -70,6 +71,7 @@ class FluentSettings:
     explore: float = 0.35
     polish: float = 0.1
     patience: int = 15
+    gradient: bool = True
 
 
 Origin = tuple[tuple[int, ...], ...]
@@ -351,11 +353,11 @@ class _Search:
         likeliest = scores.topk(count)
         wanted = min(self.own.candidates, count)
         slope = self.relaxed.table[likeliest.indices] @ gradient
-        best = slope.topk(wanted // 2).indices
+        best = slope.topk(wanted // 2 if self.own.gradient else 0).indices
         drawable = likeliest.values.clone()
         drawable[best] = -torch.inf
         noise = torch.rand(count, generator=self.propose.generator).to(drawable)
-        drawn = (drawable - (-noise.clamp(1e-12, 1 - 1e-7).log()).log()).topk(wanted - wanted // 2)
+        drawn = (drawable - (-noise.clamp(1e-12, 1 - 1e-7).log()).log()).topk(wanted - len(best))
         return likeliest.indices[torch.cat([best, drawn.indices])]
 
     def operator(self) -> str:
