@@ -166,6 +166,16 @@ def of_seeds(name):
     )
 
 
+def of_searches(name):
+    """This file of every method and seed, method by method, for one target."""
+    return lambda wildcards: expand(
+        f"results/{{study}}/counterfactuals/{{layer}}.{{head}}/searches/{name}",
+        method=counterfactual_setting(wildcards, "methods"),
+        seed=counterfactual_setting(wildcards, "seeds"),
+        allow_missing=True,
+    )
+
+
 def counterfactual_setting(wildcards, key):
     return CONFIG.studies[wildcards.study]["counterfactuals"][key]
 

@@ -140,7 +140,7 @@ def test_all_mistakes_are_reported_at_once_with_file_key_expectation_and_remedy(
         ({"studies__ioi__counterfactuals__targets": [[1]]}, "counterfactuals.targets: [[1]]"),
         (
             {"studies__ioi__counterfactuals__methods": ["fluint"]},
-            "counterfactuals.methods.0: \"fluint\" is not allowed; did you mean fluent?",
+            'counterfactuals.methods.0: "fluint" is not allowed; did you mean fluent?',
         ),
         (
             {"studies__ioi__counterfactuals__budget": {"evaluations": 0}},
