@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import statistics
 from pathlib import Path
 from typing import Any
@@ -328,30 +329,39 @@ def test_the_comparison_is_as_its_file_says() -> None:
 # -- the workflow --------------------------------------------------------------------------------
 
 
-SEARCHED = ["fluent", "template_swaps", "proposal_only"]
+SEARCHED = ["fluent", "template_swaps"]
+SEEDS = [0, 4]
+
+MISTAKEN = {
+    "short": {"start": "When"},
+    "long": {"start": [" John" * 70]},
+    "answers": {"answers": [" John", " Mary gave"]},
+    # Both are words of every prompt.
+    "empty": {"answers": [" John", " Mary"], "answer_in_prompt": "forbid"},
+}
+
+
+def write(folder: Path, name: str = "small.yaml", **changes: Any) -> None:
+    """The small study with little to compare, and changes to what is searched."""
+    raw = configuration()
+    raw["studies"]["small"]["counterfactuals"] |= {
+        "methods": SEARCHED,
+        "seeds": SEEDS,
+        "budget": {"evaluations": 60},
+        "answer_in_prompt": "allow",
+        **changes,
+    }
+    (folder / name).write_text(yaml.safe_dump(raw), encoding="utf-8")
 
 
 @pytest.fixture(scope="module")
 def compared(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The small study with a comparison of methods on two heads, and what that needs."""
+    """The small study with its methods compared, and nothing made but what that needs."""
     folder = prepare(tmp_path_factory.mktemp("methods"))
     write(folder)
     done = snakemake(folder, "methods")
     assert done.returncode == 0, done.stdout
     return folder
-
-
-def write(folder: Path, **changes: Any) -> None:
-    raw = configuration()
-    raw["studies"]["small"]["counterfactuals"] = {
-        "targets": [[1, 2], [0, 3]],
-        "methods": SEARCHED,
-        "seeds": [0, 4],
-        "budget": {"evaluations": 60},
-        "answer_in_prompt": "allow",
-        **changes,
-    }
-    (folder / "small.yaml").write_text(yaml.safe_dump(raw), encoding="utf-8")
 
 
 @pytest.mark.workflow
@@ -360,25 +370,21 @@ def test_a_comparison_from_the_workflow(compared: Path) -> None:
     results = compared / "results" / "small"
     table = read_table(results / "methods" / "methods.parquet")
     assert dict(table.dtypes.astype(str)) == measuring.COLUMNS
-    order = [
-        (layer, head, method, seed)
-        for layer, head in ((1, 2), (0, 3))
-        for method in SEARCHED
-        for seed in (0, 4)
-    ]
-    assert list(table[["layer", "head", "method", "seed"]].itertuples(index=False)) == order
+    order = [(1, 2, method, seed) for method in SEARCHED for seed in SEEDS]
+    found = table[["layer", "head", "method", "seed"]]
+    assert list(found.itertuples(index=False, name=None)) == order
     for row in table.to_dict("records"):
         stem = f"{row['layer']}.{row['head']}/searches/{row['method']}.{row['seed']}"
         archive = read_table(results / "counterfactuals" / f"{stem}.parquet")
-        assert set(archive["method"]) <= {row["method"]} and set(archive["seed"]) <= {row["seed"]}
+        assert len(archive) == row["pairs"] > 0
+        assert set(archive["method"]) == {row["method"]} and set(archive["seed"]) == {row["seed"]}
         loss = np.log(archive[["perplexity_clean", "perplexity_corrupted"]]).max(axis=1)
         under = archive[loss <= row["study_loss"] + 0.5]
         assert row["ld_change_cap_0_5"] == (under["ld_change"].max() if len(under) else 0)
-        assert row["pairs"] == len(archive)
     assert (table["best_round_trip"].dropna() == 1).all()
     assert (table["study_loss"] == table["study_loss"].iloc[0]).all()
     summary = read_table(results / "methods" / "methods.csv")
-    assert len(summary) == 3 * len(MEASURES) * 3 + 6
+    assert len(summary) == 2 * 2 * len(MEASURES) + 2
     assert as_markdown(summary)
     for suffix in ("svg", "png"):
         assert (results / "methods" / f"methods.{suffix}").stat().st_size > 1000
@@ -399,63 +405,52 @@ def test_a_methods_setting_reruns_its_searches_alone(compared: Path) -> None:
         assert planned_rules(compared, "methods") == {"compare_methods", "draw_methods", "methods"}
         write(compared, settings={"fluent": {"surprise": 0.6}})
         done = snakemake(compared, "methods", "--dry-run", "--quiet", "rules")
-        # fluent and proposal_only, each for two heads from two seeds.
-        assert "search_counterfactuals        8" in done.stdout, done.stdout
+        assert re.search(r"^search_counterfactuals\s+2$", done.stdout, re.MULTILINE), done.stdout
     finally:
         write(compared)
 
 
-@pytest.mark.workflow
-@pytest.mark.xdist_group("methods")
-@pytest.mark.parametrize(
-    ("changes", "expected"),
-    [
-        ({"targets": [[3, 0]]}, "counterfactuals.targets: head 3.0 is out of range"),
-        ({"start": "When"}, "counterfactuals.start: 'When' has 2 tokens; expected at least 3"),
-        ({"start": [" John" * 70]}, "the model's context holds 64. Write a shorter start."),
-        ({"answers": [" John", " Mary gave"]}, "counterfactuals.answers: ' Mary gave' is 2 tokens"),
-        ({"start": ""}, 'counterfactuals.start: "" is not allowed'),
-        ({"budget": {"evaluations": 0}}, "counterfactuals.budget.evaluations: 0 is not allowed"),
-    ],
-)
-def test_mistakes_come_through_the_workflow_in_one_line(
-    compared: Path, changes: dict[str, Any], expected: str
-) -> None:
-    try:
-        write(
-            compared, **{"targets": [[2, 0]], "methods": ["random_swaps"], "seeds": [0]} | changes
-        )
-        done = snakemake(compared, "methods")
-    finally:
-        write(compared)
-    assert done.returncode != 0
-    assert "Traceback" not in done.stdout, done.stdout
-    assert [line for line in done.stdout.splitlines() if expected in line]
-
-
-@pytest.mark.workflow
-@pytest.mark.xdist_group("methods")
-def test_an_empty_archive_says_why_to_the_end(compared: Path) -> None:
-    """The same declared answers are words of every prompt, and so forbidden."""
-    changes = {
-        "targets": [[2, 1]],
-        "methods": ["template_swaps"],
-        "answers": list(ANSWERS_IN_ALL),
-        "answer_in_prompt": "forbid",
+@pytest.fixture(scope="module")
+def mistaken(compared: Path) -> tuple[Path, str]:
+    """Studies whose searches cannot be, or find nothing; each makes what it can."""
+    write(compared, "mistaken.yaml")
+    raw = yaml.safe_load((compared / "mistaken.yaml").read_text())
+    small = raw["studies"]["small"]
+    searched = {"methods": ["template_swaps"], "seeds": [0]}
+    raw["studies"] = {
+        name: {**small, "counterfactuals": {**small["counterfactuals"], **searched, **changes}}
+        for name, changes in MISTAKEN.items()
     }
-    merged = "results/small/counterfactuals/2.1/template_swaps.parquet"
-    try:
-        write(compared, **changes)
-        done = snakemake(compared, "methods", merged)
-        assert done.returncode == 0, done.stdout
-        table = read_table(compared / "results/small/methods/methods.parquet")
-    finally:
-        write(compared)
-    archive = read_table(compared / merged)
+    raw["study"] = list(MISTAKEN)
+    (compared / "mistaken.yaml").write_text(yaml.safe_dump(raw), encoding="utf-8")
+    merged = "results/empty/counterfactuals/1.2/template_swaps.parquet"
+    done = snakemake(compared, "methods", merged, "--keep-going", configfile="mistaken.yaml")
+    assert done.returncode != 0
+    return compared / "results", done.stdout
+
+
+@pytest.mark.workflow
+@pytest.mark.xdist_group("methods")
+def test_mistakes_come_through_the_workflow_in_one_line(mistaken: tuple[Path, str]) -> None:
+    _, output = mistaken
+    assert "Traceback" not in output, output
+    for expected in (
+        "error: counterfactuals.start: 'When' has 2 tokens; expected at least 3",
+        "the model's context holds 64. Write a shorter start.",
+        "error: counterfactuals.answers: ' Mary gave' is 2 tokens",
+    ):
+        assert any(expected in line for line in output.splitlines()), output
+
+
+@pytest.mark.workflow
+@pytest.mark.xdist_group("methods")
+def test_an_empty_archive_says_why_to_the_end(mistaken: tuple[Path, str]) -> None:
+    results, output = mistaken
+    why = "because an answer is a word of a prompt"
+    archive = read_table(results / "empty/counterfactuals/1.2/template_swaps.parquet")
     assert archive.empty
-    assert "because an answer is a word of a prompt" in archive.attrs["reason"]
-    assert table["reason"].str.contains("because an answer is a word of a prompt").all()
-    assert "none, since in" in done.stdout
-
-
-ANSWERS_IN_ALL = (" John", " Mary")
+    assert why in archive.attrs["reason"]
+    assert any("none, since in" in line and why in line for line in output.splitlines())
+    (row,) = read_table(results / "empty/methods/methods.parquet").to_dict("records")
+    assert why in row["reason"]
+    assert row["ld_change_cap_1"] == 0
