@@ -1,5 +1,6 @@
 # make report   everything, from an empty folder to the report   (STUDY PAIRS MODEL ON_BAD_PAIR MAX_PAIRS CONFIG)
 # make pairs    the shipped pair sets, made anew for a model's tokenizer   (MODEL CONFIG)
+# make compare  the ways of searching pairs, side by side: results/methods/methods   (CONFIG CORES)
 # make test     all tests; `make test ARGS="-k config"` for some
 # make lint     formats, types, imports, the workflow's own checks
 # make bench    the engine against its alternatives
@@ -21,7 +22,7 @@ CHOICES := $(if $(STUDY),study="$(STUDY)") $(if $(PAIRS),pairs="$(PAIRS)") \
 SNAKEMAKE = $(BIN)/snakemake $(ARGS) --cores $(CORES) $(if $(CONFIG),--configfile $(CONFIG)) \
 	$(if $(strip $(CHOICES)),--config $(CHOICES))
 
-.PHONY: report pairs setup setup-dev test lint bench lock clean help
+.PHONY: report pairs compare setup setup-dev test lint bench lock clean help
 .DEFAULT_GOAL := help
 
 help:
@@ -41,6 +42,13 @@ pairs:
 	@$(MAKE) --no-print-directory setup && $(SNAKEMAKE) && \
 	echo && echo "Made:" && ls results/pair_sets/*/*.csv && \
 	echo "Use one with: make report STUDY=NAME PAIRS=FILE MODEL=MODEL; what each column means stands in resources/pairs/*.md"
+
+# Jobs are single searches, so that an interruption loses the few that run; called again, it goes on.
+# A job that fails does not keep the others from being done.
+compare: CONFIG = config.compare.yaml
+compare: override ARGS += methods --keep-going
+compare: setup
+	$(SNAKEMAKE) && $(BIN)/python -m benchmarks.counterfactuals --study $(or $(STUDY),methods)
 
 setup: $(RUNTIME)
 	@:

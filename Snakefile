@@ -18,6 +18,7 @@ include: "rules/activations.smk"
 include: "rules/attribution.smk"
 include: "rules/statistics.smk"
 include: "rules/counterfactuals.smk"
+include: "rules/methods.smk"
 include: "rules/report.smk"
 include: "rules/comparison.smk"
 

@@ -30,6 +30,9 @@ SCHEMA_FILE = Path(__file__).parent.parent / "config.schema.yaml"
 #: Command-line keys that stand in for a key of the chosen study.
 OVERRIDES = ("pairs", "model", "on_bad_pair", "max_pairs")
 
+#: Ways of searching whose settings are those of another one.
+SETTINGS_OF = {"proposal_only": "fluent"}
+
 
 @dataclass(frozen=True)
 class Configuration:
@@ -96,6 +99,17 @@ def complete(config: Mapping[str, Any]) -> dict[str, Any]:
     """A copy of a valid configuration in which every key with a default is present."""
     whole: dict[str, Any] = _fill(schema(), deepcopy(dict(config)))
     return whole
+
+
+def search_settings(counterfactuals: Mapping[str, Any], method: str) -> dict[str, Any]:
+    """What the searches of a study (its key ``counterfactuals``) by one method depend on.
+
+    ``own`` holds the settings of that method alone, so that another method's rerun nothing here; a
+    baseline without settings has none.
+    """
+    shared = ("budget", "start", "answers", "answer_in_prompt")
+    own = counterfactuals["settings"].get(SETTINGS_OF.get(method, method), {})
+    return {key: counterfactuals[key] for key in shared} | {"own": own}
 
 
 def check_heads(heads: Sequence[Sequence[int]], *, n_layers: int, n_heads: int, key: str) -> None:

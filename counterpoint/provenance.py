@@ -66,7 +66,7 @@ def collect(
             else os.cpu_count(),
         },
         "python": platform.python_version(),
-        "packages": {name: release for name in PACKAGES if (release := _release(name))},
+        "packages": packages(),
         "durations": durations(benchmarks),
     }
 
@@ -106,6 +106,11 @@ def _seeds(settings: Mapping[str, Any], path: str = "") -> Iterable[tuple[str, A
             yield from _seeds(value, f"{here}.")
         elif key in ("seed", "seeds"):
             yield here, value
+
+
+def packages() -> dict[str, str]:
+    """The releases of those of `PACKAGES` that are installed."""
+    return {name: release for name in PACKAGES if (release := _release(name))}
 
 
 def _release(package: str) -> str | None:

@@ -46,3 +46,24 @@ def choose_targets(
         return [[int(layer), int(head)] for layer, head in first]
     drawn = np.random.default_rng(wanted.get("seed", 0)).choice(total, count, replace=False)
     return [[int(number) // shape.n_heads, int(number) % shape.n_heads] for number in drawn]
+
+
+def spread_heads(
+    shape: Shape, count: int, seed: int, without: Sequence[Sequence[int]] = ()
+) -> list[list[int]]:
+    """``count`` random heads over the depth, as [layer, head]: one from each stretch of layers.
+
+    The layers are cut into ``count`` stretches as equal as may be, the longer ones first; from each
+    in turn one head is drawn, all being equally likely but those in ``without``.
+    """
+    generator = np.random.default_rng(seed)
+    drawn = []
+    for stretch in np.array_split(np.arange(shape.n_layers), count):
+        heads = [
+            [layer, head]
+            for layer in stretch.tolist()
+            for head in range(shape.n_heads)
+            if [layer, head] not in [list(one) for one in without]
+        ]
+        drawn.append(heads[generator.integers(len(heads))])
+    return drawn

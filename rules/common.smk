@@ -10,7 +10,7 @@ sys.path.insert(0, workflow.basedir)
 
 from counterpoint import hub
 from counterpoint.code_version import code_version
-from counterpoint.config import resolve
+from counterpoint.config import resolve, search_settings
 from counterpoint.errors import UserError
 from counterpoint.pairs import count_rows
 
@@ -161,6 +161,16 @@ def of_seeds(name):
     """This file of every seed of the wildcards' study, for one target and method."""
     return lambda wildcards: expand(
         f"results/{{study}}/counterfactuals/{{layer}}.{{head}}/{name}",
+        seed=counterfactual_setting(wildcards, "seeds"),
+        allow_missing=True,
+    )
+
+
+def of_searches(name):
+    """This file of every method and seed, method by method, for one target."""
+    return lambda wildcards: expand(
+        f"results/{{study}}/counterfactuals/{{layer}}.{{head}}/searches/{name}",
+        method=counterfactual_setting(wildcards, "methods"),
         seed=counterfactual_setting(wildcards, "seeds"),
         allow_missing=True,
     )

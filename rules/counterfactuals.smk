@@ -43,13 +43,16 @@ rule search_counterfactuals:
     priority: 1
     conda:
         "../envs/model.yaml"
-    threads: 2
+    # The matrices are small: two searches side by side use two cores better than one with two threads.
+    threads: 1
     resources:
         mem_mb=model_memory,
         runtime=120,
     params:
         settings=settings(*MODEL_SETTINGS, "memory_mb"),
-        search=counterfactual_settings("budget", "start"),
+        search=lambda wildcards: search_settings(
+            CONFIG.studies[wildcards.study]["counterfactuals"], wildcards.method
+        ),
         code=code_version("scripts/search_counterfactuals.py"),
     message:
         "Searching pairs for head {wildcards.layer}.{wildcards.head} of study {wildcards.study} ({wildcards.method}, seed {wildcards.seed})"

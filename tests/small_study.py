@@ -40,6 +40,7 @@ MODEL_RULES = (
     "find_partners",
     "search_counterfactuals",
     "validate_counterfactuals",
+    "measure_searches",
 )
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from copy import deepcopy
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 import yaml
 
@@ -136,6 +138,28 @@ def test_all_mistakes_are_reported_at_once_with_file_key_expectation_and_remedy(
         ({"studies__ioi__directions": []}, "studies.ioi.directions: []"),
         ({"studies__ioi__components": ["mlp"]}, "studies.ioi.components"),
         ({"studies__ioi__counterfactuals__targets": [[1]]}, "counterfactuals.targets: [[1]]"),
+        (
+            {"studies__ioi__counterfactuals__methods": ["fluint"]},
+            'counterfactuals.methods.0: "fluint" is not allowed; did you mean fluent?',
+        ),
+        (
+            {"studies__ioi__counterfactuals__budget": {"evaluations": 0}},
+            "counterfactuals.budget.evaluations: 0 is not allowed; expected a whole number",
+        ),
+        ({"studies__ioi__counterfactuals__start": ""}, 'counterfactuals.start: "" is not allowed'),
+        ({"studies__ioi__counterfactuals__start": []}, "counterfactuals.start: [] is not allowed"),
+        (
+            {"studies__ioi__counterfactuals__answers": [" John"]},
+            'counterfactuals.answers: [" John"] is not allowed',
+        ),
+        (
+            {"studies__ioi__counterfactuals__settings__fluent__suprise": 1},
+            "counterfactuals.settings.fluent.suprise: unknown key; did you mean surprise?",
+        ),
+        (
+            {"studies__ioi__counterfactuals__settings__evolutoin": {}},
+            "counterfactuals.settings.evolutoin: unknown key; did you mean evolution?",
+        ),
         ({"studies__ioi__device": "gpu"}, 'studies.ioi.device: "gpu" is not allowed'),
         ({"models__gpt2__source": "pypy"}, 'models.gpt2.source: "pypy"'),
         ({"models__gpt2__source": "pypy"}, "did you mean pypi?"),
@@ -194,8 +218,62 @@ def test_heads_out_of_range() -> None:
         config.check_heads([[30, 0], [1, 1], [0, 9]], n_layers=30, n_heads=9, key=key)
 
 
-def test_every_method_that_the_schema_allows_exists() -> None:
+def counterfactuals_schema() -> dict[str, Any]:
+    return config.schema()["$defs"]["study"]["properties"]["counterfactuals"]["properties"]
+
+
+def test_the_schema_allows_every_method_that_exists() -> None:
     from counterpoint.counterfactuals.search import METHODS
 
-    counterfactuals = config.schema()["$defs"]["study"]["properties"]["counterfactuals"]
-    assert set(counterfactuals["properties"]["methods"]["items"]["enum"]) <= METHODS.keys()
+    assert set(config.schema()["$defs"]["method"]["enum"]) == METHODS.keys()
+    for key in ("methods", "ig_ranked"):
+        assert counterfactuals_schema()[key]["items"] == {"$ref": "#/$defs/method"}
+
+
+def test_the_schema_has_the_methods_own_settings_with_their_defaults() -> None:
+    from counterpoint.counterfactuals.configured import OWN_SETTINGS
+
+    methods = counterfactuals_schema()["settings"]["properties"]
+    assert methods.keys() == OWN_SETTINGS.keys()
+    for name, node in methods.items():
+        defaults = {key: child["default"] for key, child in node["properties"].items()}
+        assert defaults == asdict(OWN_SETTINGS[name]()), name
+        assert node["additionalProperties"] is False
+
+
+def test_a_search_gets_the_settings_of_its_method_alone() -> None:
+    from counterpoint.counterfactuals.configured import settings_of, starts_of
+    from counterpoint.counterfactuals.descent import DescentSettings
+    from counterpoint.counterfactuals.fluent import FluentSettings
+    from counterpoint.counterfactuals.problem import Start
+
+    raw = changed(
+        studies__ioi__counterfactuals__settings={"fluent": {"surprise": 0.7}},
+        studies__ioi__counterfactuals__answers=[" John", " Mary"],
+        studies__ioi__counterfactuals__budget={"evaluations": 7},
+    )
+    wanted = resolve(raw).studies["ioi"]["counterfactuals"]
+    found = {
+        method: settings_of(config.search_settings(wanted, method), method, 500)
+        for method in ("fluent", "proposal_only", "descent", "random_swaps")
+    }
+    assert found["fluent"].method == FluentSettings(surprise=0.7) == found["proposal_only"].method
+    assert found["descent"].method == DescentSettings()
+    assert found["random_swaps"].method is None
+    for one in found.values():
+        assert one.answers == (" John", " Mary")
+        assert one.answer_in_prompt == "unwritten"
+        assert (one.budget.evaluations, one.budget.seconds, one.memory_mb) == (7, None, 500)
+    raw["studies"]["ioi"]["counterfactuals"]["settings"]["fluent"]["surprise"] = 0.8
+    other = resolve(raw).studies["ioi"]["counterfactuals"]
+    for method, same in (("fluent", False), ("proposal_only", False), ("descent", True)):
+        one, two = (config.search_settings(each, method) for each in (wanted, other))
+        assert (one == two) is same
+
+    pairs = pd.DataFrame({"pair": [1, 0], "clean": ["c", "a"], "corrupted": ["d", "b"]})
+    for start, expected in (
+        (None, [Start("a", "b"), Start("c", "d")]),
+        ("one", [Start("one")]),
+        (["one", "two"], [Start("one"), Start("two")]),
+    ):
+        assert starts_of({"start": start}, pairs) == expected

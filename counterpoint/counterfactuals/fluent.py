@@ -18,7 +18,7 @@ that are kept. The end of the budget goes to a polish of the best pair, place by
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -77,18 +77,6 @@ def fluent(
     """Search until the budget is spent; ``starts`` are token ids of x and y."""
     own = settings.method if isinstance(settings.method, FluentSettings) else FluentSettings()
     _Search(evaluator, archive, starts, own, generator).run()
-
-
-def proposal_only(
-    evaluator: Evaluator,
-    archive: Archive,
-    starts: Sequence[tuple[list[int], list[int]]],
-    settings: Settings,
-    generator: torch.Generator,
-) -> None:
-    """`fluent` with tokens drawn by likelihood alone: what the gradient is worth."""
-    own = settings.method if isinstance(settings.method, FluentSettings) else FluentSettings()
-    _Search(evaluator, archive, starts, replace(own, gradient=False), generator).run()
 
 
 class _Search:

@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 import torch
 
+from counterpoint.counterfactuals.ablations import proposal_only
 from counterpoint.counterfactuals.archive import Archive
 from counterpoint.counterfactuals.baselines import (
     gradient_swaps,
@@ -43,6 +44,7 @@ METHODS: dict[str, Method] = {
     "likely_swaps": likely_swaps,
     "gradient_swaps": gradient_swaps,
     "template_swaps": template_swaps,
+    "proposal_only": proposal_only,
 }
 """Every method by its name in the configuration."""
 

@@ -1,0 +1,104 @@
+"""`make compare`: what the workflow measured of the methods of searching, as one record per run.
+
+Reads `results/{study}/methods/`; writes `benchmarks/counterfactuals.json`, the tables in
+`docs/counterfactuals.md` and the figure beside it. The machine's rate is measured here, when no job
+runs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+
+from benchmarks import machine
+from counterpoint import provenance
+from counterpoint.files import atomic, read_table, write_json, write_text
+from counterpoint.method_summary import as_markdown
+
+ROOT = Path(__file__).parent.parent
+PAGE = ROOT / "docs" / "counterfactuals.md"
+BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
+
+
+def records(runs: pd.DataFrame) -> list[dict[str, Any]]:
+    """The rows of `methods.parquet` as plain JSON values; what is missing or infinite is null."""
+
+    def plain(value: Any) -> Any:
+        if (
+            value is None
+            or value is pd.NA
+            or (isinstance(value, float) and not math.isfinite(value))
+        ):
+            return None
+        return value
+
+    return [{name: plain(value) for name, value in row.items()} for row in runs.to_dict("records")]
+
+
+def filled(page: str, text: str) -> str:
+    """The page with ``text`` at its marked place. Raises ValueError when it has none."""
+    before, begin, rest = page.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end:
+        raise ValueError(f"the page has no {BEGIN} … {END}")
+    return f"{before}{BEGIN}\n\n{text}\n\n{END}{after}"
+
+
+def rates() -> dict[str, dict[str, float]]:
+    """Matrix-product rates with one thread, which a search has, and with all."""
+    threads = torch.get_num_threads()
+    found = {}
+    for count in sorted({1, threads}):
+        torch.set_num_threads(count)
+        found[str(count)] = machine.matrix_product_rates()
+    return found
+
+
+def collect(runs: pd.DataFrame, study: str, settings: dict[str, Any]) -> dict[str, Any]:
+    """Everything that `counterfactuals.json` holds."""
+    return {
+        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+        "machine": machine.describe(),
+        "threads_of_a_search": 1,
+        "matrix_product_rates_by_threads": rates(),
+        "commit": provenance.git_commit(ROOT),
+        "packages": provenance.packages(),
+        "study": study,
+        "settings": settings,
+        "runs": records(runs),
+    }
+
+
+def main() -> None:
+    """Write the records, the tables and the figure."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.counterfactuals")
+    parser.add_argument("--study", default="methods")
+    arguments = parser.parse_args()
+    folder = ROOT / "results" / arguments.study / "methods"
+    runs, summary = (read_table(folder / name) for name in ("methods.parquet", "methods.csv"))
+    settings = json.loads((folder / "settings.json").read_text(encoding="utf-8"))
+    found = collect(runs, arguments.study, settings)
+    write_json(found, ROOT / "benchmarks" / "counterfactuals.json")
+    tables = as_markdown(summary)
+    budget = settings["counterfactuals"]["budget"]["evaluations"]
+    words = (
+        f"Measured by `make compare` on {found['date']}: {found['machine']}; a search has one "
+        f"thread and {budget} model evaluations."
+    )
+    figure = "![the methods, head by head](counterfactuals.svg)"
+    page = PAGE.read_text(encoding="utf-8")
+    write_text(filled(page, f"{words}\n\n{tables}\n\n{figure}"), PAGE)
+    with atomic(PAGE.with_suffix(".svg")) as temporary:
+        temporary.write_bytes((folder / "methods.svg").read_bytes())
+    print(tables)
+
+
+if __name__ == "__main__":
+    main()

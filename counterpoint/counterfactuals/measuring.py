@@ -1,0 +1,209 @@
+"""What each search for one head came to: one row per method and seed, so that methods compare.
+
+Of every search two pairs under the cap `caps.FLUENT` are measured anew, by fresh runs of batch 1:
+the *best*, which has the largest LD change, and the *chosen*, which the method itself prefers (for
+most methods the same). No search sees what is measured here: the exact AP of all heads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+
+from counterpoint.activations import TokenPairs, cache_activations
+from counterpoint.counterfactuals import caps
+from counterpoint.counterfactuals.problem import Target
+from counterpoint.gradients import integrated_gradients
+from counterpoint.models.load import LanguageModel
+from counterpoint.patching import activation_patching
+from counterpoint.suffix import SuffixEngine
+
+OF_A_PAIR = {
+    "clean": "str",
+    "corrupted": "str",
+    "correct": "str",
+    "incorrect": "str",
+    "ld_change": "float64",
+    "evenness": "float64",
+    "changed_tokens": "float64",
+    "loss_clean": "float64",
+    "loss_corrupted": "float64",
+    "ap": "float64",
+    "rank": "float64",
+    "reciprocal_rank": "float64",
+    "margin": "float64",
+    "second": "str",
+    "ig_rank": "float64",
+    "round_trip": "float64",
+}
+"""Columns of a measured pair, each with ``best_`` or ``chosen_`` before it; numbers are NaN and
+texts missing where a search has no such pair. ``loss_*`` and ``ap`` come from the fresh runs,
+``rank`` is the target's place among all heads by |AP| in noising, ``margin`` its |AP| over the
+largest of another head, ``second`` that head; ``ig_rank`` its place by |IG joint| where asked for;
+``round_trip`` 1 where both texts tokenise back, else 0."""
+
+COLUMNS = {
+    "layer": "int64",
+    "head": "int64",
+    "method": "str",
+    "seed": "int64",
+    "evaluations": "int64",
+    "seconds": "float64",
+    "hypervolume": "float64",
+    "pairs": "int64",
+    "study_loss": "float64",
+    **{f"ld_change_cap_{name}": "float64" for name in caps.CAPS},
+    **{f"{which}_{name}": kind for which in ("best", "chosen") for name, kind in OF_A_PAIR.items()},
+    "reason": "str",
+}
+"""Columns of `methods.parquet` with their types."""
+
+
+@dataclass(frozen=True)
+class Search:
+    """One search's tables (`problem.SearchResult`)."""
+
+    method: str
+    seed: int
+    archive: pd.DataFrame
+    trace: pd.DataFrame
+
+
+def measure_searches(
+    model: LanguageModel,
+    target: Target,
+    searches: Iterable[Search],
+    study_loss: float,
+    *,
+    ig_ranked: Collection[str] = (),
+    memory_mb: int = 1000,
+) -> pd.DataFrame:
+    """One row per search for ``target``, with the columns `COLUMNS`.
+
+    ``study_loss`` is the mean loss of the study's prompts (`mean_loss`), above which the caps lie.
+    ``ld_change_cap_*`` is 0 where a search has no pair under the cap: it made the head matter
+    nothing. ``reason`` says why there is no best pair. Pairs of methods in ``ig_ranked`` are ranked
+    by IG joint as well.
+    """
+    known: dict[tuple[object, ...], dict[str, object]] = {}
+
+    def measured(pair: pd.Series, ig: bool) -> dict[str, object]:
+        # Several seeds often end at one pair.
+        tokens = [[int(token) for token in pair[f"{p}_tokens"]] for p in ("clean", "corrupted")]
+        key = (*map(tuple, tokens), int(pair["correct_token"]), int(pair["incorrect_token"]), ig)
+        if key not in known:
+            known[key] = measure_pair(model, target, pair, ig=ig, memory_mb=memory_mb)
+        return known[key]
+
+    return typed(
+        [_row(target, one, study_loss, one.method in ig_ranked, measured) for one in searches]
+    )
+
+
+def typed(rows: Sequence[dict[str, Any]]) -> pd.DataFrame:
+    """Rows as a table with the types of `COLUMNS`, whatever is missing."""
+    return pd.DataFrame(rows, columns=list(COLUMNS)).astype(COLUMNS)
+
+
+def _row(
+    target: Target,
+    search: Search,
+    study_loss: float,
+    ig: bool,
+    measured: Callable[[pd.Series, bool], dict[str, object]],
+) -> dict[str, Any]:
+    archive, trace = search.archive, search.trace
+    under = {name: caps.within(archive, study_loss + cap) for name, cap in caps.CAPS.items()}
+    best, chosen = caps.best(under[caps.FLUENT]), caps.chosen(under[caps.FLUENT])
+    reason = None
+    if best is None:
+        reason = archive.attrs.get("reason") or f"none of {len(archive)} pairs is under the cap"
+    return {
+        "layer": target.layer,
+        "head": target.head,
+        "method": search.method,
+        "seed": search.seed,
+        # A search that measured nothing has an empty trace.
+        "evaluations": trace["evaluations"].max() if len(trace) else 0,
+        "seconds": trace["seconds"].max() if len(trace) else 0.0,
+        "hypervolume": trace["hypervolume"].iloc[-1] if len(trace) else 0.0,
+        "pairs": len(archive),
+        "study_loss": study_loss,
+        **{
+            f"ld_change_cap_{name}": max(0.0, part["ld_change"].max()) if len(part) else 0.0
+            for name, part in under.items()
+        },
+        **{
+            f"{which}_{name}": value
+            for which, pair in (("best", best), ("chosen", chosen))
+            if pair is not None
+            for name, value in measured(pair, ig).items()
+        },
+        "reason": reason,
+    }
+
+
+def measure_pair(
+    model: LanguageModel, target: Target, pair: pd.Series, *, ig: bool, memory_mb: int
+) -> dict[str, object]:
+    """The columns `OF_A_PAIR` of a pair of an archive, from fresh runs."""
+    clean, corrupted = (
+        [int(token) for token in pair[f"{p}_tokens"]] for p in ("clean", "corrupted")
+    )
+    answers = int(pair["correct_token"]), int(pair["incorrect_token"])
+    tokens = TokenPairs(
+        torch.tensor([clean]), torch.tensor([corrupted]), ((answers[0],),), ((answers[1],),), (0,)
+    )
+    engine = SuffixEngine(model, cache_activations(model, tokens), memory_mb=memory_mb)
+    effects = activation_patching(engine, "noising")
+    sizes = np.abs(effects)
+    place = target.layer * model.n_heads + target.head
+    others = sizes.copy()
+    others[place] = -np.inf
+    second = int(others.argmax())
+    rank = _rank(sizes, place)
+    joint = integrated_gradients(engine, "noising").score[:, 0].reshape(-1) if ig else None
+    return {
+        **{name: pair[name] for name in ("clean", "corrupted", "correct", "incorrect")},
+        **{name: pair[name] for name in ("ld_change", "evenness", "changed_tokens")},
+        "loss_clean": loss(model, clean),
+        "loss_corrupted": loss(model, corrupted),
+        "ap": effects[place],
+        "rank": rank,
+        "reciprocal_rank": 1 / rank,
+        "margin": sizes[place] / others[second] if others[second] > 0 else np.inf,
+        "second": f"{second // model.n_heads}.{second % model.n_heads}",
+        "ig_rank": np.nan if joint is None else _rank(np.abs(joint), place),
+        "round_trip": float(
+            all(model.encode(model.decode(ids)) == ids for ids in (clean, corrupted))
+        ),
+    }
+
+
+def _rank(sizes: np.ndarray, place: int) -> int:
+    """1 + how many are larger than the one at ``place``."""
+    return 1 + int((sizes > sizes[place]).sum())
+
+
+@torch.no_grad()
+def loss(model: LanguageModel, tokens: list[int]) -> float:
+    """Mean loss per predicted token of a prompt, in nats; its first token is predicted by
+    nothing."""
+    ids = torch.tensor([tokens], device=model.device)
+    logits = model.hf(ids, use_cache=False).logits[0, :-1].float()
+    return float(torch.nn.functional.cross_entropy(logits, ids[0, 1:]))
+
+
+def mean_loss(model: LanguageModel, pairs: pd.DataFrame) -> float:
+    """The mean of `loss` over both prompts of all pairs of a study (`pairs.parquet`)."""
+    prompts = [
+        [int(token) for token in tokens]
+        for column in ("clean_tokens", "corrupted_tokens")
+        for tokens in pairs[column]
+    ]
+    return float(np.mean([loss(model, tokens) for tokens in prompts]))

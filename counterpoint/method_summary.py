@@ -1,0 +1,231 @@
+"""Methods of searching side by side: medians, ranges, and how often one beats another.
+
+The runs (`counterfactuals.measuring`) are one row per target head, method and seed. What a method
+reached on a head is its median over the seeds; it *beats* another method there when its LD change
+under the cap is greater, and a draw is no win. Runs that found nothing under a cap count with LD
+change 0; what would be asked of a pair (evenness, rank, …) is missing for them, and ``count`` says
+for how many runs it is known.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from counterpoint.counterfactuals.caps import CAPS, FLUENT
+
+DECISIVE = f"ld_change_cap_{FLUENT}"
+"""The measure by which methods beat each other."""
+
+_OF_A_PAIR = (
+    "ld_change",
+    "evenness",
+    "changed_tokens",
+    "rank",
+    "reciprocal_rank",
+    "margin",
+    "ig_rank",
+    "round_trip",
+)
+
+MEASURES = (
+    *(f"ld_change_cap_{name}" for name in CAPS),
+    "hypervolume",
+    "evaluations",
+    "seconds",
+    "pairs",
+    *(f"{which}_{name}" for which in ("best", "chosen") for name in _OF_A_PAIR),
+)
+
+COLUMNS = (
+    "scope",
+    "method",
+    "against",
+    "layer",
+    "head",
+    "measure",
+    "median",
+    "smallest",
+    "largest",
+    "count",
+    "of",
+)
+"""Columns of `methods.csv`.
+
+* ``scope`` "method": a measure over all runs of a method; ``count`` of ``of`` runs have it.
+* "head": the same over the seeds of one head.
+* "wins": the difference of two methods' medians, head by head; ``count`` is the number of heads,
+  of ``of``, on which ``method`` beats ``against``.
+"""
+
+
+def summarise(runs: pd.DataFrame) -> pd.DataFrame:
+    """The table `methods.csv` of the runs `methods.parquet`."""
+    methods = list(dict.fromkeys(runs["method"]))
+    rows = []
+    for method in methods:
+        own = runs[runs["method"] == method]
+        rows += [_spread(own, measure, scope="method", method=method) for measure in MEASURES]
+    for (layer, head), of_head in runs.groupby(["layer", "head"], sort=False):
+        for method in methods:
+            own = of_head[of_head["method"] == method]
+            rows += [
+                _spread(own, measure, scope="head", method=method, layer=layer, head=head)
+                for measure in MEASURES
+                if len(own)
+            ]
+    medians = medians_by_head(runs, DECISIVE)
+    rows += [_wins(medians, *two) for two in itertools.permutations(methods, 2)]
+    table = pd.DataFrame(rows, columns=list(COLUMNS))
+    return table.astype(dict.fromkeys(("layer", "head", "count", "of"), "Int64"))
+
+
+def medians_by_head(runs: pd.DataFrame, measure: str) -> pd.DataFrame:
+    """The median over seeds: a row per head (layer, head), a column per method, in their order."""
+    table = runs.pivot_table(
+        index=["layer", "head"], columns="method", values=measure, aggfunc="median", sort=False
+    )
+    return table.reindex(columns=list(dict.fromkeys(runs["method"])))
+
+
+def _spread(runs: pd.DataFrame, measure: str, **where: object) -> dict[str, object]:
+    values = runs[measure].dropna()
+    return {
+        **where,
+        "measure": measure,
+        "median": values.median(),
+        "smallest": values.min(),
+        "largest": values.max(),
+        "count": len(values),
+        "of": len(runs),
+    }
+
+
+def _wins(medians: pd.DataFrame, method: str, against: str) -> dict[str, object]:
+    difference = (medians[method] - medians[against]).dropna()
+    return {
+        "scope": "wins",
+        "method": method,
+        "against": against,
+        "measure": DECISIVE,
+        "median": difference.median(),
+        "smallest": difference.min(),
+        "largest": difference.max(),
+        "count": int((difference > 0).sum()),
+        "of": len(difference),
+    }
+
+
+# Tables for people
+
+_SHOWN = {
+    "ld_change_cap_0": "LD change, cap + 0",
+    "ld_change_cap_0_5": "+ 0.5 nat",
+    "ld_change_cap_1": "+ 1 nat",
+    "hypervolume": "hypervolume",
+    "best_evenness": "evenness",
+    "best_changed_tokens": "changed tokens",
+    "best_rank": "rank by AP",
+    "best_margin": "margin",
+    "best_ig_rank": "rank by IG",
+    "evaluations": "evaluations",
+    "seconds": "seconds",
+}
+_WHOLE = ("evaluations", "seconds")
+
+
+def as_markdown(summary: pd.DataFrame) -> str:
+    """The summary `methods.csv` as three tables, in Markdown: methods, heads, wins."""
+    methods = list(dict.fromkeys(summary["method"]))
+    wins = summary[summary["scope"] == "wins"]
+    of_methods = {
+        (row["method"], row["measure"]): row
+        for row in summary[summary["scope"] == "method"].to_dict("records")
+    }
+    of_heads = {
+        (int(row["layer"]), int(row["head"]), row["method"], row["measure"]): row
+        for row in summary[summary["scope"] == "head"].to_dict("records")
+    }
+    heads = list(dict.fromkeys((layer, head) for layer, head, *_ in of_heads))
+    seeds = max(int(row["of"]) for row in of_heads.values())
+
+    measures = [name for name in _SHOWN if any(of_methods[one, name]["count"] for one in methods)]
+    over_methods = _table(
+        ["method", *(_SHOWN[name] for name in measures), "heads first by AP", "round trip"],
+        [
+            [
+                f"`{method}`",
+                *(_cell(of_methods[method, name], name in _WHOLE) for name in measures),
+                f"{_first(of_heads, heads, method)} of {len(heads)}",
+                _all_or_not(of_methods[method, "best_round_trip"]),
+            ]
+            for method in methods
+        ],
+    )
+    over_heads = _table(
+        ["head", *(f"`{method}`" for method in methods)],
+        [
+            [f"{layer}.{head}"]
+            + [_cell(of_heads[layer, head, method, DECISIVE]) for method in methods]
+            for layer, head in heads
+        ],
+    )
+    counts = wins.set_index(["method", "against"])["count"]
+    over_pairs = _table(
+        ["beats, on so many heads", *(f"`{method}`" for method in methods)],
+        [
+            [f"`{method}`"]
+            + ["" if other == method else str(counts[method, other]) for other in methods]
+            for method in methods
+        ],
+    )
+    return "\n\n".join(
+        [
+            f"Over all runs ({len(heads)} heads, {seeds} seeds): the median and, in brackets, the "
+            "range. Evenness, changed tokens, rank and margin are those of each run's best pair "
+            "under the cap + 0.5 nat; a head counts as first where the median of its ranks is 1.",
+            over_methods,
+            "LD change under the cap + 0.5 nat, by head: median and range over the seeds.",
+            over_heads,
+            f"On how many of {len(heads)} heads the method of a row has the greater median LD "
+            "change, under the cap + 0.5 nat, than that of a column.",
+            over_pairs,
+        ]
+    )
+
+
+def _first(
+    of_heads: Mapping[Any, Mapping[Any, Any]], heads: Sequence[tuple[int, int]], method: str
+) -> int:
+    """On how many heads the target is first on the best pair, by the median of its ranks."""
+    return sum(of_heads[(*head, method, "best_rank")]["median"] == 1 for head in heads)
+
+
+def _cell(row: Mapping[Any, Any], whole: bool = False) -> str:
+    if not row["count"]:
+        return "–"
+    numbers = [_number(row[name], whole) for name in ("median", "smallest", "largest")]
+    missing = "" if row["count"] == row["of"] else f"; {row['count']} of {row['of']}"
+    return f"{numbers[0]} ({numbers[1]} … {numbers[2]}{missing})"
+
+
+def _number(value: float, whole: bool) -> str:
+    if math.isinf(value):
+        return "∞"
+    text = f"{value:.0f}" if whole or float(value).is_integer() else f"{value:.2f}"
+    return text.replace("-", "−")
+
+
+def _all_or_not(row: Mapping[Any, Any]) -> str:
+    if not row["count"]:
+        return "–"
+    return f"all {row['count']}" if row["smallest"] == 1 else "not all"
+
+
+def _table(header: list[str], rows: list[list[str]]) -> str:
+    lines = [header, ["---", *["---:"] * (len(header) - 1)], *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)

@@ -1,0 +1,20 @@
+"""Draw the figure that compares the methods of searching."""
+
+from pathlib import Path
+from typing import Any
+
+from _job import run
+
+
+def main(snakemake: Any) -> None:
+    """Call `counterpoint.method_figures.draw_methods` and save the figure."""
+    from counterpoint.files import read_table
+    from counterpoint.method_figures import draw_methods
+    from counterpoint.plots import save_figure
+
+    for name, figure in draw_methods(read_table(snakemake.input.summary)).items():
+        save_figure(figure, Path(snakemake.output[0]).parent, name)
+
+
+if __name__ == "__main__":
+    run(main, snakemake)

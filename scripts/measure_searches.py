@@ -1,0 +1,39 @@
+"""Measure what all searches for one head came to."""
+
+from typing import Any
+
+from _job import log, run
+from _model import load
+
+
+def main(snakemake: Any) -> None:
+    """Call `counterpoint.counterfactuals.measuring.measure_searches` on archives and traces."""
+    from counterpoint.counterfactuals.measuring import Search, mean_loss, measure_searches
+    from counterpoint.counterfactuals.problem import Target
+    from counterpoint.files import read_table, write_table
+
+    wanted = snakemake.params.search
+    runs = [(method, seed) for method in wanted["methods"] for seed in wanted["seeds"]]
+    searches = [
+        Search(method, seed, read_table(archive), read_table(trace))
+        for (method, seed), archive, trace in zip(
+            runs, snakemake.input.archives, snakemake.input.traces, strict=True
+        )
+    ]
+    model = load(snakemake)
+    study_loss = mean_loss(model, read_table(snakemake.input.pairs))
+    log.info("the study's prompts have a mean loss of %.3f nats per token", study_loss)
+    table = measure_searches(
+        model,
+        Target(int(snakemake.wildcards.layer), int(snakemake.wildcards.head)),
+        searches,
+        study_loss,
+        ig_ranked=wanted["ig_ranked"],
+        memory_mb=snakemake.params.settings["memory_mb"],
+    )
+    write_table(table, snakemake.output.measured)
+    log.info("%d searches, target first on %d", len(table), int((table["best_rank"] == 1).sum()))
+
+
+if __name__ == "__main__":
+    run(main, snakemake)
