@@ -88,6 +88,8 @@ rule merge_searches:
 rule validate_counterfactuals:
     input:
         archives=of_methods("{method}.parquet"),
+        # Their mean loss says what is fluent.
+        pairs="results/{study}/pairs.parquet",
         model=model_ready,
     output:
         validation="results/{study}/counterfactuals/{layer}.{head}/validation.parquet",

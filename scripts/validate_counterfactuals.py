@@ -26,6 +26,7 @@ def main(snakemake: Any) -> None:
             transfers=search["transfers"],
             nulls=search["nulls"],
         ),
+        prompts=read_table(snakemake.input.pairs).sort_values("pair")["clean"].tolist(),
         memory_mb=settings["memory_mb"],
     )
     write_table(table, snakemake.output.validation)

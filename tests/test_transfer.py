@@ -132,7 +132,7 @@ def test_samples_differ_by_seed_and_hold_no_special_token(tiny_llama: LanguageMo
 
 def test_a_pair_too_long_for_the_model_has_no_context() -> None:
     model = make_tiny_model("gpt2")
-    clean = [1, *[5, 6] * 30]
+    clean = [1, *[5, 6] * 31]
     corrupted = [1, 7, *clean[2:]]
     samples = draw_samples(model, 3, seed=0)
     contexts = fresh_contexts(model, samples, clean, corrupted, 2)

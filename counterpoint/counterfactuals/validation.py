@@ -14,7 +14,9 @@ target does on pairs that the same method made for another.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -27,7 +29,12 @@ from counterpoint.counterfactuals import transfer
 from counterpoint.counterfactuals.objectives import evenness
 from counterpoint.counterfactuals.problem import Target
 from counterpoint.counterfactuals.ranks import rank_of
-from counterpoint.counterfactuals.readability import SHORT_CUTS, plain_logits, readability
+from counterpoint.counterfactuals.readability import (
+    plain_logits,
+    readability,
+    token_losses,
+)
+from counterpoint.counterfactuals.short_cuts import SHORT_CUTS
 from counterpoint.counterfactuals.transfer import draw_samples, fresh_contexts, tail_of, transfer_of
 from counterpoint.curves import values
 from counterpoint.gradients import integrated_gradients
@@ -48,6 +55,12 @@ FIRST_STEPS = 4
 SmolLM2, 4 steps met it (1e-4) on 29, 29 and 30 of the 30 layers of three pairs, with the same
 scores to within it, and the convergence delta named the one layer that they did not serve; that
 takes about half of the time of 8 steps everywhere."""
+
+CAP = 0.5
+"""Nats per token above the study's mean loss up to which a prompt counts as fluent."""
+
+PROMPTS_READ = 100
+"""Most clean prompts of the study, from its first, over which that mean is taken."""
 
 KEYS = ("method", "clean", "corrupted")
 """Columns that tell a pair of the archive from the others."""
@@ -74,6 +87,8 @@ COLUMNS = (
     "null_ap",
     "perplexity_clean_again",
     "perplexity_corrupted_again",
+    "loss_cap",
+    "fluent",
     "surprise",
     "surprising_token",
     "repetition",
@@ -107,6 +122,7 @@ def validate(
     archive: pd.DataFrame,
     depth: Depth = Depth(),
     *,
+    prompts: Sequence[str] = (),
     memory_mb: int = 1000,
 ) -> pd.DataFrame:
     """Validate the pairs that each method prefers: one row per pair, with `COLUMNS`.
@@ -117,15 +133,21 @@ def validate(
     * ``ig_rank`` is its place by |IG joint|; ``alphas`` and ``output`` are its curve.
     * ``null_rank`` and ``null_ap`` are the medians of its rank and |AP| on random answers,
       ``null_first`` the share of draws on which it comes first; NaN without draws.
+    * ``loss_cap`` is the mean loss of ``prompts``, the study's clean ones, and `CAP` nats more;
+      ``fluent`` says whether neither prompt's mean loss is above it. Missing without ``prompts``.
     * ``place`` is the target's number in ``head_effects``, the AP of all heads layer by layer.
     * What stands in `readability.readability` and `transfer.COLUMNS`; the latter are empty for
       pairs that were not transferred.
     """
     best = _preferred(archive, depth.pairs)
+    cap = loss_cap(model, prompts) if prompts and best else np.nan
     samples = None
     rows = []
     for number, row in best:
         found = _validated(model, target, row, depth, memory_mb)
+        if prompts:
+            most = max(float(found[f"perplexity_{p}_again"]) for p in ("clean", "corrupted"))
+            found |= {"loss_cap": cap, "fluent": bool(np.log(most) <= cap)}
         if number < depth.transferred and depth.transfers:
             if samples is None:
                 drawn = transfer.SAMPLES_PER_CONTEXT * depth.transfers
@@ -138,6 +160,15 @@ def validate(
             )
         rows.append(found)
     return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+def loss_cap(model: LanguageModel, prompts: Sequence[str]) -> float:
+    """Mean over prompts of their mean loss per token, and `CAP` nats."""
+    losses = []
+    for prompt in prompts[:PROMPTS_READ]:
+        tokens = model.encode(prompt)
+        losses.append(float(token_losses(plain_logits(model, tokens), tokens).mean()))
+    return float(np.mean(losses)) + CAP
 
 
 def _preferred(archive: pd.DataFrame, count: int) -> list[tuple[int, pd.Series]]:
@@ -161,7 +192,7 @@ def _pair(row: pd.Series) -> tuple[list[int], list[int], tuple[int, int]]:
 
 def _validated(
     model: LanguageModel, target: Target, row: pd.Series, depth: Depth, memory_mb: int
-) -> dict[str, object]:
+) -> dict[str, Any]:
     clean, corrupted, answers = _pair(row)
     pairs = TokenPairs(
         torch.tensor([clean]), torch.tensor([corrupted]), ((answers[0],),), ((answers[1],),), (0,)
