@@ -133,10 +133,9 @@ def test_text_on_every_class_can_be_read() -> None:
 
 @pytest.mark.parametrize("size", [(1, 1), (30, 9), (4, 40)])
 def test_the_figure_is_drawn_for_any_size(size: tuple[int, int], tmp_path) -> None:
-    figure = atlas_map(make_atlas(*size))
-    svg, png = plots.save_figure(figure, tmp_path, "atlas")
-    assert svg.stat().st_size and png.stat().st_size
-    assert plots.figure_svg(figure) == plots.figure_svg(atlas_map(make_atlas(*size)))
+    svg, png = plots.save_figure(atlas_map(make_atlas(*size)), tmp_path, "atlas")
+    assert png.stat().st_size
+    assert svg.read_bytes() == plots.figure_svg(atlas_map(make_atlas(*size)))
 
 
 def test_the_scatter_marks_what_is_dominated_and_draws_the_cap() -> None:

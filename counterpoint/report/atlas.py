@@ -96,7 +96,7 @@ def _in_words(rows: pd.DataFrame) -> Fragment:
             "least {}; on {} of these the effect is at least {} and the {} at least {}.",
             count(len(rows)),
             fluent,
-            word("fluent"),
+            word("fluent", "fluent"),
             word("ld-change", "LD change"),
             f"{LEAST_CHANGE:g}",
             of["clear"],
@@ -231,9 +231,9 @@ def _layer(results: Results, layer: Any, rows: pd.DataFrame) -> Fragment:
     fluent = int(counts.get("clear", 0) + counts.get("fluent", 0))
     known, missing = rows[rows["found"]], rows[~rows["found"]]
     header = [
-        "head", "clean and corrupted prompt", "answers", word("rank"), word("rank", "margin"),
+        "head", "clean and corrupted prompt", "answers", word("rank", "rank"), word("rank", "margin"),
         "strongest other", word("ld-change"), word("evenness"),
-        word("changed-tokens", "changed"), word("perplexity"), word("fluent"),
+        word("changed-tokens", "changed"), word("perplexity"), word("fluent", "fluent"),
     ]  # fmt: skip
     body = [
         [
