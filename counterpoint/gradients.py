@@ -54,21 +54,22 @@ def integrated_gradients(
     direction: Direction,
     *,
     tolerance: float = 1e-4,
+    first_steps: int = FIRST_STEPS,
     max_steps: int = 128,
     advance: Callable[[int], object] | None = None,
 ) -> IntegratedGradientScores:
     """IG joint of every head of every pair.
 
-    Steps are doubled, from `FIRST_STEPS` to at most ``max_steps``, for the layers whose convergence
-    delta exceeds ``tolerance`` or whose scores still moved by more than it. ``advance`` is told of
-    examples as they are finished.
+    Steps are doubled, from ``first_steps`` to at most ``max_steps``, for the layers whose
+    convergence delta exceeds ``tolerance`` or whose scores still moved by more than it. ``advance``
+    is told of examples as they are finished.
     """
     n_layers, n_pairs = engine.model.n_layers, len(engine.activations.pairs)
     n_heads = engine.model.n_heads
     score = np.zeros((n_layers * n_pairs, n_heads))
     delta = np.zeros(n_layers * n_pairs)
     taken = np.zeros(n_layers * n_pairs, dtype=int)
-    active, steps = np.arange(n_layers * n_pairs), min(FIRST_STEPS, max_steps)
+    active, steps = np.arange(n_layers * n_pairs), min(first_steps, max_steps)
     while len(active):
         before = score[active]
         score[active], delta[active] = _captum(engine, direction, active, steps)

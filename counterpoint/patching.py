@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from counterpoint.activations import (
@@ -22,6 +22,7 @@ from counterpoint.activations import (
     Direction,
     Units,
     background_prompt,
+    differences,
     every_unit,
     other_prompt,
 )
@@ -44,6 +45,51 @@ def activation_patching(
     end = values(engine, direction, component, units, np.ones((len(units), 1)))[:, 0]
     start = engine.unpatched(background_prompt(direction)).double().cpu().numpy()
     return end - start[units.pair.cpu().numpy()]
+
+
+@torch.no_grad()
+def patched_states(
+    engine: SuffixEngine, direction: Direction, units: Units
+) -> Float[Tensor, "unit d_model"]:
+    """The last block's output at the last position with each head patched.
+
+    One such sweep answers for every pair of answers: see `effects_on`.
+    """
+
+    def states(chosen: slice) -> Tensor:
+        few = units[chosen]
+        shift = differences(engine.model, engine.activations, direction, few)
+        return engine.final(Rows(few.pair, tuple(few.layer.tolist()), shift), direction)
+
+    return engine.in_batches(len(units), states)
+
+
+@torch.no_grad()
+def effects_on(
+    engine: SuffixEngine,
+    states: Float[Tensor, "unit d_model"],
+    direction: Direction,
+    units: Units,
+    answers: Int[Tensor, "pair draw 2"],
+) -> Float[Array, "draw unit"]:
+    """AP of each unit on other answers than the engine's: the change of their logit difference.
+
+    ``states`` are `patched_states` of ``units``; ``answers`` are token ids, the correct and the
+    incorrect one, for every pair of the bucket and any number of draws.
+    """
+    answers = answers.to(states.device)
+    background = engine.activations.run(background_prompt(direction)).final
+    vocabulary, place = torch.unique(answers, return_inverse=True)
+
+    def differences_of(final: Tensor, pair: Tensor) -> Tensor:
+        logits = engine.logits(final, vocabulary)
+        chosen = place[pair].flatten(1)
+        correct, incorrect = logits.gather(1, chosen).unflatten(1, (-1, 2)).unbind(2)
+        return correct - incorrect
+
+    start = differences_of(background, torch.arange(len(background), device=states.device))
+    end = differences_of(states, units.pair)
+    return (end - start[units.pair]).T.double().cpu().numpy()
 
 
 @torch.no_grad()

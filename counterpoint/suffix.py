@@ -128,9 +128,18 @@ class SuffixEngine:
         self, rows: Rows, direction: Direction, component: Component = "head"
     ) -> Float[Tensor, " row"]:
         """The metric of each row, in one batch. Differentiable with respect to ``rows.shift``."""
-        self.evaluations += len(rows.layer)
-        final = self._sweep(rows, background_prompt(direction), component)
+        final = self.final(rows, direction, component)
         return self.metric(self.logits(final, self.metric.vocabulary), rows.pair)
+
+    def final(
+        self, rows: Rows, direction: Direction, component: Component = "head"
+    ) -> Float[Tensor, "row d_model"]:
+        """The last block's output at the last position of each row, in one batch.
+
+        `logits` makes any answer's logit of it.
+        """
+        self.evaluations += len(rows.layer)
+        return self._sweep(rows, background_prompt(direction), component)
 
     def run_suffix(self, tokens: Int[Tensor, "row suffix"], pair: Int[Tensor, " row"]) -> None:
         """Run the whole model on the suffixes ``tokens``; what is wanted of it is hooked."""

@@ -187,6 +187,16 @@ def counterfactual_settings(*keys):
     }
 
 
+def atlas(wildcards):
+    """The atlas and its figure, for a study that asks for one."""
+    if not CONFIG.studies[wildcards.study]["counterfactuals"].get("atlas"):
+        return []
+    return [
+        f"results/{wildcards.study}/{name}"
+        for name in ("atlas.parquet", "figures/atlas.svg", "figures/atlas.png")
+    ]
+
+
 def of_studies(name):
     """The file of this name of every study."""
     return expand(f"results/{{study}}/{name}", study=CONFIG.studies)

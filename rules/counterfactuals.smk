@@ -91,6 +91,8 @@ rule merge_searches:
 rule validate_counterfactuals:
     input:
         archives=of_methods("{method}.parquet"),
+        # Their mean loss says what is fluent.
+        pairs="results/{study}/pairs.parquet",
         model=model_ready,
     output:
         validation="results/{study}/counterfactuals/{layer}.{head}/validation.parquet",
@@ -106,7 +108,9 @@ rule validate_counterfactuals:
         runtime=60,
     params:
         settings=settings(*MODEL_SETTINGS, "memory_mb"),
-        search=counterfactual_settings("validated"),
+        search=counterfactual_settings(
+            "validated", "transferred", "transfers", "nulls"
+        ),
         code=code_version("scripts/validate_counterfactuals.py"),
     message:
         "Validating the pairs found for head {wildcards.layer}.{wildcards.head} of study {wildcards.study}"

@@ -5,6 +5,7 @@ rule gather_provenance:
         "results/{study}/claims.csv",
         rules.draw_figures.output,
         of_targets,
+        atlas,
         model=model_ready,
     output:
         provenance="results/{study}/provenance.json",
@@ -26,6 +27,35 @@ rule gather_provenance:
         "../scripts/gather_provenance.py"
 
 
+# The map of all heads, for a study with an atlas.
+rule draw_atlas:
+    input:
+        atlas="results/{study}/atlas.parquet",
+    output:
+        svg=report(
+            "results/{study}/figures/atlas.svg",
+            caption="../reports/captions/atlas.rst",
+            category="{study}",
+            subcategory="Figures",
+            labels={"figure": "The atlas: what was reached for every head"},
+        ),
+        png="results/{study}/figures/atlas.png",
+    log:
+        "results/{study}/logs/draw_atlas.log",
+    conda:
+        "../envs/tables.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        code=code_version("scripts/draw_atlas.py"),
+    message:
+        "Drawing the atlas of study {wildcards.study}"
+    script:
+        "../scripts/draw_atlas.py"
+
+
 # One HTML page that opens offline, and the executed notebook beside it.
 rule render_report:
     input:
@@ -40,6 +70,7 @@ rule render_report:
         rules.compute_statistics.output,
         rules.draw_figures.output,
         of_targets,
+        atlas,
         "results/{study}/provenance.json",
         multiext(
             "reports/template/counterpoint/", "conf.json", "index.html.j2", "style.css"

@@ -11,15 +11,22 @@ def main(snakemake: Any) -> None:
     import pandas as pd
 
     from counterpoint.counterfactuals.problem import Target
-    from counterpoint.counterfactuals.validation import validate
+    from counterpoint.counterfactuals.validation import Depth, validate
     from counterpoint.files import read_table, write_table
 
-    settings = snakemake.params.settings
+    settings, search = snakemake.params.settings, snakemake.params.search
     table = validate(
-        load(snakemake),
+        # Ranks of close rivals need more digits than a search does.
+        load(snakemake, at_least="float32"),
         Target(int(snakemake.wildcards.layer), int(snakemake.wildcards.head)),
         pd.concat([read_table(path) for path in snakemake.input.archives], ignore_index=True),
-        pairs_per_method=snakemake.params.search["validated"],
+        Depth(
+            pairs=search["validated"],
+            transferred=search["transferred"],
+            transfers=search["transfers"],
+            nulls=search["nulls"],
+        ),
+        prompts=read_table(snakemake.input.pairs).sort_values("pair")["clean"].tolist(),
         memory_mb=settings["memory_mb"],
     )
     write_table(table, snakemake.output.validation)

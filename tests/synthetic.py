@@ -247,6 +247,103 @@ def write_generated(
             ).to_parquet(place / f"{method}.trace.parquet", index=False)
 
 
+def write_full_validation(folder: Path) -> None:
+    """Replace the validation of head 3.2 by one with every column, and give head 0.1 one too.
+
+    The first pair was transferred; the second is flagged for two short cuts.
+    """
+    for layer, head in ((3, 2), (0, 1)):
+        place = folder / "counterfactuals" / f"{layer}.{head}"
+        archive = pd.read_parquet(folder / "counterfactuals" / "3.2" / "descent.parquet")
+        best = archive.nlargest(3, "ld_change")
+        none = [None] * 2
+        best[["method", "clean", "corrupted"]].assign(
+            place=layer * 3 + head,
+            rank=[1, 2, 7],
+            margin=[1.75, 0.9, 0.2],
+            reciprocal_rank=[1, 1 / 2, 1 / 7],
+            ap=[-2.0, -1.0, -0.5],
+            ap_plain=[-2.00001, -1.0, -0.5],
+            margin_plain=[1.75, 0.9, 0.2],
+            second="1.<0>",
+            rank_denoising=2,
+            rank_in_layer=1,
+            ig_rank=3,
+            evenness_again=0.8,
+            null_rank=9.0,
+            null_first=0.05,
+            null_ap=0.125,
+            perplexity_clean_again=20.5,
+            perplexity_corrupted_again=24.5,
+            loss_cap=float(np.log(30)),
+            fluent=True,
+            surprise=6.5,
+            surprising_token=" <u>",
+            repetition=0.25,
+            answer_in_prompt=[False, True, False],
+            answer_changed=False,
+            special_tokens=False,
+            punctuation_answer=False,
+            answers_moved=False,
+            round_trip=[True, False, True],
+            transfer_contexts=[2.0, *none],
+            transfer_first=[1.0, *none],
+            transfer_first_five=[1.0, *none],
+            transfer_ld_change=[0.75, *none],
+            transfer_same_answer=[1.0, *none],
+            transfer_first_declared=[0.0, *none],
+            transfer_first_five_declared=[2.0, *none],
+            transfer_ld_change_declared=[0.25, *none],
+            transfer_perplexity=[33.0, *none],
+            transfer_kept=[2.0, *none],
+            transfer_clean=[["Near <the> sea, France is", "My France is"], *none],
+            transfer_corrupted=[["Near <the> sea, $Spain$ is", "My $Spain$ is"], *none],
+            transfer_ranks=[[1, 0], *none],
+            transfer_ld_changes=[[1.5, 0.0], *none],
+            alphas=[[0.0, 0.5, 1.0]] * 3,
+            output=[[3.0, 2.0, 0.5]] * 3,
+            head_effects=[list(range(12))] * 3,
+        ).to_parquet(place / "validation.parquet", index=False)
+
+
+def make_atlas(layers: int = 4, heads: int = 3, seed: int = 0) -> pd.DataFrame:
+    """Return an `atlas.parquet` in which every class occurs in turn, with untrusted text in it."""
+    random = np.random.default_rng(seed)
+    rows = []
+    for layer in range(layers):
+        for head in range(heads):
+            kind = (layer * heads + head) % 6
+            found = kind != 5
+            rows.append(
+                {
+                    "layer": layer,
+                    "head": head,
+                    "clean": "The <i>baker</i> opened $the$ door" if found else None,
+                    "corrupted": "The <i>poet</i> opened $the$ door" if found else None,
+                    "clean_tokens": [1, 2, 3] if found else None,
+                    "corrupted_tokens": [1, 4, 3] if found else None,
+                    "correct": ' "a' if found else None,
+                    "incorrect": " <b>" if found else None,
+                    "correct_token": 5 if found else None,
+                    "incorrect_token": 6 if found else None,
+                    "ld_change": (2.0, 0.75, 0.25, 3.0, 1.0, np.nan)[kind],
+                    "evenness": float(random.uniform(0, 1)) if found else np.nan,
+                    "changed_tokens": 1 if found else None,
+                    "perplexity_clean": 21.0 if found else np.nan,
+                    "perplexity_corrupted": 25.0 if found else np.nan,
+                    "perplexity": 25.0 if found else np.nan,
+                    "loss_cap": float(np.log(30)),
+                    "rank": (1, 1, 1, 1, 4, None)[kind],
+                    "margin": (2.0, 1.2, 1.7, 2.0, 0.5, np.nan)[kind],
+                    "second": "0.<1>" if found else None,
+                    "fluent": (True, True, True, False, True, None)[kind],
+                    "seed": 0,
+                    "evaluations": 100,
+                }
+            )
+    return pd.DataFrame(rows)
+
+
 ARCHIVE_COLUMNS = (
     "method",
     "seed",

@@ -22,7 +22,14 @@ from counterpoint.report import html
 from counterpoint.report.render import contents, notebook_to_html
 from counterpoint.report.tokens import Tokens
 from counterpoint.report.words import WORDS
-from tests.synthetic import ARCHIVE_COLUMNS, Shape, write_generated, write_study
+from tests.synthetic import (
+    ARCHIVE_COLUMNS,
+    Shape,
+    make_atlas,
+    write_full_validation,
+    write_generated,
+    write_study,
+)
 
 ROOT = Path(__file__).parent.parent
 NOTEBOOK = ROOT / "reports" / "report.ipynb"
@@ -103,6 +110,7 @@ def render(folder: Path, notebook: Path = NOTEBOOK) -> str:
 def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = write_study(tmp_path_factory.mktemp("study"))
     write_generated(folder)
+    make_atlas().to_parquet(folder / "atlas.parquet", index=False)
     draw(folder)
     return folder
 
@@ -219,6 +227,7 @@ def test_optional_files_may_be_missing(study, tmp_path):
     shutil.copytree(study, bare)
     for name in ("correlations.csv", "claims.csv", "stability.csv", "provenance.json"):
         (bare / name).unlink()
+    (bare / "atlas.parquet").unlink()
     shutil.rmtree(bare / "counterfactuals")
     for path in (bare / "figures").iterdir():
         path.unlink()
@@ -235,7 +244,7 @@ def test_optional_files_may_be_missing(study, tmp_path):
     ):
         assert part
     assert "was not drawn" in report.heat_maps(results)
-    for part in (report.reasons, report.extras, report.generated):
+    for part in (report.reasons, report.extras, report.generated, report.atlas):
         assert part(results) == ""
 
 
@@ -249,6 +258,75 @@ def test_generated_pairs_are_marked_escaped_and_honest_about_failure(study):
     assert "first on 1 of 8" in read.text and "Output curves of head 3.2" in str(read.alts)
     assert "2 more pairs" in read.text  # of eight, six are open
     assert "4.00 [3.00, 5.00]" in read.text  # best LD change of two searches: median and ends
+
+
+def test_validation_is_told_in_words_and_escaped(study, tmp_path):
+    folder = tmp_path / "validated"
+    shutil.copytree(study, folder)
+    write_full_validation(folder)
+    shown = report.generated(sections_of(folder))
+    text = re.sub(r"\s+", " ", Page(shown).text)
+    assert "first on 1 of 3" in text
+    assert "transfer of pair 1 (descent) to 2 fresh contexts: the target is first in 1" in text
+    assert "In 1 of the contexts both prompts go on with the same token" in text
+    assert "Near <the> sea, $Spain$ is" in text and "<mark>$Spain$</mark>" in shown
+    assert "same answer" in text
+    assert "median rank is 9.0 and its median |AP| 0.125, against 2.0 and 1.000" in text
+    # Head 0.1 has AP 1 and head 3.2 AP 11, the largest of 12, on the other's pair.
+    assert "On the first pair that the same methods found for other heads (1 of them)" in text
+    assert "an answer stands in a prompt; the text does not tokenise back" in text
+    assert "differ by at most 1.0e−05" in text
+    assert "fluency cap, 30.0" in text
+    assert "<u>" not in shown and "1.<0>" not in shown
+    assert {link.removeprefix("#word-") for link in Page(shown).links} <= set(WORDS)
+
+
+def test_validated_pairs_stand_first(study, tmp_path):
+    folder = tmp_path / "ordered"
+    shutil.copytree(study, folder)
+    archive = pd.read_parquet(folder / "counterfactuals" / "3.2" / "descent.parquet")
+    least = archive.nsmallest(1, "ld_change")
+    least[["method", "clean", "corrupted"]].assign(rank=3, margin=0.5).to_parquet(
+        folder / "counterfactuals" / "3.2" / "validation.parquet"
+    )
+    text = Page(report.generated(sections_of(folder))).text
+    body = text[text.index("margin") :]
+    first = least["clean"].iloc[0]
+    assert first in body
+    assert all(
+        body.index(first) <= body.index(other) for other in archive["clean"] if other in body
+    )
+
+
+def test_the_validation_has_the_columns_that_the_report_reads(study, tmp_path):
+    from counterpoint.counterfactuals.validation import COLUMNS
+
+    folder = tmp_path / "columns"
+    shutil.copytree(study, folder)
+    write_full_validation(folder)
+    written = pd.read_parquet(folder / "counterfactuals" / "3.2" / "validation.parquet")
+    assert set(written.columns) <= set(COLUMNS)
+
+
+def test_methods_are_compared_where_their_table_is(study, tmp_path):
+    folder = tmp_path / "methods"
+    shutil.copytree(study, folder)
+    (folder / "methods").mkdir()
+    measures = ["ld_change_cap_0_5", "seconds", "unknown"]
+    pd.DataFrame(
+        {
+            "scope": ["method"] * 3 + ["head"],
+            "method": "<fluent>",
+            "measure": [*measures, "seconds"],
+            "median": [1.25, 12.4, 1, 7],
+            "smallest": [0.5, 11, 1, 7],
+            "largest": [2.0, 14, 1, 7],
+        }
+    ).to_csv(folder / "methods" / "methods.csv", index=False)
+    shown = report.generated(sections_of(folder))
+    text = Page(shown).text
+    assert "The methods compared" in text and "1.25 [0.50, 2.00]" in text and "12 [11, 14]" in text
+    assert "unknown" not in text and "<fluent>" not in shown
 
 
 def test_the_archive_has_the_columns_that_the_report_reads():

@@ -4,6 +4,7 @@
 of which turns `Results` into one part of the page. No part loads a model or imports torch.
 """
 
+from counterpoint.report.atlas import atlas
 from counterpoint.report.generated import generated
 from counterpoint.report.render import notebook_to_html, render_report
 from counterpoint.report.results import Results, load_results
@@ -26,6 +27,7 @@ from counterpoint.report.words import glossary
 
 __all__ = [
     "Results",
+    "atlas",
     "claims",
     "curves",
     "dropped",

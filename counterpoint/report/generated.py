@@ -6,12 +6,16 @@ pair is reported as such, with the search's own reason.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pandas as pd
 
+from counterpoint.counterfactuals.short_cuts import SHORT_CUTS
+from counterpoint.generated_figures import archive_scatter
 from counterpoint.plots import figure_svg, pair_curves, search_progress
 from counterpoint.report.html import (
+    NOTHING,
     Fragment,
     answer,
     count,
@@ -23,6 +27,7 @@ from counterpoint.report.html import (
     note,
     number,
     paragraph,
+    small,
     table,
     word,
 )
@@ -34,6 +39,20 @@ FOLDED_PAIRS = 60
 """Most folded pairs; all stand in the archive."""
 PLACES = ("rank", "margin", "reciprocal_rank")
 """Columns of ``validation.parquet`` that are shown beside a pair."""
+METHOD_MEASURES = {
+    "ld_change_cap_0": "LD change, cap + 0 nats",
+    "ld_change_cap_0_5": "cap + 0.5",
+    "ld_change_cap_1": "cap + 1",
+    "hypervolume": "hypervolume",
+    "chosen_evenness": "evenness",
+    "chosen_changed_tokens": "changed tokens",
+    "chosen_rank": "rank by AP",
+    "chosen_margin": "margin",
+    "chosen_ig_rank": "rank by IG joint",
+    "evaluations": "evaluations",
+    "seconds": "seconds",
+}
+"""Measures of ``methods.csv`` that are shown, in order, with their headings."""
 
 
 def generated(results: Results) -> Fragment:
@@ -61,6 +80,7 @@ def generated(results: Results) -> Fragment:
                 else "",
             ),
             *[_target(results, one) for one in results.generated],
+            _comparison(results),
         ]
     )
 
@@ -77,6 +97,10 @@ def _target(results: Results, one: Generated) -> Fragment:
         parts += [
             _before_and_after(results, one, pairs),
             _pair_table(results, pairs.head(SHOWN_PAIRS)),
+            _transfer(results, pairs),
+            _nulls(results, one, pairs),
+            _checks(pairs),
+            _scatter(one, pairs),
         ]
         rest = pairs.iloc[SHOWN_PAIRS:FOLDED_PAIRS]
         if len(rest):
@@ -90,7 +114,10 @@ def _target(results: Results, one: Generated) -> Fragment:
 
 
 def _pairs(one: Generated) -> pd.DataFrame:
-    """Return the pairs of all methods, largest LD change first, with what validation says."""
+    """Return the pairs of all methods with what validation says, and a ``number`` from 1.
+
+    Validated ones come first, then what the methods prefer, then larger LD changes.
+    """
     filled = [table for table in one.methods.values() if len(table)]
     if not filled:
         return pd.DataFrame()
@@ -101,7 +128,13 @@ def _pairs(one: Generated) -> pd.DataFrame:
         pairs = pairs.merge(
             one.validation[[*keys, *fresh]].drop_duplicates(keys), on=keys, how="left"
         )
-    return pairs.sort_values("ld_change", ascending=False, ignore_index=True)
+    order = [name for name in ("validated", "choice", "ld_change") if name in pairs.columns]
+    if "rank" in pairs:
+        pairs = pairs.assign(validated=pairs["rank"].notna())
+        order = ["validated", *(name for name in order if name != "validated")]
+    ascending = [name == "choice" for name in order]
+    pairs = pairs.sort_values(order, ascending=ascending, ignore_index=True, kind="stable")
+    return pairs.assign(number=range(1, len(pairs) + 1))
 
 
 def _before_and_after(results: Results, one: Generated, pairs: pd.DataFrame) -> Fragment:
@@ -141,12 +174,13 @@ def _before_and_after(results: Results, one: Generated, pairs: pd.DataFrame) -> 
 def _pair_table(results: Results, pairs: pd.DataFrame) -> Fragment:
     places = [name for name in PLACES if name in pairs]
     header = [
-        "method", "clean and corrupted prompt", "answers", word("ld-change"), word("evenness"),
-        word("changed-tokens", "changed"), word("perplexity"),
+        "pair", "method", "clean and corrupted prompt", "answers", word("ld-change"),
+        word("evenness"), word("changed-tokens", "changed"), word("perplexity"),
         *[name.replace("_", " ") for name in places],
     ]  # fmt: skip
     body = [
         [
+            row["number"],
             row["method"],
             fill("{}<br>{}", *results.tokens.difference(row)),
             fill("{}<br>{}", answer(row["correct"]), answer(row["incorrect"])),
@@ -159,7 +193,200 @@ def _pair_table(results: Results, pairs: pd.DataFrame) -> Fragment:
         ]
         for row in pairs.to_dict("records")
     ]  # fmt: skip
-    return table(header, body, text=(0, 1, 2))
+    return table(header, body, text=(1, 2, 3))
+
+
+def _transfer(results: Results, pairs: pd.DataFrame) -> Fragment:
+    """Return how the edits did in fresh contexts: a sentence a pair, and the contexts folded."""
+    if "transfer_contexts" not in pairs:
+        return Fragment("")
+    parts = []
+    for row in pairs.dropna(subset=["transfer_contexts"]).to_dict("records"):
+        contexts = int(row["transfer_contexts"])
+        if not contexts:
+            parts.append(
+                paragraph(
+                    word("transfer", "Transfer"),
+                    f" of pair {row['number']}: no fresh context took up the edit with the same "
+                    "tokens.",
+                )
+            )
+            continue
+        parts.append(
+            paragraph(
+                fill(
+                    "{} of pair {} ({}) to {} fresh contexts: the target is <b>first in {}</b> and "
+                    "in the first five in {}; the median LD change is {}. In {} of the contexts "
+                    "both prompts go on with the same token, which counts as a failure. With the "
+                    "pair's own answers it is first in {}, in the first five in {}, and the median "
+                    "is {}. A context keeps {} of the pair's {} tokens; the median {} is {}.",
+                    word("transfer", "Transfer"),
+                    row["number"],
+                    row["method"],
+                    contexts,
+                    count(row["transfer_first"]),
+                    count(row["transfer_first_five"]),
+                    number(row["transfer_ld_change"], 2),
+                    count(row["transfer_same_answer"]),
+                    count(row["transfer_first_declared"]),
+                    count(row["transfer_first_five_declared"]),
+                    number(row["transfer_ld_change_declared"], 2),
+                    count(row["transfer_kept"]),
+                    len(row["clean_tokens"]),
+                    word("perplexity", "perplexity"),
+                    number(row["transfer_perplexity"], 1),
+                )
+            )
+        )
+        body = [
+            [
+                place,
+                fill("{}<br>{}", *results.tokens.difference({"clean": x, "corrupted": y})),
+                count(rank) if rank else "same answer",
+                number(change, 2),
+            ]
+            for place, (x, y, rank, change) in enumerate(
+                zip(
+                    row["transfer_clean"],
+                    row["transfer_corrupted"],
+                    row["transfer_ranks"],
+                    row["transfer_ld_changes"],
+                    strict=True,
+                ),
+                start=1,
+            )
+        ]
+        parts.append(
+            folded(
+                f"The {contexts} contexts of pair {row['number']}",
+                table(["context", "prompts", word("rank", "rank"), word("ld-change")], body, text=(1,)),
+            )
+        )
+    return join(parts)
+
+
+def _nulls(results: Results, one: Generated, pairs: pd.DataFrame) -> Fragment:
+    """Return what chance gives: random answers, and the pairs of the other targets."""
+    sentences: list[Any] = []
+    known = pairs.dropna(subset=["null_rank"]) if "null_rank" in pairs else pairs.iloc[:0]
+    if len(known):
+        sentences.append(
+            fill(
+                "{}: with random answers on the same pairs the target's median rank is {} and its "
+                "median |AP| {}, against {} and {} with the pairs' own; it comes first on {} % of "
+                "the draws.",
+                word("null", "Chance"),
+                number(known["null_rank"].median(), 1),
+                number(known["null_ap"].median(), 3),
+                number(known["rank"].median(), 1),
+                number(known["ap"].abs().median(), 3),
+                number(100 * known["null_first"].mean(), 0),
+            )
+        )
+    ranks = results.ranks_on_other_pairs
+    ranks = ranks[(ranks["layer"] == one.layer) & (ranks["head"] == one.head)]
+    if len(ranks):
+        sentences.append(
+            fill(
+                "On the first {} that the same methods found for other heads ({} of them) its "
+                "median rank is {}; it comes first on {}.",
+                "pair" if len(ranks) == 1 else "pairs",
+                len(ranks),
+                number(ranks["rank"].median(), 1),
+                int((ranks["rank"] == 1).sum()),
+            )
+        )
+    return paragraph(join(sentences, " ")) if sentences else Fragment("")
+
+
+def _checks(pairs: pd.DataFrame) -> Fragment:
+    """Return the rest of the validation, folded: both directions, IG, plain runs, the text."""
+    if "ap_plain" not in pairs:
+        return Fragment("")
+    known = pairs.dropna(subset=["ap_plain"])
+    header = [
+        "pair", "method", word("ap"), "AP, plain runs", "margin, plain runs", "strongest other",
+        "rank, denoising", "rank in its layer", fill("rank by {}", word("ig-joint")),
+        word("evenness"), fill("{}, plain runs", word("perplexity")), word("fluent", "fluent"),
+        word("surprise", "largest surprise"), "at the token", word("repetition"),
+        word("short-cut", "short cuts"),
+    ]  # fmt: skip
+    body = [
+        [
+            row["number"],
+            row["method"],
+            number(row["ap"], 3),
+            number(row["ap_plain"], 3),
+            number(row["margin_plain"], 2),
+            row["second"],
+            count(row["rank_denoising"]),
+            count(row["rank_in_layer"]),
+            count(row["ig_rank"]),
+            number(row["evenness_again"], 2),
+            fill(
+                "{}<br>{}",
+                number(row["perplexity_clean_again"], 1),
+                number(row["perplexity_corrupted_again"], 1),
+            ),
+            NOTHING if pd.isna(row["fluent"]) else "yes" if row["fluent"] else "no",
+            number(row["surprise"], 1),
+            answer(row["surprising_token"]),
+            number(row["repetition"], 2),
+            _short_cuts(row),
+        ]
+        for row in known.to_dict("records")
+    ]
+    largest = (known["ap"] - known["ap_plain"]).abs().max()
+    return folded(
+        f"All checks of the {len(known)} validated pairs",
+        join(
+            [
+                paragraph(
+                    "Everything here was measured anew. The effects of the target and of its three "
+                    "strongest rivals were taken once more in whole passes of the model, one "
+                    f"prompt at a time; the target's differ by at most {small(largest)}.",
+                ),
+                table(header, body, text=(1, 5, 13, 15)),
+            ]
+        ),
+    )
+
+
+def _short_cuts(row: dict[Any, Any]) -> str:
+    """Return what a pair is flagged for, in words."""
+    flagged = [
+        words for name, words in SHORT_CUTS.items() if bool(row[name]) != (name == "round_trip")
+    ]
+    return "; ".join(flagged) or "none"
+
+
+def _scatter(one: Generated, pairs: pd.DataFrame) -> Fragment:
+    """Return the archives of all methods as LD change against perplexity."""
+    archives = {name: table for name, table in one.methods.items() if len(table)}
+    caps = pairs["loss_cap"].dropna() if "loss_cap" in pairs else pd.Series(dtype=float)
+    cap = math.exp(caps.iloc[0]) if len(caps) else None
+    remark = (
+        fill(
+            " The dashed line is the {}, {}: pairs to its left are fluent.",
+            word("fluent", "fluency cap"),
+            number(cap, 1),
+        )
+        if cap
+        else ""
+    )
+    return fill(
+        "<figure>{}<figcaption>Every pair that was kept, by {} and {} of its less fluent prompt. "
+        "Filled marks are {} by any pair of their method.{}</figcaption></figure>",
+        image(
+            figure_svg(archive_scatter(archives, cap)),
+            "svg+xml",
+            f"LD change against perplexity of the pairs kept for head {one.name}.",
+        ),
+        word("ld-change"),
+        word("perplexity"),
+        word("hypervolume", "not dominated"),
+        remark,
+    )
 
 
 def _curves(one: Generated, pairs: pd.DataFrame) -> Fragment:
@@ -197,13 +424,54 @@ def _methods(one: Generated) -> Fragment:
         )
     if not rows:
         return Fragment("")
-    header = ["method", "searches", "pairs", "evaluations", "seconds", "best LD change",
-              "hypervolume"]  # fmt: skip
+    header = ["method", "searches", "pairs", word("evaluation", "evaluations"), "seconds",
+              "best LD change", word("hypervolume", "hypervolume")]  # fmt: skip
     caption = (
         "The methods and what they spent; over several searches the median and, in brackets, the "
         "least and the greatest."
     )
     return table(header, rows, caption=caption)
+
+
+def _comparison(results: Results) -> Fragment:
+    """Return the methods side by side over all heads and seeds, where they were compared."""
+    if results.methods is None or "scope" not in results.methods:
+        return Fragment("")
+    runs = results.methods[results.methods["scope"] == "method"]
+    shown = {name: text for name, text in METHOD_MEASURES.items() if name in set(runs["measure"])}
+    if not shown:
+        return Fragment("")
+    rows = []
+    for method, own in runs.groupby("method", sort=False):
+        cells = own.set_index("measure")
+        rows.append([method, *[_range_cell(cells, name) for name in shown]])
+    return join(
+        [
+            heading("methods", "The methods compared", 3),
+            paragraph(
+                "All methods on the same heads and seeds with the same number of ",
+                word("evaluation", "model evaluations"),
+                ": the median over the searches and, in brackets, the least and the greatest. "
+                "The largest LD change counts under caps on the ",
+                word("perplexity", "perplexity"),
+                " of both prompts: the study's mean loss per token and so many nats more. Evenness,"
+                " changed tokens, ranks and margin are those of the pair that the method prefers.",
+            ),
+            table(["method", *shown.values()], rows),
+        ]
+    )
+
+
+def _range_cell(cells: pd.DataFrame, name: str) -> Any:
+    """Return "median [least, greatest]" of one measure of a method."""
+    if name not in cells.index or pd.isna(cells.loc[name, "median"]):
+        return number(None)
+    digits = 0 if name in ("evaluations", "seconds") else 2
+    row = cells.loc[name]
+    return fill(
+        '{} <span class="interval">[{}, {}]</span>',
+        *(number(row[part], digits) for part in ("median", "smallest", "largest")),
+    )
 
 
 def _spread(values: pd.Series, digits: int) -> Any:

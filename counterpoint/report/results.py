@@ -12,6 +12,7 @@ from typing import Any
 
 import pandas as pd
 
+from counterpoint.counterfactuals.ranks import ranks_on_other_pairs
 from counterpoint.errors import UserError
 from counterpoint.files import read_table
 from counterpoint.panel import directions
@@ -71,6 +72,8 @@ class Results:
     faithfulness: pd.DataFrame | None
     interaction: pd.DataFrame | None
     generated: tuple[Generated, ...]
+    atlas: pd.DataFrame | None
+    methods: pd.DataFrame | None
     provenance: Mapping[str, Any]
     tokens: Tokens
 
@@ -96,6 +99,17 @@ class Results:
             (int(row["layer"]), int(row["head"])): row
             for row in ranking(first, "ap", settings=settings).to_dict("records")
         }
+
+    @cached_property
+    def ranks_on_other_pairs(self) -> pd.DataFrame:
+        """Ranks of the targets on each other's pairs (`counterfactuals.ranks`)."""
+        return ranks_on_other_pairs(
+            {
+                (one.layer, one.head): one.validation
+                for one in self.generated
+                if one.validation is not None and "head_effects" in one.validation
+            }
+        )
 
     @property
     def n_heads(self) -> int:
@@ -165,6 +179,8 @@ def load_results(
         faithfulness=optional("faithfulness.parquet"),
         interaction=optional("interaction.parquet"),
         generated=_read_generated(folder / "counterfactuals"),
+        atlas=optional("atlas.parquet"),
+        methods=optional("methods/methods.csv"),
         provenance=(
             json.loads(provenance.read_text(encoding="utf-8")) if provenance.exists() else {}
         ),

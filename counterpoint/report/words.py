@@ -210,16 +210,63 @@ WORDS: Mapping[str, Word] = {
     ),
     "rank": Word(
         "rank, margin",
-        "The place of the target head among all heads of the model by |AP| on a pair (1 is first), "
-        "and |AP| of the target − |AP| of the strongest other head.",
+        "Rank: the place of the target head among all heads of the model by |AP| on a pair (1 is "
+        "first; in the direction noising, unless the text says otherwise). Its reciprocal, 1 ÷ "
+        "rank, is 1 for the first and near 0 far behind. Margin: |AP| of the target ÷ |AP| of the "
+        "strongest other head, above 1 when the target is first.",
+    ),
+    "fluent": Word(
+        "fluent, fluency cap",
+        "A pair is fluent when the model's mean loss per token is at most the cap on both prompts: "
+        "the mean over the study's clean prompts + 0.5 nats (a factor of 1.65 in perplexity).",
+    ),
+    "surprise": Word(
+        "surprise",
+        "−log of the probability that the model gave to a token, in nats (0: certain; 2.3: one in "
+        "ten; 6.9: one in a thousand). The largest of a pair shows a word out of place that the "
+        "mean hides.",
+    ),
+    "repetition": Word(
+        "repetition",
+        "The share of neighbouring token pairs of a prompt that stood in it before; of both "
+        "prompts the larger.",
+    ),
+    "short-cut": Word(
+        "short cut",
+        "A way to a large effect that says little about the head, or a fault of the text: an "
+        "answer that stands in a prompt or is the changed token itself, special tokens, an answer "
+        "of punctuation alone, an answer that is not the model's likeliest token, a text that the "
+        "tokenizer does not turn back into the same tokens.",
     ),
     "transfer": Word(
-        "transfer", "Whether the same change of tokens works in contexts it was not found in."
+        "transfer",
+        "Whether the same change of tokens works in contexts it was not found in. The changed "
+        "tokens keep the three tokens before them and all that follows; what stood before is "
+        "replaced by the beginning of a sentence that the model wrote and the search never saw, "
+        "cut where the edit goes on most naturally. Answers are the likeliest tokens of each "
+        "prompt there; where both prompts have the same one, the edit failed.",
     ),
     "null": Word(
         "null",
-        "The same search or edit where it should not work (for another head, with random answers), "
-        "to see what chance alone gives.",
+        "What chance gives. <em>Random answers</em>: the target's rank and |AP| on the same pair "
+        "when the answers are two random tokens (median over draws). <em>Pairs of other "
+        "heads</em>: its rank on the pairs that the same method found for other heads.",
+    ),
+    "hypervolume": Word(
+        "hypervolume, not dominated",
+        "A pair is dominated when another is at least as good in all four objectives (LD change, "
+        "evenness, changed tokens, perplexity) and better in one. The hypervolume is how much of "
+        "the space of the four the pairs that are not dominated cover, in units of an LD change.",
+    ),
+    "evaluation": Word(
+        "model evaluation",
+        "One prompt's forward or backward pass, whole or in part. Methods are compared at equal "
+        "numbers of them.",
+    ),
+    "atlas": Word(
+        "atlas",
+        "One pair for every head of the model, found by one search in which each candidate pair "
+        "serves all heads.",
     ),
 }
 """The glossary, in reading order. Keys are the anchors ``word-{key}``."""

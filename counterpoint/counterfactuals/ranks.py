@@ -1,0 +1,46 @@
+"""The place of a head among all heads on a pair, and on pairs that were not made for it.
+
+A high place alone is cheap: of all the heads of a model some must come first on any pair. So a
+target's place on its own pairs is read beside its places on the pairs that the same method found
+for other heads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float
+
+Array = np.ndarray
+
+
+def rank_of(scores: Float[Array, " head"], place: int) -> int:
+    """1 + how many scores are larger in size than the one at ``place``."""
+    return 1 + int((np.abs(scores) > np.abs(scores[place])).sum())
+
+
+def ranks_on_other_pairs(validations: Mapping[tuple[int, int], pd.DataFrame]) -> pd.DataFrame:
+    """Each target's rank on the first validated pair of every other target, method by method.
+
+    ``validations`` maps (layer, head) to the table of `validation.validate`, of which the columns
+    ``method`` and ``head_effects`` (AP of all heads, layer by layer) are read, and ``layer``,
+    ``head`` to find a head's place in it. Columns of the result: ``layer, head, method,
+    other_layer, other_head, rank``; empty when no method has pairs of two targets.
+    """
+    rows = []
+    for (layer, head), own in validations.items():
+        for (other_layer, other_head), other in validations.items():
+            if (layer, head) == (other_layer, other_head) or own.empty or other.empty:
+                continue
+            place = int(own["place"].iloc[0])
+            for method, pairs in other.groupby("method", sort=True):
+                effects = np.asarray(pairs["head_effects"].iloc[0], dtype=float)
+                if method in set(own["method"]) and place < len(effects):
+                    rows.append(
+                        (layer, head, method, other_layer, other_head, rank_of(effects, place))
+                    )
+    return pd.DataFrame(
+        rows, columns=["layer", "head", "method", "other_layer", "other_head", "rank"]
+    )

@@ -1,0 +1,298 @@
+"""Whether an edit works in contexts that it was not found in.
+
+Of a pair, what stays is the *tail*: the changed tokens with their near context, from `NEAR` tokens
+before the first of them to the end. All that stood before is replaced by a fresh beginning: the
+model's own sample, drawn with a seed from a common opening word, that the search never saw. Each
+sample is cut where the model finds the tail likeliest to go on, and of many samples those are taken
+after which both prompts' tails are likeliest, so that no context is chosen by what the target does
+in it. Where the tail is the whole prompt, the beginning is a sentence put in front. Only contexts
+whose text tokenises back to the same tokens are kept.
+
+In each context all heads are patched (exact AP, `noising`). Answers are read twice: as each
+prompt's own likeliest tokens there, and as the pair's own. Where both prompts of a context go on
+with the same token, the edit changes nothing that could be asked for: the target counts as neither
+first nor among the first five, and its LD change as 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+from transformers.cache_utils import DynamicCache
+
+from counterpoint.activations import TokenPairs, cache_activations, every_unit
+from counterpoint.counterfactuals.ranks import rank_of
+from counterpoint.counterfactuals.readability import plain_logits, token_losses
+from counterpoint.models.load import LanguageModel
+from counterpoint.patching import effects_on, patched_states
+from counterpoint.suffix import SuffixEngine
+
+Array = np.ndarray
+
+NEAR = 3
+"""Tokens before the first changed one that belong to the edit."""
+
+SAMPLED = 16
+"""Tokens of a sample, of which a beginning is cut."""
+
+SHORTEST = 3
+"""Fewest sampled tokens that a beginning keeps."""
+
+SAMPLES_PER_CONTEXT = 3
+"""Samples drawn for each context that is asked for."""
+
+LIKELIEST = 40
+"""Tokens that a sample draws from at each step."""
+
+OPENINGS = (
+    "The", "When", "After", "In", "My", "They", "She", "He", "Last", "If", "Every", "We", "It",
+    "On", "Many", "This", "One", "Yesterday", "While", "Our",
+)  # fmt: skip
+"""Words that samples begin with. From the beginning-of-sequence token alone an instructed model
+would write its chat template."""
+
+COLUMNS = (
+    "transfer_contexts",
+    "transfer_first",
+    "transfer_first_five",
+    "transfer_ld_change",
+    "transfer_same_answer",
+    "transfer_first_declared",
+    "transfer_first_five_declared",
+    "transfer_ld_change_declared",
+    "transfer_perplexity",
+    "transfer_kept",
+    "transfer_clean",
+    "transfer_corrupted",
+    "transfer_ranks",
+    "transfer_ld_changes",
+)
+"""What `transfer_of` says of a pair: contexts found; in how many the target is first and in the
+first five by |AP|; the median LD change; in how many both prompts have one answer. The same three
+with the pair's own answers (``declared``). The median over contexts of the greater of the prompts'
+perplexities; tokens of the pair that the contexts keep; and per context the prompts, the target's
+rank (0 where the answers are the same) and its LD change."""
+
+
+@dataclass(frozen=True, eq=False)
+class Samples:
+    """Sentences of the model's own; what it expects after each of their tokens."""
+
+    tokens: Int[Tensor, "sample length"]
+    """With the beginning-of-sequence token where the model has one."""
+    expected: Float[Tensor, "sample length vocabulary"]
+    """Log-probabilities of the next token, in half precision."""
+
+
+@dataclass(frozen=True)
+class Context:
+    """A pair with another beginning; of its two prompts the greater mean loss of the tail and of
+    everything, in nats per token."""
+
+    clean: tuple[int, ...]
+    corrupted: tuple[int, ...]
+    tail_loss: float
+    loss: float
+
+
+@torch.no_grad()
+def draw_samples(model: LanguageModel, count: int, seed: int) -> Samples:
+    """``count`` samples of `SAMPLED` tokens behind an opening word."""
+    generator = torch.Generator().manual_seed(seed)
+    rows = torch.tensor(_openings(model, count, generator), device=model.device)
+    special = [token for token in model.tokenizer.all_special_ids if token < model.d_vocab]
+    special += list(range(len(model.tokenizer), model.d_vocab))
+    cache, fresh = DynamicCache(), rows
+    expected = []
+    for step in range(SAMPLED + 1):
+        kept = None if step == 0 else 1
+        logits = model.hf(input_ids=fresh, past_key_values=cache, use_cache=True).logits
+        logits = logits if kept is None else logits[:, -kept:]
+        logits[..., special] = -torch.inf
+        log_probabilities = logits.float().log_softmax(-1)
+        expected.append(log_probabilities.half())
+        if step == SAMPLED:
+            break
+        best = log_probabilities[:, -1].topk(min(LIKELIEST, model.d_vocab))
+        drawn = torch.multinomial(best.values.exp().cpu(), 1, generator=generator)
+        fresh = best.indices.gather(1, drawn.to(best.indices.device))
+        rows = torch.cat([rows, fresh], 1)
+    return Samples(rows, torch.cat(expected, 1))
+
+
+def _openings(model: LanguageModel, count: int, generator: torch.Generator) -> list[list[int]]:
+    """``count`` first tokens, of one length: opening words that the tokenizer has as one token."""
+    words = [model.encode(word) for word in OPENINGS]
+    words = [ids for ids in words if model.decode(ids) in OPENINGS]
+    shortest = min(map(len, words), default=0)
+    words = [ids for ids in words if len(ids) == shortest]
+    if not words:
+        # A tokenizer that has none of these words: any plain token that stands for itself.
+        special = set(model.tokenizer.all_special_ids)
+        plain = [t for t in range(min(model.d_vocab, len(model.tokenizer))) if t not in special]
+        first = model.beginning_of_sequence
+        begin = [] if first is None else [first]
+        words = [
+            ids
+            for ids in ([*begin, plain[i]] for i in _draw(len(plain), 4 * count, generator))
+            if model.encode(model.decode(ids)) == ids
+        ]
+    return [words[i] for i in _draw(len(words), count, generator)]
+
+
+def _draw(stop: int, count: int, generator: torch.Generator) -> list[int]:
+    return torch.randint(stop, (count,), generator=generator).tolist()
+
+
+def tail_of(
+    model: LanguageModel, clean: Sequence[int], corrupted: Sequence[int]
+) -> tuple[list[int], list[int]]:
+    """The tails of both prompts: equally long, and different where the prompts are.
+
+    Where they are the whole prompts, their first word gets the space that it has within a text, if
+    that changes no later token.
+    """
+    first = next(i for i, (a, b) in enumerate(zip(clean, corrupted, strict=True)) if a != b)
+    begin = 0 if model.beginning_of_sequence is None else 1
+    start = max(begin, first - NEAR)
+    tails = list(clean[start:]), list(corrupted[start:])
+    if start == begin:
+        spaced = tuple(_spaced(model, tail) for tail in tails)
+        if all(len(new) == len(old) for new, old in zip(spaced, tails, strict=True)) and all(
+            new[1:] == old[1:] for new, old in zip(spaced, tails, strict=True)
+        ):
+            return spaced[0], spaced[1]
+    return tails
+
+
+def _spaced(model: LanguageModel, tail: list[int]) -> list[int]:
+    text = model.tokenizer.decode(tail, clean_up_tokenization_spaces=False)
+    return list(model.tokenizer.encode(f" {text.lstrip()}", add_special_tokens=False))
+
+
+@torch.no_grad()
+def fresh_contexts(
+    model: LanguageModel,
+    samples: Samples,
+    clean: Sequence[int],
+    corrupted: Sequence[int],
+    count: int,
+) -> list[Context]:
+    """At most ``count`` contexts for the pair's edit, likeliest first."""
+    x, y = tail_of(model, clean, corrupted)
+    begin = 0 if model.beginning_of_sequence is None else 1
+    tokens, seen = samples.tokens, {tuple(clean), tuple(corrupted)}
+    # What both tails begin with, or what the less likely of them does.
+    fits = torch.minimum(samples.expected[..., x[0]], samples.expected[..., y[0]]).float()
+    longest = min(tokens.shape[1], model.max_length - len(x))
+    if longest < begin + SHORTEST:
+        return []
+    fits = fits[:, begin + SHORTEST - 1 : longest]
+    best, place = fits.max(1)
+    found: list[Context] = []
+    tried: set[tuple[int, ...]] = set()
+    for sample in best.argsort(descending=True, stable=True).tolist():
+        beginning = tokens[sample, : begin + SHORTEST + int(place[sample])].tolist()
+        prompts = (*beginning, *x), (*beginning, *y)
+        if (
+            tuple(beginning) in tried
+            or not seen.isdisjoint(prompts)
+            or tuple(clean[: len(beginning)]) == tuple(beginning)
+            or not all(model.encode(model.decode(list(one))) == list(one) for one in prompts)
+        ):
+            continue
+        tried.add(tuple(beginning))
+        losses = [token_losses(plain_logits(model, list(one)), list(one)) for one in prompts]
+        found.append(
+            Context(
+                *prompts,
+                tail_loss=max(float(loss[-len(x) :].mean()) for loss in losses),
+                loss=max(float(loss.mean()) for loss in losses),
+            )
+        )
+        # Enough to choose from: the others go on worse from the first token of the tail.
+        if len(found) == count + count // 2:
+            break
+    return sorted(found, key=lambda context: context.tail_loss)[:count]
+
+
+def transfer_of(
+    model: LanguageModel,
+    place: int,
+    answers: tuple[int, int],
+    contexts: Sequence[Context],
+    kept: int,
+    *,
+    memory_mb: int = 1000,
+) -> dict[str, object]:
+    """What becomes of the head at ``place`` (layer × heads + head) in ``contexts``: `COLUMNS`."""
+    declared = np.zeros((len(contexts), model.n_layers * model.n_heads))
+    reread, same = declared.copy(), np.zeros(len(contexts), dtype=bool)
+    # Contexts of one length share their first differing token's place, and a sweep.
+    for length in sorted({len(context.clean) for context in contexts}):
+        where = [i for i, context in enumerate(contexts) if len(context.clean) == length]
+        here = [contexts[i] for i in where]
+        declared[where], reread[where], same[where] = _effects(model, here, answers, memory_mb)
+    ranks = np.array(
+        [0 if no else rank_of(row, place) for row, no in zip(reread, same, strict=True)]
+    )
+    of_declared = np.array([rank_of(row, place) for row in declared], dtype=int)
+    changes = np.where(same, 0.0, -reread[:, place])
+    return {
+        "transfer_contexts": len(contexts),
+        "transfer_first": int((ranks == 1).sum()),
+        "transfer_first_five": int(((ranks >= 1) & (ranks <= 5)).sum()),
+        "transfer_ld_change": _median(changes),
+        "transfer_same_answer": int(same.sum()),
+        "transfer_first_declared": int((of_declared == 1).sum()),
+        "transfer_first_five_declared": int((of_declared <= 5).sum()),
+        "transfer_ld_change_declared": _median(-declared[:, place]),
+        "transfer_perplexity": float(np.exp(_median([context.loss for context in contexts]))),
+        "transfer_kept": kept,
+        "transfer_clean": [model.decode(list(context.clean)) for context in contexts],
+        "transfer_corrupted": [model.decode(list(context.corrupted)) for context in contexts],
+        "transfer_ranks": ranks.tolist(),
+        "transfer_ld_changes": changes.tolist(),
+    }
+
+
+@torch.no_grad()
+def _effects(
+    model: LanguageModel, contexts: Sequence[Context], answers: tuple[int, int], memory_mb: int
+) -> tuple[Array, Array, Array]:
+    """AP of every head with declared and with reread answers [context, head]; where these are the
+    same token."""
+    count = len(contexts)
+    pairs = TokenPairs(
+        torch.tensor([context.clean for context in contexts]),
+        torch.tensor([context.corrupted for context in contexts]),
+        ((answers[0],),) * count,
+        ((answers[1],),) * count,
+        tuple(range(count)),
+    )
+    engine = SuffixEngine(model, cache_activations(model, pairs), memory_mb=memory_mb)
+    units = every_unit(model, count)
+    likeliest = torch.stack(
+        [
+            engine.logits(run.final).argmax(1)
+            for run in (engine.activations.clean, engine.activations.corrupted)
+        ],
+        1,
+    )
+    asked = torch.stack([torch.tensor([answers] * count, device=model.device), likeliest], 1)
+    states = patched_states(engine, "noising", units)
+    # Units are in order of layer, pair, head.
+    effects = effects_on(engine, states, "noising", units, asked).reshape(
+        2, model.n_layers, count, model.n_heads
+    )
+    declared, reread = effects.swapaxes(1, 2).reshape(2, count, -1)
+    return declared, reread, (likeliest[:, 0] == likeliest[:, 1]).cpu().numpy()
+
+
+def _median(values: Sequence[float] | Array) -> float:
+    return float(np.median(values)) if len(values) else float("nan")
