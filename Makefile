@@ -1,6 +1,7 @@
 # make report   everything, from an empty folder to the report   (STUDY PAIRS MODEL ON_BAD_PAIR MAX_PAIRS CONFIG)
 # make pairs    the shipped pair sets, made anew for a model's tokenizer   (MODEL CONFIG)
 # make compare  the ways of searching pairs, side by side: results/methods/methods   (CONFIG CORES)
+# make atlas    for every head of the model the pair on which it matters most: results/atlas   (CONFIG CORES)
 # make test     all tests; `make test ARGS="-k config"` for some
 # make lint     formats, types, imports, the workflow's own checks
 # make bench    the engine against its alternatives
@@ -22,7 +23,7 @@ CHOICES := $(if $(STUDY),study="$(STUDY)") $(if $(PAIRS),pairs="$(PAIRS)") \
 SNAKEMAKE = $(BIN)/snakemake $(ARGS) --cores $(CORES) $(if $(CONFIG),--configfile $(CONFIG)) \
 	$(if $(strip $(CHOICES)),--config $(CHOICES))
 
-.PHONY: report pairs compare setup setup-dev test lint bench lock clean help
+.PHONY: report pairs compare atlas setup setup-dev test lint bench lock clean help
 .DEFAULT_GOAL := help
 
 help:
@@ -49,6 +50,12 @@ compare: CONFIG = config.compare.yaml
 compare: override ARGS += methods --keep-going
 compare: setup
 	$(SNAKEMAKE) && $(BIN)/python -m benchmarks.counterfactuals --study $(or $(STUDY),methods)
+
+# Searches write checkpoints: called again after an interruption, it goes on from there.
+atlas: CONFIG = config.atlas.yaml
+atlas: override ARGS += atlas
+atlas: setup
+	$(SNAKEMAKE) && $(BIN)/python -m benchmarks.atlas --study $(or $(STUDY),atlas)
 
 setup: $(RUNTIME)
 	@:

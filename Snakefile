@@ -19,6 +19,7 @@ include: "rules/attribution.smk"
 include: "rules/statistics.smk"
 include: "rules/counterfactuals.smk"
 include: "rules/methods.smk"
+include: "rules/atlas.smk"
 include: "rules/report.smk"
 include: "rules/comparison.smk"
 

@@ -189,12 +189,26 @@ def counterfactual_settings(*keys):
 
 def atlas(wildcards):
     """The atlas and its figure, for a study that asks for one."""
-    if not CONFIG.studies[wildcards.study]["counterfactuals"].get("atlas"):
+    if not CONFIG.studies[wildcards.study]["counterfactuals"]["atlas"]["seeds"]:
         return []
     return [
         f"results/{wildcards.study}/{name}"
         for name in ("atlas.parquet", "figures/atlas.svg", "figures/atlas.png")
     ]
+
+
+def atlas_setting(wildcards, key):
+    return counterfactual_setting(wildcards, "atlas")[key]
+
+
+def atlas_parts(way):
+    """The verified parts of the wildcards' study's atlas, or of its baseline."""
+    return lambda wildcards: expand(
+        "results/{study}/atlas/{way}/verified/{part}.parquet",
+        study=wildcards.study,
+        way=way,
+        part=range(len(atlas_setting(wildcards, "seeds"))),
+    )
 
 
 def of_studies(name):

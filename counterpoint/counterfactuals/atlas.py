@@ -29,17 +29,18 @@ import pandas as pd
 import torch
 
 from counterpoint.counterfactuals.estimates import (
-    FIRST,
     LEAST_ESTIMATE,
     Candidate,
     Estimator,
     Niche,
     for_head,
-    quality,
 )
-from counterpoint.counterfactuals.evaluation import Evaluator
+from counterpoint.counterfactuals.evaluation import Evaluator, token_losses
+from counterpoint.counterfactuals.every_head import exact_effects
 from counterpoint.counterfactuals.problem import Ledger, Settings, Start, Target, as_starts
-from counterpoint.counterfactuals.proposals import Proposals
+from counterpoint.counterfactuals.proposals import LIKELIEST, Proposals, without
+from counterpoint.counterfactuals.quality import FIRST, quality
+from counterpoint.counterfactuals.search import tokens_of
 from counterpoint.counterfactuals.variants import Moves, Prompt, Variants, VariantSettings
 from counterpoint.files import write_json
 from counterpoint.linear import through_onednn
@@ -74,19 +75,28 @@ def search_atlas(
     starts: Sequence[str | Start],
     settings: Settings | None = None,
     seed: int = 0,
+    *,
+    way: str = "niches",
     checkpoint: Path | None = None,
+    key: str = "",
 ) -> Atlas:
     """Search until the budget is spent, from ``checkpoint`` on where that file exists.
 
-    The state is written there every `STEPS_BETWEEN_CHECKPOINTS` steps. A search that is resumed
-    ends as one that was never interrupted. ``settings.method`` may be `VariantSettings`.
+    ``way`` is a key of `WAYS`. The state is written to ``checkpoint`` every
+    `STEPS_BETWEEN_CHECKPOINTS` steps, under ``key``, which should say what the search depends on:
+    a file with another key is not used. A search that is resumed ends as one that was never
+    interrupted. ``settings.method`` may be `VariantSettings`.
 
     Raises UserError for a start that is empty or longer than the model's context.
     """
-    atlas = Atlas(model, starts, settings or Settings(), seed)
+    atlas = WAYS[way](model, starts, settings or Settings(), seed)
     if checkpoint is not None and checkpoint.exists():
-        atlas.restore(json.loads(checkpoint.read_text(encoding="utf-8")))
-        log.info("resumed after %d steps", atlas.counts["steps"])
+        kept = json.loads(checkpoint.read_text(encoding="utf-8"))
+        if kept["key"] == key:
+            atlas.restore(kept)
+            log.info("resumed after %d steps", atlas.counts["steps"])
+        else:
+            log.info("%s is of other settings, and not used", checkpoint)
     progress = Progress("steps of the atlas")
     with through_onednn(model.hf.modules()):
         while not atlas.ledger.exhausted:
@@ -96,7 +106,7 @@ def search_atlas(
                 # What is remembered of prefixes saves evaluations, and is not part of the state.
                 atlas.evaluator.forget()
                 if checkpoint is not None:
-                    write_json(atlas.state(), checkpoint)
+                    write_json({"key": key, **atlas.state()}, checkpoint)
                 log.info("%d heads first, %d of them well ahead", *atlas.reached())
     return atlas
 
@@ -114,8 +124,7 @@ class Atlas:
         self.model, self.seed = model, seed
         own = settings.method
         self.own = own if isinstance(own, VariantSettings) else VariantSettings()
-        texts = [one.clean for one in as_starts(starts)]
-        self.starts: list[Prompt] = [tuple(model.encode(text)) for text in texts]
+        self.starts: list[Prompt] = [tuple(tokens_of(model, one)[0]) for one in as_starts(starts)]
         self.ledger = Ledger(settings.budget)
         evaluator = Evaluator(model, Target(0, 0), settings, self.ledger, list(self.starts[0]))
         self.evaluator = evaluator
@@ -145,12 +154,8 @@ class Atlas:
             best = np.array([niche.best for niche in self.niches])
             promise = quality(found.effects, found.lead) - best
             promise[found.effects < LEAST_ESTIMATE] = 0
-            checked = self.estimator.check(found, promise.max(1))
-            self.counts["checks"] += len(checked)
-            for pair, effects in checked:
-                for one, effect in effects.items():
-                    if effect >= LEAST_ESTIMATE:
-                        self.niches[one].take_in(for_head(pair, effects, one))
+            for pair, effects in self.estimator.check(found, promise.max(1)):
+                self._take_in(pair, effects)
         self.trace.append((self.ledger.evaluations, self.ledger.seconds, *self.reached()))
 
     def reached(self) -> tuple[int, int]:
@@ -158,6 +163,13 @@ class Atlas:
         with a good lead and change as well."""
         best = [niche.best for niche in self.niches]
         return sum(one >= FIRST for one in best), sum(one >= 2 * FIRST for one in best)
+
+    def _take_in(self, pair: Candidate, effects: dict[int, float]) -> None:
+        """Offer a pair that was checked to every head that does something on it."""
+        self.counts["checks"] += 1
+        for head, effect in effects.items():
+            if effect >= LEAST_ESTIMATE:
+                self.niches[head].take_in(for_head(pair, effects, head))
 
     def _variants(self) -> tuple[Variants | None, int | None]:
         """Of a fresh sentence, or of a pair in a niche; and the niche's head."""
@@ -256,3 +268,59 @@ class Atlas:
     def progress(self) -> pd.DataFrame:
         """`reached` after every step; columns `TRACE_COLUMNS`."""
         return pd.DataFrame(self.trace, columns=list(TRACE_COLUMNS))
+
+
+class LikelySwaps(Atlas):
+    """The baseline: one token of a start replaced by one of the model's likeliest there.
+
+    Start, position and token are drawn evenly. Every head is patched on each pair that is fluent
+    and has two answers, which are read at the end of the prompts.
+    """
+
+    def step(self) -> None:
+        """Measure one pair."""
+        self.counts["steps"] += 1
+        pair = self._pair()
+        if pair is not None:
+            self.counts["pairs"] += 1
+            (effects,) = exact_effects(self.model, [pair.pair])
+            self.ledger.evaluations += len(effects)
+            self._take_in(pair, dict(enumerate(effects[:, 0].tolist())))
+        self.trace.append((self.ledger.evaluations, self.ledger.seconds, *self.reached()))
+
+    @torch.no_grad()
+    def _pair(self) -> Candidate | None:
+        clean = self.starts[self.propose.number(len(self.starts))]
+        place = 1 + self.propose.number(len(clean) - 1)
+        x = self.moves.tensor(clean)
+        likeliest = without(self.moves.likely(x[:place]), x[place]).topk(LIKELIEST).indices
+        y = x.clone()
+        y[place] = likeliest[self.propose.number(len(likeliest))]
+        corrupted = tuple(y.tolist())
+        logits = self.model.hf(input_ids=torch.stack([x, y]), use_cache=False).logits
+        self.ledger.evaluations += 2
+        losses = token_losses(logits[:, :-1], torch.stack([x, y])[:, 1:]).mean(1)
+        correct, incorrect = logits[:, -1].argmax(-1).tolist()
+        words = self.evaluator.vocabulary
+        if (
+            float(losses.max()) > self.cap
+            or not bool(words.plain[correct] & words.plain[incorrect])
+            or words.word[correct] == words.word[incorrect]
+            or not words.round_trips(corrupted)
+        ):
+            return None
+        return Candidate(
+            clean=clean,
+            corrupted=corrupted,
+            origin=(clean,),
+            correct=correct,
+            incorrect=incorrect,
+            ld_change=float("nan"),
+            lead=float("nan"),
+            loss_clean=float(losses[0]),
+            loss_corrupted=float(losses[1]),
+        )
+
+
+WAYS: dict[str, type[Atlas]] = {"niches": Atlas, "likely_swaps": LikelySwaps}
+"""The search for an atlas, and its baseline."""

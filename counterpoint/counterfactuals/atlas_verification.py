@@ -8,52 +8,23 @@ it does, a pair may also turn out to be another head's.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
 
-from counterpoint.counterfactuals.estimates import LEAST_CHANGE, quality
+from counterpoint.counterfactuals.atlas_table import COLUMNS, typed
 from counterpoint.counterfactuals.evaluation import token_losses
 from counterpoint.counterfactuals.every_head import Pair, exact_effects, standing
 from counterpoint.counterfactuals.objectives import ALPHAS, evenness
+from counterpoint.counterfactuals.quality import LEAST_CHANGE, quality
 from counterpoint.linear import through_onednn
 from counterpoint.models.load import LanguageModel
 from counterpoint.progress import Progress
 
 TRIES = 4
 """Candidates of a head that are patched before the search for one on which it is first ends."""
-
-COLUMNS = (
-    "layer",
-    "head",
-    "clean",
-    "corrupted",
-    "clean_tokens",
-    "corrupted_tokens",
-    "correct",
-    "incorrect",
-    "correct_token",
-    "incorrect_token",
-    "ld_change",
-    "evenness",
-    "changed_tokens",
-    "perplexity_clean",
-    "perplexity_corrupted",
-    "perplexity",
-    "loss_cap",
-    "fluent",
-    "rank",
-    "margin",
-    "second",
-    "seed",
-    "evaluations",
-)
-"""Columns of an atlas: ``rank`` by exact |AP| among all heads of the model, ``margin`` |AP| over
-the largest of another head, ``second`` that head; ``fluent``: both prompts' mean loss per token is
-at most ``loss_cap`` nats; ``evaluations`` what the search with this ``seed`` had spent."""
 
 
 def verify(
@@ -85,32 +56,7 @@ def verify(
                 if own["rank"] == 1 and own["ld_change"] >= LEAST_CHANGE and own["fluent"]:
                     break
             progress(1)
-    return _typed(pd.DataFrame(rows, columns=list(COLUMNS)))
-
-
-def merge(model: LanguageModel, verified: Iterable[pd.DataFrame]) -> pd.DataFrame:
-    """The atlas: for every head of the model its best verified pair, one row per head.
-
-    First come fluent pairs on which the head is first, then by `quality` of LD change and margin.
-    A head for which nothing was found has a row without a pair.
-    """
-    parts = [part for part in verified if len(part)]
-    everything = pd.DataFrame(
-        [
-            {"layer": layer, "head": head}
-            for layer in range(model.n_layers)
-            for head in range(model.n_heads)
-        ]
-    )
-    if not parts:
-        return _typed(everything.reindex(columns=list(COLUMNS)))
-    table = pd.concat(parts, ignore_index=True)
-    worth = quality(table["ld_change"].to_numpy(float), table["margin"].to_numpy(float))
-    table = table.assign(_worth=worth + 10 * (table["fluent"].astype(bool) & (worth > 1)))
-    best = table.sort_values(
-        ["layer", "head", "_worth", "clean"], ascending=[True, True, False, True], kind="stable"
-    ).drop_duplicates(["layer", "head"])
-    return _typed(everything.merge(best, on=["layer", "head"], how="left")[list(COLUMNS)])
+    return typed(pd.DataFrame(rows, columns=list(COLUMNS)))
 
 
 def _patched(model: LanguageModel, number: int, row: pd.Series) -> list[dict[str, Any]]:
@@ -165,24 +111,3 @@ def _loss(model: LanguageModel, tokens: tuple[int, ...]) -> float:
     ids = torch.tensor([tokens], device=model.device)
     logits = model.hf(input_ids=ids, use_cache=False).logits
     return float(token_losses(logits[:, :-1], ids[:, 1:]).mean())
-
-
-def _typed(table: pd.DataFrame) -> pd.DataFrame:
-    """Whole numbers that may be missing, and texts."""
-    whole = (
-        "layer",
-        "head",
-        "correct_token",
-        "incorrect_token",
-        "changed_tokens",
-        "rank",
-        "seed",
-        "evaluations",
-    )
-    return table.astype(
-        {
-            **dict.fromkeys(whole, "Int64"),
-            **dict.fromkeys(("clean", "corrupted", "correct", "incorrect", "second"), "str"),
-            "fluent": "boolean",
-        }
-    )

@@ -27,6 +27,7 @@ from counterpoint.counterfactuals.every_head import (
     value_gradients,
 )
 from counterpoint.counterfactuals.problem import Target
+from counterpoint.counterfactuals.quality import quality
 from counterpoint.counterfactuals.variants import Parent, Variants, VariantSettings
 from counterpoint.replay import PrefixKeysValues
 
@@ -34,28 +35,6 @@ Array = np.ndarray
 
 LEAST_ESTIMATE = 0.2
 """LD change below which a pair is not worth a check, nor a place in a niche."""
-
-GOOD_LEAD = 1.5
-"""Times the strongest other head's effect that a head's should have."""
-
-GOOD_CHANGE = 1.0
-"""LD change that a head's best pair should have."""
-
-LEAST_CHANGE = 0.5
-"""LD change from which a head that comes first counts as found."""
-
-
-def quality(change: Float[Array, "*head"], lead: Float[Array, "*head"]) -> Float[Array, "*head"]:
-    """What a pair is worth to a head: below 2 by lead and LD change, `FIRST` more where the head
-    leads with `LEAST_CHANGE`, and as much more with `GOOD_LEAD` and `GOOD_CHANGE`."""
-    change, lead = np.maximum(change, 0), np.maximum(lead, 0)
-    base = np.minimum(lead / GOOD_LEAD, 1) * np.sqrt(change / (2 * GOOD_CHANGE))
-    first = (lead > 1) & (change >= LEAST_CHANGE)
-    good = (lead >= GOOD_LEAD) & (change >= GOOD_CHANGE)
-    return np.minimum(base, 1.99) + FIRST * first + FIRST * good
-
-
-FIRST = 2.0
 
 
 @dataclass(frozen=True)

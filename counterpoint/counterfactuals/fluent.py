@@ -30,13 +30,13 @@ from counterpoint.counterfactuals.estimates import (
     Estimator,
     Niche,
     for_head,
-    quality,
 )
 from counterpoint.counterfactuals.evaluation import Evaluator
 from counterpoint.counterfactuals.every_head import exact_effects
 from counterpoint.counterfactuals.objectives import ALPHAS, evenness
 from counterpoint.counterfactuals.problem import Settings
 from counterpoint.counterfactuals.proposals import Proposals
+from counterpoint.counterfactuals.quality import quality
 from counterpoint.counterfactuals.variants import Moves, Prompt, Variants, VariantSettings
 
 SWEEPS = (0.2, 0.5, 0.84)

@@ -11,9 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-GOOD_MARGIN = 1.5
-GOOD_CHANGE = 1.0
-LEAST_CHANGE = 0.5
+from counterpoint.counterfactuals.quality import GOOD_CHANGE, LEAST_CHANGE
+from counterpoint.counterfactuals.quality import GOOD_LEAD as GOOD_MARGIN
 
 
 @dataclass(frozen=True)

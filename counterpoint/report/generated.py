@@ -259,7 +259,9 @@ def _transfer(results: Results, pairs: pd.DataFrame) -> Fragment:
         parts.append(
             folded(
                 f"The {contexts} contexts of pair {row['number']}",
-                table(["context", "prompts", word("rank", "rank"), word("ld-change")], body, text=(1,)),
+                table(
+                    ["context", "prompts", word("rank", "rank"), word("ld-change")], body, text=(1,)
+                ),
             )
         )
     return join(parts)

@@ -1,0 +1,24 @@
+"""Put the verified parts of an atlas together: one row per head of the model."""
+
+from pathlib import Path
+from typing import Any
+
+from _job import log, run
+
+
+def main(snakemake: Any) -> None:
+    """Call `counterpoint.counterfactuals.atlas_table.merge`."""
+    from counterpoint.counterfactuals.atlas_table import merge
+    from counterpoint.counterfactuals.reached import reached
+    from counterpoint.files import read_table, write_table
+    from counterpoint.models.shape import read_shape
+
+    shape = read_shape(Path(snakemake.input.model).parent)
+    atlas = merge(map(read_table, snakemake.input.verified), shape.n_layers, shape.n_heads)
+    write_table(atlas, snakemake.output.atlas)
+    for what, count in reached(atlas).value_counts().items():
+        log.info("%d heads: %s", count, what)
+
+
+if __name__ == "__main__":
+    run(main, snakemake)
