@@ -149,7 +149,7 @@ def _unsaturated(
 ) -> Float[Array, "example head"]:
     """The integral of each head's slope over the part of the path where the heads' sum is steep."""
     series = quadrature.interpolate(nodes, slopes.reshape(-1, len(nodes)))
-    dense = quadrature.evaluate(series, _CELLS).reshape(*slopes.shape[:2], -1)
+    dense = quadrature.evaluate(series, _CELLS).reshape(*slopes.shape[:2], len(_CELLS))
     whole = np.abs(dense.sum(1, keepdims=True))
     kept = whole >= SATURATION_SHARE * whole.max(-1, keepdims=True)
     return np.where(kept, dense, 0.0).mean(-1)

@@ -101,6 +101,15 @@ def test_without_saturation_nothing_is_left_out(tiny_model: LanguageModel) -> No
     assert found[steady] == pytest.approx(joint[steady], abs=1e-3)
 
 
+def test_steps_are_doubled_where_no_layer_is_done_at_first(tiny_model: LanguageModel) -> None:
+    """A tolerance that nothing meets ends at the most steps, and changes little."""
+    engine = engine_for(tiny_model, random_pairs(25))
+    strict = unsaturated_integrated_gradients(engine, "noising", tolerance=0.0, max_steps=32)
+    usual = unsaturated_integrated_gradients(engine, "noising", tolerance=1e-3)
+    assert strict.shape == usual.shape
+    assert strict == pytest.approx(usual, abs=0.05 * np.abs(usual).max())
+
+
 @pytest.mark.parametrize("direction", DIRECTIONS)
 def test_partners_equal_the_reference(tiny_model: LanguageModel, direction: Direction) -> None:
     pairs = random_pairs(25)
