@@ -68,7 +68,9 @@ def read_pairs(path: str | os.PathLike[str]) -> pd.DataFrame:
     prefixed with `given_`.
 
     Raises UserError for a missing file, an unknown suffix, a missing column, an empty file, text
-    that is not UTF-8 and files that are not well-formed.
+    that is not UTF-8 and files that are not well-formed: CSV whose quotes do not match, JSONL in
+    which no line is an object, a damaged Parquet file. A single line that is no JSON object is a
+    malformed row.
     """
     file = Path(path)
     columns, records = _records(file)
@@ -122,7 +124,7 @@ def _records(file: Path) -> tuple[list[str], Iterable[Record]]:
         case "csv":
             return _csv_records(file)
         case "jsonl":
-            return _object_records(_json_lines(file))
+            return _json_records(file)
         case _:
             try:
                 return _object_records(_parquet(file).read().to_pylist())
@@ -195,33 +197,42 @@ def _csv_records(file: Path) -> tuple[list[str], Iterable[Record]]:
     return [name for name in header if name], records()
 
 
-def _json_lines(file: Path) -> list[dict[str, Any]]:
-    objects, wrong = [], []
+def _json_records(file: Path) -> tuple[list[str], Iterable[Record]]:
+    """The rows of a JSONL file: a line that is no object is malformed; if all are, the file is."""
+    lines: list[dict[str, Any] | str] = []
     for number, line in enumerate(_text(file).split("\n"), start=1):
-        if not line.strip():
-            continue
-        try:
-            value = json.loads(line)
-        except ValueError as error:
-            where = f", column {error.colno}" if isinstance(error, json.JSONDecodeError) else ""
-            wrong.append(f"  line {number}{where}: {getattr(error, 'msg', error)}")
-            continue
-        if isinstance(value, dict):
-            objects.append(value)
-        else:
-            wrong.append(f"  line {number}: {_shorten(value)} is not an object {{...}}")
-    if wrong:
+        if line.strip():
+            lines.append(_json_object(line, number))
+    objects = [line for line in lines if isinstance(line, dict)]
+    if lines and not objects:
+        wrong = "\n".join(f"  {line}" for line in lines[:SHOWN_IN_FULL])
+        more = len(lines) - SHOWN_IN_FULL
         raise UserError(
-            f"{file} is not JSONL, which has one JSON object on each line:\n" + "\n".join(wrong)
+            f"{file} is not JSONL, which has one JSON object on each line:\n{wrong}"
+            + (f"\n  and {more} more" if more > 0 else "")
         )
-    return objects
+    records = (({}, line) if isinstance(line, str) else _object_record(line) for line in lines)
+    return _object_columns(objects), records
+
+
+def _json_object(line: str, number: int) -> dict[str, Any] | str:
+    """The object on a line, or what is wrong with the line."""
+    try:
+        value = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        where = f", column {error.colno}" if isinstance(error, json.JSONDecodeError) else ""
+        return f"line {number}{where} is not JSON: {getattr(error, 'msg', error)}"
+    if isinstance(value, dict):
+        return value
+    return f"line {number}: {_shorten(value)} is not an object {{...}}"
+
+
+def _object_columns(objects: list[dict[str, Any]]) -> list[str]:
+    return list(dict.fromkeys(name for each in objects for name in each)) or list(COLUMNS)
 
 
 def _object_records(objects: list[dict[str, Any]]) -> tuple[list[str], Iterable[Record]]:
-    columns = list(dict.fromkeys(name for each in objects for name in each))
-    if not objects:
-        columns = list(COLUMNS)
-    return columns, (_object_record(each) for each in objects)
+    return _object_columns(objects), (_object_record(each) for each in objects)
 
 
 def _object_record(values: dict[str, Any]) -> Record:
@@ -357,6 +368,8 @@ class PairChecker:
         problems = []
         if row.get(MALFORMED):
             problems.append(Problem("malformed row", row[MALFORMED]))
+            if not any(row[name] for name in COLUMNS):
+                return problems  # a line that could not be read: what it lacks says nothing more
         empty = [name for name in COLUMNS if row[name] == ""]
         empty += [name for name in PROMPTS if row[name] and not row[name].strip()]
         for name in empty:
@@ -431,9 +444,10 @@ class PairChecker:
         if tokens:
             reason += f" ({', '.join(self.show([id_]) for id_ in tokens[:8])})"
         reason += ", expected one"
+        few, many = "a leading space is likely missing", "a space is likely too many"
         for other, hint in (
-            (f" {text}", "a leading space is likely missing"),
-            (text.strip(), "a space is likely too many"),
+            (f" {text.strip()}", many if text[:1].isspace() else few),
+            (text.strip(), many),
         ):
             if other and other != text and len(self.tokenise([other])[0]) == 1:
                 return Problem("answer tokens", f"{reason}; {_quote(other)} is one: {hint}")

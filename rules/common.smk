@@ -3,6 +3,7 @@ import json
 import math
 import re
 import sys
+from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 
@@ -87,6 +88,12 @@ def pairs_file(wildcards):
     """The file of pairs of a study on this machine."""
     pairs = CONFIG.studies[wildcards.study]["pairs"]
     return str(hub.parse(pairs).local) if hub.is_hub_file(pairs) else pairs
+
+
+def pairs_card(wildcards):
+    """The data card beside a study's file of pairs, where there is one."""
+    card = Path(pairs_file(wildcards)).with_suffix(".md")
+    return [str(card)] if card.is_file() else []
 
 
 def model_folder(wildcards):

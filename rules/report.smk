@@ -77,6 +77,7 @@ rule render_report:
         ),
         # Only its tokenizer is read, to mark the tokens that differ.
         model=model_ready,
+        card=pairs_card,
         notebook="reports/report.ipynb",
     output:
         html=report(

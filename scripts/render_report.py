@@ -20,6 +20,7 @@ def main(snakemake: Any) -> None:
             "title": settings["report"]["title"] or study,
             "settings": settings,
             "tokenizer": str(Path(snakemake.input.model).resolve().with_name("tokenizer.json")),
+            "card": next((str(Path(path).resolve()) for path in snakemake.input.card), None),
         },
         snakemake.output.notebook,
         snakemake.output.html,

@@ -110,7 +110,8 @@ def make_model(folder: Path) -> Path:
 
 
 def write_pairs(path: Path) -> Path:
-    """The pairs as a user would write them."""
+    """The pairs as a user would write them, and a card beside them."""
+    path.with_suffix(".md").write_text("# Small\n\nThree pairs by hand.\n", encoding="utf-8")
     with path.open("w", encoding="utf-8", newline="") as stream:
         writer = csv.writer(stream)
         writer.writerow(["clean", "corrupted", "correct", "incorrect"])

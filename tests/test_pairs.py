@@ -237,13 +237,14 @@ def test_a_column_named_twice(tmp_path: Path) -> None:
     assert "names clean more than once" in unreadable(path)
 
 
-def test_jsonl_that_is_not_well_formed_names_every_line(tmp_path: Path) -> None:
+def test_a_file_without_a_single_json_object_names_every_line(tmp_path: Path) -> None:
     path = tmp_path / "pairs.jsonl"
-    path.write_text(f'{json.dumps(PAIR)}\n{{"clean": \n\n[1]\n')
+    path.write_text('{"clean": \n\n[1]\n')
     message = unreadable(path)
-    assert "line 2, column 11: Expecting value" in message
-    assert "line 4: [1] is not an object" in message
-    assert "line 1" not in message
+    assert "line 1, column 11 is not JSON: Expecting value" in message
+    assert "line 3: [1] is not an object" in message
+    path.write_text("[\n" * 70)
+    assert "and 20 more" in unreadable(path)
 
 
 def test_a_damaged_parquet_file(tmp_path: Path) -> None:
@@ -315,6 +316,11 @@ BAD: dict[str, tuple[dict[str, str], str]] = {
     "space too many": (
         {"incorrect": " After"},
         "incorrect ' After' is 2 tokens (' ', 'After'), expected one; 'After' is one: "
+        "a space is likely too many",
+    ),
+    "two spaces": (
+        {"incorrect": "  Mary"},
+        "incorrect '  Mary' is 2 tokens (' ', ' Mary'), expected one; ' Mary' is one: "
         "a space is likely too many",
     ),
     "empty list": ({"correct": "[]"}, "correct is an empty list"),
@@ -403,6 +409,26 @@ def test_malformed_rows_are_bad_rows(tokenizer: PreTrainedTokenizerFast, tmp_pat
         "correct is [1], expected a text or a list of texts in quotes",
         "corrupted is empty; correct is empty; incorrect is empty",
     ]
+
+
+def test_a_broken_line_of_jsonl_is_a_bad_row(
+    tokenizer: PreTrainedTokenizerFast, tmp_path: Path
+) -> None:
+    path = write_jsonl(tmp_path / "pairs.jsonl", [PAIR, PAIR | {"correct": " Tom"}])
+    good = path.read_text().splitlines()
+    path.write_text("\n".join([good[0], "", '{"clean": ', "[1]", "[" * 100_000, good[1]]))
+    table = read_pairs(path)
+    assert count_rows(path) == len(table) == 5
+    valid, dropped = validate_pairs(table, tokenizer, on_bad_pair="drop")
+    assert valid["row"].tolist() == [1, 5]
+    assert dropped["row"].tolist() == [2, 3, 4]
+    assert dropped["reason"].tolist()[:2] == [
+        "line 3, column 11 is not JSON: Expecting value",
+        "line 4: [1] is not an object {...}",
+    ]
+    assert dropped["reason"].tolist()[2].startswith("line 5")
+    with pytest.raises(UserError, match=r"3 of 5 rows[\s\S]*row 2: line 3[\s\S]*row 4: line 5"):
+        validate_pairs(table, tokenizer)
 
 
 def test_no_pair_left(tokenizer: PreTrainedTokenizerFast) -> None:

@@ -33,6 +33,7 @@ from tests.synthetic import (
 
 ROOT = Path(__file__).parent.parent
 NOTEBOOK = ROOT / "reports" / "report.ipynb"
+CARD = ROOT / "resources" / "pairs" / "capital-country.md"
 SETTINGS: dict[str, Any] = {
     "model": "tiny <model>",
     "metric": "logit_difference",
@@ -101,6 +102,7 @@ def render(folder: Path, notebook: Path = NOTEBOOK) -> str:
         "folder": str(folder),
         "title": "A <b>title</b>",
         "settings": SETTINGS,
+        "card": str(CARD),
     }
     report.render_report(notebook, parameters, folder / "report.ipynb", folder / "report.html")
     return (folder / "report.html").read_text(encoding="utf-8")
@@ -166,6 +168,18 @@ def test_prompts_are_shown_and_never_become_markup(page):
     assert "A <b>title</b>" in read.text and "tiny <model>" in read.text
     assert "script" not in read.tags and not read.handlers
     assert "<mark>$x_1$</mark>" in page and "<mark>&lt;i&gt;y&lt;/i&gt;</mark>" in page
+
+
+def test_the_pair_sets_card_is_shown_and_never_becomes_markup(page, study, tmp_path):
+    text = Page(page).text
+    for line in ("All 120 pairs (100 %)", "# Capital and country"):
+        assert line in CARD.read_text(encoding="utf-8") and line in text
+    (tmp_path / "card.md").write_text("<script>alert(2)</script> & <b>so on</b>")
+    results = report.load_results("made-up", study, SETTINGS, card=tmp_path / "card.md")
+    read = Page(report.pairs(results))
+    assert "<script>alert(2)</script> & <b>so on</b>" in read.text
+    assert "script" not in read.tags and "b" not in read.tags
+    assert "data card" not in Page(report.pairs(sections_of(study))).text
 
 
 def test_every_link_leads_somewhere_and_ids_are_unique(page):

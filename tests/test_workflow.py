@@ -103,6 +103,7 @@ def test_one_run_makes_everything(study: Path, results: Path) -> None:
     ):
         assert (results / name).is_file(), name
     assert not list(results.rglob("*partial*"))
+    assert "Three pairs by hand." in (results / "report.html").read_text(encoding="utf-8")
 
 
 def test_the_table_of_heads_is_whole_and_keeps_the_identities(results: Path) -> None:

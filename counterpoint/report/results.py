@@ -76,6 +76,7 @@ class Results:
     methods: pd.DataFrame | None
     provenance: Mapping[str, Any]
     tokens: Tokens
+    card: str | None = None
 
     @cached_property
     def directions(self) -> list[str]:
@@ -141,12 +142,13 @@ def load_results(
     folder: PathLike,
     settings: Mapping[str, Any],
     tokenizer: PathLike | None = None,
+    card: PathLike | None = None,
 ) -> Results:
     """Read the results of ``study`` from ``folder`` (``results/{study}``).
 
     ``settings`` is the study's resolved configuration; ``tokenizer`` the model's
-    ``tokenizer.json``, without which differences are marked by words. Raises UserError when
-    a file that every report needs is missing.
+    ``tokenizer.json``, without which differences are marked by words; ``card`` a text about the
+    pair set. Raises UserError when a file that every report needs is missing.
     """
     folder = Path(folder)
 
@@ -185,6 +187,7 @@ def load_results(
             json.loads(provenance.read_text(encoding="utf-8")) if provenance.exists() else {}
         ),
         tokens=Tokens(tokenizer),
+        card=Path(card).read_text(encoding="utf-8", errors="replace") if card else None,
     )
 
 

@@ -259,6 +259,9 @@ def pairs(results: Results) -> Fragment:
         parts.append(folded(f"{len(rest)} more pairs", table(header, rows(rest), text=(1, 2, 3))))
     if len(merged) > FOLDED_ROWS:
         parts.append(note(f"All {count(len(merged))} pairs stand in pairs.parquet."))
+    if results.card is not None:
+        card = fill('<pre class="card">{}</pre>', results.card)
+        parts.append(folded("The whole pair set: its data card", card))
     return join(parts)
 
 
