@@ -55,7 +55,11 @@ def spread_heads(
 
     The layers are cut into ``count`` stretches as equal as may be, the longer ones first; from each
     in turn one head is drawn, all being equally likely but those in ``without``.
+
+    Raises ValueError for more stretches than layers.
     """
+    if count > shape.n_layers:
+        raise ValueError(f"{shape.n_layers} layers cannot be cut into {count} stretches")
     generator = np.random.default_rng(seed)
     drawn = []
     for stretch in np.array_split(np.arange(shape.n_layers), count):

@@ -398,11 +398,15 @@ def test_a_comparison_from_the_workflow(compared: Path) -> None:
 @pytest.mark.workflow
 @pytest.mark.xdist_group("methods")
 def test_a_methods_setting_reruns_its_searches_alone(compared: Path) -> None:
-    assert planned_rules(compared, "methods") == set()
+    assert planned_rules(compared, "--keep-going", "methods") == set()
     try:
         write(compared, settings={"descent": {"step": 1.0}, "evolution": {"children": 4}})
         # The comparison writes all settings down.
-        assert planned_rules(compared, "methods") == {"compare_methods", "draw_methods", "methods"}
+        assert planned_rules(compared, "--keep-going", "methods") == {
+            "compare_methods",
+            "draw_methods",
+            "methods",
+        }
         write(compared, settings={"fluent": {"surprise": 0.6}})
         done = snakemake(compared, "methods", "--dry-run", "--quiet", "rules")
         assert re.search(r"^search_counterfactuals\s+2$", done.stdout, re.MULTILINE), done.stdout
