@@ -128,10 +128,9 @@ def _pairs(one: Generated) -> pd.DataFrame:
         pairs = pairs.merge(
             one.validation[[*keys, *fresh]].drop_duplicates(keys), on=keys, how="left"
         )
-    order = [name for name in ("validated", "choice", "ld_change") if name in pairs.columns]
     if "rank" in pairs:
         pairs = pairs.assign(validated=pairs["rank"].notna())
-        order = ["validated", *(name for name in order if name != "validated")]
+    order = [name for name in ("validated", "choice", "ld_change") if name in pairs]
     ascending = [name == "choice" for name in order]
     pairs = pairs.sort_values(order, ascending=ascending, ignore_index=True, kind="stable")
     return pairs.assign(number=range(1, len(pairs) + 1))
@@ -259,7 +258,9 @@ def _transfer(results: Results, pairs: pd.DataFrame) -> Fragment:
         parts.append(
             folded(
                 f"The {contexts} contexts of pair {row['number']}",
-                table(["context", "prompts", word("rank", "rank"), word("ld-change")], body, text=(1,)),
+                table(
+                    ["context", "prompts", word("rank", "rank"), word("ld-change")], body, text=(1,)
+                ),
             )
         )
     return join(parts)
