@@ -105,9 +105,7 @@ rule validate_counterfactuals:
         runtime=60,
     params:
         settings=settings(*MODEL_SETTINGS, "memory_mb"),
-        search=counterfactual_settings(
-            "validated", "transferred", "transfers", "nulls"
-        ),
+        search=counterfactual_settings("validated", "transferred", "transfers", "nulls"),
         code=code_version("scripts/validate_counterfactuals.py"),
     message:
         "Validating the pairs found for head {wildcards.layer}.{wildcards.head} of study {wildcards.study}"

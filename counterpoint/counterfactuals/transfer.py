@@ -171,7 +171,7 @@ def tail_of(
 
 
 def _spaced(model: LanguageModel, tail: list[int]) -> list[int]:
-    text = model.tokenizer.decode(tail, clean_up_tokenization_spaces=False)
+    text = str(model.tokenizer.decode(tail, clean_up_tokenization_spaces=False))
     return list(model.tokenizer.encode(f" {text.lstrip()}", add_special_tokens=False))
 
 
