@@ -21,6 +21,8 @@ from counterpoint.plots import GREY, METHOD_COLOURS, STYLE
 MOST_POINTS = 400
 """Pairs of a method that are drawn: those with the greatest LD change."""
 
+MOST_TICKS = 9
+
 NUMBERED_HEADS = 16
 """Most heads of a layer for which a cell has room for its rank."""
 
@@ -65,7 +67,7 @@ def archive_scatter(archives: Mapping[str, pd.DataFrame], cap: float | None = No
             ax.axvline(cap, color=GREY, lw=1.0, ls="--", label="fluency cap")
         ax.axhline(0, color=GREY, lw=0.5)
         ax.set_xscale("log")
-        ticks = [t for t in _round_numbers() if ax.get_xlim()[0] <= t <= ax.get_xlim()[1]]
+        ticks = _round_numbers(*ax.get_xlim())
         ax.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
         ax.minorticks_off()
         ax.set_xlabel("perplexity of the less fluent prompt (logarithmic)")
@@ -74,8 +76,14 @@ def archive_scatter(archives: Mapping[str, pd.DataFrame], cap: float | None = No
         return figure
 
 
-def _round_numbers() -> list[float]:
-    return [digit * 10.0**power for power in range(7) for digit in (1, 2, 5)]
+def _round_numbers(low: float, high: float) -> list[float]:
+    """As many round numbers between ``low`` and ``high`` as can stand on an axis."""
+    found: list[float] = []
+    for digits in ((1, 1.5, 2, 3, 4, 5, 7), (1, 2, 5), (1,)):
+        found = [d * 10.0**p for p in range(-1, 9) for d in digits if low <= d * 10.0**p <= high]
+        if len(found) <= MOST_TICKS:
+            break
+    return found
 
 
 def atlas_map(atlas: pd.DataFrame) -> Figure:

@@ -27,7 +27,7 @@ from transformers.cache_utils import DynamicCache
 
 from counterpoint.activations import TokenPairs, cache_activations, every_unit
 from counterpoint.counterfactuals.ranks import rank_of
-from counterpoint.counterfactuals.readability import plain_logits, token_losses
+from counterpoint.counterfactuals.readability import token_losses
 from counterpoint.models.load import LanguageModel
 from counterpoint.patching import effects_on, patched_states
 from counterpoint.suffix import SuffixEngine
@@ -171,7 +171,7 @@ def tail_of(
 
 
 def _spaced(model: LanguageModel, tail: list[int]) -> list[int]:
-    text = model.tokenizer.decode(tail, clean_up_tokenization_spaces=False)
+    text = str(model.tokenizer.decode(tail, clean_up_tokenization_spaces=False))
     return list(model.tokenizer.encode(f" {text.lstrip()}", add_special_tokens=False))
 
 
@@ -194,30 +194,32 @@ def fresh_contexts(
         return []
     fits = fits[:, begin + SHORTEST - 1 : longest]
     best, place = fits.max(1)
-    found: list[Context] = []
-    tried: set[tuple[int, ...]] = set()
+    candidates: dict[tuple[int, ...], tuple[tuple[int, ...], tuple[int, ...]]] = {}
     for sample in best.argsort(descending=True, stable=True).tolist():
-        beginning = tokens[sample, : begin + SHORTEST + int(place[sample])].tolist()
+        beginning = tuple(tokens[sample, : begin + SHORTEST + int(place[sample])].tolist())
         prompts = (*beginning, *x), (*beginning, *y)
         if (
-            tuple(beginning) in tried
-            or not seen.isdisjoint(prompts)
-            or tuple(clean[: len(beginning)]) == tuple(beginning)
-            or not all(model.encode(model.decode(list(one))) == list(one) for one in prompts)
+            seen.isdisjoint(prompts)
+            and tuple(clean[: len(beginning)]) != beginning
+            and all(model.encode(model.decode(list(one))) == list(one) for one in prompts)
         ):
-            continue
-        tried.add(tuple(beginning))
-        losses = [token_losses(plain_logits(model, list(one)), list(one)) for one in prompts]
+            candidates[beginning] = prompts
+        # Enough to choose from: the others go on worse from the first token of the tail.
+        if len(candidates) == count + count // 2:
+            break
+    found = []
+    for clean_prompt, corrupted_prompt in candidates.values():
+        both = torch.tensor([clean_prompt, corrupted_prompt], device=model.device)
+        logits = model.hf(input_ids=both, use_cache=False).logits
+        losses = [token_losses(one, ids.tolist()) for one, ids in zip(logits, both, strict=True)]
         found.append(
             Context(
-                *prompts,
+                clean_prompt,
+                corrupted_prompt,
                 tail_loss=max(float(loss[-len(x) :].mean()) for loss in losses),
                 loss=max(float(loss.mean()) for loss in losses),
             )
         )
-        # Enough to choose from: the others go on worse from the first token of the tail.
-        if len(found) == count + count // 2:
-            break
     return sorted(found, key=lambda context: context.tail_loss)[:count]
 
 

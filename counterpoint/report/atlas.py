@@ -231,8 +231,8 @@ def _layer(results: Results, layer: Any, rows: pd.DataFrame) -> Fragment:
     fluent = int(counts.get("clear", 0) + counts.get("fluent", 0))
     known, missing = rows[rows["found"]], rows[~rows["found"]]
     header = [
-        "head", "clean and corrupted prompt", "answers", word("rank", "rank"), word("rank", "margin"),
-        "strongest other", word("ld-change"), word("evenness"),
+        "head", "clean and corrupted prompt", "answers", word("rank", "rank"),
+        word("rank", "margin"), "strongest other", word("ld-change"), word("evenness"),
         word("changed-tokens", "changed"), word("perplexity"), word("fluent", "fluent"),
     ]  # fmt: skip
     body = [

@@ -128,10 +128,9 @@ def _pairs(one: Generated) -> pd.DataFrame:
         pairs = pairs.merge(
             one.validation[[*keys, *fresh]].drop_duplicates(keys), on=keys, how="left"
         )
-    order = [name for name in ("validated", "choice", "ld_change") if name in pairs.columns]
     if "rank" in pairs:
         pairs = pairs.assign(validated=pairs["rank"].notna())
-        order = ["validated", *(name for name in order if name != "validated")]
+    order = [name for name in ("validated", "choice", "ld_change") if name in pairs]
     ascending = [name == "choice" for name in order]
     pairs = pairs.sort_values(order, ascending=ascending, ignore_index=True, kind="stable")
     return pairs.assign(number=range(1, len(pairs) + 1))
@@ -466,13 +465,17 @@ def _comparison(results: Results) -> Fragment:
 
 def _range_cell(cells: pd.DataFrame, name: str) -> Any:
     """Return "median [least, greatest]" of one measure of a method."""
-    if name not in cells.index or pd.isna(cells.loc[name, "median"]):
+    middle, least, greatest = (
+        cells[part].to_dict().get(name) for part in ("median", "smallest", "largest")
+    )
+    if middle is None or pd.isna(middle):
         return number(None)
     digits = 0 if name in ("evaluations", "seconds") else 2
-    row = cells.loc[name]
     return fill(
         '{} <span class="interval">[{}, {}]</span>',
-        *(number(row[part], digits) for part in ("median", "smallest", "largest")),
+        number(middle, digits),
+        number(least, digits),
+        number(greatest, digits),
     )
 
 
