@@ -39,9 +39,11 @@ from counterpoint.counterfactuals.proposals import Proposals
 from counterpoint.counterfactuals.quality import quality
 from counterpoint.counterfactuals.variants import Moves, Prompt, Variants, VariantSettings
 
-SWEEPS = (0.2, 0.5, 0.84)
-"""Shares of the budget after which all heads are patched on the best pair, where that is cheap
-beside the budget."""
+SWEEPS = (0.3, 0.84)
+"""Shares of the budget after which all heads are patched on the best pair."""
+
+LEAST_BUDGET = 7
+"""Evaluations per head of the model from which a budget is large enough for that."""
 
 RIVALS_LEARNED = 4
 """Strongest heads of such a pair, which then take part in every check."""
@@ -113,7 +115,7 @@ class _Search:
             both = self.moves.tensor([x, y])
             self._measure(Variants(both, both[:, None].expand(-1, 2, -1)))
         # Estimates overlook heads whose attention is saturated; patching all heads does not.
-        sweeps = [share for share in SWEEPS if share * total >= self.n_heads]
+        sweeps = list(SWEEPS) if total >= LEAST_BUDGET * self.n_heads else []
         turn = 0
         while not self.ledger.exhausted:
             spent = self.ledger.evaluations / total
