@@ -1,6 +1,7 @@
 # make report   everything, from an empty folder to the report   (STUDY PAIRS MODEL ON_BAD_PAIR MAX_PAIRS CONFIG)
 # make pairs    the shipped pair sets, made anew for a model's tokenizer   (MODEL CONFIG)
 # make test     all tests; `make test ARGS="-k config"` for some
+# make test-slurm  the small study under a real SLURM of one node   (Debian, root; installs SLURM)
 # make lint     formats, types, imports, the workflow's own checks
 # make bench    the engine against its alternatives
 # make setup    only the environment; make lock renews the exact versions
@@ -21,7 +22,7 @@ CHOICES := $(if $(STUDY),study="$(STUDY)") $(if $(PAIRS),pairs="$(PAIRS)") \
 SNAKEMAKE = $(BIN)/snakemake $(ARGS) --cores $(CORES) $(if $(CONFIG),--configfile $(CONFIG)) \
 	$(if $(strip $(CHOICES)),--config $(CHOICES))
 
-.PHONY: report pairs setup setup-dev test lint bench lock clean help
+.PHONY: report pairs setup setup-dev test test-slurm lint bench lock clean help
 .DEFAULT_GOAL := help
 
 help:
@@ -65,7 +66,10 @@ $(DEVELOPMENT): requirements-dev.lock $(RUNTIME)
 	@cp requirements-dev.lock $@
 
 test: setup-dev
-	$(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not cluster" $(ARGS)
+
+test-slurm: setup-dev
+	$(BIN)/python -m pytest -s --durations=0 tests/test_slurm.py $(ARGS)
 
 lint: setup-dev
 	$(BIN)/ruff check .

@@ -46,6 +46,7 @@ rule search_counterfactuals:
     threads: 2
     resources:
         mem_mb=model_memory,
+        gpu=gpus,
         runtime=120,
     params:
         settings=settings(*MODEL_SETTINGS, "memory_mb"),
@@ -100,6 +101,7 @@ rule validate_counterfactuals:
     threads: 4
     resources:
         mem_mb=model_memory,
+        gpu=gpus,
         runtime=60,
     params:
         settings=settings(*MODEL_SETTINGS, "memory_mb"),
