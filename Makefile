@@ -2,6 +2,7 @@
 # make pairs    the shipped pair sets, made anew for a model's tokenizer   (MODEL CONFIG)
 # make test     all tests; `make test ARGS="-k config"` for some
 # make test-slurm  the small study under a real SLURM of one node   (Debian, root; installs SLURM)
+# make test-envs   each of envs/ built from what it lists, running its scripts with nothing else
 # make lint     formats, types, imports, the workflow's own checks
 # make bench    the engine against its alternatives
 # make setup    only the environment; make lock renews the exact versions
@@ -22,7 +23,7 @@ CHOICES := $(if $(STUDY),study="$(STUDY)") $(if $(PAIRS),pairs="$(PAIRS)") \
 SNAKEMAKE = $(BIN)/snakemake $(ARGS) --cores $(CORES) $(if $(CONFIG),--configfile $(CONFIG)) \
 	$(if $(strip $(CHOICES)),--config $(CHOICES))
 
-.PHONY: report pairs setup setup-dev test test-slurm lint bench lock clean help
+.PHONY: report pairs setup setup-dev test test-slurm test-envs lint bench lock clean help
 .DEFAULT_GOAL := help
 
 help:
@@ -71,6 +72,9 @@ test: setup-dev
 test-slurm: setup-dev
 	$(BIN)/python -m pytest -s --durations=0 tests/test_slurm.py $(ARGS)
 
+test-envs: setup-dev
+	$(BIN)/python -m pytest -s --durations=0 tests/test_built_environments.py $(ARGS)
+
 lint: setup-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -92,6 +96,7 @@ lock:
 	{ sed -n 1p requirements-dev.lock; $(VENV)-lock/bin/pip freeze | sed 's/+[a-z0-9.]*$$//' | grep -vxFf requirements.lock.new; } > requirements-dev.lock.new
 	mv requirements.lock.new requirements.lock
 	mv requirements-dev.lock.new requirements-dev.lock
+	$(VENV)-lock/bin/python envs/pin.py
 	rm -rf $(VENV)-lock
 
 clean:
