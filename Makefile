@@ -3,6 +3,8 @@
 # make compare  the ways of searching pairs, side by side: results/methods/methods   (CONFIG CORES)
 # make atlas    for every head of the model the pair on which it matters most: results/atlas   (CONFIG CORES)
 # make test     all tests; `make test ARGS="-k config"` for some
+# make test-slurm  the small study under a real SLURM of one node   (Debian, root; installs SLURM)
+# make test-envs   each of envs/ built from what it lists, running its scripts with nothing else
 # make lint     formats, types, imports, the workflow's own checks
 # make bench    the engine against its alternatives
 # make setup    only the environment; make lock renews the exact versions
@@ -23,7 +25,7 @@ CHOICES := $(if $(STUDY),study="$(STUDY)") $(if $(PAIRS),pairs="$(PAIRS)") \
 SNAKEMAKE = $(BIN)/snakemake $(ARGS) --cores $(CORES) $(if $(CONFIG),--configfile $(CONFIG)) \
 	$(if $(strip $(CHOICES)),--config $(CHOICES))
 
-.PHONY: report pairs compare atlas setup setup-dev test lint bench lock clean help
+.PHONY: report pairs compare atlas setup setup-dev test test-slurm test-envs lint bench lock clean help
 .DEFAULT_GOAL := help
 
 help:
@@ -80,7 +82,13 @@ $(DEVELOPMENT): requirements-dev.lock $(RUNTIME)
 	@cp requirements-dev.lock $@
 
 test: setup-dev
-	$(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not cluster" $(ARGS)
+
+test-slurm: setup-dev
+	$(BIN)/python -m pytest -s --durations=0 tests/test_slurm.py $(ARGS)
+
+test-envs: setup-dev
+	$(BIN)/python -m pytest -s --durations=0 tests/test_built_environments.py $(ARGS)
 
 lint: setup-dev
 	$(BIN)/ruff check .
@@ -103,6 +111,7 @@ lock:
 	{ sed -n 1p requirements-dev.lock; $(VENV)-lock/bin/pip freeze | sed 's/+[a-z0-9.]*$$//' | grep -vxFf requirements.lock.new; } > requirements-dev.lock.new
 	mv requirements.lock.new requirements.lock
 	mv requirements-dev.lock.new requirements-dev.lock
+	$(VENV)-lock/bin/python envs/pin.py
 	rm -rf $(VENV)-lock
 
 clean:

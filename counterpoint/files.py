@@ -8,18 +8,26 @@ nothing here can read or write a pickle.
 from __future__ import annotations
 
 import json
+import math
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    import numpy as np
     import pandas as pd
+    import pyarrow as pa
     import torch
 
 
 PathLike = str | os.PathLike[str]
+
+ROWS_PER_GROUP = 1 << 16
+"""Rows of a Parquet file that are held in memory at a time while it is written."""
+
+_SAFETENSORS_DTYPES = {"float32": "F32", "float64": "F64", "int64": "I64"}
 
 
 @contextmanager
@@ -87,12 +95,81 @@ def write_tensors(
         save_file(whole, temporary, metadata=dict(metadata or {}))
 
 
-def write_arrays(arrays: Mapping[str, np.ndarray], path: PathLike) -> None:
-    """Write named NumPy arrays as safetensors."""
-    from safetensors.numpy import save_file
+@contextmanager
+def table_writer(path: PathLike, schema: pa.Schema) -> Iterator[Callable[[pa.RecordBatch], None]]:
+    """Write a Parquet file batch by batch: yield the function that adds one.
 
-    with atomic(path) as temporary:
-        save_file(dict(arrays), temporary)
+    Rows are gathered into row groups of `ROWS_PER_GROUP`, however many come at a time, so that the
+    file does not depend on the size of the batches.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    waiting: list[pa.RecordBatch] = []
+    n_waiting = 0
+
+    with atomic(path) as temporary, pq.ParquetWriter(temporary, schema) as writer:
+
+        def write_groups(least: int) -> None:
+            nonlocal waiting, n_waiting
+            while n_waiting >= least:
+                whole = pa.Table.from_batches(waiting, schema)
+                writer.write_table(whole.slice(0, ROWS_PER_GROUP))
+                waiting = whole.slice(ROWS_PER_GROUP).to_batches()
+                n_waiting = max(0, n_waiting - ROWS_PER_GROUP)
+
+        def add(batch: pa.RecordBatch) -> None:
+            nonlocal n_waiting
+            waiting.append(batch)
+            n_waiting += batch.num_rows
+            write_groups(ROWS_PER_GROUP)
+
+        yield add
+        write_groups(1)
+
+
+@contextmanager
+def array_writer(
+    path: PathLike, kinds: Mapping[str, tuple[str, Sequence[int]]]
+) -> Iterator[Callable[[str, int, np.ndarray], None]]:
+    """Write a safetensors file row by row, in any order: yield the function that writes some.
+
+    ``kinds`` has the dtype and shape of every array. The function takes a name, the first row and
+    the rows; every row must be written, since nothing else is put in its place.
+
+    A safetensors file is the length of its header in 8 bytes, the header as JSON, and the arrays;
+    the package itself writes only arrays that are wholly in memory.
+    """
+    import numpy as np
+
+    places: dict[str, tuple[int, int, np.dtype]] = {}
+    header: dict[str, Any] = {}
+    end = 0
+    # Wide numbers first, so that every array begins at a multiple of its own width.
+    for name, (kind, shape) in sorted(
+        kinds.items(), key=lambda item: -np.dtype(item[1][0]).itemsize
+    ):
+        dtype = np.dtype(kind)
+        row = math.prod(shape[1:]) * dtype.itemsize
+        places[name] = end, row, dtype
+        header[name] = {
+            "dtype": _SAFETENSORS_DTYPES[kind],
+            "shape": list(shape),
+            "data_offsets": [end, end + shape[0] * row],
+        }
+        end += shape[0] * row
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    with atomic(path) as temporary, temporary.open("wb") as stream:
+        stream.write(len(text).to_bytes(8, "little") + text)
+        stream.truncate(8 + len(text) + end)
+
+        def write(name: str, first: int, rows: np.ndarray) -> None:
+            start, size, dtype = places[name]
+            stream.seek(8 + len(text) + start + first * size)
+            stream.write(np.ascontiguousarray(rows, dtype=dtype).tobytes())
+
+        yield write
 
 
 def read_tensors(path: PathLike) -> dict[str, torch.Tensor]:

@@ -17,6 +17,7 @@ rule cache_activations:
     threads: 4
     resources:
         mem_mb=model_memory,
+        gpu=gpus,
         runtime=60,
     params:
         settings=settings(*MODEL_SETTINGS, "metric", "shard_size"),

@@ -15,6 +15,7 @@ rule compute_curves:
     threads: 4
     resources:
         mem_mb=model_memory,
+        gpu=gpus,
         runtime=240,
     params:
         settings=settings(*MODEL_SETTINGS, *MEASUREMENT_SETTINGS, "curves"),
@@ -41,6 +42,7 @@ rule integrate_gradients:
     threads: 4
     resources:
         mem_mb=model_memory,
+        gpu=gpus,
         runtime=240,
     params:
         settings=settings(
@@ -99,6 +101,7 @@ rule compute_mlp_curves:
     threads: 4
     resources:
         mem_mb=model_memory,
+        gpu=gpus,
         runtime=240,
     params:
         settings=settings(*MODEL_SETTINGS, *MEASUREMENT_SETTINGS, "curves"),
@@ -152,6 +155,7 @@ rule measure_faithfulness:
     threads: 4
     resources:
         mem_mb=model_memory,
+        gpu=gpus,
         runtime=240,
     params:
         settings=settings(*MODEL_SETTINGS, *MEASUREMENT_SETTINGS),
@@ -205,6 +209,7 @@ rule find_partners:
     threads: 4
     resources:
         mem_mb=model_memory,
+        gpu=gpus,
         runtime=240,
     params:
         settings=settings(*MODEL_SETTINGS, *MEASUREMENT_SETTINGS, "interaction"),

@@ -132,6 +132,11 @@ def model_memory(wildcards):
     return CONFIG.studies[wildcards.study]["memory_mb"] + 2500
 
 
+def gpus(wildcards):
+    """GPUs for a job that runs the model."""
+    return int(CONFIG.studies[wildcards.study]["device"].startswith("cuda"))
+
+
 def targets(wildcards):
     """The heads of a study for which pairs are searched, as [layer, head]."""
     wanted = CONFIG.studies[wildcards.study]["counterfactuals"]["targets"]

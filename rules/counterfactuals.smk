@@ -47,6 +47,7 @@ rule search_counterfactuals:
     threads: 1
     resources:
         mem_mb=model_memory,
+        gpu=gpus,
         runtime=120,
     params:
         settings=settings(*MODEL_SETTINGS, "memory_mb"),
@@ -105,6 +106,7 @@ rule validate_counterfactuals:
     threads: 4
     resources:
         mem_mb=model_memory,
+        gpu=gpus,
         runtime=60,
     params:
         settings=settings(*MODEL_SETTINGS, "memory_mb"),

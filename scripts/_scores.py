@@ -8,7 +8,11 @@ if TYPE_CHECKING:
 
 def scores(snakemake: Any) -> "pd.DataFrame":
     """One row per pair, direction, layer and head of the shard."""
-    from counterpoint.scoring.merge import merge_heads
+    from counterpoint.files import read_table
+    from counterpoint.scoring.merge import join_heads
 
-    directions = snakemake.params.settings["directions"]
-    return merge_heads([snakemake.input.curves], [snakemake.input.gradients], directions)
+    return join_heads(
+        read_table(snakemake.input.curves),
+        read_table(snakemake.input.gradients),
+        snakemake.params.settings["directions"],
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import re
 from pathlib import Path
 
@@ -39,6 +40,18 @@ def test_an_environment_pins_what_the_lock_pins(path: Path) -> None:
         match = PIN.fullmatch(requirement)
         assert match, f"{requirement!r} is no exact version"
         assert LOCK[normal(match[1])] == match[3]
+
+
+def test_the_environments_are_as_the_lock_would_have_them() -> None:
+    """Versions, and what packages need in their turn; `python envs/pin.py` mends a difference."""
+    source = importlib.util.spec_from_file_location("pin", ROOT / "envs" / "pin.py")
+    assert source is not None
+    assert source.loader is not None
+    pin = importlib.util.module_from_spec(source)
+    source.loader.exec_module(pin)
+    for path in ENVIRONMENTS:
+        text = path.read_text(encoding="utf-8")
+        assert pin.pinned(text) == text, path.name
 
 
 def test_every_rule_uses_an_environment_that_exists() -> None:

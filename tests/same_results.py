@@ -1,0 +1,89 @@
+"""Whether two folders of results hold the same, file by file."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from safetensors.numpy import load_file
+
+ABSOLUTE = 1e-4
+"""The error that the studies allow in a curve (curves.tolerance, integrated_gradients.tolerance).
+Other batches and thread counts add in another order, so that a node more or less may be taken; what
+came of it in the tiny models' gradients was 3e-5."""
+
+RELATIVE = 1e-4
+
+BY_COLUMN = {"saturation": 2e-3}
+"""A share of the 2,000 cells of a curve, so that rounding moves it by whole cells."""
+
+TIMES = ("seconds",)
+"""Columns that say how long something took."""
+
+NOT_RESULTS = ("logs", "benchmarks")
+"""Folders that say how a run went and not what it found."""
+
+HOW_IT_RAN = ("date", "machine", "durations", "commit")
+"""Entries of provenance.json of the same kind."""
+
+
+def files(folder: Path, left_out: Iterable[str] = NOT_RESULTS) -> set[Path]:
+    """Every result below ``folder``, by its path there."""
+    skipped = set(left_out)
+    return {
+        path.relative_to(folder)
+        for path in folder.rglob("*")
+        if path.is_file() and not skipped & set(path.relative_to(folder).parts)
+    }
+
+
+def assert_same_results(left: Path, right: Path, left_out: Iterable[str] = NOT_RESULTS) -> int:
+    """Compare two folders of results; return how many files they have.
+
+    Tables, tensors and provenance are compared by their values, figures and pages for their
+    presence, since they hold the numbers of the tables and, the pages, the time they were made.
+    """
+    names = files(left, left_out)
+    assert names == files(right, left_out)
+    for name in sorted(names):
+        try:
+            _assert_same_file(left / name, right / name)
+        except AssertionError as difference:
+            raise AssertionError(f"{name}: {difference}") from None
+    return len(names)
+
+
+def _assert_same_file(left: Path, right: Path) -> None:
+    match left.suffix:
+        case ".parquet":
+            _assert_same_table(pd.read_parquet(left), pd.read_parquet(right))
+        case ".csv":
+            _assert_same_table(pd.read_csv(left), pd.read_csv(right))
+        case ".safetensors":
+            one, other = load_file(left), load_file(right)
+            assert one.keys() == other.keys()
+            for key, array in one.items():
+                assert array.dtype == other[key].dtype, key
+                np.testing.assert_allclose(other[key], array, rtol=RELATIVE, atol=ABSOLUTE)
+        case ".json":
+            one, other = json.loads(left.read_text()), json.loads(right.read_text())
+            for key in HOW_IT_RAN:
+                assert (one.pop(key, None) is None) == (other.pop(key, None) is None), key
+            assert one == other
+        case _:
+            assert left.stat().st_size > 0
+            assert right.stat().st_size > 0
+
+
+def _assert_same_table(left: pd.DataFrame, right: pd.DataFrame) -> None:
+    assert list(left.columns) == list(right.columns)
+    own = [name for name in left.columns if name in BY_COLUMN]
+    apart = [*own, *(name for name in left.columns if name in TIMES)]
+    pd.testing.assert_frame_equal(
+        left.drop(columns=apart), right.drop(columns=apart), rtol=RELATIVE, atol=ABSOLUTE
+    )
+    for name in own:
+        pd.testing.assert_series_equal(left[name], right[name], rtol=0, atol=BY_COLUMN[name])
