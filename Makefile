@@ -82,7 +82,7 @@ $(DEVELOPMENT): requirements-dev.lock $(RUNTIME)
 	@cp requirements-dev.lock $@
 
 test: setup-dev
-	$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not cluster" $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not cluster" $(ARGS)
 
 test-slurm: setup-dev
 	$(BIN)/python -m pytest -s --durations=0 tests/test_slurm.py $(ARGS)
