@@ -4,8 +4,9 @@ Of a pair, what stays is the *tail*: the changed tokens with their near context,
 before the first of them to the end. All that stood before is replaced by a fresh beginning: the
 model's own sample, drawn with a seed from two common opening words, that the search never saw. Each
 sample is cut where the model finds the tail likeliest to go on, and of many those are taken that
-make the more fluent prompts, so that no context is chosen by what the target does in it. Where the tail is the whole prompt, the beginning is a sentence put in front. Only contexts
-whose text tokenises back to the same tokens are kept.
+make the more fluent prompts, so that no context is chosen by what the target does in it. Where the
+tail is the whole prompt, the beginning is a sentence put in front. Only contexts whose text
+tokenises back to the same tokens are kept.
 
 In each context all heads are patched (exact AP, `noising`). Answers are read twice: as each
 prompt's own likeliest tokens there, and as the pair's own. Where both prompts of a context go on
