@@ -281,7 +281,7 @@ def test_validation_is_told_in_words_and_escaped(study, tmp_path):
     shown = report.generated(sections_of(folder))
     text = re.sub(r"\s+", " ", Page(shown).text)
     assert "first on 1 of 3" in text
-    assert "transfer of pair 1 (descent) to 2 fresh contexts: the target is first in 1" in text
+    assert "Transfer of pair 1 (descent) to 2 fresh contexts: the target is first in 1" in text
     assert "In 1 of the contexts both prompts go on with the same token" in text
     assert "Near <the> sea, $Spain$ is" in text and "<mark>$Spain$</mark>" in shown
     assert "same answer" in text

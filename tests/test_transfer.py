@@ -91,7 +91,7 @@ def test_one_answer_for_both_prompts_is_no_success(tiny_llama: LanguageModel) ->
     one, other = next(
         (a, b) for a in likeliest for b in likeliest if a < b and likeliest[a] == likeliest[b]
     )
-    context = Context((1, one, 7, 8), (1, other, 7, 8), 1.0, 1.0)
+    context = Context((1, one, 7, 8), (1, other, 7, 8), 1.0)
     found = transfer_of(tiny_llama, 0, (30, 40), [context], 3)
     # All effects on the difference of a logit and itself are 0, which must not make a first place.
     assert found["transfer_ranks"] == [0]
@@ -105,9 +105,8 @@ def test_contexts_are_fresh_whole_and_likeliest_first(tiny_llama: LanguageModel)
     contexts = fresh_contexts(tiny_llama, samples, clean, corrupted, 6)
     drawn = {tuple(row) for row in samples.tokens.tolist()}
     assert len({context.clean for context in contexts}) == len(contexts) == 6
-    assert [context.tail_loss for context in contexts] == sorted(
-        context.tail_loss for context in contexts
-    )
+    losses = [context.loss for context in contexts]
+    assert losses == sorted(losses)
     for context in contexts:
         x, y = list(context.clean), list(context.corrupted)
         assert x[-5:] == clean[-5:] and y[-5:] == corrupted[-5:]

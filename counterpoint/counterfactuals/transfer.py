@@ -2,11 +2,11 @@
 
 Of a pair, what stays is the *tail*: the changed tokens with their near context, from `NEAR` tokens
 before the first of them to the end. All that stood before is replaced by a fresh beginning: the
-model's own sample, drawn with a seed from a common opening word, that the search never saw. Each
-sample is cut where the model finds the tail likeliest to go on, and of many samples those are taken
-after which both prompts' tails are likeliest, so that no context is chosen by what the target does
-in it. Where the tail is the whole prompt, the beginning is a sentence put in front. Only contexts
-whose text tokenises back to the same tokens are kept.
+model's own sample, drawn with a seed from two common opening words, that the search never saw. Each
+sample is cut where the model finds the tail likeliest to go on, and of many those are taken that
+make the more fluent prompts, so that no context is chosen by what the target does in it. Where the
+tail is the whole prompt, the beginning is a sentence put in front. Only contexts whose text
+tokenises back to the same tokens are kept.
 
 In each context all heads are patched (exact AP, `noising`). Answers are read twice: as each
 prompt's own likeliest tokens there, and as the pair's own. Where both prompts of a context go on
@@ -50,11 +50,12 @@ LIKELIEST = 40
 """Tokens that a sample draws from at each step."""
 
 OPENINGS = (
-    "The", "When", "After", "In", "My", "They", "She", "He", "Last", "If", "Every", "We", "It",
-    "On", "Many", "This", "One", "Yesterday", "While", "Our",
+    "The old", "When the", "After the", "In the", "My mother", "They had", "She was", "He had",
+    "Last night", "If the", "Every day", "We were", "It was", "On the", "Many people", "This is",
+    "One day", "While the", "Our friends", "Some of",
 )  # fmt: skip
 """Words that samples begin with. From the beginning-of-sequence token alone an instructed model
-would write its chat template."""
+would write its chat template, and a lone first word it takes for the name of a speaker."""
 
 COLUMNS = (
     "transfer_contexts",
@@ -91,29 +92,27 @@ class Samples:
 
 @dataclass(frozen=True)
 class Context:
-    """A pair with another beginning; of its two prompts the greater mean loss of the tail and of
-    everything, in nats per token."""
+    """A pair with another beginning; ``loss`` is the greater of its prompts' mean losses, in nats
+    per token."""
 
     clean: tuple[int, ...]
     corrupted: tuple[int, ...]
-    tail_loss: float
     loss: float
 
 
 @torch.no_grad()
 def draw_samples(model: LanguageModel, count: int, seed: int) -> Samples:
-    """``count`` samples of `SAMPLED` tokens behind an opening word."""
+    """``count`` samples of `SAMPLED` tokens behind opening words, each on one line."""
     generator = torch.Generator().manual_seed(seed)
     rows = torch.tensor(_openings(model, count, generator), device=model.device)
-    special = [token for token in model.tokenizer.all_special_ids if token < model.d_vocab]
-    special += list(range(len(model.tokenizer), model.d_vocab))
+    unwritten = torch.tensor(_unwritten(model), device=model.device)
     cache, fresh = DynamicCache(), rows
     expected = []
     for step in range(SAMPLED + 1):
         kept = None if step == 0 else 1
         logits = model.hf(input_ids=fresh, past_key_values=cache, use_cache=True).logits
         logits = logits if kept is None else logits[:, -kept:]
-        logits[..., special] = -torch.inf
+        logits[..., unwritten] = -torch.inf
         log_probabilities = logits.float().log_softmax(-1)
         expected.append(log_probabilities.half())
         if step == SAMPLED:
@@ -125,18 +124,29 @@ def draw_samples(model: LanguageModel, count: int, seed: int) -> Samples:
     return Samples(rows, torch.cat(expected, 1))
 
 
+def _unwritten(model: LanguageModel) -> list[int]:
+    """Special tokens, those without a text, and those that break a line: prose goes on."""
+    named = min(model.d_vocab, len(model.tokenizer))
+    texts = model.tokenizer.batch_decode([[token] for token in range(named)])
+    special = {token for token in model.tokenizer.all_special_ids if token < model.d_vocab}
+    breaking = {token for token, text in enumerate(texts) if "\n" in text or "\r" in text}
+    return sorted(special | breaking | set(range(named, model.d_vocab)))
+
+
 def _openings(model: LanguageModel, count: int, generator: torch.Generator) -> list[list[int]]:
-    """``count`` first tokens, of one length: opening words that the tokenizer has as one token."""
-    words = [model.encode(word) for word in OPENINGS]
-    words = [ids for ids in words if model.decode(ids) in OPENINGS]
-    shortest = min(map(len, words), default=0)
-    words = [ids for ids in words if len(ids) == shortest]
+    """``count`` beginnings of one length: opening words that are one token each."""
+    first = model.beginning_of_sequence
+    begin = [] if first is None else [first]
+    words = [model.encode(text) for text in OPENINGS]
+    words = [
+        ids
+        for text, ids in zip(OPENINGS, words, strict=True)
+        if model.decode(ids) == text and len(ids) == len(begin) + 2
+    ]
     if not words:
         # A tokenizer that has none of these words: any plain token that stands for itself.
         special = set(model.tokenizer.all_special_ids)
         plain = [t for t in range(min(model.d_vocab, len(model.tokenizer))) if t not in special]
-        first = model.beginning_of_sequence
-        begin = [] if first is None else [first]
         words = [
             ids
             for ids in ([*begin, plain[i]] for i in _draw(len(plain), 4 * count, generator))
@@ -205,22 +215,16 @@ def fresh_contexts(
         ):
             candidates[beginning] = prompts
         # Enough to choose from: the others go on worse from the first token of the tail.
-        if len(candidates) == count + count // 2:
+        if len(candidates) == 2 * count:
             break
     found = []
     for clean_prompt, corrupted_prompt in candidates.values():
         both = torch.tensor([clean_prompt, corrupted_prompt], device=model.device)
         logits = model.hf(input_ids=both, use_cache=False).logits
         losses = [token_losses(one, ids.tolist()) for one, ids in zip(logits, both, strict=True)]
-        found.append(
-            Context(
-                clean_prompt,
-                corrupted_prompt,
-                tail_loss=max(float(loss[-len(x) :].mean()) for loss in losses),
-                loss=max(float(loss.mean()) for loss in losses),
-            )
-        )
-    return sorted(found, key=lambda context: context.tail_loss)[:count]
+        worse = max(float(loss.mean()) for loss in losses)
+        found.append(Context(clean_prompt, corrupted_prompt, worse))
+    return sorted(found, key=lambda context: context.loss)[:count]
 
 
 def transfer_of(
