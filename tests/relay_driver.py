@@ -21,6 +21,9 @@ class Listed(list):
         super().__init__(given["values"])
         vars(self).update(given["named"])
 
+    def __getitem__(self, key: Any) -> Any:
+        return getattr(self, key) if isinstance(key, str) else super().__getitem__(key)
+
 
 if __name__ == "__main__":
     folder, name = sys.argv[1:]
