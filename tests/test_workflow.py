@@ -120,7 +120,11 @@ def test_provenance_names_what_was_used(study: Path, results: Path) -> None:
     assert record["settings"]["statistics"]["bootstrap_samples"] == 20
     assert record["settings"]["curves"]["tolerance"] == 1e-4
     assert record["model"]["source"] == "local"
-    assert record["seeds"] == {"statistics.seed": 0, "counterfactuals.seeds": [0]}
+    assert record["seeds"] == {
+        "statistics.seed": 0,
+        "counterfactuals.seeds": [0],
+        "counterfactuals.atlas.seeds": [],
+    }
     assert record["durations"]["compute_curves"]["jobs"] == 2
     assert re.fullmatch(r"2\.13\.0.*", record["packages"]["torch"])
 

@@ -99,7 +99,8 @@ class _Search:
         self.pairs = [(tuple(x), tuple(y)) for x, y in starts if x != y]
         self.propose = Proposals(evaluator, generator)
         self.moves = Moves(evaluator, self.propose, own)
-        losses = [evaluator.surprise(self.moves.tensor(one)) for one in self.starts]
+        prompts = dict.fromkeys(tuple(one) for pair in starts for one in pair)
+        losses = [evaluator.surprise(self.moves.tensor(one)) for one in prompts]
         cap = sum(losses) / len(losses) + own.surprise
         self.estimator = Estimator(evaluator, generator, own, cap)
         self.niche = Niche(own.elites, self.moves.first + 2)
