@@ -441,6 +441,14 @@ def test_numbers_for_reading(value, shown):
     assert html.number(value) == shown
 
 
+def test_a_sentence_that_heads_a_row_may_be_broken_and_a_name_not():
+    name = html.fill('<a href="../subject-verb-agreement/report.html">{}</a>', "agreement")
+    shown = html.table(["number"], [["subject-verb-agreement"], [name], ["A sentence " * 6]])
+    assert '<th scope="row" class="text"><a' in shown
+    assert '<th scope="row" class="text">subject' in shown
+    assert '<th scope="row" class="text sentence">A sentence' in shown
+
+
 def test_marked_difference_by_place_and_by_blocks():
     first, second = html.marked_difference(["a", " b", " c"], ["a", " x", " c"])
     assert first.endswith("a <mark>b</mark> c</code>") and " <mark>x</mark>" in second

@@ -133,7 +133,7 @@ def _findings(compared: Comparison) -> list[Fragment]:
         sentences.append(
             fill(
                 "In {} ({}), {} of {} heads are among the first {} of more than one study "
-                "(rankings in random order: {}); among those of {} studies {}: <b>{}</b>.",
+                "(rankings in random order: {}); most often, in {} studies each, <b>{}</b>.",
                 model,
                 direction,
                 shared,
@@ -141,7 +141,6 @@ def _findings(compared: Comparison) -> list[Fragment]:
                 k,
                 number(expected_shared(len(own), k, n_studies), 1),
                 most,
-                "is" if len(names) == 1 else "are",
                 ", ".join(names[:12]) + (" and others" if len(names) > 12 else ""),
             )
         )

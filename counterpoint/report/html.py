@@ -19,6 +19,9 @@ from markupsafe import Markup, escape
 MINUS = "\N{MINUS SIGN}"
 NOTHING = "\N{EM DASH}"
 
+LONGEST_NAME = 40
+"""A row's first cell that is longer is a sentence."""
+
 
 class Fragment(Markup):
     """HTML that a notebook shows as it is; its plain-text form is a short note."""
@@ -133,7 +136,7 @@ def table(
     body = []
     for place, row in enumerate(rows):
         cells = [
-            fill('<th scope="row" class="{}">{}</th>', kind, cell)
+            fill('<th scope="row" class="{}">{}</th>', _row_header(kind, cell), cell)
             if column == 0
             else fill('<td class="{}">{}</td>', kind, cell)
             for column, (kind, cell) in enumerate(zip(kinds, row, strict=True))
@@ -148,6 +151,11 @@ def table(
         head,
         join(body),
     )
+
+
+def _row_header(kind: str, cell: Any) -> str:
+    """The classes of a row's first cell: a name stays on one line, a sentence may be broken."""
+    return f"{kind} sentence" if len(escape(cell).striptags()) > LONGEST_NAME else kind
 
 
 def folded(summary: Any, body: Any, *, opened: bool = False) -> Fragment:
