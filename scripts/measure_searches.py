@@ -8,8 +8,10 @@ from _model import load
 
 def main(snakemake: Any) -> None:
     """Call `counterpoint.counterfactuals.measuring.measure_searches` on archives and traces."""
-    from counterpoint.counterfactuals.measuring import Search, mean_loss, measure_searches
+    from counterpoint.counterfactuals.losses import mean_over
+    from counterpoint.counterfactuals.measuring import Search, measure_searches
     from counterpoint.counterfactuals.problem import Target
+    from counterpoint.counterfactuals.search import study_prompts
     from counterpoint.files import read_table, write_table
 
     wanted = snakemake.params.search
@@ -21,7 +23,7 @@ def main(snakemake: Any) -> None:
         )
     ]
     model = load(snakemake)
-    study_loss = mean_loss(model, read_table(snakemake.input.pairs))
+    study_loss = mean_over(model, study_prompts(read_table(snakemake.input.pairs)))
     log.info("the study's prompts have a mean loss of %.3f nats per token", study_loss)
     table = measure_searches(
         model,

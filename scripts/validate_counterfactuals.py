@@ -11,6 +11,7 @@ def main(snakemake: Any) -> None:
     import pandas as pd
 
     from counterpoint.counterfactuals.problem import Target
+    from counterpoint.counterfactuals.search import study_prompts
     from counterpoint.counterfactuals.validation import Depth, validate
     from counterpoint.files import read_table, write_table
 
@@ -26,7 +27,7 @@ def main(snakemake: Any) -> None:
             transfers=search["transfers"],
             nulls=search["nulls"],
         ),
-        prompts=read_table(snakemake.input.pairs).sort_values("pair")["clean"].tolist(),
+        prompts=study_prompts(read_table(snakemake.input.pairs)),
         memory_mb=settings["memory_mb"],
     )
     write_table(table, snakemake.output.validation)

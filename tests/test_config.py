@@ -241,6 +241,16 @@ def test_the_schema_has_the_methods_own_settings_with_their_defaults() -> None:
         assert node["additionalProperties"] is False
 
 
+def test_the_schema_has_the_settings_of_the_atlas() -> None:
+    from counterpoint.counterfactuals.variants import VariantSettings
+
+    study = config.schema()["$defs"]["study"]["properties"]
+    node = study["counterfactuals"]["properties"]["atlas"]["properties"]["settings"]
+    defaults = {key: child["default"] for key, child in node["properties"].items()}
+    assert defaults == asdict(VariantSettings())
+    assert node["additionalProperties"] is False
+
+
 def test_a_search_gets_the_settings_of_its_method_alone() -> None:
     from counterpoint.counterfactuals.configured import settings_of, starts_of
     from counterpoint.counterfactuals.descent import DescentSettings

@@ -36,8 +36,9 @@ from counterpoint.counterfactuals.problem import (
     Start,
     Target,
 )
-from counterpoint.counterfactuals.proposals import LIKELIEST, Proposals
+from counterpoint.counterfactuals.proposals import Proposals
 from counterpoint.counterfactuals.relaxation import Relaxation
+from counterpoint.counterfactuals.sampling import LIKELIEST
 from counterpoint.counterfactuals.search import METHODS, search
 from counterpoint.counterfactuals.vocabulary import Vocabulary
 from counterpoint.curves import attribution_patching
@@ -125,18 +126,13 @@ def test_evenness(outputs: list[float], expected: float) -> None:
     assert float(objectives.evenness(torch.tensor(outputs, dtype=torch.float64))) == expected
 
 
-@pytest.mark.parametrize("ends", ["last", "all"])
-def test_measured_values_are_those_of_whole_forward_passes(
-    tiny_model: LanguageModel, ends: str
-) -> None:
+def test_measured_values_are_those_of_whole_forward_passes(tiny_model: LanguageModel) -> None:
     clean, corrupted = make_pairs(tiny_model)
     evaluator = make_evaluator(tiny_model)
-    (measured,) = evaluator.measure(clean, corrupted, origin=clean[:1], ends=ends)
-    assert measured.ends.tolist() == ([7] if ends == "last" else [4, 5, 6, 7])
+    (measured,) = evaluator.measure(clean, corrupted, origin=clean[:1])
     checked = 0
-    # A few of the ends: the reference takes whole passes for each.
-    for pair, end in list(measured.valid.nonzero().tolist())[:: 1 if ends == "last" else 3]:
-        scored = measured.scored(pair, end, 0)
+    for pair in measured.valid.nonzero()[:, 0].tolist():
+        scored = measured.scored(pair, 0)
         plain = plain_values(
             tiny_model, TARGET, torch.tensor(scored.clean), torch.tensor(scored.corrupted)
         )
@@ -147,7 +143,7 @@ def test_measured_values_are_those_of_whole_forward_passes(
         # A quotient of small numbers is as exact as the numbers.
         allowed = 1e-4 + 1e-4 / abs(plain["ld_change"])
         assert scored.evenness == pytest.approx(plain["evenness"], abs=allowed)
-        assert scored.changed_tokens == int(measured.changed_tokens[pair, end])
+        assert scored.changed_tokens == int((clean[pair] != corrupted[pair]).sum())
         checked += 1
     assert checked >= 2
 
@@ -195,12 +191,10 @@ def test_stages_spare_what_is_not_worth_it(tiny_llama: LanguageModel) -> None:
 
     def only_first(measured: Measured) -> torch.Tensor:
         chosen = torch.zeros_like(measured.valid)
-        chosen[int(measured.valid[:, 0].nonzero()[0])] = True
+        chosen[int(measured.valid.nonzero()[0])] = True
         return chosen
 
-    (measured,) = evaluator.measure(
-        clean, corrupted, origin=clean[:1], worth_effect=None, worth_curve=only_first
-    )
+    (measured,) = evaluator.measure(clean, corrupted, origin=clean[:1], worth_curve=only_first)
     assert int((~measured.ld_change.isnan()).sum()) == int(measured.valid.sum()) > 1
     assert int((~measured.evenness.isnan()).sum()) == 1
     assert len(evaluator.complete(measured)) == 1
@@ -258,12 +252,13 @@ def test_vocabulary(tiny_llama: LanguageModel) -> None:
 def test_answers_in_prompts(tiny_llama: LanguageModel) -> None:
     words = Vocabulary(tiny_llama, tiny_llama.encode(START))
     prompt = torch.tensor([[1, 10, 11, 12]])
-    stops = torch.tensor([2, 4])
-    answers = torch.tensor([[11, 11]])
-    assert words.inside(answers, prompt, stops).tolist() == [[False, True]]
+    assert [words.inside(torch.tensor([one]), prompt).tolist() for one in (11, 20)] == [
+        [True],
+        [False],
+    ]
     # What stood there from the beginning was not written.
     origin = torch.tensor([[1, 5, 11, 5]])
-    assert words.inside(answers, prompt, stops, origin).tolist() == [[False, False]]
+    assert words.inside(torch.tensor([11]), prompt, origin).tolist() == [False]
 
 
 @pytest.mark.parametrize("rule", ["forbid", "unwritten", "allow"])
@@ -274,14 +269,14 @@ def test_rule_on_answers_in_prompts(tiny_llama: LanguageModel, rule: str) -> Non
     (measured,) = evaluator.measure(clean, corrupted, origin=clean[:1])
     inside = torch.zeros(len(clean), dtype=torch.bool)
     for pair in range(len(clean)):
-        answers = {int(measured.correct[pair, 0]), int(measured.incorrect[pair, 0])}
+        answers = {int(measured.correct[pair]), int(measured.incorrect[pair])}
         for prompt in (clean[pair], corrupted[pair]):
             written = (prompt != clean[0]) if rule == "unwritten" else prompt > -1
             inside[pair] |= bool(answers & set(prompt[written].tolist()))
     assert inside.any() and not inside.all()
-    different = measured.correct[:, 0] != measured.incorrect[:, 0]
+    different = measured.correct != measured.incorrect
     expected = different if rule == "allow" else different & ~inside
-    assert measured.valid[:, 0].tolist() == expected.tolist()
+    assert measured.valid.tolist() == expected.tolist()
 
 
 # -- archive ------------------------------------------------------------------------------------
@@ -394,14 +389,14 @@ def test_relaxed_outputs_at_tokens_are_the_pairs_own(tiny_model: LanguageModel) 
     evaluator = make_evaluator(tiny_model)
     relaxed = Relaxation(evaluator)
     (measured,) = evaluator.measure(clean, corrupted, origin=clean[:1])
-    for row in measured.valid[:, 0].nonzero()[:, 0].tolist():
+    for row in measured.valid.nonzero()[:, 0].tolist():
         run = relaxed.run(relaxed.embed(torch.stack([clean[row], corrupted[row]])))
         assert (run.correct, run.incorrect) == (
-            int(measured.correct[row, 0]),
-            int(measured.incorrect[row, 0]),
+            int(measured.correct[row]),
+            int(measured.incorrect[row]),
         )
         change = objectives.ld_change(run.outputs.detach())
-        torch.testing.assert_close(change, measured.ld_change[row, 0], atol=1e-4, rtol=1e-4)
+        torch.testing.assert_close(change, measured.ld_change[row], atol=1e-4, rtol=1e-4)
 
 
 def test_gradient_of_the_relaxation() -> None:

@@ -18,15 +18,15 @@ from benchmarks import counterfactuals
 from counterpoint.counterfactuals import caps, measuring
 from counterpoint.counterfactuals.archive import COLUMNS as ARCHIVE_COLUMNS
 from counterpoint.counterfactuals.archive import TRACE_COLUMNS, typed
+from counterpoint.counterfactuals.losses import mean_over
 from counterpoint.counterfactuals.measuring import (
     OF_A_PAIR,
     Search,
-    mean_loss,
     measure_pair,
     measure_searches,
 )
 from counterpoint.counterfactuals.problem import Budget, Settings, Start, Target
-from counterpoint.counterfactuals.search import search
+from counterpoint.counterfactuals.search import search, study_prompts
 from counterpoint.counterfactuals.validation import validate
 from counterpoint.files import read_table
 from counterpoint.method_figures import FIGURES, draw_methods
@@ -159,8 +159,11 @@ def test_the_mean_loss_is_over_both_prompts_of_all_pairs(tiny_llama: LanguageMod
         losses.append(
             -np.mean([float(logits[t, ids[t + 1]].detach()) for t in range(len(ids) - 1)])
         )
-    pairs = pd.DataFrame({"clean_tokens": prompts[::2], "corrupted_tokens": prompts[1::2]})
-    assert mean_loss(tiny_llama, pairs) == pytest.approx(np.mean(losses), abs=1e-5)
+    pairs = pd.DataFrame(
+        {"pair": [0, 1], "clean_tokens": prompts[::2], "corrupted_tokens": prompts[1::2]}
+    )
+    assert study_prompts(pairs) == prompts
+    assert mean_over(tiny_llama, prompts) == pytest.approx(np.mean(losses), abs=1e-5)
 
 
 def _tensor(ids: list[int]) -> Any:

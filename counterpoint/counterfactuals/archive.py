@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from counterpoint.counterfactuals.described import PAIR_COLUMNS, described
 from counterpoint.counterfactuals.problem import Ledger, SearchResult, Target
 from counterpoint.models.load import LanguageModel
 
@@ -29,27 +30,13 @@ COLUMNS = (
     "seed",
     "layer",
     "head",
-    "clean",
-    "corrupted",
-    "clean_tokens",
-    "corrupted_tokens",
-    "correct",
-    "incorrect",
-    "correct_token",
-    "incorrect_token",
-    "ld_change",
-    "evenness",
-    "changed_tokens",
-    "perplexity_clean",
-    "perplexity_corrupted",
-    "perplexity",
+    *PAIR_COLUMNS,
     "evaluations",
     "non_dominated",
     "choice",
 )
-"""Columns of an archive; ``correct`` and ``incorrect`` are texts, ``correct_token`` and
-``incorrect_token`` ids, ``evaluations`` the count at which the pair was found. Rows that are not
-``non_dominated`` are pairs that the method prefers for reasons beyond the four objectives;
+"""Columns of an archive; ``evaluations`` is the count at which the pair was found. Rows that are
+not ``non_dominated`` are pairs that the method prefers for reasons beyond the four objectives;
 ``choice`` is the method's order of preference, from 1, by LD change where it has no other."""
 
 TRACE_COLUMNS = ("evaluations", "seconds", "hypervolume", "best_ld_change")
@@ -166,20 +153,15 @@ class Archive:
                 "seed": seed,
                 "layer": target.layer,
                 "head": target.head,
-                "clean": model.decode(list(pair.clean)),
-                "corrupted": model.decode(list(pair.corrupted)),
-                "clean_tokens": list(pair.clean),
-                "corrupted_tokens": list(pair.corrupted),
-                "correct": model.decode([pair.correct]),
-                "incorrect": model.decode([pair.incorrect]),
-                "correct_token": pair.correct,
-                "incorrect_token": pair.incorrect,
-                "ld_change": pair.ld_change,
-                "evenness": pair.evenness,
-                "changed_tokens": pair.changed_tokens,
-                "perplexity_clean": math.exp(pair.loss_clean),
-                "perplexity_corrupted": math.exp(pair.loss_corrupted),
-                "perplexity": math.exp(pair.log_perplexity),
+                **described(
+                    model,
+                    pair.clean,
+                    pair.corrupted,
+                    (pair.correct, pair.incorrect),
+                    (pair.loss_clean, pair.loss_corrupted),
+                    ld_change=pair.ld_change,
+                    evenness=pair.evenness,
+                ),
                 "evaluations": pair.evaluations,
                 "non_dominated": (pair.clean, pair.corrupted) in best,
                 "choice": choice[pair.clean, pair.corrupted],

@@ -35,11 +35,13 @@ from counterpoint.counterfactuals.estimates import (
     Niche,
     for_head,
 )
-from counterpoint.counterfactuals.evaluation import Evaluator, token_losses
+from counterpoint.counterfactuals.evaluation import Evaluator
 from counterpoint.counterfactuals.every_head import exact_effects
+from counterpoint.counterfactuals.losses import token_losses
 from counterpoint.counterfactuals.problem import Ledger, Settings, Start, Target, as_starts
-from counterpoint.counterfactuals.proposals import LIKELIEST, Proposals, without
+from counterpoint.counterfactuals.proposals import Proposals, without
 from counterpoint.counterfactuals.quality import FIRST, quality
+from counterpoint.counterfactuals.sampling import LIKELIEST
 from counterpoint.counterfactuals.search import tokens_of
 from counterpoint.counterfactuals.variants import Moves, Prompt, Variants, VariantSettings
 from counterpoint.files import write_json
@@ -62,7 +64,7 @@ CANDIDATE_COLUMNS = (
     "correct_token",
     "incorrect_token",
     "ld_change",
-    "lead",
+    "margin",
     "loss_clean",
     "loss_corrupted",
     "loss_cap",
@@ -152,7 +154,7 @@ class Atlas:
         if found is not None:
             self.counts["pairs"] += len(found.rows)
             best = np.array([niche.best for niche in self.niches])
-            promise = quality(found.effects, found.lead) - best
+            promise = quality(found.effects, found.margin) - best
             promise[found.effects < LEAST_ESTIMATE] = 0
             for pair, effects in self.estimator.check(found, promise.max(1)):
                 self._take_in(pair, effects)
@@ -160,7 +162,7 @@ class Atlas:
 
     def reached(self) -> tuple[int, int]:
         """Niches whose head came first among those checked, with LD change enough; and those
-        with a good lead and change as well."""
+        with a good margin and change as well."""
         best = [niche.best for niche in self.niches]
         return sum(one >= FIRST for one in best), sum(one >= 2 * FIRST for one in best)
 
@@ -241,7 +243,7 @@ class Atlas:
     def candidates(self) -> pd.DataFrame:
         """One row per candidate, best first within a head; columns `CANDIDATE_COLUMNS`.
 
-        ``lead`` is the LD change over the largest effect of another head that was checked,
+        ``margin`` is the LD change over the largest effect of another head that was checked,
         ``evaluations`` what the whole search has spent.
         """
         rows = [
@@ -254,7 +256,7 @@ class Atlas:
                 "correct_token": one.correct,
                 "incorrect_token": one.incorrect,
                 "ld_change": one.ld_change,
-                "lead": one.lead,
+                "margin": one.margin,
                 "loss_clean": one.loss_clean,
                 "loss_corrupted": one.loss_corrupted,
                 "loss_cap": self.cap,
@@ -316,7 +318,7 @@ class LikelySwaps(Atlas):
             correct=correct,
             incorrect=incorrect,
             ld_change=float("nan"),
-            lead=float("nan"),
+            margin=float("nan"),
             loss_clean=float(losses[0]),
             loss_corrupted=float(losses[1]),
         )

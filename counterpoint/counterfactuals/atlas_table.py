@@ -6,25 +6,13 @@ from collections.abc import Iterable
 
 import pandas as pd
 
+from counterpoint.counterfactuals.described import PAIR_COLUMNS
 from counterpoint.counterfactuals.quality import FIRST, quality
 
 COLUMNS = (
     "layer",
     "head",
-    "clean",
-    "corrupted",
-    "clean_tokens",
-    "corrupted_tokens",
-    "correct",
-    "incorrect",
-    "correct_token",
-    "incorrect_token",
-    "ld_change",
-    "evenness",
-    "changed_tokens",
-    "perplexity_clean",
-    "perplexity_corrupted",
-    "perplexity",
+    *PAIR_COLUMNS,
     "loss_cap",
     "fluent",
     "rank",

@@ -7,7 +7,6 @@ it does, a pair may also turn out to be another head's.
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
@@ -15,10 +14,12 @@ import pandas as pd
 import torch
 
 from counterpoint.counterfactuals.atlas_table import COLUMNS, typed
-from counterpoint.counterfactuals.evaluation import token_losses
-from counterpoint.counterfactuals.every_head import Pair, exact_effects, standing
+from counterpoint.counterfactuals.described import described
+from counterpoint.counterfactuals.every_head import Pair, exact_effects
+from counterpoint.counterfactuals.losses import mean_loss
 from counterpoint.counterfactuals.objectives import ALPHAS, evenness
 from counterpoint.counterfactuals.quality import LEAST_CHANGE, quality
+from counterpoint.counterfactuals.ranks import standing
 from counterpoint.linear import through_onednn
 from counterpoint.models.load import LanguageModel
 from counterpoint.progress import Progress
@@ -36,7 +37,7 @@ def verify(
     for, and the head that comes first on it. Columns: `COLUMNS`.
     """
     numbers = candidates["layer"] * model.n_heads + candidates["head"]
-    worth = quality(candidates["ld_change"].to_numpy(), candidates["lead"].to_numpy())
+    worth = quality(candidates["ld_change"].to_numpy(), candidates["margin"].to_numpy())
     ordered = candidates.assign(_head=numbers, _worth=worth).sort_values(
         ["_head", "_worth", "clean_tokens"],
         ascending=[True, False, True],
@@ -70,7 +71,7 @@ def _patched(model: LanguageModel, number: int, row: pd.Series) -> list[dict[str
         heads.append(first)
     between = exact_effects(model, [pair], [np.array(heads)], alphas=ALPHAS[1:])[0]
     # Losses again, from a whole run of each prompt.
-    losses = [_loss(model, tokens) for tokens in (clean, corrupted)]
+    losses = mean_loss(model, list(clean)), mean_loss(model, list(corrupted))
     found = []
     for head, falls in zip(heads, between, strict=True):
         rank, margin, second = standing(effects, head)
@@ -79,20 +80,15 @@ def _patched(model: LanguageModel, number: int, row: pd.Series) -> list[dict[str
             {
                 "layer": head // model.n_heads,
                 "head": head % model.n_heads,
-                "clean": model.decode(list(clean)),
-                "corrupted": model.decode(list(corrupted)),
-                "clean_tokens": list(clean),
-                "corrupted_tokens": list(corrupted),
-                "correct": model.decode([pair.correct]),
-                "incorrect": model.decode([pair.incorrect]),
-                "correct_token": pair.correct,
-                "incorrect_token": pair.incorrect,
-                "ld_change": float(effects[head]),
-                "evenness": float(evenness(outputs)),
-                "changed_tokens": sum(a != b for a, b in zip(clean, corrupted, strict=True)),
-                "perplexity_clean": math.exp(losses[0]),
-                "perplexity_corrupted": math.exp(losses[1]),
-                "perplexity": math.exp(max(losses)),
+                **described(
+                    model,
+                    clean,
+                    corrupted,
+                    (pair.correct, pair.incorrect),
+                    losses,
+                    ld_change=float(effects[head]),
+                    evenness=float(evenness(outputs)),
+                ),
                 "loss_cap": float(row["loss_cap"]),
                 "fluent": max(losses) <= float(row["loss_cap"]),
                 "rank": rank,
@@ -103,11 +99,3 @@ def _patched(model: LanguageModel, number: int, row: pd.Series) -> list[dict[str
             }
         )
     return found
-
-
-@torch.no_grad()
-def _loss(model: LanguageModel, tokens: tuple[int, ...]) -> float:
-    """Mean loss per predicted token, in nats."""
-    ids = torch.tensor([tokens], device=model.device)
-    logits = model.hf(input_ids=ids, use_cache=False).logits
-    return float(token_losses(logits[:, :-1], ids[:, 1:]).mean())

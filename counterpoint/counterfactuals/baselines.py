@@ -22,8 +22,9 @@ from torch import Tensor
 from counterpoint.counterfactuals.archive import Archive
 from counterpoint.counterfactuals.evaluation import Evaluator, Measured, best_few
 from counterpoint.counterfactuals.problem import Settings
-from counterpoint.counterfactuals.proposals import LIKELIEST, Proposals, without
+from counterpoint.counterfactuals.proposals import Proposals, without
 from counterpoint.counterfactuals.relaxation import Relaxation
+from counterpoint.counterfactuals.sampling import LIKELIEST
 
 CANDIDATES = 16
 """Candidates of a batch."""
@@ -121,7 +122,7 @@ def gradient_swaps(
                 token = favoured[side, position, propose.number(favoured.shape[2])]
                 candidate[side, position + 1] = token
             measured = _measure(evaluator, archive, candidates[:, 0], candidates[:, 1], origin)
-            found = torch.cat([one.ld_change[:, 0] for one in measured]).nan_to_num(-torch.inf)
+            found = torch.cat([one.ld_change for one in measured]).nan_to_num(-torch.inf)
             if not float(found.max()) > best:
                 break
             best, pair = float(found.max()), candidates[int(found.argmax())]
@@ -144,7 +145,7 @@ def template_swaps(
 def _measure(
     evaluator: Evaluator, archive: Archive, clean: Tensor, corrupted: Tensor, origin: Tensor
 ) -> list[Measured]:
-    def few(measured: Measured) -> Bool[Tensor, "pair end"]:
+    def few(measured: Measured) -> Bool[Tensor, " pair"]:
         return best_few(measured, CURVES_PER_BATCH)
 
     batches = evaluator.measure(clean, corrupted, origin=origin, worth_curve=few)

@@ -17,17 +17,19 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from counterpoint.counterfactuals.evaluation import Evaluator, TargetRun, token_losses
+from counterpoint.counterfactuals.evaluation import Evaluator, TargetRun
 from counterpoint.counterfactuals.every_head import (
     Pair,
     estimated_effects,
     exact_effects,
     kept_values,
-    standing,
     value_gradients,
 )
+from counterpoint.counterfactuals.losses import token_losses
 from counterpoint.counterfactuals.problem import Target
 from counterpoint.counterfactuals.quality import quality
+from counterpoint.counterfactuals.ranks import standing
+from counterpoint.counterfactuals.sampling import perturbed
 from counterpoint.counterfactuals.variants import Parent, Variants, VariantSettings
 from counterpoint.replay import PrefixKeysValues
 
@@ -41,19 +43,19 @@ LEAST_ESTIMATE = 0.2
 class Candidate(Parent):
     """A pair for one head, as far as it was checked; losses are means per token in nats.
 
-    ``lead`` is the head's LD change over the largest effect among the other heads checked.
+    ``margin`` is the head's LD change over the largest effect among the other heads checked.
     """
 
     correct: int
     incorrect: int
     ld_change: float
-    lead: float
+    margin: float
     loss_clean: float
     loss_corrupted: float
 
     @property
     def quality(self) -> float:
-        return float(quality(np.array(self.ld_change), np.array(self.lead)))
+        return float(quality(np.array(self.ld_change), np.array(self.margin)))
 
     @property
     def pair(self) -> Pair:
@@ -75,7 +77,7 @@ class Estimates:
     effects: Float[Array, "pair head"]
 
     @property
-    def lead(self) -> Float[Array, "pair head"]:
+    def margin(self) -> Float[Array, "pair head"]:
         """Each effect over the largest of another head's."""
         sizes = np.sort(np.abs(self.effects), axis=1)
         largest = np.where(np.abs(self.effects) == sizes[:, -1:], sizes[:, -2:-1], sizes[:, -1:])
@@ -92,7 +94,7 @@ class Estimates:
             correct=int(self.top[x, end]),
             incorrect=int(self.top[y, end]),
             ld_change=float("nan"),
-            lead=float("nan"),
+            margin=float("nan"),
             loss_clean=float(self.losses[x, end]),
             loss_corrupted=float(self.losses[y, end]),
         )
@@ -196,8 +198,7 @@ class Estimator:
     ) -> dict[tuple[int, int, int], float]:
         """Exact LD changes of the head aimed at, by (x, y, end), on a few pairs at all ends."""
         best = strength.masked_fill(~eligible, -torch.inf).amax(-1)
-        noise = torch.rand(best.shape, generator=self.generator).to(best)
-        best = best - (-noise.clamp(1e-12, 1 - 1e-7).log()).log()
+        best = perturbed(best, self.generator)
         chosen = best.flatten().topk(min(self.own.patched, int(best.isfinite().sum()))).indices
         x, y = chosen // len(top), chosen % len(top)
         path = self.evaluator.path
@@ -297,8 +298,7 @@ class Estimator:
     ) -> list[tuple[int, int, int]]:
         """A few (x, end, incorrect answer), those of strong pairs more often."""
         places, strength = eligible.nonzero(), strength[eligible]
-        noise = torch.rand(len(places), generator=self.generator).to(strength)
-        order = (strength - (-noise.clamp(1e-12, 1 - 1e-7).log()).log()).argsort(descending=True)
+        order = perturbed(strength, self.generator).argsort(descending=True)
         chosen: dict[tuple[int, int, int], None] = {}
         for x, y, end in places[order].tolist():
             chosen.setdefault((x, end, int(top[y, end])))
@@ -363,8 +363,8 @@ def for_head(pair: Candidate, effects: dict[int, float], head: int) -> Candidate
     """The candidate with what ``head`` does on it."""
     changes = np.array(list(effects.values()))
     place = list(effects).index(head)
-    _, lead, _ = standing(changes, place)
-    return replace(pair, ld_change=effects[head], lead=lead)
+    _, margin, _ = standing(changes, place)
+    return replace(pair, ld_change=effects[head], margin=margin)
 
 
 def _swing(

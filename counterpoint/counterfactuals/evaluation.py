@@ -3,9 +3,6 @@
 The prompts of a batch have one length. What all of them share at the beginning is run once; of the
 rest, each different prompt once (x's of many candidates is often the same). Then the rows of the
 path re-enter at the target's layer with the attention output of x's run shifted by α Δ.
-
-No position sees a later one, so one run of a pair says what happens at the end of every beginning
-of it: an *end* is the number of tokens that a prompt is cut to. ``ends="all"`` reads all of them.
 """
 
 from __future__ import annotations
@@ -14,7 +11,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -24,6 +21,7 @@ from transformers.cache_utils import DynamicCache, DynamicLayer
 from counterpoint.activations import TokenPairs, cache_activations, output_bias
 from counterpoint.counterfactuals import objectives
 from counterpoint.counterfactuals.archive import Scored
+from counterpoint.counterfactuals.losses import token_losses
 from counterpoint.counterfactuals.problem import Ledger, Settings, Target
 from counterpoint.counterfactuals.vocabulary import Vocabulary
 from counterpoint.models.load import LanguageModel
@@ -36,8 +34,6 @@ from counterpoint.replay import (
     replaced_forward,
 )
 from counterpoint.suffix import SuffixEngine
-
-Ends = Literal["last", "all"]
 
 PREFIXES_KEPT = 64
 
@@ -56,40 +52,34 @@ class TargetRun:
 
 @dataclass(frozen=True, eq=False)
 class Measured:
-    """Pairs of one length, as far as they were measured, at several ends.
+    """Pairs of one length, as far as they were measured.
 
-    A pair at an end is *valid* when it may be kept: it differs before the end, its answers are two
-    plain tokens and, where the setting forbids it, no words of a prompt. ``ld_change`` and
-    ``evenness`` are NaN where they were not measured.
+    A pair is *valid* when it may be kept: its prompts differ, its answers are two plain tokens and,
+    where the setting forbids it, no words of a prompt. ``ld_change`` and ``evenness`` are NaN where
+    they were not measured.
     """
 
     clean: Int[Tensor, "pair length"]
     corrupted: Int[Tensor, "pair length"]
-    ends: Int[Tensor, " end"]
-    correct: Int[Tensor, "pair end"]
-    incorrect: Int[Tensor, "pair end"]
-    loss_clean: Float[Tensor, "pair end"]
-    loss_corrupted: Float[Tensor, "pair end"]
-    valid: Bool[Tensor, "pair end"]
-    ld_change: Float[Tensor, "pair end"]
-    evenness: Float[Tensor, "pair end"]
+    correct: Int[Tensor, " pair"]
+    incorrect: Int[Tensor, " pair"]
+    loss_clean: Float[Tensor, " pair"]
+    loss_corrupted: Float[Tensor, " pair"]
+    valid: Bool[Tensor, " pair"]
+    ld_change: Float[Tensor, " pair"]
+    evenness: Float[Tensor, " pair"]
 
-    @property
-    def changed_tokens(self) -> Int[Tensor, "pair end"]:
-        return (self.clean != self.corrupted).cumsum(1)[:, self.ends - 1]
-
-    def scored(self, pair: int, end: int, evaluations: int) -> Scored:
-        """One pair cut to one end, as plain numbers."""
-        stop = int(self.ends[end])
+    def scored(self, pair: int, evaluations: int) -> Scored:
+        """One pair as plain numbers."""
         return Scored(
-            clean=tuple(self.clean[pair, :stop].tolist()),
-            corrupted=tuple(self.corrupted[pair, :stop].tolist()),
-            correct=int(self.correct[pair, end]),
-            incorrect=int(self.incorrect[pair, end]),
-            ld_change=float(self.ld_change[pair, end]),
-            evenness=float(self.evenness[pair, end]),
-            loss_clean=float(self.loss_clean[pair, end]),
-            loss_corrupted=float(self.loss_corrupted[pair, end]),
+            clean=tuple(self.clean[pair].tolist()),
+            corrupted=tuple(self.corrupted[pair].tolist()),
+            correct=int(self.correct[pair]),
+            incorrect=int(self.incorrect[pair]),
+            ld_change=float(self.ld_change[pair]),
+            evenness=float(self.evenness[pair]),
+            loss_clean=float(self.loss_clean[pair]),
+            loss_corrupted=float(self.loss_corrupted[pair]),
             evaluations=evaluations,
         )
 
@@ -215,28 +205,26 @@ class Evaluator:
         corrupted: Int[Tensor, "pair length"],
         *,
         origin: Int[Tensor, "start length"],
-        ends: Ends = "last",
-        worth_effect: Callable[[Measured], Bool[Tensor, "pair end"]] | None = None,
-        worth_curve: Callable[[Measured], Bool[Tensor, "pair end"]] | None = None,
+        worth_curve: Callable[[Measured], Bool[Tensor, " pair"]] | None = None,
     ) -> list[Measured]:
         """Measure pairs in batches that fit in memory.
 
-        First the prompts' own runs; then α = 1 where a pair is valid at an end that
-        ``worth_effect`` chooses; then the points between where ``worth_curve`` chooses. Both see
-        what is known so far, and None chooses everything. Each pair costs at most 6 evaluations.
+        First the prompts' own runs; then α = 1 of the valid pairs; then the points between of those
+        that ``worth_curve``, which sees what is known so far, chooses (None: all). Each pair costs
+        at most 6 evaluations.
         ``origin`` is what the pairs started as: tokens that stand there were not written by the
         search.
         """
         return [
-            self._measure(clean[part], corrupted[part], origin, ends, worth_effect, worth_curve)
+            self._measure(clean[part], corrupted[part], origin, worth_curve)
             for part in self._parts(clean, corrupted)
         ]
 
     def complete(self, measured: Measured) -> list[Scored]:
         """The pairs of ``measured`` whose objectives are all known and that round-trip."""
         found = []
-        for pair, end in measured.evenness.isnan().logical_not().nonzero().tolist():
-            scored = measured.scored(pair, end, self.ledger.evaluations)
+        for pair in measured.evenness.isnan().logical_not().nonzero()[:, 0].tolist():
+            scored = measured.scored(pair, self.ledger.evaluations)
             if all(map(self.vocabulary.round_trips, (scored.clean, scored.corrupted))):
                 found.append(scored)
             else:
@@ -257,8 +245,6 @@ class Evaluator:
         clean: Tensor,
         corrupted: Tensor,
         origin: Tensor,
-        ends: Ends,
-        worth_effect: Callable[[Measured], Tensor] | None,
         worth_curve: Callable[[Measured], Tensor] | None,
     ) -> Measured:
         n_pairs, length = clean.shape
@@ -271,40 +257,30 @@ class Evaluator:
         run = self.path.own_run(prefix, input_ids=prompts)
         self.ledger.evaluations += len(prompts)
 
-        first = max(start + 1, 2) if ends == "all" else length
-        stops = torch.arange(first, length + 1, device=clean.device)
-        last = stops - 1 - start
-        suffix_loss = torch.cat(
-            [
-                token_losses(ahead.expand(len(prompts), 1, -1), prompts[:, :1])
-                if ahead is not None
-                else torch.zeros_like(run.logits[:, :1, 0]),
-                token_losses(run.logits[:, :-1], prompts[:, 1:]),
-            ],
-            dim=1,
-        ).cumsum(1)
-        losses = (prefix_loss + suffix_loss[:, last]) / (stops - 1)
-        at = run.logits[:, last]
+        losses = prefix_loss + token_losses(run.logits[:, :-1], prompts[:, 1:]).sum(1)
+        if ahead is not None:
+            losses += token_losses(ahead.expand(len(prompts), 1, -1), prompts[:, :1])[:, 0]
+        losses = losses / (length - 1)
+        at = run.logits[:, -1]
         correct, incorrect = self._answers(at, x, y)
         own = at[x].gather(-1, torch.stack([correct, incorrect], -1))
-        unknown = torch.full_like(own[..., 0], torch.nan)
+        unknown = torch.full_like(own[:, 0], torch.nan)
         measured = Measured(
             clean=clean,
             corrupted=corrupted,
-            ends=stops,
             correct=correct,
             incorrect=incorrect,
             loss_clean=losses[x],
             loss_corrupted=losses[y],
-            valid=self._valid(clean, corrupted, origin, stops, correct, incorrect),
+            valid=self._valid(clean, corrupted, origin, correct, incorrect),
             ld_change=unknown,
             evenness=unknown.clone(),
         )
-        outputs = unknown.unsqueeze(-1).repeat(1, 1, len(objectives.ALPHAS))
-        outputs[..., 0] = own[..., 0] - own[..., 1]
+        outputs = unknown.unsqueeze(-1).repeat(1, len(objectives.ALPHAS))
+        outputs[:, 0] = own[:, 0] - own[:, 1]
 
         def move(chosen: Tensor, alphas: list[int]) -> None:
-            pairs = chosen.any(1).nonzero()[:, 0]
+            pairs = chosen.nonzero()[:, 0]
             if not len(pairs):
                 return
             delta = self.path.difference(run.z[x[pairs]], run.z[y[pairs]])
@@ -314,11 +290,11 @@ class Evaluator:
                     run.attention[x[pairs]] + objectives.ALPHAS[alpha] * delta,
                     prefix,
                     length,
-                )[:, last]
-                outputs[pairs, :, alpha] = self.difference(final, correct[pairs], incorrect[pairs])
+                )[:, -1]
+                outputs[pairs, alpha] = self.difference(final, correct[pairs], incorrect[pairs])
                 self.ledger.evaluations += len(pairs)
 
-        chosen = measured.valid if worth_effect is None else measured.valid & worth_effect(measured)
+        chosen = measured.valid
         move(chosen, [4])
         measured.ld_change.copy_(torch.where(chosen, objectives.ld_change(outputs), torch.nan))
         small = chosen & (measured.ld_change < self.settings.smallest_change)
@@ -385,8 +361,8 @@ class Evaluator:
         return self._prefixes[key]
 
     def _answers(
-        self, at: Float[Tensor, "row end vocabulary"], x: Tensor, y: Tensor
-    ) -> tuple[Int[Tensor, "pair end"], Int[Tensor, "pair end"]]:
+        self, at: Float[Tensor, "row vocabulary"], x: Tensor, y: Tensor
+    ) -> tuple[Int[Tensor, " pair"], Int[Tensor, " pair"]]:
         top = at.argmax(-1)
         if self.declared is None:
             return top[x], top[y]
@@ -398,14 +374,13 @@ class Evaluator:
         clean: Int[Tensor, "pair length"],
         corrupted: Int[Tensor, "pair length"],
         origin: Int[Tensor, "start length"],
-        stops: Int[Tensor, " end"],
-        correct: Int[Tensor, "pair end"],
-        incorrect: Int[Tensor, "pair end"],
-    ) -> Bool[Tensor, "pair end"]:
-        """Whether each pair may be kept at each end; what may not is counted by its reason."""
+        correct: Int[Tensor, " pair"],
+        incorrect: Int[Tensor, " pair"],
+    ) -> Bool[Tensor, " pair"]:
+        """Whether each pair may be kept; what may not is counted by its reason."""
         words, rule = self.vocabulary, self.settings.answer_in_prompt
         reasons = {
-            "the prompts are equal": ~(clean != corrupted).cumsum(1).bool()[:, stops - 1],
+            "the prompts are equal": (clean == corrupted).all(1),
             "an answer is a special token": ~(words.plain[correct] & words.plain[incorrect]),
             "both prompts have the same answer": words.word[correct] == words.word[incorrect],
         }
@@ -413,7 +388,7 @@ class Evaluator:
             unwritten = origin if rule == "unwritten" else None
             reasons["an answer is a word of a prompt"] = torch.stack(
                 [
-                    words.inside(answer, prompt, stops, unwritten)
+                    words.inside(answer, prompt, unwritten)
                     for answer in (correct, incorrect)
                     for prompt in (clean, corrupted)
                 ]
@@ -426,25 +401,24 @@ class Evaluator:
 
     def difference(
         self,
-        final: Float[Tensor, "pair end d_model"],
-        correct: Int[Tensor, "pair end"],
-        incorrect: Int[Tensor, "pair end"],
-    ) -> Float[Tensor, "pair end"]:
+        final: Float[Tensor, "*row d_model"],
+        correct: Int[Tensor, "*row"],
+        incorrect: Int[Tensor, "*row"],
+    ) -> Float[Tensor, "*row"]:
         """logit(correct) − logit(incorrect) from the last block's output."""
         tokens = torch.unique(torch.cat([correct.flatten(), incorrect.flatten()]))
-        logits = self.engine.logits(final.flatten(0, 1), tokens).unflatten(0, correct.shape)
+        logits = self.engine.logits(final.flatten(0, -2), tokens).reshape(*correct.shape, -1)
         columns = torch.searchsorted(tokens, torch.stack([correct, incorrect], -1))
         own = logits.gather(-1, columns)
         return own[..., 0] - own[..., 1]
 
 
-def best_few(measured: Measured, count: int, floor: float = 0.0) -> Bool[Tensor, "pair end"]:
-    """All ends above ``floor`` of the ``count`` pairs with the greatest LD change."""
+def best_few(measured: Measured, count: int) -> Bool[Tensor, " pair"]:
+    """The ``count`` pairs with the greatest LD change, where it is above 0."""
     change = measured.ld_change.nan_to_num(-torch.inf)
-    best = change.amax(1)
-    few = torch.zeros_like(best, dtype=torch.bool)
-    few[best.topk(min(count, len(best))).indices] = True
-    return few[:, None] & (change > floor)
+    few = torch.zeros_like(change, dtype=torch.bool)
+    few[change.topk(min(count, len(change))).indices] = True
+    return few & (change > 0)
 
 
 def _shared(clean: Int[Tensor, "pair length"], corrupted: Int[Tensor, "pair length"]) -> int:
@@ -452,14 +426,6 @@ def _shared(clean: Int[Tensor, "pair length"], corrupted: Int[Tensor, "pair leng
     both = torch.cat([clean, corrupted])
     same = (both == both[0]).all(0)
     return min(int(same.int().cumprod(0).sum()), both.shape[1] - 1)
-
-
-def token_losses(
-    logits: Float[Tensor, "row position vocabulary"], tokens: Int[Tensor, "row position"]
-) -> Float[Tensor, "row position"]:
-    """−log p of each token, from the logits of the position before it."""
-    chosen = logits.gather(-1, tokens.unsqueeze(-1))[..., 0].float()
-    return logits.float().logsumexp(-1) - chosen
 
 
 def _giving(value: Tensor, arity: int) -> Callable[[Forward], Forward]:

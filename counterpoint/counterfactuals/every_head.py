@@ -177,15 +177,3 @@ def exact_effects(
     effects = np.empty_like(moved)
     effects[order] = start[owner[order], None] - moved
     return np.split(effects, np.cumsum([len(one) for one in wanted])[:-1])
-
-
-def standing(effects: Float[Array, " head"], place: int) -> tuple[int, float, int]:
-    """Rank of the head at ``place`` by size (1 is first), its size over the largest other one,
-    and that one's place."""
-    sizes = np.abs(effects)
-    others = sizes.copy()
-    others[place] = -np.inf
-    second = int(others.argmax())
-    largest = float(others[second])
-    margin = float(sizes[place]) / largest if largest > 0 else float("inf")
-    return 1 + int((others > sizes[place]).sum()), margin, second

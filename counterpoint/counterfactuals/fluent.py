@@ -4,7 +4,7 @@ y is x but for one token, every token that is written is one that the model itse
 its place, and a pair is only followed while each prompt's mean loss per token stays below a cap
 (the start prompts' mean and `VariantSettings.surprise` more) and no token from the edit on is a
 great surprise. What is sought is not the LD change alone but a pair on which the target comes
-first: its lead over the strongest other head counts as much (`estimates.quality`).
+first: its margin over the strongest other head counts as much (`estimates.quality`).
 
 Sentences are the start prompts and the model's own samples. A step takes a batch of variants
 (`variants`), either of a fresh sentence, edited where the target's gradient is large, or of one of
@@ -186,12 +186,12 @@ class _Search:
     def _measure(self, variants: Variants | None) -> None:
         found = None if variants is None else self.estimator.estimate(variants, self.number)
         if found is not None:
-            change, lead = found.effects[:, self.number], found.lead[:, self.number]
+            change, margin = found.effects[:, self.number], found.margin[:, self.number]
             elites = self.niche.elites
             floor = WORTH_KEEPING * self.niche.best
             if len(elites) == self.own.elites:
                 floor = max(floor, elites[-1].quality)
-            promise = np.where(change >= LEAST_ESTIMATE / 2, quality(change, lead) - floor, 0)
+            promise = np.where(change >= LEAST_ESTIMATE / 2, quality(change, margin) - floor, 0)
             for pair, effects in self.estimator.check(found, promise, always=self.always):
                 self._keep(for_head(pair, effects, self.number))
         self.archive.note()

@@ -17,7 +17,9 @@ import torch
 
 from counterpoint.activations import TokenPairs, cache_activations
 from counterpoint.counterfactuals import caps
+from counterpoint.counterfactuals.losses import mean_loss
 from counterpoint.counterfactuals.problem import Target
+from counterpoint.counterfactuals.ranks import rank_of, standing
 from counterpoint.gradients import integrated_gradients
 from counterpoint.models.load import LanguageModel
 from counterpoint.patching import activation_patching
@@ -85,7 +87,8 @@ def measure_searches(
 ) -> pd.DataFrame:
     """One row per search for ``target``, with the columns `COLUMNS`.
 
-    ``study_loss`` is the mean loss of the study's prompts (`mean_loss`), above which the caps lie.
+    ``study_loss`` is the mean loss of the study's prompts (`losses.mean_over`), above which the
+    caps lie.
     ``ld_change_cap_*`` is 0 where a search has no pair under the cap: it made the head matter
     nothing. ``reason`` says why there is no best pair. Pairs of methods in ``ig_ranked`` are ranked
     by IG joint as well.
@@ -161,49 +164,21 @@ def measure_pair(
     )
     engine = SuffixEngine(model, cache_activations(model, tokens), memory_mb=memory_mb)
     effects = activation_patching(engine, "noising")
-    sizes = np.abs(effects)
     place = target.layer * model.n_heads + target.head
-    others = sizes.copy()
-    others[place] = -np.inf
-    second = int(others.argmax())
-    rank = _rank(sizes, place)
+    rank, margin, second = standing(effects, place)
     joint = integrated_gradients(engine, "noising").score[:, 0].reshape(-1) if ig else None
     return {
         **{name: pair[name] for name in ("clean", "corrupted", "correct", "incorrect")},
         **{name: pair[name] for name in ("ld_change", "evenness", "changed_tokens")},
-        "loss_clean": loss(model, clean),
-        "loss_corrupted": loss(model, corrupted),
+        "loss_clean": mean_loss(model, clean),
+        "loss_corrupted": mean_loss(model, corrupted),
         "ap": effects[place],
         "rank": rank,
         "reciprocal_rank": 1 / rank,
-        "margin": sizes[place] / others[second] if others[second] > 0 else np.inf,
+        "margin": margin,
         "second": f"{second // model.n_heads}.{second % model.n_heads}",
-        "ig_rank": np.nan if joint is None else _rank(np.abs(joint), place),
+        "ig_rank": np.nan if joint is None else rank_of(joint, place),
         "round_trip": float(
             all(model.encode(model.decode(ids)) == ids for ids in (clean, corrupted))
         ),
     }
-
-
-def _rank(sizes: np.ndarray, place: int) -> int:
-    """1 + how many are larger than the one at ``place``."""
-    return 1 + int((sizes > sizes[place]).sum())
-
-
-@torch.no_grad()
-def loss(model: LanguageModel, tokens: list[int]) -> float:
-    """Mean loss per predicted token of a prompt, in nats; its first token is predicted by
-    nothing."""
-    ids = torch.tensor([tokens], device=model.device)
-    logits = model.hf(ids, use_cache=False).logits[0, :-1].float()
-    return float(torch.nn.functional.cross_entropy(logits, ids[0, 1:]))
-
-
-def mean_loss(model: LanguageModel, pairs: pd.DataFrame) -> float:
-    """The mean of `loss` over both prompts of all pairs of a study (`pairs.parquet`)."""
-    prompts = [
-        [int(token) for token in tokens]
-        for column in ("clean_tokens", "corrupted_tokens")
-        for tokens in pairs[column]
-    ]
-    return float(np.mean([loss(model, tokens) for tokens in prompts]))

@@ -1,7 +1,7 @@
 """What a pair is worth to a head: how far it leads the others on it, and how much it does.
 
 A head is *first* on a pair where its effect is the largest of all heads' and LD changes enough for
-that to mean something; it is *well ahead* with a good lead over the second and a good change.
+that to mean something; it is *well ahead* with a good margin over the second and a good change.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from jaxtyping import Float
 
 Array = np.ndarray
 
-GOOD_LEAD = 1.5
+GOOD_MARGIN = 1.5
 """Times the strongest other head's effect that a head's should have."""
 
 GOOD_CHANGE = 1.0
@@ -24,11 +24,11 @@ FIRST = 2.0
 """What being first adds to the quality, and being well ahead adds again."""
 
 
-def quality(change: Float[Array, "*head"], lead: Float[Array, "*head"]) -> Float[Array, "*head"]:
-    """Below `FIRST` by lead and LD change, `FIRST` more where the head leads with `LEAST_CHANGE`,
-    and as much more with `GOOD_LEAD` and `GOOD_CHANGE`. NaN counts as nothing."""
-    change, lead = (np.maximum(np.nan_to_num(one), 0) for one in (change, lead))
-    base = np.minimum(lead / GOOD_LEAD, 1) * np.sqrt(change / (2 * GOOD_CHANGE))
-    first = (lead > 1) & (change >= LEAST_CHANGE)
-    good = (lead >= GOOD_LEAD) & (change >= GOOD_CHANGE)
+def quality(change: Float[Array, "*head"], margin: Float[Array, "*head"]) -> Float[Array, "*head"]:
+    """Below `FIRST` by margin and LD change, `FIRST` more where the head leads with `LEAST_CHANGE`,
+    and as much more with `GOOD_MARGIN` and `GOOD_CHANGE`. NaN counts as nothing."""
+    change, margin = (np.maximum(np.nan_to_num(one), 0) for one in (change, margin))
+    base = np.minimum(margin / GOOD_MARGIN, 1) * np.sqrt(change / (2 * GOOD_CHANGE))
+    first = (margin > 1) & (change >= LEAST_CHANGE)
+    good = (margin >= GOOD_MARGIN) & (change >= GOOD_CHANGE)
     return np.minimum(base, 0.995 * FIRST) + FIRST * first + FIRST * good

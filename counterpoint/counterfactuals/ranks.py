@@ -21,6 +21,16 @@ def rank_of(scores: Float[Array, " head"], place: int) -> int:
     return 1 + int((np.abs(scores) > np.abs(scores[place])).sum())
 
 
+def standing(effects: Float[Array, " head"], place: int) -> tuple[int, float, int]:
+    """The rank of the head at ``place``, the margin (its size over the largest other one) and the
+    place of that other."""
+    others = np.abs(effects)
+    size, others[place] = float(others[place]), -np.inf
+    second = int(others.argmax())
+    largest = float(others[second])
+    return rank_of(effects, place), size / largest if largest > 0 else float("inf"), second
+
+
 def ranks_on_other_pairs(validations: Mapping[tuple[int, int], pd.DataFrame]) -> pd.DataFrame:
     """Each target's rank on the first validated pair of every other target, method by method.
 

@@ -11,8 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from counterpoint.counterfactuals.quality import GOOD_CHANGE, LEAST_CHANGE
-from counterpoint.counterfactuals.quality import GOOD_LEAD as GOOD_MARGIN
+from counterpoint.counterfactuals.quality import GOOD_CHANGE, GOOD_MARGIN, LEAST_CHANGE
 
 
 @dataclass(frozen=True)

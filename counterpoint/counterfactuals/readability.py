@@ -9,26 +9,8 @@ from __future__ import annotations
 import math
 from itertools import pairwise
 
-import torch
-from jaxtyping import Float
-from torch import Tensor
-
+from counterpoint.counterfactuals.losses import plain_logits, prompt_losses
 from counterpoint.models.load import LanguageModel
-
-
-@torch.no_grad()
-def plain_logits(model: LanguageModel, tokens: list[int]) -> Float[Tensor, "position vocabulary"]:
-    """Logits after each token of a prompt, from one whole pass of batch 1 without a cache."""
-    inputs = torch.tensor([tokens], device=model.device)
-    return model.hf(input_ids=inputs, use_cache=False).logits[0]
-
-
-def token_losses(
-    logits: Float[Tensor, "position vocabulary"], tokens: list[int]
-) -> Float[Tensor, " predicted"]:
-    """−log p in nats of each token but the first, which nothing predicts."""
-    following = torch.tensor(tokens[1:], device=logits.device)
-    return torch.nn.functional.cross_entropy(logits[:-1].float(), following, reduction="none")
 
 
 def readability(
@@ -42,7 +24,7 @@ def readability(
     """
     prompts = {"clean": clean, "corrupted": corrupted}
     logits = {name: plain_logits(model, tokens) for name, tokens in prompts.items()}
-    losses = {name: token_losses(logits[name], tokens) for name, tokens in prompts.items()}
+    losses = {name: prompt_losses(logits[name], tokens) for name, tokens in prompts.items()}
     worst = max(prompts, key=lambda name: float(losses[name].max()))
     place = 1 + int(losses[worst].argmax())
     changed = {

@@ -94,6 +94,13 @@ def study_starts(pairs: pd.DataFrame, start: str | None = None) -> list[Start]:
     ]
 
 
+def study_prompts(pairs: pd.DataFrame) -> list[list[int]]:
+    """Token ids of both prompts of each pair of a study (`pairs.parquet`), from its first pair."""
+    ordered = pairs.sort_values("pair")
+    both = zip(ordered["clean_tokens"], ordered["corrupted_tokens"], strict=True)
+    return [[int(token) for token in tokens] for pair in both for tokens in pair]
+
+
 def tokens_of(model: LanguageModel, start: Start) -> tuple[list[int], list[int]]:
     """Token ids of x and y; y is x where the start has one prompt."""
     clean = model.encode(start.clean)

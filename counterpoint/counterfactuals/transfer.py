@@ -23,11 +23,11 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
-from transformers.cache_utils import DynamicCache
 
 from counterpoint.activations import TokenPairs, cache_activations, every_unit
+from counterpoint.counterfactuals.losses import prompt_losses
 from counterpoint.counterfactuals.ranks import rank_of
-from counterpoint.counterfactuals.readability import token_losses
+from counterpoint.counterfactuals.sampling import continuations
 from counterpoint.models.load import LanguageModel
 from counterpoint.patching import effects_on, patched_states
 from counterpoint.suffix import SuffixEngine
@@ -45,9 +45,6 @@ SHORTEST = 3
 
 SAMPLES_PER_CONTEXT = 3
 """Samples drawn for each context that is asked for."""
-
-LIKELIEST = 40
-"""Tokens that a sample draws from at each step."""
 
 OPENINGS = (
     "The old", "When the", "After the", "In the", "My mother", "They had", "She was", "He had",
@@ -104,24 +101,12 @@ class Context:
 def draw_samples(model: LanguageModel, count: int, seed: int) -> Samples:
     """``count`` samples of `SAMPLED` tokens behind opening words, each on one line."""
     generator = torch.Generator().manual_seed(seed)
-    rows = torch.tensor(_openings(model, count, generator), device=model.device)
-    unwritten = torch.tensor(_unwritten(model), device=model.device)
-    cache, fresh = DynamicCache(), rows
-    expected = []
-    for step in range(SAMPLED + 1):
-        kept = None if step == 0 else 1
-        logits = model.hf(input_ids=fresh, past_key_values=cache, use_cache=True).logits
-        logits = logits if kept is None else logits[:, -kept:]
-        logits[..., unwritten] = -torch.inf
-        log_probabilities = logits.float().log_softmax(-1)
-        expected.append(log_probabilities.half())
-        if step == SAMPLED:
-            break
-        best = log_probabilities[:, -1].topk(min(LIKELIEST, model.d_vocab))
-        drawn = torch.multinomial(best.values.exp().cpu(), 1, generator=generator)
-        fresh = best.indices.gather(1, drawn.to(best.indices.device))
-        rows = torch.cat([rows, fresh], 1)
-    return Samples(rows, torch.cat(expected, 1))
+    begun = torch.tensor(_openings(model, count, generator), device=model.device)
+    written = torch.ones(model.d_vocab, dtype=torch.bool, device=model.device)
+    written[_unwritten(model)] = False
+    rows = torch.cat([begun, continuations(model, begun[:, None], SAMPLED, written, generator)], 1)
+    logits = model.hf(input_ids=rows, use_cache=False).logits.masked_fill(~written, -torch.inf)
+    return Samples(rows, logits.float().log_softmax(-1).half())
 
 
 def _unwritten(model: LanguageModel) -> list[int]:
@@ -221,7 +206,7 @@ def fresh_contexts(
     for clean_prompt, corrupted_prompt in candidates.values():
         both = torch.tensor([clean_prompt, corrupted_prompt], device=model.device)
         logits = model.hf(input_ids=both, use_cache=False).logits
-        losses = [token_losses(one, ids.tolist()) for one, ids in zip(logits, both, strict=True)]
+        losses = [prompt_losses(one, ids.tolist()) for one, ids in zip(logits, both, strict=True)]
         worse = max(float(loss.mean()) for loss in losses)
         found.append(Context(clean_prompt, corrupted_prompt, worse))
     return sorted(found, key=lambda context: context.loss)[:count]

@@ -25,15 +25,12 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from counterpoint.activations import TokenPairs, cache_activations, every_unit
-from counterpoint.counterfactuals import transfer
+from counterpoint.counterfactuals import caps, transfer
+from counterpoint.counterfactuals.losses import mean_over, plain_logits
 from counterpoint.counterfactuals.objectives import evenness
 from counterpoint.counterfactuals.problem import Target
-from counterpoint.counterfactuals.ranks import rank_of
-from counterpoint.counterfactuals.readability import (
-    plain_logits,
-    readability,
-    token_losses,
-)
+from counterpoint.counterfactuals.ranks import rank_of, standing
+from counterpoint.counterfactuals.readability import readability
 from counterpoint.counterfactuals.short_cuts import SHORT_CUTS
 from counterpoint.counterfactuals.transfer import draw_samples, fresh_contexts, tail_of, transfer_of
 from counterpoint.curves import values
@@ -55,11 +52,8 @@ FIRST_STEPS = 4
 SmolLM2, 4 steps met it (1e-4) on 29, 29 and 30 of the 30 layers of three pairs, and on as many the
 scores were within it of those from more steps; a sweep takes about half of the time of 8 steps."""
 
-CAP = 0.5
-"""Nats per token above the study's mean loss up to which a prompt counts as fluent."""
-
-PROMPTS_READ = 100
-"""Most clean prompts of the study, from its first, over which that mean is taken."""
+PROMPTS_READ = 200
+"""Most prompts of the study, from its first, over whose mean loss the cap of fluency lies."""
 
 KEYS = ("method", "clean", "corrupted")
 """Columns that tell a pair of the archive from the others."""
@@ -121,7 +115,7 @@ def validate(
     archive: pd.DataFrame,
     depth: Depth = Depth(),
     *,
-    prompts: Sequence[str] = (),
+    prompts: Sequence[list[int]] = (),
     memory_mb: int = 1000,
 ) -> pd.DataFrame:
     """Validate the pairs that each method prefers: one row per pair, with `COLUMNS`.
@@ -132,14 +126,17 @@ def validate(
     * ``ig_rank`` is its place by |IG joint|; ``alphas`` and ``output`` are its curve.
     * ``null_rank`` and ``null_ap`` are the medians of its rank and |AP| on random answers,
       ``null_first`` the share of draws on which it comes first; NaN without draws.
-    * ``loss_cap`` is the mean loss of ``prompts``, the study's clean ones, and `CAP` nats more;
-      ``fluent`` says whether neither prompt's mean loss is above it. Missing without ``prompts``.
+    * ``loss_cap`` is the mean loss of ``prompts``, the study's as token ids, and the cap
+      `caps.FLUENT` more; ``fluent`` says whether neither prompt's mean loss is above it. Missing
+      without ``prompts``.
     * ``place`` is the target's number in ``head_effects``, the AP of all heads layer by layer.
     * What stands in `readability.readability` and `transfer.COLUMNS`; the latter are empty for
       pairs that were not transferred.
     """
     best = _preferred(archive, depth.pairs)
-    cap = loss_cap(model, prompts) if prompts and best else np.nan
+    cap = np.nan
+    if prompts and best:
+        cap = mean_over(model, prompts[:PROMPTS_READ]) + caps.CAPS[caps.FLUENT]
     samples = None
     rows = []
     for number, row in best:
@@ -159,15 +156,6 @@ def validate(
             )
         rows.append(found)
     return pd.DataFrame(rows, columns=list(COLUMNS))
-
-
-def loss_cap(model: LanguageModel, prompts: Sequence[str]) -> float:
-    """Mean over prompts of their mean loss per token, and `CAP` nats."""
-    losses = []
-    for prompt in prompts[:PROMPTS_READ]:
-        tokens = model.encode(prompt)
-        losses.append(float(token_losses(plain_logits(model, tokens), tokens).mean()))
-    return float(np.mean(losses)) + CAP
 
 
 def _preferred(archive: pd.DataFrame, count: int) -> list[tuple[int, pd.Series]]:
@@ -211,7 +199,8 @@ def _validated(
     plain = plain_effects(model, [place, *rivals], clean, corrupted, answers)
     layer = slice(target.layer * model.n_heads, (target.layer + 1) * model.n_heads)
     curve = values(engine, "noising", "head", units[slice(place, place + 1)], ALPHAS[None])[0]
-    rank, rank_in_layer = rank_of(noising, place), rank_of(noising[layer], target.head)
+    rank, margin, second = standing(noising, place)
+    rank_in_layer = rank_of(noising[layer], target.head)
     null_ranks = [rank_of(effects, place) for effects in on_random]
     return {
         **{key: row[key] for key in KEYS},
@@ -224,9 +213,9 @@ def _validated(
         "rank_in_layer": rank_in_layer,
         "reciprocal_rank": 1 / rank,
         "reciprocal_rank_in_layer": 1 / rank_in_layer,
-        "margin": _ratio(noising[place], others.max()),
-        "margin_plain": _ratio(plain[0], np.abs(plain[1:]).max(initial=0)),
-        "second": f"{rivals[0] // model.n_heads}.{rivals[0] % model.n_heads}",
+        "margin": margin,
+        "margin_plain": standing(plain, 0)[1],
+        "second": f"{second // model.n_heads}.{second % model.n_heads}",
         "ig_joint": joint[place],
         "ig_rank": rank_of(joint, place),
         "evenness_again": float(evenness(torch.from_numpy(curve[::5]))),
@@ -238,10 +227,6 @@ def _validated(
         "output": curve.tolist(),
         "head_effects": noising.tolist(),
     }
-
-
-def _ratio(effect: float, other: float) -> float:
-    return float(abs(effect) / other) if other > 0 else float("inf")
 
 
 def _random_answers(

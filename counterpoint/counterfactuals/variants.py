@@ -19,6 +19,7 @@ from counterpoint.counterfactuals.evaluation import Evaluator
 from counterpoint.counterfactuals.problem import Target
 from counterpoint.counterfactuals.proposals import Proposals, without
 from counterpoint.counterfactuals.relaxation import Relaxation
+from counterpoint.counterfactuals.sampling import perturbed
 
 Prompt = tuple[int, ...]
 
@@ -219,8 +220,7 @@ class Moves:
     def draw(self, scores: Float[Tensor, " token"], count: int) -> Int[Tensor, " drawn"]:
         """Different tokens of the likeliest, drawn by likelihood."""
         best = scores.topk(min(self.own.proposals, int(scores.isfinite().sum())))
-        noise = torch.rand(len(best.values), generator=self.propose.generator).to(scores)
-        order = best.values - (-noise.clamp(1e-12, 1 - 1e-7).log()).log()
+        order = perturbed(best.values, self.propose.generator)
         return best.indices[order.topk(min(max(count, 0), len(order))).indices]
 
     def tensor(self, ids: Any) -> Tensor:

@@ -49,21 +49,18 @@ class Vocabulary:
 
     def inside(
         self,
-        answer: Int[Tensor, "pair end"],
+        answer: Int[Tensor, " pair"],
         prompt: Int[Tensor, "pair length"],
-        stops: Int[Tensor, " end"],
         origin: Int[Tensor, "start length"] | None = None,
-    ) -> Bool[Tensor, "pair end"]:
-        """Whether each answer is, as a word, among the first ``stops`` tokens of the prompt.
+    ) -> Bool[Tensor, " pair"]:
+        """Whether each answer is, as a word, among the tokens of the prompt.
 
         Tokens that ``origin`` has at the same position do not count.
         """
-        same = self.word[prompt][:, None, :] == self.word[answer][:, :, None]
-        counts = torch.arange(prompt.shape[1], device=prompt.device) < stops[:, None]
+        same = self.word[prompt] == self.word[answer][:, None]
         if origin is not None:
-            written = (prompt[:, None, :] != origin).all(1)
-            return (same & counts & written[:, None, :]).any(-1)
-        return (same & counts).any(-1)
+            same = same & (prompt[:, None, :] != origin).all(1)
+        return same.any(-1)
 
     def answer(self, text: str) -> int:
         """The one token of a declared answer. Raises UserError when it is not one token."""

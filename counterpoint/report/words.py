@@ -218,7 +218,7 @@ WORDS: Mapping[str, Word] = {
     "fluent": Word(
         "fluent, fluency cap",
         "A pair is fluent when the model's mean loss per token is at most the cap on both prompts: "
-        "the mean over the study's clean prompts + 0.5 nats (a factor of 1.65 in perplexity).",
+        "the mean over the study's prompts + 0.5 nats (a factor of 1.65 in perplexity).",
     ),
     "surprise": Word(
         "surprise",
