@@ -26,7 +26,8 @@ PAIR_COLUMNS = (
     "perplexity",
 )
 """Columns that the archive of a search and the atlas share. ``correct`` and ``incorrect`` are
-texts, ``correct_token`` and ``incorrect_token`` ids; ``perplexity`` is the greater of the prompts'."""
+texts, ``correct_token`` and ``incorrect_token`` ids; ``perplexity`` is the greater of the two
+prompts'."""
 
 
 def described(
