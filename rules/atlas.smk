@@ -18,9 +18,10 @@ rule search_atlas:
     resources:
         mem_mb=model_memory,
         runtime=720,
+        gpu=gpus,
     params:
         settings=settings(*MODEL_SETTINGS, "memory_mb"),
-        search=counterfactual_settings("atlas", "answer_in_prompt"),
+        search=atlas_search,
         code=code_version("scripts/search_atlas.py"),
     message:
         "Searching pairs for all heads of study {wildcards.study} ({wildcards.way}, seed {wildcards.seed})"
@@ -50,6 +51,7 @@ rule verify_atlas:
     resources:
         mem_mb=model_memory,
         runtime=240,
+        gpu=gpus,
     params:
         settings=settings(*MODEL_SETTINGS),
         parts=lambda wildcards: len(atlas_setting(wildcards, "seeds")),

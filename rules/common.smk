@@ -213,6 +213,14 @@ def atlas_setting(wildcards, key):
     return counterfactual_setting(wildcards, "atlas")[key]
 
 
+def atlas_search(wildcards):
+    """What each search for the study's atlas depends on: not on what other seeds there are."""
+    keys = ("budget", "start", "settings")
+    return {key: atlas_setting(wildcards, key) for key in keys} | counterfactual_settings(
+        "answer_in_prompt"
+    )(wildcards)
+
+
 def atlas_parts(way):
     """The verified parts of the wildcards' study's atlas, or of its baseline."""
     return lambda wildcards: expand(

@@ -32,6 +32,7 @@ rule measure_searches:
     resources:
         mem_mb=model_memory,
         runtime=60,
+        gpu=gpus,
     params:
         settings=settings(*MODEL_SETTINGS, "memory_mb"),
         search=counterfactual_settings("methods", "seeds", "ig_ranked"),

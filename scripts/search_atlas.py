@@ -18,8 +18,7 @@ def main(snakemake: Any) -> None:
     from counterpoint.files import read_table, write_table
 
     settings, wanted = snakemake.params.settings, snakemake.params.search
-    own = wanted["atlas"]
-    starts = starts_of(own, read_table(snakemake.input.pairs))
+    starts = starts_of(wanted, read_table(snakemake.input.pairs))
     # Beside the output, which Snakemake removes when a job fails; this stays and is resumed from.
     checkpoint = Path(snakemake.output.candidates).with_suffix(".checkpoint.json")
     depends = [snakemake.params.code, settings, wanted, [str(one) for one in starts]]
@@ -27,10 +26,10 @@ def main(snakemake: Any) -> None:
         load(snakemake),
         starts,
         Settings(
-            budget=Budget(**own["budget"]),
+            budget=Budget(**wanted["budget"]),
             answer_in_prompt=wanted["answer_in_prompt"],
             memory_mb=settings["memory_mb"],
-            method=VariantSettings(**own["settings"]),
+            method=VariantSettings(**wanted["settings"]),
         ),
         seed=int(snakemake.wildcards.seed),
         way=snakemake.wildcards.way,

@@ -181,7 +181,8 @@ def snakemake(
 
 def planned_rules(folder: Path, *arguments: str, configfile: str | None = "small.yaml") -> set[str]:
     """The rules that a dry run would run, without the target rule."""
-    done = snakemake(folder, "--dry-run", "--quiet", "rules", *arguments, configfile=configfile)
+    # Targets first: --quiet takes every word that follows it.
+    done = snakemake(folder, *arguments, "--dry-run", "--quiet", "rules", configfile=configfile)
     assert done.returncode == 0, done.stdout
     if "Nothing to be done" in done.stdout:
         return set()

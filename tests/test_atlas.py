@@ -26,8 +26,16 @@ from counterpoint.counterfactuals.quality import FIRST, LEAST_CHANGE, quality
 from counterpoint.counterfactuals.ranks import standing
 from counterpoint.counterfactuals.variants import Moves, Variants, VariantSettings
 from counterpoint.errors import UserError
+from counterpoint.files import read_table
 from counterpoint.models.load import LanguageModel
 from tests.reference import PlainReference
+from tests.small_study import (
+    configuration,
+    planned_rules,
+    prepare,
+    snakemake,
+    write_configuration,
+)
 
 Rule = Literal["unwritten", "forbid", "allow"]
 STARTS = [" w5 w9 w12 w30 w7 w8", " w6 w11 w3 w21 w7 w19"]
@@ -376,3 +384,45 @@ def test_merging_prefers_fluent_first_places() -> None:
 
     table = pd.DataFrame([row(5.0, 2.0, 1, False), row(0.6, 1.1, 1, True), row(9.0, 0.9, 2, True)])
     assert merge([table], 1, 1)["ld_change"].tolist() == [0.6]
+
+
+# -- the workflow --------------------------------------------------------------------------------
+
+
+def write_study(folder: Path, seeds: list[int]) -> None:
+    """The small study with an atlas of these seeds."""
+    raw = configuration()
+    raw["studies"]["small"]["counterfactuals"] |= {
+        "targets": [],
+        "answer_in_prompt": "allow",
+        "atlas": {
+            "seeds": seeds,
+            "budget": {"evaluations": 300},
+            "settings": {"surprise": 50, "largest": 100, "variants": 6, "samples": 6},
+        },
+    }
+    write_configuration(folder, raw)
+
+
+@pytest.mark.workflow
+def test_an_atlas_from_the_workflow(tmp_path: Path) -> None:
+    """A row per head, and a new seed that searches for itself alone."""
+    folder = prepare(tmp_path / "study")
+    write_study(folder, [0])
+    done = snakemake(folder, "atlas")
+    assert done.returncode == 0, done.stdout
+    results = folder / "results" / "small"
+    for name in ("atlas", "atlas/likely_swaps"):
+        table = read_table(results / f"{name}.parquet")
+        assert list(table.columns) == list(COLUMNS)
+        assert len(table) == 3 * 4
+    assert read_table(results / "atlas.parquet")["rank"].notna().any()
+    assert not list(results.rglob("*.checkpoint.json"))
+    assert planned_rules(folder, "atlas") == set()
+    first = (results / "atlas" / "niches" / "searches" / "0.parquet").stat().st_mtime_ns
+    write_study(folder, [0, 1])
+    done = snakemake(folder, "atlas")
+    assert done.returncode == 0, done.stdout
+    searches = results / "atlas" / "niches" / "searches"
+    assert (searches / "1.parquet").exists()
+    assert (searches / "0.parquet").stat().st_mtime_ns == first
