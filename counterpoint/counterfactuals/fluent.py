@@ -40,10 +40,11 @@ from counterpoint.counterfactuals.quality import quality
 from counterpoint.counterfactuals.variants import Moves, Prompt, Variants, VariantSettings
 
 SWEEPS = (0.3, 0.84)
-"""Shares of the budget after which all heads are patched on the best pair."""
+"""Shares of the budget after which all heads are patched on the best pair, as far as the budget
+is large enough."""
 
-LEAST_BUDGET = 7
-"""Evaluations per head of the model from which a budget is large enough for that."""
+BUDGET_PER_SWEEP = 3.5
+"""Evaluations per head of the model that a budget has for each such sweep."""
 
 RIVALS_LEARNED = 4
 """Strongest heads of such a pair, which then take part in every check."""
@@ -116,7 +117,7 @@ class _Search:
             both = self.moves.tensor([x, y])
             self._measure(Variants(both, both[:, None].expand(-1, 2, -1)))
         # Estimates overlook heads whose attention is saturated; patching all heads does not.
-        sweeps = list(SWEEPS) if total >= LEAST_BUDGET * self.n_heads else []
+        sweeps = list(SWEEPS[: int(total / (BUDGET_PER_SWEEP * self.n_heads))])
         turn = 0
         while not self.ledger.exhausted:
             spent = self.ledger.evaluations / total
