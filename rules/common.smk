@@ -216,9 +216,9 @@ def atlas_setting(wildcards, key):
 def atlas_search(wildcards):
     """What each search for the study's atlas depends on: not on what other seeds there are."""
     keys = ("budget", "start", "settings")
-    return {key: atlas_setting(wildcards, key) for key in keys} | counterfactual_settings(
-        "answer_in_prompt"
-    )(wildcards)
+    return {
+        key: atlas_setting(wildcards, key) for key in keys
+    } | counterfactual_settings("answer_in_prompt")(wildcards)
 
 
 def atlas_parts(way):

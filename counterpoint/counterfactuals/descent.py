@@ -118,7 +118,7 @@ def _descend(
         projected = tokens.clone()
         moved = free[:, 0].bool()
         allowed = writable(evaluator, tokens, answers)
-        projected[:, moved] = nearest(relaxed.table, pair[:, moved], allowed[:, moved])
+        projected[:, moved] = nearest(relaxed, pair[:, moved], allowed[:, moved])
         embeddings = relaxed.embed(projected).requires_grad_()
         run = relaxed.run(embeddings)
         answers = [run.correct, run.incorrect]
@@ -226,12 +226,12 @@ def _soft_cross_entropy(
 
 
 def nearest(
-    table: Float[Tensor, "token d_model"],
+    relaxed: Relaxation,
     embeddings: Float[Tensor, "2 position d_model"],
     allowed: Bool[Tensor, "2 position token"],
 ) -> Int[Tensor, "2 position"]:
     """The allowed token whose embedding is nearest in Euclidean distance."""
-    apart = table.square().sum(-1) - 2 * embeddings @ table.T
+    apart = relaxed.squares - 2 * embeddings @ relaxed.table.T
     return apart.masked_fill(~allowed, torch.inf).argmin(-1)
 
 

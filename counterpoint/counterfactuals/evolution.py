@@ -38,13 +38,15 @@ WORST = (-REFERENCE[0], -REFERENCE[1], REFERENCE[2], REFERENCE[3])
 @dataclass(frozen=True)
 class EvolutionSettings:
     """``population`` pairs, of which each generation's ``children`` may replace as many. ``step``
-    and ``noise`` are lengths per position, in units of the median distance of two tokens. LD
-    changes of ``enough`` end the search."""
+    and ``noise`` are lengths per position, in units of the median distance of two tokens. Noise
+    that is to reach another token must be several times as long as the way there, since few of
+    its directions lead to one: with SmolLM2 0.7 changed no token of a prompt of 17, 2.5 about two,
+    4 half of them. LD changes of ``enough`` end the search."""
 
     population: int = 24
     children: int = 8
     step: float = 0.5
-    noise: float = 0.7
+    noise: float = 2.5
     enough: float = 10.0
 
 
@@ -76,6 +78,7 @@ class _Population:
         self.relaxed = Relaxation(evaluator)
         self.scale = median_distance(self.relaxed.table, evaluator.vocabulary.allowed)
         self.start = self.relaxed.embed(origin)
+        self.allowed = writable(evaluator, origin, [])
         self.free = torch.ones(origin.shape[1], 1, device=origin.device)
         if origin[0, 0] == evaluator.model.beginning_of_sequence:
             self.free[0] = 0
@@ -133,8 +136,7 @@ class _Population:
         """The nearest tokens; where nothing may be written, the start's own."""
         moved = self.free[:, 0].bool()
         tokens = self.origin.clone()
-        allowed = writable(self.evaluator, self.origin, [])
-        tokens[:, moved] = nearest(self.relaxed.table, pair[:, moved], allowed[:, moved])
+        tokens[:, moved] = nearest(self.relaxed, pair[:, moved], self.allowed[:, moved])
         return tokens
 
     def _gradient(self, pair: Float[Tensor, "2 length d_model"]) -> Tensor:
@@ -156,16 +158,18 @@ class _Population:
 
     def _judge(self, individuals: Float[np.ndarray, "individual variable"]) -> np.ndarray:
         """Objectives of each individual, all to be made small."""
-        values = np.tile(np.array(WORST), (len(individuals), 1))
-        for place, pair in enumerate(self._pairs(individuals)):
-            tokens = self.project(pair)
-            (measured,) = self.evaluator.measure(tokens[:1], tokens[1:], origin=self.origin)
-            for found in self.evaluator.complete(measured):
-                self.archive.add([found])
-                change, even, changed, surprise = found.objectives
-                values[place] = (-change, -even, changed, surprise)
+        tokens = torch.stack([self.project(pair) for pair in self._pairs(individuals)])
+        judged: dict[tuple[tuple[int, ...], tuple[int, ...]], tuple[float, ...]] = {}
+        for measured in self.evaluator.measure(tokens[:, 0], tokens[:, 1], origin=self.origin):
+            found = self.evaluator.complete(measured)
+            self.archive.add(found)
+            for one in found:
+                change, even, changed, surprise = one.objectives
+                judged[one.clean, one.corrupted] = (-change, -even, changed, surprise)
         self.archive.note()
-        return values
+        return np.array(
+            [judged.get((tuple(x), tuple(y)), WORST) for x, y in tokens.tolist()], dtype=float
+        )
 
     def _pairs(self, individuals: np.ndarray) -> Float[Tensor, "individual 2 length d_model"]:
         return (

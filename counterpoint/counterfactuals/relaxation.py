@@ -36,6 +36,8 @@ class Relaxation:
         tokens = torch.arange(model.d_vocab, device=model.device)
         self.table: Float[Tensor, "token d_model"] = model.embedding(tokens).detach()
         """What the embedding module gives for each token, scales included."""
+        self.squares: Float[Tensor, " token"] = self.table.square().sum(-1)
+        """Squared length of each."""
 
     def run(
         self,
