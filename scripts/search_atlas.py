@@ -1,8 +1,5 @@
 """Search pairs for all heads of the model at once, from one seed."""
 
-import hashlib
-import json
-from pathlib import Path
 from typing import Any
 
 from _job import log, run
@@ -12,6 +9,7 @@ from _model import load
 def main(snakemake: Any) -> None:
     """Call `counterpoint.counterfactuals.atlas.search_atlas`; keep candidates and trace."""
     from counterpoint.counterfactuals.atlas import search_atlas
+    from counterpoint.counterfactuals.checkpoints import Checkpoints
     from counterpoint.counterfactuals.configured import starts_of
     from counterpoint.counterfactuals.problem import Budget, Settings
     from counterpoint.counterfactuals.variants import VariantSettings
@@ -19,9 +17,10 @@ def main(snakemake: Any) -> None:
 
     settings, wanted = snakemake.params.settings, snakemake.params.search
     starts = starts_of(wanted, read_table(snakemake.input.pairs))
-    # Beside the output, which Snakemake removes when a job fails; this stays and is resumed from.
-    checkpoint = Path(snakemake.output.candidates).with_suffix(".checkpoint.json")
-    depends = [snakemake.params.code, settings, wanted, [str(one) for one in starts]]
+    checkpoints = Checkpoints.beside(
+        snakemake.output.candidates,
+        [snakemake.params.code, settings, wanted, list(map(str, starts))],
+    )
     found = search_atlas(
         load(snakemake),
         starts,
@@ -33,12 +32,11 @@ def main(snakemake: Any) -> None:
         ),
         seed=int(snakemake.wildcards.seed),
         way=snakemake.wildcards.way,
-        checkpoint=checkpoint,
-        key=hashlib.sha256(json.dumps(depends).encode()).hexdigest(),
+        checkpoints=checkpoints,
     )
     write_table(found.candidates(), snakemake.output.candidates)
     write_table(found.progress(), snakemake.output.trace)
-    checkpoint.unlink(missing_ok=True)
+    checkpoints.remove()
     log.info("%d heads first, %d of them well ahead", *found.reached())
 
 

@@ -28,6 +28,7 @@ from counterpoint.counterfactuals.variants import Moves, Variants, VariantSettin
 from counterpoint.errors import UserError
 from counterpoint.files import read_table
 from counterpoint.models.load import LanguageModel
+from tests.interrupting import Interrupting
 from tests.reference import PlainReference
 from tests.small_study import (
     configuration,
@@ -301,25 +302,21 @@ def test_an_atlas_depends_on_its_seed_alone(tiny_llama: LanguageModel, way: str)
 def test_a_resumed_atlas_ends_as_one_that_was_not_interrupted(
     tiny_llama: LanguageModel, tmp_path: Path
 ) -> None:
-    whole = search_atlas(tiny_llama, STARTS, settings_for(3000), seed=3)
-    checkpoint = tmp_path / "checkpoint.json"
-    search_atlas(tiny_llama, STARTS, settings_for(1500), seed=3, checkpoint=checkpoint)
-    assert checkpoint.exists()
-    steps = json.loads(checkpoint.read_text())["counts"]["steps"]
-    assert 0 < steps < whole.counts["steps"]
-    resumed = search_atlas(tiny_llama, STARTS, settings_for(3000), seed=3, checkpoint=checkpoint)
+    whole = search_atlas(tiny_llama, STARTS, settings_for(1500), seed=3)
+    file, steps = tmp_path / "checkpoint.safetensors", whole.counts["steps"]
+    for after in (steps // 3, 2):
+        with pytest.raises(KeyboardInterrupt):
+            search_atlas(
+                tiny_llama,
+                STARTS,
+                settings_for(1500),
+                seed=3,
+                checkpoints=Interrupting(file, after),
+            )
+    last = Interrupting(file)
+    resumed = search_atlas(tiny_llama, STARTS, settings_for(1500), seed=3, checkpoints=last)
     assert as_json(resumed) == as_json(whole)
-
-
-def test_a_checkpoint_of_other_settings_is_not_used(
-    tiny_llama: LanguageModel, tmp_path: Path
-) -> None:
-    checkpoint = tmp_path / "checkpoint.json"
-    search_atlas(tiny_llama, STARTS, settings_for(1500), seed=3, checkpoint=checkpoint, key="one")
-    other = search_atlas(
-        tiny_llama, STARTS, settings_for(800), seed=4, checkpoint=checkpoint, key="other"
-    )
-    assert as_json(other) == as_json(search_atlas(tiny_llama, STARTS, settings_for(800), seed=4))
+    assert last.kept_states == steps - steps // 3 - 2 > 0
 
 
 def test_a_start_that_is_too_short_is_refused(tiny_llama: LanguageModel) -> None:
@@ -417,7 +414,7 @@ def test_an_atlas_from_the_workflow(tmp_path: Path) -> None:
         assert list(table.columns) == list(COLUMNS)
         assert len(table) == 3 * 4
     assert read_table(results / "atlas.parquet")["rank"].notna().any()
-    assert not list(results.rglob("*.checkpoint.json"))
+    assert not list(results.rglob("*.checkpoint.safetensors"))
     assert planned_rules(folder, "atlas") == set()
     first = (results / "atlas" / "niches" / "searches" / "0.parquet").stat().st_mtime_ns
     write_study(folder, [0, 1])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -46,6 +47,7 @@ from counterpoint.errors import UserError
 from counterpoint.files import read_table, write_table
 from counterpoint.models.load import LanguageModel
 from counterpoint.suffix import SuffixEngine
+from tests.interrupting import Interrupting
 from tests.reference import PlainReference
 from tests.tiny_models import make_tiny_model
 
@@ -494,6 +496,40 @@ def test_same_seed_same_result(found: SearchResult, method: str, tiny_llama: Lan
     if method in SEEDLESS:
         return
     assert not other.archive.drop(columns="seed").equals(found.archive.drop(columns="seed"))
+
+
+def test_a_resumed_search_ends_as_one_that_was_not_interrupted(
+    found: SearchResult, method: str, tiny_llama: LanguageModel, tmp_path: Path
+) -> None:
+    file = tmp_path / "checkpoint.safetensors"
+    for after in (1, 2):
+        with pytest.raises(KeyboardInterrupt):
+            search(
+                tiny_llama, method, TARGET, STARTS, BUDGET, checkpoints=Interrupting(file, after)
+            )
+    last = Interrupting(file)
+    resumed = search(tiny_llama, method, TARGET, STARTS, BUDGET, checkpoints=last)
+    pd.testing.assert_frame_equal(resumed.archive, found.archive)
+    pd.testing.assert_frame_equal(
+        resumed.trace.drop(columns="seconds"), found.trace.drop(columns="seconds")
+    )
+    # It went on, and did not begin again.
+    counted = Interrupting(tmp_path / "other.safetensors")
+    search(tiny_llama, method, TARGET, STARTS, BUDGET, checkpoints=counted)
+    assert last.kept_states == counted.kept_states - 3 > 0
+    last.remove()
+    assert not file.exists()
+
+
+def test_a_checkpoint_of_another_search_is_not_used(
+    tiny_llama: LanguageModel, tmp_path: Path
+) -> None:
+    file = tmp_path / "checkpoint.safetensors"
+    with pytest.raises(KeyboardInterrupt):
+        checkpoints = Interrupting(file, 2, depends=["one"])
+        search(tiny_llama, "fluent", TARGET, STARTS, BUDGET, checkpoints=checkpoints)
+    assert Interrupting(file, depends=["one"]).kept() is not None
+    assert Interrupting(file, depends=["other"]).kept() is None
 
 
 def test_a_search_starts_from_one_prompt(method: str, tiny_llama: LanguageModel) -> None:

@@ -6,25 +6,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
 
 from counterpoint.counterfactuals.archive import Archive
 from counterpoint.counterfactuals.evaluation import Evaluator
-from counterpoint.counterfactuals.fluent import FluentSettings, fluent
-from counterpoint.counterfactuals.problem import Settings
+from counterpoint.counterfactuals.fluent import Fluent, FluentSettings
+from counterpoint.counterfactuals.problem import Settings, Starts
 
 
-def proposal_only(
-    evaluator: Evaluator,
-    archive: Archive,
-    starts: Sequence[tuple[list[int], list[int]]],
-    settings: Settings,
-    generator: torch.Generator,
-) -> None:
-    """Search until the budget is spent, with the settings of `fluent` but its gradient."""
-    own = settings.method if isinstance(settings.method, FluentSettings) else FluentSettings()
-    blind = replace(settings, method=replace(own, gradient=False))
-    fluent(evaluator, archive, starts, blind, generator)
+class ProposalOnly(Fluent):
+    """`Fluent` with its settings but its gradient."""
+
+    def __init__(
+        self,
+        evaluator: Evaluator,
+        archive: Archive,
+        starts: Starts,
+        settings: Settings,
+        generator: torch.Generator,
+    ) -> None:
+        own = settings.method if isinstance(settings.method, FluentSettings) else FluentSettings()
+        blind = replace(settings, method=replace(own, gradient=False))
+        super().__init__(evaluator, archive, starts, blind, generator)

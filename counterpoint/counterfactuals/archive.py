@@ -10,8 +10,9 @@ that they can take: it reads as an LD change, that of one pair which is perfect 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -56,6 +57,12 @@ class Scored:
     loss_clean: float
     loss_corrupted: float
     evaluations: int
+
+    @classmethod
+    def of(cls, values: Mapping[str, Any]) -> Scored:
+        """The pair whose fields, once written as JSON, read as ``values``."""
+        both = {name: tuple(values[name]) for name in ("clean", "corrupted")}
+        return cls(**{**values, **both})
 
     @property
     def changed_tokens(self) -> int:
@@ -137,6 +144,20 @@ class Archive:
         self._trace.append(
             (self.ledger.evaluations, self.ledger.seconds, hypervolume(self.points()), best)
         )
+
+    def state(self) -> dict[str, Any]:
+        """All of it as plain values."""
+        return {
+            "pairs": [asdict(pair) for pair in self.pairs],
+            "also": [asdict(pair) for pair in self.also],
+            "trace": [list(row) for row in self._trace],
+        }
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Be what `state` gave."""
+        self.pairs = [Scored.of(pair) for pair in state["pairs"]]
+        self.also = [Scored.of(pair) for pair in state["also"]]
+        self._trace = [tuple(row) for row in state["trace"]]
 
     def result(self, model: LanguageModel, method: str, target: Target, seed: int) -> SearchResult:
         """The archive, with what the method prefers besides, and the trace as tables."""

@@ -17,17 +17,14 @@ answer.
 
 from __future__ import annotations
 
-import json
 import logging
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
-from pathlib import Path
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
 import torch
 
+from counterpoint.counterfactuals.checkpoints import Checkpoints, restore_run, run_state
 from counterpoint.counterfactuals.estimates import (
     LEAST_ESTIMATE,
     Candidate,
@@ -38,20 +35,26 @@ from counterpoint.counterfactuals.estimates import (
 from counterpoint.counterfactuals.evaluation import Evaluator
 from counterpoint.counterfactuals.every_head import exact_effects
 from counterpoint.counterfactuals.losses import token_losses
-from counterpoint.counterfactuals.problem import Ledger, Settings, Start, Target, as_starts
+from counterpoint.counterfactuals.problem import (
+    Ledger,
+    Settings,
+    Start,
+    State,
+    Target,
+    as_starts,
+)
 from counterpoint.counterfactuals.proposals import Proposals, without
 from counterpoint.counterfactuals.quality import FIRST, quality
 from counterpoint.counterfactuals.sampling import LIKELIEST
 from counterpoint.counterfactuals.search import tokens_of
 from counterpoint.counterfactuals.variants import Moves, Prompt, Variants, VariantSettings
-from counterpoint.files import write_json
 from counterpoint.linear import through_onednn
 from counterpoint.models.load import LanguageModel
 from counterpoint.progress import Progress
 
 log = logging.getLogger(__name__)
 
-STEPS_BETWEEN_CHECKPOINTS = 20
+STEPS_BETWEEN_REPORTS = 20
 
 TRACE_COLUMNS = ("evaluations", "seconds", "first", "good")
 
@@ -79,36 +82,25 @@ def search_atlas(
     seed: int = 0,
     *,
     way: str = "niches",
-    checkpoint: Path | None = None,
-    key: str = "",
+    checkpoints: Checkpoints | None = None,
 ) -> Atlas:
-    """Search until the budget is spent, from ``checkpoint`` on where that file exists.
+    """Search until the budget is spent, from what ``checkpoints`` kept on.
 
-    ``way`` is a key of `WAYS`. The state is written to ``checkpoint`` every
-    `STEPS_BETWEEN_CHECKPOINTS` steps, under ``key``, which should say what the search depends on:
-    a file with another key is not used. A search that is resumed ends as one that was never
-    interrupted. ``settings.method`` may be `VariantSettings`.
+    ``way`` is a key of `WAYS`, ``settings.method`` may be `VariantSettings`.
 
     Raises UserError for a start that is empty or longer than the model's context.
     """
     atlas = WAYS[way](model, starts, settings or Settings(), seed)
-    if checkpoint is not None and checkpoint.exists():
-        kept = json.loads(checkpoint.read_text(encoding="utf-8"))
-        if kept["key"] == key:
-            atlas.restore(kept)
-            log.info("resumed after %d steps", atlas.counts["steps"])
-        else:
-            log.info("%s is of other settings, and not used", checkpoint)
     progress = Progress("steps of the atlas")
     with through_onednn(model.hf.modules()):
+        if checkpoints is not None and (kept := checkpoints.kept()):
+            atlas.restore(kept)
         while not atlas.ledger.exhausted:
             atlas.step()
             progress(1)
-            if atlas.counts["steps"] % STEPS_BETWEEN_CHECKPOINTS == 0:
-                # What is remembered of prefixes saves evaluations, and is not part of the state.
-                atlas.evaluator.forget()
-                if checkpoint is not None:
-                    write_json({"key": key, **atlas.state()}, checkpoint)
+            if checkpoints is not None:
+                checkpoints.keep(atlas.state)
+            if atlas.counts["steps"] % STEPS_BETWEEN_REPORTS == 0:
                 log.info("%d heads first, %d of them well ahead", *atlas.reached())
     return atlas
 
@@ -202,41 +194,28 @@ class Atlas:
 
     # -- state ---------------------------------------------------------------------------------
 
-    def state(self) -> dict[str, Any]:
-        """Everything that the steps to come depend on, as JSON values."""
+    def state(self) -> State:
+        """Everything that the steps to come depend on, as plain values."""
         return {
-            "niches": [[asdict(one) for one in niche.elites] for niche in self.niches],
+            **run_state(self.evaluator, self.generator),
+            "niches": [niche.state() for niche in self.niches],
             "visits": self.visits.tolist(),
             "sentences": [list(one) for one in self.sentences],
             "checked": sorted(self.estimator.checked),
             "counts": self.counts,
             "trace": [list(row) for row in self.trace],
-            "generator": self.generator.get_state().tolist(),
-            "evaluations": self.ledger.evaluations,
-            "seconds": self.ledger.seconds,
         }
 
-    def restore(self, state: Mapping[str, Any]) -> None:
+    def restore(self, state: State) -> None:
         """Continue from what `state` gave."""
+        restore_run(state, self.evaluator, self.generator)
         for niche, elites in zip(self.niches, state["niches"], strict=True):
-            niche.elites = [
-                Candidate(
-                    **{
-                        **one,
-                        "clean": tuple(one["clean"]),
-                        "corrupted": tuple(one["corrupted"]),
-                        "origin": tuple(map(tuple, one["origin"])),
-                    }
-                )
-                for one in elites
-            ]
+            niche.restore(elites)
         self.visits = np.array(state["visits"])
         self.sentences = [tuple(one) for one in state["sentences"]]
         self.estimator.checked = set(state["checked"])
         self.counts = dict(state["counts"])
         self.trace = [tuple(row) for row in state["trace"]]
-        self.generator.set_state(torch.tensor(state["generator"], dtype=torch.uint8))
-        self.ledger.resume(state["evaluations"], state["seconds"])
 
     # -- tables --------------------------------------------------------------------------------
 

@@ -13,15 +13,15 @@ measure the whole path of the few best candidates of each batch, as the other me
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
 
 import torch
-from jaxtyping import Bool
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from counterpoint.counterfactuals.archive import Archive
 from counterpoint.counterfactuals.evaluation import Evaluator, Measured, best_few
-from counterpoint.counterfactuals.problem import Settings
+from counterpoint.counterfactuals.problem import Settings, Starts, State
 from counterpoint.counterfactuals.proposals import Proposals, without
 from counterpoint.counterfactuals.relaxation import Relaxation
 from counterpoint.counterfactuals.sampling import LIKELIEST
@@ -34,112 +34,157 @@ FAVOURED = 256
 
 CURVES_PER_BATCH = 2
 
-Starts = Sequence[tuple[list[int], list[int]]]
 
+class _Swaps:
+    """Tokens of one position of a start, drawn evenly from what may stand there."""
 
-def random_swaps(
-    evaluator: Evaluator,
-    archive: Archive,
-    starts: Starts,
-    settings: Settings,
-    generator: torch.Generator,
-) -> None:
-    """Search until the budget is spent."""
-    _swaps(evaluator, archive, starts, generator, likely=False)
+    likely = False
 
+    def __init__(
+        self,
+        evaluator: Evaluator,
+        archive: Archive,
+        starts: Starts,
+        settings: Settings,
+        generator: torch.Generator,
+    ) -> None:
+        self.evaluator, self.archive, self.generator = evaluator, archive, generator
+        self.propose = Proposals(evaluator, generator)
+        device = evaluator.model.device
+        self.prompts = [torch.tensor([clean], device=device) for clean, _ in starts]
+        self.scores = [self._scores(prompt) for prompt in self.prompts]
 
-def likely_swaps(
-    evaluator: Evaluator,
-    archive: Archive,
-    starts: Starts,
-    settings: Settings,
-    generator: torch.Generator,
-) -> None:
-    """Search until the budget is spent."""
-    _swaps(evaluator, archive, starts, generator, likely=True)
+    def _scores(self, prompt: Int[Tensor, "1 length"]) -> Float[Tensor, "length token"]:
+        if self.likely:
+            return self.propose.log_probabilities(prompt)[0]
+        n_tokens = self.evaluator.model.d_vocab
+        return self.propose.writable(torch.zeros(prompt.shape[1], n_tokens, device=prompt.device))
 
-
-def _swaps(
-    evaluator: Evaluator,
-    archive: Archive,
-    starts: Starts,
-    generator: torch.Generator,
-    *,
-    likely: bool,
-) -> None:
-    propose = Proposals(evaluator, generator)
-    device = evaluator.model.device
-    prompts = [torch.tensor([clean], device=device) for clean, _ in starts]
-    scores = [
-        propose.log_probabilities(prompt)[0]
-        if likely
-        else propose.writable(torch.zeros(prompt.shape[1], evaluator.model.d_vocab, device=device))
-        for prompt in prompts
-    ]
-    while not evaluator.ledger.exhausted:
-        which = propose.number(len(prompts))
-        prompt = prompts[which]
-        position = 1 + propose.number(prompt.shape[1] - 1)
-        choices = without(scores[which][position - 1], prompt[0, position])
-        if likely:
+    def step(self) -> bool:
+        """Measure a batch that differs from its start at one position."""
+        which = self.propose.number(len(self.prompts))
+        prompt = self.prompts[which]
+        position = 1 + self.propose.number(prompt.shape[1] - 1)
+        choices = without(self.scores[which][position - 1], prompt[0, position])
+        if self.likely:
             kept = choices.topk(min(LIKELIEST, len(choices)))
             choices = torch.full_like(choices, -torch.inf)
             choices[kept.indices[kept.values.isfinite()]] = 0
         count = min(CANDIDATES, int(choices.isfinite().sum()))
-        noise = torch.rand(len(choices), generator=generator).to(choices)
+        noise = torch.rand(len(choices), generator=self.generator).to(choices)
         tokens = (noise + choices).topk(count).indices
         y = prompt.repeat(count, 1)
         y[:, position] = tokens
-        _measure(evaluator, archive, prompt.repeat(count, 1), y, prompt)
+        _measure(self.evaluator, self.archive, prompt.repeat(count, 1), y, prompt)
+        return True
+
+    def state(self) -> State:
+        """As `steps.Steps` has it: nothing, since no step depends on another."""
+        return {}
+
+    def restore(self, state: State) -> None:
+        """As `steps.Steps` has it."""
 
 
-def gradient_swaps(
-    evaluator: Evaluator,
-    archive: Archive,
-    starts: Starts,
-    settings: Settings,
-    generator: torch.Generator,
-) -> None:
-    """Search until the budget is spent; each start in turn is followed until it stands still."""
-    relaxed = Relaxation(evaluator)
-    propose = Proposals(evaluator, generator)
-    allowed = evaluator.vocabulary.allowed
-    turn = 0
-    while not evaluator.ledger.exhausted:
-        origin = torch.tensor(starts[turn % len(starts)], device=evaluator.model.device)
-        turn += 1
-        pair, best = origin, -torch.inf
-        while not evaluator.ledger.exhausted:
-            embeddings = relaxed.embed(pair).requires_grad_()
-            run = relaxed.run(embeddings, alphas=(1.0,))
-            (gradient,) = torch.autograd.grad(run.outputs[0] - run.outputs[1], embeddings)
-            evaluator.ledger.evaluations += 3
-            slopes = (gradient @ relaxed.table.T).masked_fill(~allowed, -torch.inf)
-            favoured = slopes[:, 1:].topk(min(FAVOURED, int(allowed.sum())), -1).indices
-            candidates = pair.repeat(CANDIDATES, 1, 1)
-            for candidate in candidates:
-                side, position = propose.number(2), propose.number(favoured.shape[1])
-                token = favoured[side, position, propose.number(favoured.shape[2])]
-                candidate[side, position + 1] = token
-            measured = _measure(evaluator, archive, candidates[:, 0], candidates[:, 1], origin)
-            found = torch.cat([one.ld_change for one in measured]).nan_to_num(-torch.inf)
-            if not float(found.max()) > best:
-                break
-            best, pair = float(found.max()), candidates[int(found.argmax())]
+class RandomSwaps(_Swaps):
+    """Any other token (`steps.Steps`)."""
 
 
-def template_swaps(
-    evaluator: Evaluator,
-    archive: Archive,
-    starts: Starts,
-    settings: Settings,
-    generator: torch.Generator,
-) -> None:
-    """Measure every start pair in both directions; ends when all are measured."""
-    for clean, corrupted in starts:
-        pair = torch.tensor([clean, corrupted], device=evaluator.model.device)
-        if clean != corrupted and not evaluator.ledger.exhausted:
-            _measure(evaluator, archive, pair, pair.flip(0), pair)
+class LikelySwaps(_Swaps):
+    """One of the likeliest tokens (`steps.Steps`)."""
+
+    likely = True
+
+
+class GradientSwaps:
+    """Greedy coordinate gradient (`steps.Steps`); each start in turn is followed until it stands
+    still."""
+
+    def __init__(
+        self,
+        evaluator: Evaluator,
+        archive: Archive,
+        starts: Starts,
+        settings: Settings,
+        generator: torch.Generator,
+    ) -> None:
+        self.evaluator, self.archive, self.starts = evaluator, archive, starts
+        self.relaxed = Relaxation(evaluator)
+        self.propose = Proposals(evaluator, generator)
+        self.turn = -1
+        self._begin()
+
+    def _begin(self) -> None:
+        """Of the next start."""
+        self.turn += 1
+        self.pair, self.best = self._origin(), -math.inf
+
+    def _origin(self) -> Int[Tensor, "2 length"]:
+        start = self.starts[self.turn % len(self.starts)]
+        return torch.tensor(start, device=self.evaluator.model.device)
+
+    def step(self) -> bool:
+        """Measure a batch of what the gradient favours at the pair; go where it is best."""
+        allowed = self.evaluator.vocabulary.allowed
+        embeddings = self.relaxed.embed(self.pair).requires_grad_()
+        run = self.relaxed.run(embeddings, alphas=(1.0,))
+        (gradient,) = torch.autograd.grad(run.outputs[0] - run.outputs[1], embeddings)
+        self.evaluator.ledger.evaluations += 3
+        slopes = (gradient @ self.relaxed.table.T).masked_fill(~allowed, -torch.inf)
+        favoured = slopes[:, 1:].topk(min(FAVOURED, int(allowed.sum())), -1).indices
+        candidates = self.pair.repeat(CANDIDATES, 1, 1)
+        for candidate in candidates:
+            side, position = self.propose.number(2), self.propose.number(favoured.shape[1])
+            token = favoured[side, position, self.propose.number(favoured.shape[2])]
+            candidate[side, position + 1] = token
+        measured = _measure(
+            self.evaluator, self.archive, candidates[:, 0], candidates[:, 1], self._origin()
+        )
+        found = torch.cat([one.ld_change for one in measured]).nan_to_num(-torch.inf)
+        if float(found.max()) > self.best:
+            self.best, self.pair = float(found.max()), candidates[int(found.argmax())]
+        else:
+            self._begin()
+        return True
+
+    def state(self) -> State:
+        """As `steps.Steps` has it."""
+        return {"turn": self.turn, "best": self.best, "pair": self.pair.tolist()}
+
+    def restore(self, state: State) -> None:
+        """As `steps.Steps` has it."""
+        self.turn, self.best = state["turn"], state["best"]
+        self.pair = torch.tensor(state["pair"], device=self.evaluator.model.device)
+
+
+class TemplateSwaps:
+    """The start pairs (`steps.Steps`); ends when all are measured."""
+
+    def __init__(
+        self,
+        evaluator: Evaluator,
+        archive: Archive,
+        starts: Starts,
+        settings: Settings,
+        generator: torch.Generator,
+    ) -> None:
+        self.evaluator, self.archive = evaluator, archive
+        self.left = [[clean, corrupted] for clean, corrupted in starts if clean != corrupted]
+
+    def step(self) -> bool:
+        """Measure a pair in both directions."""
+        if self.left:
+            pair = torch.tensor(self.left.pop(0), device=self.evaluator.model.device)
+            _measure(self.evaluator, self.archive, pair, pair.flip(0), pair)
+        return bool(self.left)
+
+    def state(self) -> State:
+        """As `steps.Steps` has it."""
+        return {"left": self.left}
+
+    def restore(self, state: State) -> None:
+        """As `steps.Steps` has it."""
+        self.left = list(state["left"])
 
 
 def _measure(

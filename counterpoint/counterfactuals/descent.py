@@ -31,7 +31,6 @@ backward for a, 6 for b and 2 for d.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -43,7 +42,7 @@ from torch import Tensor
 from counterpoint.counterfactuals import objectives
 from counterpoint.counterfactuals.archive import Archive
 from counterpoint.counterfactuals.evaluation import Evaluator
-from counterpoint.counterfactuals.problem import Settings
+from counterpoint.counterfactuals.problem import Settings, Starts, State
 from counterpoint.counterfactuals.relaxation import Relaxation, RelaxedRun
 
 if TYPE_CHECKING:
@@ -71,74 +70,97 @@ class DescentSettings:
     patience: int = 15
 
 
-def descent(
-    evaluator: Evaluator,
-    archive: Archive,
-    starts: Sequence[tuple[list[int], list[int]]],
-    settings: Settings,
-    generator: torch.Generator,
-) -> None:
-    """Search until the budget is spent, from each start's first prompt in turn, as x and as y."""
-    own = settings.method if isinstance(settings.method, DescentSettings) else DescentSettings()
-    relaxed = Relaxation(evaluator)
-    scale = median_distance(relaxed.table, evaluator.vocabulary.allowed)
-    aggregator = _aggregator(own.aggregator)
-    turn = 0
-    while not evaluator.ledger.exhausted:
-        clean, _ = starts[turn % len(starts)]
-        tokens = torch.tensor([clean, clean], device=evaluator.model.device)
-        _descend(evaluator, archive, relaxed, tokens, own, aggregator, scale, generator)
-        turn += 1
+class Descent:
+    """Descents (`steps.Steps`) from each start's first prompt in turn, as x and as y."""
 
+    def __init__(
+        self,
+        evaluator: Evaluator,
+        archive: Archive,
+        starts: Starts,
+        settings: Settings,
+        generator: torch.Generator,
+    ) -> None:
+        own = settings.method if isinstance(settings.method, DescentSettings) else DescentSettings()
+        self.evaluator, self.archive, self.starts, self.own = evaluator, archive, starts, own
+        self.generator = generator
+        self.relaxed = Relaxation(evaluator)
+        self.scale = median_distance(self.relaxed.table, evaluator.vocabulary.allowed)
+        self.aggregator = _aggregator(own.aggregator)
+        self.turn = -1
+        self._begin()
 
-def _descend(
-    evaluator: Evaluator,
-    archive: Archive,
-    relaxed: Relaxation,
-    tokens: Int[Tensor, "2 length"],
-    own: DescentSettings,
-    aggregator: GramianWeightedAggregator,
-    scale: float,
-    generator: torch.Generator,
-) -> None:
-    """One descent, from one start."""
-    from torchjd.autojac import jac
+    def _begin(self) -> None:
+        """A descent from the next start."""
+        self.turn += 1
+        self._place()
+        start = self.relaxed.embed(self.tokens)
+        noise = torch.randn(start.shape, generator=self.generator).to(start)
+        length = self.own.noise * self.scale / start.shape[-1] ** 0.5
+        self.pair = start + self.free * noise * length
+        self.velocity = torch.zeros_like(self.pair)
+        self.answers: list[int] = []
+        self.seen: set[tuple[int, ...]] = set()
+        self.idle = 0
 
-    free = torch.ones(tokens.shape[1], 1, device=tokens.device)
-    if tokens[0, 0] == evaluator.model.beginning_of_sequence:
-        free[0] = 0
-    start = relaxed.embed(tokens)
-    noise = torch.randn(start.shape, generator=generator).to(start)
-    pair = start + free * noise * own.noise * scale / start.shape[-1] ** 0.5
-    velocity = torch.zeros_like(pair)
-    answers: list[int] = []
-    seen: set[tuple[int, ...]] = set()
-    idle = 0
-    while idle < own.patience and not evaluator.ledger.exhausted:
-        projected = tokens.clone()
-        moved = free[:, 0].bool()
-        allowed = writable(evaluator, tokens, answers)
-        projected[:, moved] = nearest(relaxed, pair[:, moved], allowed[:, moved])
-        embeddings = relaxed.embed(projected).requires_grad_()
-        run = relaxed.run(embeddings)
-        answers = [run.correct, run.incorrect]
+    def _place(self) -> None:
+        """The tokens of the start whose turn it is, and which positions may move."""
+        clean, _ = self.starts[self.turn % len(self.starts)]
+        self.tokens = torch.tensor([clean, clean], device=self.evaluator.model.device)
+        self.free = torch.ones(len(clean), 1, device=self.tokens.device)
+        if clean[0] == self.evaluator.model.beginning_of_sequence:
+            self.free[0] = 0
+
+    def step(self) -> bool:
+        """One step down, and the projection measured."""
+        from torchjd.autojac import jac
+
+        if self.idle >= self.own.patience:
+            self._begin()
+        projected = self.tokens.clone()
+        moved = self.free[:, 0].bool()
+        allowed = writable(self.evaluator, self.tokens, self.answers)
+        projected[:, moved] = nearest(self.relaxed, self.pair[:, moved], allowed[:, moved])
+        embeddings = self.relaxed.embed(projected).requires_grad_()
+        run = self.relaxed.run(embeddings)
+        self.answers = [run.correct, run.incorrect]
         (jacobian,) = jac(
-            _losses(run, embeddings, projected, relaxed.table, scale),
+            _losses(run, embeddings, projected, self.relaxed.table, self.scale),
             embeddings,
             parallel_chunk_size=1,
         )
-        evaluator.ledger.evaluations += BACKWARD_ROWS
-        direction = _aggregate(jacobian * free, aggregator)
-        velocity = own.momentum * velocity + (1 - own.momentum) * direction
-        pair = pair - own.step * scale * velocity
+        self.evaluator.ledger.evaluations += BACKWARD_ROWS
+        direction = _aggregate(jacobian * self.free, self.aggregator)
+        momentum = self.own.momentum
+        self.velocity = momentum * self.velocity + (1 - momentum) * direction
+        self.pair = self.pair - self.own.step * self.scale * self.velocity
 
         key = tuple(projected.flatten().tolist())
-        idle += 1
-        if key not in seen:
-            seen.add(key)
-            if _keep(evaluator, archive, run, projected, tokens):
-                idle = 0
-        archive.note()
+        self.idle += 1
+        if key not in self.seen:
+            self.seen.add(key)
+            if _keep(self.evaluator, self.archive, run, projected, self.tokens):
+                self.idle = 0
+        self.archive.note()
+        return True
+
+    def state(self) -> State:
+        """As `steps.Steps` has it."""
+        return {
+            "turn": self.turn,
+            "answers": self.answers,
+            "seen": sorted(self.seen),
+            "idle": self.idle,
+            "tensors": {"pair": self.pair, "velocity": self.velocity},
+        }
+
+    def restore(self, state: State) -> None:
+        """As `steps.Steps` has it."""
+        self.turn, self.answers = state["turn"], state["answers"]
+        self._place()
+        self.seen, self.idle = set(map(tuple, state["seen"])), state["idle"]
+        self.pair = state["tensors"]["pair"].to(self.pair)
+        self.velocity = state["tensors"]["velocity"].to(self.pair)
 
 
 def _aggregate(

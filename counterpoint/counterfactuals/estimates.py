@@ -9,8 +9,9 @@ the estimate ranks first, the *rivals*.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -52,6 +53,12 @@ class Candidate(Parent):
     margin: float
     loss_clean: float
     loss_corrupted: float
+
+    @classmethod
+    def of(cls, values: Mapping[str, Any]) -> Candidate:
+        """The candidate whose fields, once written as JSON, read as ``values``."""
+        both = {name: tuple(values[name]) for name in ("clean", "corrupted")}
+        return cls(**{**values, **both, "origin": tuple(map(tuple, values["origin"]))})
 
     @property
     def quality(self) -> float:
@@ -387,6 +394,14 @@ class Niche:
     def best(self) -> float:
         """Quality of the best candidate, 0 without one."""
         return self.elites[0].quality if self.elites else 0.0
+
+    def state(self) -> list[dict[str, Any]]:
+        """Its candidates as plain values."""
+        return [asdict(one) for one in self.elites]
+
+    def restore(self, state: Sequence[Mapping[str, Any]]) -> None:
+        """Hold what `state` gave."""
+        self.elites = [Candidate.of(one) for one in state]
 
     def take_in(self, new: Candidate) -> bool:
         """Put ``new`` in if it is good enough; whether it is now the best."""

@@ -8,7 +8,7 @@ path re-enter at the target's layer with the attention output of x's run shifted
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any, cast
@@ -192,9 +192,16 @@ class Evaluator:
         if target != self.path.target:
             self.path = HeadPath(self.model, target)
 
-    def forget(self) -> None:
-        """Drop the prefixes that are kept: the next use of each costs its evaluation again."""
+    def prefixes(self) -> list[list[int]]:
+        """The prefixes that need not be run again, the last used last."""
+        return [list(tokens) for tokens in self._prefixes]
+
+    def restore_prefixes(self, prefixes: Sequence[Sequence[int]]) -> None:
+        """Have what `prefixes` gave; costs no evaluations, since they were counted before."""
         self._prefixes.clear()
+        for tokens in prefixes:
+            ids = torch.tensor(tokens, device=self.model.device)
+            self._prefixes[tuple(tokens)] = self._run_prefix(ids)
 
     # -- stages ------------------------------------------------------------------------------
 
@@ -347,24 +354,26 @@ class Evaluator:
             return None, torch.zeros((), device=self.model.device), None
         key = tuple(tokens.tolist())
         if key not in self._prefixes:
-            cache = DynamicCache()
-            logits = self.model.hf(
-                input_ids=tokens[None], past_key_values=cache, use_cache=True
-            ).logits
+            self._prefixes[key] = self._run_prefix(tokens)
             self.ledger.evaluations += 1
-            layers = cast("list[DynamicLayer]", cache.layers)
-            self._prefixes[key] = (
-                PrefixKeysValues(
-                    [cast(Tensor, layer.keys) for layer in layers],
-                    [cast(Tensor, layer.values) for layer in layers],
-                ),
-                token_losses(logits[:, :-1], tokens[None, 1:]).sum(),
-                logits[0, -1].clone(),
-            )
         self._prefixes.move_to_end(key)
         if len(self._prefixes) > PREFIXES_KEPT:
             self._prefixes.popitem(last=False)
         return self._prefixes[key]
+
+    @torch.no_grad()
+    def _run_prefix(self, tokens: Tensor) -> _Prefix:
+        cache = DynamicCache()
+        logits = self.model.hf(input_ids=tokens[None], past_key_values=cache, use_cache=True).logits
+        layers = cast("list[DynamicLayer]", cache.layers)
+        return (
+            PrefixKeysValues(
+                [cast(Tensor, layer.keys) for layer in layers],
+                [cast(Tensor, layer.values) for layer in layers],
+            ),
+            token_losses(logits[:, :-1], tokens[None, 1:]).sum(),
+            logits[0, -1].clone(),
+        )
 
     def _answers(
         self, at: Float[Tensor, "row vocabulary"], x: Tensor, y: Tensor

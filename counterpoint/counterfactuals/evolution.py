@@ -16,7 +16,6 @@ at its parent, shared by the children of one parent, and 6 for its own values.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,7 +27,7 @@ from torch import Tensor
 from counterpoint.counterfactuals.archive import REFERENCE, Archive
 from counterpoint.counterfactuals.descent import median_distance, nearest, writable
 from counterpoint.counterfactuals.evaluation import Evaluator
-from counterpoint.counterfactuals.problem import Settings
+from counterpoint.counterfactuals.problem import Settings, Starts, State
 from counterpoint.counterfactuals.relaxation import Relaxation
 
 WORST = (-REFERENCE[0], -REFERENCE[1], REFERENCE[2], REFERENCE[3])
@@ -50,31 +49,28 @@ class EvolutionSettings:
     enough: float = 10.0
 
 
-def evolution(
-    evaluator: Evaluator,
-    archive: Archive,
-    starts: Sequence[tuple[list[int], list[int]]],
-    settings: Settings,
-    generator: torch.Generator,
-) -> None:
-    """Search until the budget is spent, from the first start's first prompt, as x and as y."""
-    own = settings.method if isinstance(settings.method, EvolutionSettings) else EvolutionSettings()
-    clean, _ = starts[0]
-    tokens = torch.tensor([clean, clean], device=evaluator.model.device)
-    _Population(evaluator, archive, tokens, own, generator).run()
+class Evolution:
+    """One search (`steps.Steps`), from the first start's first prompt, as x and as y."""
 
-
-class _Population:
     def __init__(
         self,
         evaluator: Evaluator,
         archive: Archive,
-        origin: Int[Tensor, "2 length"],
-        own: EvolutionSettings,
+        starts: Starts,
+        settings: Settings,
         generator: torch.Generator,
     ) -> None:
-        self.evaluator, self.archive, self.origin, self.own = evaluator, archive, origin, own
+        from pymoo.algorithms.moo.nsga3 import NSGA3
+        from pymoo.core.problem import Problem
+        from pymoo.core.termination import NoTermination
+        from pymoo.util.ref_dirs import get_reference_directions
+
+        own = settings.method
+        own = own if isinstance(own, EvolutionSettings) else EvolutionSettings()
+        self.evaluator, self.archive, self.own = evaluator, archive, own
         self.generator = generator
+        clean, _ = starts[0]
+        self.origin = origin = torch.tensor([clean, clean], device=evaluator.model.device)
         self.relaxed = Relaxation(evaluator)
         self.scale = median_distance(self.relaxed.table, evaluator.vocabulary.allowed)
         self.start = self.relaxed.embed(origin)
@@ -82,18 +78,14 @@ class _Population:
         self.free = torch.ones(origin.shape[1], 1, device=origin.device)
         if origin[0, 0] == evaluator.model.beginning_of_sequence:
             self.free[0] = 0
-
-    def run(self) -> None:
-        """Ask, measure, tell."""
-        from pymoo.algorithms.moo.nsga3 import NSGA3
-        from pymoo.core.problem import Problem
-        from pymoo.core.termination import NoTermination
-        from pymoo.util.ref_dirs import get_reference_directions
-
-        own, ledger = self.own, self.evaluator.ledger
-        seed = int(torch.randint(2**31, (1,), generator=self.generator))
+        self.individuals: list[np.ndarray] = []
+        self.objectives: list[np.ndarray] = []
+        """Of every generation, from which pymoo's own state can be made anew."""
+        self._again: np.ndarray | None = None
+        """The children of a generation that is told again."""
+        seed = int(torch.randint(2**31, (1,), generator=generator))
         first = [self._moved(self.start, None) for _ in range(own.population)]
-        algorithm = NSGA3(
+        self.algorithm = NSGA3(
             get_reference_directions("energy", 4, own.population, seed=seed),
             pop_size=own.population,
             n_offsprings=own.children,
@@ -102,16 +94,49 @@ class _Population:
             eliminate_duplicates=False,
             seed=seed,
         )
-        algorithm.setup(
+        self.algorithm.setup(
             Problem(n_var=self.start.numel(), n_obj=4), termination=NoTermination(), seed=seed
         )
-        while not ledger.exhausted and not self._enough():
-            individuals = algorithm.ask()
-            individuals.set("F", self._judge(individuals.get("X")))
-            algorithm.tell(infills=individuals)
+
+    def step(self) -> bool:
+        """One generation: ask, measure, tell."""
+        individuals = self.algorithm.ask()
+        self.individuals.append(individuals.get("X"))
+        self.objectives.append(self._judge(self.individuals[-1]))
+        individuals.set("F", self.objectives[-1])
+        self.algorithm.tell(infills=individuals)
+        return not any(pair.ld_change >= self.own.enough for pair in self.archive.pairs)
+
+    def state(self) -> State:
+        """As `steps.Steps` has it: what pymoo asked about and what it was told."""
+        return {
+            "generations": len(self.individuals),
+            "tensors": {
+                f"{name}.{number}": torch.from_numpy(values)
+                for name, generations in (
+                    ("individuals", self.individuals),
+                    ("objectives", self.objectives),
+                )
+                for number, values in enumerate(generations)
+            },
+        }
+
+    def restore(self, state: State) -> None:
+        """As `steps.Steps` has it: tell pymoo all of it again."""
+        tensors = state["tensors"]
+        for number in range(state["generations"]):
+            self._again = tensors[f"individuals.{number}"].numpy()
+            individuals = self.algorithm.ask()
+            self._again = None
+            self.individuals.append(individuals.get("X"))
+            self.objectives.append(tensors[f"objectives.{number}"].numpy())
+            individuals.set("F", self.objectives[-1])
+            self.algorithm.tell(infills=individuals)
 
     def offspring(self, population: Any, count: int) -> Float[np.ndarray, "child variable"]:
         """Children of random parents, each with tokens that no other has."""
+        if self._again is not None:
+            return self._again
         pairs = self._pairs(population.get("X"))
         taken = {tuple(self.project(pair).flatten().tolist()) for pair in pairs}
         gradients: dict[int, Tensor] = {}
@@ -178,17 +203,14 @@ class _Population:
             .reshape(-1, *self.start.shape)
         )
 
-    def _enough(self) -> bool:
-        return any(pair.ld_change >= self.own.enough for pair in self.archive.pairs)
 
-
-def _mating(population: _Population) -> Any:
-    """pymoo's interface to `_Population.offspring`."""
+def _mating(search: Evolution) -> Any:
+    """pymoo's interface to `Evolution.offspring`."""
     from pymoo.core.infill import InfillCriterion
     from pymoo.core.population import Population
 
     class Mating(InfillCriterion):
         def do(self, problem: Any, pop: Any, n_offsprings: int, *args: Any, **kwargs: Any) -> Any:
-            return Population.new(X=population.offspring(pop, n_offsprings))
+            return Population.new(X=search.offspring(pop, n_offsprings))
 
     return Mating()

@@ -17,8 +17,7 @@ that are kept. The end of the budget goes to a polish of the best pair, place by
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import numpy as np
 import torch
@@ -34,7 +33,7 @@ from counterpoint.counterfactuals.estimates import (
 from counterpoint.counterfactuals.evaluation import Evaluator
 from counterpoint.counterfactuals.every_head import exact_effects
 from counterpoint.counterfactuals.objectives import ALPHAS, evenness
-from counterpoint.counterfactuals.problem import Settings
+from counterpoint.counterfactuals.problem import Settings, Starts, State
 from counterpoint.counterfactuals.proposals import Proposals
 from counterpoint.counterfactuals.quality import quality
 from counterpoint.counterfactuals.variants import Moves, Prompt, Variants, VariantSettings
@@ -70,27 +69,18 @@ class FluentSettings(VariantSettings):
     polish: float = 0.15
 
 
-def fluent(
-    evaluator: Evaluator,
-    archive: Archive,
-    starts: Sequence[tuple[list[int], list[int]]],
-    settings: Settings,
-    generator: torch.Generator,
-) -> None:
-    """Search until the budget is spent; ``starts`` are token ids of x and y."""
-    own = settings.method if isinstance(settings.method, FluentSettings) else FluentSettings()
-    _Search(evaluator, archive, starts, own, generator).run()
+class Fluent:
+    """One search (`steps.Steps`)."""
 
-
-class _Search:
     def __init__(
         self,
         evaluator: Evaluator,
         archive: Archive,
-        starts: Sequence[tuple[list[int], list[int]]],
-        own: FluentSettings,
+        starts: Starts,
+        settings: Settings,
         generator: torch.Generator,
     ) -> None:
+        own = settings.method if isinstance(settings.method, FluentSettings) else FluentSettings()
         self.evaluator, self.archive, self.own = evaluator, archive, own
         self.model, self.ledger = evaluator.model, evaluator.ledger
         self.target = evaluator.path.target
@@ -110,28 +100,52 @@ class _Search:
         """Heads that are part of every check: the target, and rivals that estimates overlooked."""
         self.confirmed: set[tuple[Prompt, Prompt]] = set()
         self.sentences: list[Prompt] = []
-
-    def run(self) -> None:
-        total, seconds = self.ledger.budget.evaluations, self.ledger.budget.seconds
-        for x, y in self.pairs:
-            both = self.moves.tensor([x, y])
-            self._measure(Variants(both, both[:, None].expand(-1, 2, -1)))
         # Estimates overlook heads whose attention is saturated; patching all heads does not.
-        sweeps = list(SWEEPS[: int(total / (BUDGET_PER_SWEEP * self.n_heads))])
-        turn = 0
-        while not self.ledger.exhausted:
-            spent = self.ledger.evaluations / total
-            if seconds is not None:
-                spent = max(spent, self.ledger.seconds / seconds)
-            if sweeps and spent >= sweeps[0] and self.niche.elites:
-                sweeps.pop(0)
-                self._confirm()
-            elif spent >= 1 - self.own.polish and self.niche.elites:
-                self._measure(self._polish(turn))
-                turn += 1
-            else:
-                self._measure(self._variants())
+        total = self.ledger.budget.evaluations
+        self.sweeps = list(SWEEPS[: int(total / (BUDGET_PER_SWEEP * self.n_heads))])
+        self.polished = 0
+
+    def step(self) -> bool:
+        """Measure a start pair, a batch of variants, or all heads on the best pair."""
+        if self.pairs:
+            both = self.moves.tensor(list(self.pairs.pop(0)))
+            self._measure(Variants(both, both[:, None].expand(-1, 2, -1)))
+        elif self.sweeps and self.ledger.spent >= self.sweeps[0] and self.niche.elites:
+            self.sweeps.pop(0)
+            self._confirm()
+        elif self.ledger.spent >= 1 - self.own.polish and self.niche.elites:
+            self._measure(self._polish())
+        else:
+            self._measure(self._variants())
         self.archive.also = [self.scored[one.clean, one.corrupted] for one in self.niche.elites]
+        return True
+
+    def state(self) -> State:
+        """As `steps.Steps` has it."""
+        return {
+            "niche": self.niche.state(),
+            "scored": [asdict(one) for one in self.scored.values()],
+            "checked": sorted(self.estimator.checked),
+            "confirmed": sorted(self.confirmed),
+            "always": self.always,
+            "pairs": self.pairs,
+            "sentences": self.sentences,
+            "sweeps": self.sweeps,
+            "polished": self.polished,
+        }
+
+    def restore(self, state: State) -> None:
+        """As `steps.Steps` has it."""
+        self.niche.restore(state["niche"])
+        scored = map(Scored.of, state["scored"])
+        self.scored = {(one.clean, one.corrupted): one for one in scored}
+        self.estimator.checked = set(state["checked"])
+        self.confirmed = {(tuple(x), tuple(y)) for x, y in state["confirmed"]}
+        self.always = list(state["always"])
+        self.pairs = [(tuple(x), tuple(y)) for x, y in state["pairs"]]
+        self.sentences = [tuple(one) for one in state["sentences"]]
+        self.sweeps = list(state["sweeps"])
+        self.polished = state["polished"]
 
     def _confirm(self) -> None:
         """Patch all heads on the best pair of which that was not done; learn its rivals."""
@@ -176,11 +190,13 @@ class _Search:
         order = best.values.argsort(descending=True)[: max(1, len(drawn) // 3)].tolist()
         return [drawn[one][: int(best.indices[one]) + 2] for one in order]
 
-    def _polish(self, turn: int) -> Variants | None:
+    def _polish(self) -> Variants | None:
         """The best pair's edit and its shared tokens, in turns."""
         best = self.niche.elites[0]
         operators = (self.moves.other_shared, self.moves.other_edits)
-        return operators[turn % 2](best, self.target)
+        operator = operators[self.polished % 2]
+        self.polished += 1
+        return operator(best, self.target)
 
     # -- measuring -------------------------------------------------------------------------------
 

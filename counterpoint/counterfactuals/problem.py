@@ -14,9 +14,9 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from counterpoint.errors import UserError
 
@@ -82,6 +82,14 @@ def as_starts(start: str | Start | Sequence[str | Start]) -> list[Start]:
     return [Start(one) if isinstance(one, str) else one for one in several]
 
 
+Starts = Sequence[tuple[list[int], list[int]]]
+"""Token ids of x and y of each start; y is x where a start has one prompt."""
+
+State = dict[str, Any]
+"""What a search would need to go on: plain values by name; under "tensors", where it has any,
+tensors by name."""
+
+
 @dataclass(frozen=True)
 class Settings:
     """What holds for every method; a method's own settings stand beside it.
@@ -137,10 +145,11 @@ class Ledger:
     def seconds(self) -> float:
         return self.clock() - self._begun
 
-    def resume(self, evaluations: int, seconds: float) -> None:
-        """Count on from what a search had spent when it was interrupted."""
+    def resume(self, evaluations: int, seconds: float, refused: Mapping[str, int]) -> None:
+        """Count on from what a search had spent and refused when it was interrupted."""
         self.evaluations = evaluations
         self._begun = self.clock() - seconds
+        self.refused = Counter(refused)
 
     @property
     def exhausted(self) -> bool:
@@ -149,6 +158,12 @@ class Ledger:
         return self.evaluations >= self.budget.evaluations or (
             limit is not None and self.seconds >= limit
         )
+
+    @property
+    def spent(self) -> float:
+        """The share of the budget that is spent, of evaluations or of seconds."""
+        evaluations, limit = self.budget.evaluations, self.budget.seconds
+        return max(self.evaluations / evaluations, self.seconds / limit if limit else 0.0)
 
     @property
     def left(self) -> int:

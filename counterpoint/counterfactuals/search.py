@@ -2,49 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import pandas as pd
 import torch
 
-from counterpoint.counterfactuals.ablations import proposal_only
+from counterpoint.counterfactuals.ablations import ProposalOnly
 from counterpoint.counterfactuals.archive import Archive
 from counterpoint.counterfactuals.baselines import (
-    gradient_swaps,
-    likely_swaps,
-    random_swaps,
-    template_swaps,
+    GradientSwaps,
+    LikelySwaps,
+    RandomSwaps,
+    TemplateSwaps,
 )
-from counterpoint.counterfactuals.descent import descent
+from counterpoint.counterfactuals.checkpoints import Checkpoints, restore_run, run_state
+from counterpoint.counterfactuals.descent import Descent
 from counterpoint.counterfactuals.evaluation import Evaluator
-from counterpoint.counterfactuals.evolution import evolution
-from counterpoint.counterfactuals.fluent import fluent
+from counterpoint.counterfactuals.evolution import Evolution
+from counterpoint.counterfactuals.fluent import Fluent
 from counterpoint.counterfactuals.problem import (
     Ledger,
     SearchResult,
     Settings,
     Start,
+    State,
     Target,
     as_starts,
 )
+from counterpoint.counterfactuals.steps import Method
 from counterpoint.errors import UserError
 from counterpoint.linear import through_onednn
 from counterpoint.models.load import LanguageModel
 
-Method = Callable[
-    [Evaluator, Archive, Sequence[tuple[list[int], list[int]]], Settings, torch.Generator], Any
-]
-
 METHODS: dict[str, Method] = {
-    "descent": descent,
-    "evolution": evolution,
-    "fluent": fluent,
-    "random_swaps": random_swaps,
-    "likely_swaps": likely_swaps,
-    "gradient_swaps": gradient_swaps,
-    "template_swaps": template_swaps,
-    "proposal_only": proposal_only,
+    "descent": Descent,
+    "evolution": Evolution,
+    "fluent": Fluent,
+    "random_swaps": RandomSwaps,
+    "likely_swaps": LikelySwaps,
+    "gradient_swaps": GradientSwaps,
+    "template_swaps": TemplateSwaps,
+    "proposal_only": ProposalOnly,
 }
 """Every method by its name in the configuration."""
 
@@ -56,11 +54,13 @@ def search(
     start: str | Start | Sequence[str | Start],
     settings: Settings | None = None,
     seed: int = 0,
+    *,
+    checkpoints: Checkpoints | None = None,
 ) -> SearchResult:
     """Search for pairs on which ``target`` matters, from one start or several.
 
     The same arguments give the same archive and the same trace but for its seconds, as long as the
-    budget has no limit in seconds.
+    budget has no limit in seconds; also where the search goes on from what ``checkpoints`` kept.
 
     Raises UserError for an unknown method, a head that the model has not, a start that is empty,
     longer than the model's context or of unequal lengths, and declared answers of several tokens.
@@ -79,7 +79,19 @@ def search(
     archive = Archive(ledger)
     generator = torch.Generator().manual_seed(seed)
     with through_onednn(model.hf.modules()):
-        METHODS[method](evaluator, archive, starts, settings, generator)
+        steps = METHODS[method](evaluator, archive, starts, settings, generator)
+
+        def state() -> State:
+            run = {**run_state(evaluator, generator), "archive": archive.state()}
+            return {**steps.state(), "run": run}
+
+        if checkpoints is not None and (kept := checkpoints.kept()):
+            steps.restore(kept)
+            archive.restore(kept["run"]["archive"])
+            restore_run(kept["run"], evaluator, generator)
+        while not ledger.exhausted and steps.step():
+            if checkpoints is not None:
+                checkpoints.keep(state)
     return archive.result(model, method, target, seed)
 
 
