@@ -26,9 +26,10 @@ from counterpoint.counterfactuals.archive import (
     non_dominated,
 )
 from counterpoint.counterfactuals.evaluation import Evaluator, Measured
-from counterpoint.counterfactuals.every_head import attribution_of_heads
+from counterpoint.counterfactuals.every_head import Pair, first_order, run_with_values
 from counterpoint.counterfactuals.evolution import EvolutionSettings
 from counterpoint.counterfactuals.fluent import FluentSettings
+from counterpoint.counterfactuals.leaning import Place, promising
 from counterpoint.counterfactuals.problem import (
     Budget,
     Ledger,
@@ -216,7 +217,7 @@ def test_declared_answers(tiny_llama: LanguageModel) -> None:
 def test_screening_replaces_by_the_mean(tiny_llama: LanguageModel) -> None:
     clean, corrupted = make_pairs(tiny_llama, 1)
     prompts = torch.cat([clean, corrupted])
-    leaning = make_evaluator(tiny_llama).screen(prompts)
+    screened = make_evaluator(tiny_llama).screen(prompts)
     projection = tiny_llama.output_projections[TARGET.layer]
     own = slice(TARGET.head * 8, (TARGET.head + 1) * 8)
     kept: list[torch.Tensor] = []
@@ -234,7 +235,46 @@ def test_screening_replaces_by_the_mean(tiny_llama: LanguageModel) -> None:
         handle.remove()
     two = before.topk(2).indices
     fall = before.gather(-1, two) - after.gather(-1, two)
-    torch.testing.assert_close(leaning, fall[..., 0] - fall[..., 1], atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(screened.leaning, fall[..., 0] - fall[..., 1], atol=1e-4, rtol=1e-4)
+    assert torch.equal(screened.top, two)
+    for row, prompt in enumerate(prompts):
+        logits = tiny_llama.hf(prompt[None]).logits[0]
+        losses = torch.nn.functional.cross_entropy(logits[:-1], prompt[1:], reduction="none")
+        for end in range(len(prompt) - 1):
+            assert float(screened.loss[row, end]) == pytest.approx(
+                float(losses[: end + 1].mean()), abs=1e-4
+            )
+    with torch.no_grad():
+        attention = tiny_llama.hf(prompts, output_attentions=True).attentions[TARGET.layer]
+    torch.testing.assert_close(screened.pattern, attention[:, TARGET.head], atol=1e-5, rtol=1e-5)
+
+
+def test_promising_places_can_be_edited(tiny_model: LanguageModel) -> None:
+    clean, corrupted = make_pairs(tiny_model, 4)
+    prompts = torch.cat([clean, corrupted])
+    evaluator = make_evaluator(tiny_model)
+    propose = Proposals(evaluator, torch.Generator().manual_seed(0))
+
+    def places(cap: float) -> list[Place]:
+        return promising(evaluator, propose, prompts, cap=cap, first=2, tries=3, proposals=20)
+
+    found = places(math.inf)
+    # Half of the prompts; each sentence is a beginning of one.
+    assert len(found) == len(prompts) // 2
+    assert evaluator.ledger.evaluations == 2 * len(prompts) + 5 * len(found)
+    for one in found:
+        assert 2 <= one.position < len(one.sentence)
+        assert any(one.sentence == tuple(row[: len(one.sentence)]) for row in prompts.tolist())
+    # A cap leaves out what is above it.
+    screened = evaluator.screen(prompts)
+    cap = float(screened.loss[:, 3:].median())
+    for one in places(cap):
+        row = next(
+            number
+            for number, prompt in enumerate(prompts.tolist())
+            if one.sentence == tuple(prompt[: len(one.sentence)])
+        )
+        assert float(screened.loss[row, len(one.sentence) - 2]) <= cap + 1e-5
 
 
 # -- what may be kept ----------------------------------------------------------------------------
@@ -587,15 +627,37 @@ def test_evolution_stops_at_enough(tiny_llama: LanguageModel) -> None:
 # -- what the methods stand on -------------------------------------------------------------------
 
 
-def test_attribution_of_heads_is_the_engines(tiny_model: LanguageModel) -> None:
+def test_first_order_effects_are_the_engines_and_those_halfway(tiny_model: LanguageModel) -> None:
     clean, corrupted = make_pairs(tiny_model, 1)
     pairs = TokenPairs(clean, corrupted, ((40,),), ((41,),), (0,))
     engine = SuffixEngine(tiny_model, cache_activations(tiny_model, pairs))
     expected = attribution_patching(engine, "noising", "head", every_unit(tiny_model, 1, "head"))
-    scores = attribution_of_heads(
-        tiny_model, clean, corrupted, torch.tensor([40]), torch.tensor([41])
+    pair = Pair(tuple(clean[0].tolist()), tuple(corrupted[0].tolist()), 40, 41)
+    own, halfway = first_order(tiny_model, pair)
+    np.testing.assert_allclose(-own, expected, atol=1e-4, rtol=1e-3)
+    # Halfway: a small step of one head's output along its difference, by plain runs.
+    ends = tiny_model.embedding(torch.cat([clean, corrupted]))
+    point = ends.mean(0, keepdim=True)
+    z_x, z_y = (
+        run_with_values(tiny_model, tokens).z[TARGET.layer] for tokens in (clean, corrupted)
     )
-    np.testing.assert_allclose(-scores.flatten().numpy(), expected, atol=1e-4, rtol=1e-3)
+    width = z_x.shape[-1] // tiny_model.n_heads
+    own_values = slice(TARGET.head * width, (TARGET.head + 1) * width)
+    step = torch.zeros_like(z_x)
+    step[..., own_values] = (z_y - z_x)[..., own_values]
+
+    @torch.no_grad()
+    def fall(size: float) -> float:
+        handle = tiny_model.output_projections[TARGET.layer].register_forward_pre_hook(
+            lambda module, args: (args[0] + size * step,)
+        )
+        read = tiny_model.hf(inputs_embeds=point).logits[0, -1]
+        handle.remove()
+        return float(read[41] - read[40])
+
+    slope = (fall(0.05) - fall(-0.05)) / 0.1
+    number = TARGET.layer * tiny_model.n_heads + TARGET.head
+    assert halfway[number] == pytest.approx(slope, rel=2e-2, abs=1e-3)
 
 
 def test_samples_are_the_models_own(tiny_llama: LanguageModel) -> None:

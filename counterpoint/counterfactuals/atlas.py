@@ -198,6 +198,7 @@ class Atlas:
         """Everything that the steps to come depend on, as plain values."""
         return {
             **run_state(self.evaluator, self.generator),
+            "gradients": self.moves.state(),
             "niches": [niche.state() for niche in self.niches],
             "visits": self.visits.tolist(),
             "sentences": [list(one) for one in self.sentences],
@@ -208,6 +209,7 @@ class Atlas:
 
     def restore(self, state: State) -> None:
         """Continue from what `state` gave."""
+        self.moves.restore(state["gradients"])
         restore_run(state, self.evaluator, self.generator)
         for niche, elites in zip(self.niches, state["niches"], strict=True):
             niche.restore(elites)

@@ -28,8 +28,8 @@ from counterpoint.counterfactuals.every_head import (
 )
 from counterpoint.counterfactuals.losses import token_losses
 from counterpoint.counterfactuals.problem import Target
-from counterpoint.counterfactuals.quality import quality
-from counterpoint.counterfactuals.ranks import standing
+from counterpoint.counterfactuals.quality import GOOD_MARGIN, quality
+from counterpoint.counterfactuals.ranks import margins, standing
 from counterpoint.counterfactuals.sampling import perturbed
 from counterpoint.counterfactuals.variants import Parent, Variants, VariantSettings
 from counterpoint.replay import PrefixKeysValues
@@ -86,9 +86,7 @@ class Estimates:
     @property
     def margin(self) -> Float[Array, "pair head"]:
         """Each effect over the largest of another head's."""
-        sizes = np.sort(np.abs(self.effects), axis=1)
-        largest = np.where(np.abs(self.effects) == sizes[:, -1:], sizes[:, -2:-1], sizes[:, -1:])
-        return self.effects / np.maximum(largest, 1e-9)
+        return margins(self.effects)
 
     def candidate(self, row: int) -> Candidate:
         """The pair, with nothing known of any head."""
@@ -121,12 +119,15 @@ class Estimator:
     # -- first order -----------------------------------------------------------------------------
 
     @torch.no_grad()
-    def estimate(self, variants: Variants, head: int | None = None) -> Estimates | None:
+    def estimate(
+        self, variants: Variants, head: int | None = None, floor: float = 0.0
+    ) -> Estimates | None:
         """Run the variants; None where no two of them are a pair that may be kept.
 
         With ``head`` pairs on which that head's values differ much are taken more often; with
         `VariantSettings.patched` some of them are patched, at all ends in one run, so that the
-        readings are those on which the head does most and its effects there are exact.
+        readings are those on which the head does most and its effects there are exact. Of those
+        pairs only such count as would, with a good margin, have a quality above ``floor``.
         """
         prompts, ledger = variants.prompts, self.evaluator.ledger
         start = int((prompts == prompts[0]).all(0).int().cumprod(0).sum())
@@ -154,7 +155,7 @@ class Estimator:
             if self.own.patched:
                 exact = self._patched(run, prefix, prompts.shape[1], last, top, eligible, strength)
         if exact:
-            readings = self._best_readings(exact, top)
+            readings = self._best_readings(exact, top, floor)
         else:
             readings = self._readings(eligible, strength, top)
         if not readings:
@@ -222,12 +223,17 @@ class Estimator:
         }
 
     def _best_readings(
-        self, exact: dict[tuple[int, int, int], float], top: Int[Tensor, "prompt end"]
+        self,
+        exact: dict[tuple[int, int, int], float],
+        top: Int[Tensor, "prompt end"],
+        floor: float,
     ) -> list[tuple[int, int, int]]:
         """The (x, end, incorrect answer) of the pairs on which the head does most."""
         chosen: dict[tuple[int, int, int], None] = {}
         for (x, y, end), change in sorted(exact.items(), key=lambda one: -one[1]):
-            if change < LEAST_ESTIMATE / 2 or len(chosen) == self.own.readings:
+            at_best = float(quality(np.array(change), np.array(GOOD_MARGIN)))
+            enough = change >= LEAST_ESTIMATE / 2 and at_best > floor
+            if not enough or len(chosen) == self.own.readings:
                 break
             chosen.setdefault((x, end, int(top[y, end])))
         return list(chosen)

@@ -48,6 +48,24 @@ class TargetRun:
     attention: Float[Tensor, "row suffix d_model"]
     z: Float[Tensor, "row suffix z"]
     logits: Float[Tensor, "row suffix vocabulary"]
+    pattern: Float[Tensor, "row suffix key"] | None
+    """The head's attention, where the model's attention module gives it."""
+
+
+@dataclass(frozen=True, eq=False)
+class Screened:
+    """Prompts at every end of 2 tokens and more.
+
+    ``leaning`` is the fall of logit(likeliest token) − logit(runner-up), the two in ``top``, when
+    the target's value, at each position but the first, is replaced by its mean over all these
+    positions and prompts. ``loss`` is the mean loss per predicted token of the prompt that ends
+    there.
+    """
+
+    leaning: Float[Tensor, "row end"]
+    top: Int[Tensor, "row end 2"]
+    loss: Float[Tensor, "row end"]
+    pattern: Float[Tensor, "row query key"] | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,8 +116,13 @@ class HeadPath:
         model, layer = self.model, self.target.layer
         kept: dict[str, Tensor] = {}
 
+        pattern: Tensor | None = None
+
         def keep(name: str, value: Any) -> None:
+            nonlocal pattern
             kept[name] = value[0] if isinstance(value, tuple) else value
+            if name == "attention" and isinstance(value, tuple) and value[1] is not None:
+                pattern = value[1][:, self.target.head]
 
         with ExitStack() as hooks:
             for handle in (
@@ -117,7 +140,7 @@ class HeadPath:
                 hooks.callback(handle.remove)
             cache = DynamicCache() if prefix is None else prefix.cache()
             logits = model.hf(**inputs, past_key_values=cache, use_cache=True).logits
-        return TargetRun(kept["residual"], kept["attention"], kept["z"], logits)
+        return TargetRun(kept["residual"], kept["attention"], kept["z"], logits, pattern)
 
     def difference(
         self, z_from: Float[Tensor, "row suffix z"], z_to: Float[Tensor, "row suffix z"]
@@ -320,13 +343,8 @@ class Evaluator:
         return measured
 
     @torch.no_grad()
-    def screen(self, prompts: Int[Tensor, "row length"]) -> Float[Tensor, "row end"]:
-        """How much each prompt leans on the target, at every end of 2 tokens and more.
-
-        The fall of logit(likeliest token) − logit(runner-up) when the target's value, at each
-        position but the first, is replaced by its mean over all these positions and prompts. Costs
-        2 evaluations for each prompt.
-        """
+    def screen(self, prompts: Int[Tensor, "row length"]) -> Screened:
+        """How much each prompt leans on the target; costs 2 evaluations for each."""
         run = self.path.own_run(None, input_ids=prompts)
         mean = run.z.clone()
         mean[:, 1:] = run.z[:, 1:].mean((0, 1))
@@ -336,7 +354,13 @@ class Evaluator:
         self.ledger.evaluations += 2 * len(prompts)
         own = top.values[..., 0] - top.values[..., 1]
         first, second = top.indices.unbind(-1)
-        return own - self.difference(final[:, 1:], first, second)
+        losses = token_losses(run.logits[:, :-1], prompts[:, 1:]).cumsum(1)
+        return Screened(
+            leaning=own - self.difference(final[:, 1:], first, second),
+            top=top.indices,
+            loss=losses / torch.arange(1, prompts.shape[1], device=losses.device),
+            pattern=run.pattern,
+        )
 
     @torch.no_grad()
     def surprise(self, prompt: Int[Tensor, " length"]) -> float:

@@ -31,6 +31,13 @@ def standing(effects: Float[Array, " head"], place: int) -> tuple[int, float, in
     return rank_of(effects, place), size / largest if largest > 0 else float("inf"), second
 
 
+def margins(effects: Float[Array, "pair head"]) -> Float[Array, "pair head"]:
+    """Each head's effect, with its sign, over the largest size of another head's."""
+    sizes = np.sort(np.abs(effects), axis=1)
+    largest = np.where(np.abs(effects) == sizes[:, -1:], sizes[:, -2:-1], sizes[:, -1:])
+    return effects / np.maximum(largest, 1e-9)
+
+
 def ranks_on_other_pairs(validations: Mapping[tuple[int, int], pd.DataFrame]) -> pd.DataFrame:
     """Each target's rank on the first validated pair of every other target, method by method.
 

@@ -7,6 +7,7 @@ A batch of variants is the unit in which `fluent` and the `atlas` search (see `e
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -22,6 +23,9 @@ from counterpoint.counterfactuals.relaxation import Relaxation
 from counterpoint.counterfactuals.sampling import perturbed
 
 Prompt = tuple[int, ...]
+
+GRADIENTS_KEPT = 32
+"""Pairs and heads whose gradient is remembered."""
 
 
 @dataclass(frozen=True)
@@ -88,6 +92,7 @@ class Moves:
         self.relaxed = Relaxation(evaluator)
         self.first = 2 if self.model.beginning_of_sequence is not None else 1
         """The first position that is written: nothing says which word should be the very first."""
+        self._gradients: OrderedDict[tuple[Target, Prompt, Prompt], Tensor] = OrderedDict()
 
     # -- sentences -----------------------------------------------------------------------------
 
@@ -125,16 +130,6 @@ class Moves:
         drawn = self.draw(without(scores, favoured), self.own.variants - 1 - len(favoured))
         tokens = torch.cat([base[place : place + 1], favoured, drawn])
         return self._written(base, place, tokens, origin)
-
-    def place_by_gradient(self, sentence: Prompt, head: Target) -> int:
-        """A place to edit among the last ones, more often where the head's gradient is large."""
-        base = self.tensor(sentence)
-        begin = max(self.first, len(sentence) - self.own.suffix)
-        if not self.own.gradient:
-            return begin + self.propose.number(max(1, len(sentence) - begin))
-        strength = self.gradient(head, base, base)[1, begin:].norm(dim=-1)
-        even = strength.mean().clamp_min(torch.finfo(strength.dtype).tiny)
-        return begin + int(self.propose.draw((strength + even).log()[None])[0])
 
     # -- from a pair ---------------------------------------------------------------------------
 
@@ -201,14 +196,33 @@ class Moves:
     def gradient(
         self, head: Target, x: Int[Tensor, " length"], y: Int[Tensor, " length"]
     ) -> Float[Tensor, "2 length d_model"]:
-        """Of the head's LD change, with respect to the embeddings of x and y; 6 evaluations."""
-        self.evaluator.aim(head)
-        embeddings = self.relaxed.embed(torch.stack([x, y])).requires_grad_()
-        with torch.enable_grad():
-            run = self.relaxed.run(embeddings, alphas=(1.0,))
-            (gradient,) = torch.autograd.grad(run.outputs[0] - run.outputs[1], embeddings)
-        self.evaluator.ledger.evaluations += 3
-        return gradient
+        """Of the head's LD change, with respect to the embeddings of x and y.
+
+        6 evaluations, or none where it was asked for lately: pairs are worked on again and again.
+        """
+        key = (head, tuple(x.tolist()), tuple(y.tolist()))
+        if key not in self._gradients:
+            self.evaluator.aim(head)
+            embeddings = self.relaxed.embed(torch.stack([x, y])).requires_grad_()
+            with torch.enable_grad():
+                run = self.relaxed.run(embeddings, alphas=(1.0,))
+                (gradient,) = torch.autograd.grad(run.outputs[0] - run.outputs[1], embeddings)
+            self.evaluator.ledger.evaluations += 3
+            self._gradients[key] = gradient
+        self._gradients.move_to_end(key)
+        if len(self._gradients) > GRADIENTS_KEPT:
+            self._gradients.popitem(last=False)
+        return self._gradients[key]
+
+    def state(self) -> list[list[Any]]:
+        """What `gradient` need not find again, as plain values."""
+        return [[head.layer, head.head, list(x), list(y)] for head, x, y in self._gradients]
+
+    def restore(self, state: Sequence[Sequence[Any]]) -> None:
+        """Have what `state` gave; to be called before the ledger is restored."""
+        self._gradients.clear()
+        for layer, head, x, y in state:
+            self.gradient(Target(layer, head), self.tensor(x), self.tensor(y))
 
     def likely(self, before: Int[Tensor, " place"]) -> Float[Tensor, " token"]:
         """log p of every token that may stand after ``before``, which must not be empty."""

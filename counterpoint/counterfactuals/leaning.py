@@ -1,0 +1,122 @@
+"""Which sentences, and which place in each, promise a pair on which a head comes first.
+
+Most heads matter little in most sentences, and a batch of variants is dear. So many sentences are
+looked at in stages, each for the better part of the one before:
+
+1. how much the answer leans on the head, by mean ablation, at every end (`Evaluator.screen`);
+2. at the end where it does most, the gradient of likeliest token less runner-up with respect to
+   every head's values. Gradient times the head's distance from its mean says at which positions the
+   head acts, its attention from there what it reads: a place to edit;
+3. a few likely tokens at such places, run: the gradient times the differences of values is what
+   every head does, to first order, and the quality of that is the promise of the place.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from counterpoint.counterfactuals.evaluation import Evaluator
+from counterpoint.counterfactuals.every_head import (
+    estimated_effects,
+    run_with_values,
+    value_gradients,
+)
+from counterpoint.counterfactuals.proposals import Proposals, without
+from counterpoint.counterfactuals.quality import quality
+from counterpoint.counterfactuals.ranks import margins
+
+SHORTEST = 4
+"""Tokens after the first that a sentence keeps: a shorter one has nothing to edit but the very
+first words."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """A sentence, cut to where it leans on the head most, and a position in it."""
+
+    sentence: tuple[int, ...]
+    position: int
+
+
+def promising(
+    evaluator: Evaluator,
+    propose: Proposals,
+    prompts: Int[Tensor, "row length"],
+    *,
+    cap: float,
+    first: int,
+    tries: int,
+    proposals: int,
+) -> list[Place]:
+    """Places of half of the ``prompts``, the most promising first.
+
+    ``cap`` is the most mean loss per token of a sentence, ``first`` the first position that may be
+    edited; ``tries`` edits of each sentence are run, each one of the ``proposals`` likeliest
+    tokens. Costs 2 evaluations for each prompt, and 2 + ``tries`` for each that leans on the head
+    more than half of them do.
+    """
+    target, n_heads = evaluator.path.target, evaluator.model.n_heads
+    screened = evaluator.screen(prompts)
+    leaning = screened.leaning.masked_fill(screened.loss > cap, -torch.inf)
+    leaning[:, : min(SHORTEST - 1, leaning.shape[1] - 1)] = -torch.inf
+    best = leaning.max(1)
+    rows = best.values.argsort(descending=True)[: max(1, len(prompts) // 2)]
+    rows = rows[best.values[rows].isfinite()]
+    if not len(rows):
+        return []
+    last = best.indices[rows] + 1
+    x = prompts[rows]
+    correct, incorrect = screened.top[rows, best.indices[rows]].unbind(-1)
+    own, gradients = value_gradients(evaluator.model, x, last, correct, incorrect)
+    evaluator.ledger.evaluations += 2 * len(rows)
+
+    place = _places(
+        gradients[target.layer].unflatten(-1, (n_heads, -1))[:, :, target.head],
+        own.z[target.layer].unflatten(-1, (n_heads, -1))[:, :, target.head],
+        None if screened.pattern is None else screened.pattern[rows],
+        first,
+        last,
+    )
+    edited = place.clamp_min(1e-9).log().repeat_interleave(tries, 0)
+    position = propose.draw(edited)
+    sentence = torch.arange(len(rows), device=x.device).repeat_interleave(tries)
+    y = x[sentence].clone()
+    likely = propose.writable(own.logits[sentence, position - 1])
+    for row, scores in enumerate(likely):
+        ahead = without(scores, y[row, position[row]]).topk(proposals)
+        y[row, position[row]] = ahead.indices[propose.draw(ahead.values[None])[0]]
+    other = run_with_values(evaluator.model, y)
+    evaluator.ledger.evaluations += len(y)
+
+    apart = [to - fro[sentence] for to, fro in zip(other.z, own.z, strict=True)]
+    effects = estimated_effects(n_heads, [one[sentence] for one in gradients], apart)
+    # Toward which answer it moves is left to the variants; here it is how far.
+    sizes = effects.abs().double().cpu().numpy()
+    number = target.layer * n_heads + target.head
+    promise = quality(sizes[:, number], margins(sizes)[:, number])
+    found: dict[int, Place] = {}
+    for edit in np.argsort(-promise, kind="stable").tolist():
+        row = int(sentence[edit])
+        cut = tuple(x[row, : int(last[row]) + 1].tolist())
+        found.setdefault(row, Place(cut, int(position[edit])))
+    return list(found.values())
+
+
+def _places(
+    gradient: Float[Tensor, "row position width"],
+    values: Float[Tensor, "row position width"],
+    pattern: Float[Tensor, "row query key"] | None,
+    first: int,
+    last: Int[Tensor, " row"],
+) -> Float[Tensor, "row key"]:
+    """How much of what the head does at an end comes from each position before it."""
+    acts = (gradient * (values - values[:, 1:].mean((0, 1)))).sum(-1).abs()
+    # Where a model does not give its attention, a head is taken to read where it acts.
+    reads = acts if pattern is None else torch.einsum("rq,rqk->rk", acts, pattern)
+    keys = torch.arange(reads.shape[1], device=reads.device)
+    return reads.masked_fill((keys < first) | (keys > last[:, None]), 0)
