@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -24,6 +25,7 @@ from counterpoint.counterfactuals.problem import Budget, Ledger, Settings, Targe
 from counterpoint.counterfactuals.proposals import Proposals
 from counterpoint.counterfactuals.quality import FIRST, LEAST_CHANGE, quality
 from counterpoint.counterfactuals.ranks import standing
+from counterpoint.counterfactuals.sentences import PLAIN
 from counterpoint.counterfactuals.variants import Moves, Variants, VariantSettings
 from counterpoint.errors import UserError
 from counterpoint.files import read_table
@@ -317,6 +319,13 @@ def test_a_resumed_atlas_ends_as_one_that_was_not_interrupted(
     resumed = search_atlas(tiny_llama, STARTS, settings_for(1500), seed=3, checkpoints=last)
     assert as_json(resumed) == as_json(whole)
     assert last.kept_states == steps - steps // 3 - 2 > 0
+
+
+def test_the_atlas_starts_from_the_plain_sentences() -> None:
+    # A configuration cannot name a constant; so the sentences stand twice, and must be the same.
+    configured = yaml.safe_load(Path("config.atlas.yaml").read_text(encoding="utf-8"))
+    atlas = configured["studies"]["atlas"]["counterfactuals"]["atlas"]
+    assert tuple(atlas["start"]) == PLAIN
 
 
 def test_a_start_that_is_too_short_is_refused(tiny_llama: LanguageModel) -> None:

@@ -42,6 +42,7 @@ from counterpoint.counterfactuals.proposals import Proposals
 from counterpoint.counterfactuals.relaxation import Relaxation
 from counterpoint.counterfactuals.sampling import LIKELIEST
 from counterpoint.counterfactuals.search import METHODS, search
+from counterpoint.counterfactuals.variants import Moves
 from counterpoint.counterfactuals.vocabulary import Vocabulary
 from counterpoint.curves import attribution_patching
 from counterpoint.errors import UserError
@@ -254,16 +255,18 @@ def test_promising_places_can_be_edited(tiny_model: LanguageModel) -> None:
     prompts = torch.cat([clean, corrupted])
     evaluator = make_evaluator(tiny_model)
     propose = Proposals(evaluator, torch.Generator().manual_seed(0))
+    moves = Moves(evaluator, propose, FluentSettings(proposals=20))
 
     def places(cap: float) -> list[Place]:
-        return promising(evaluator, propose, prompts, cap=cap, first=2, tries=3, proposals=20)
+        return promising(moves, prompts, cap=cap, tries=3)
 
+    first = moves.first
     found = places(math.inf)
     # Half of the prompts; each sentence is a beginning of one.
     assert len(found) == len(prompts) // 2
     assert evaluator.ledger.evaluations == 2 * len(prompts) + 5 * len(found)
     for one in found:
-        assert 2 <= one.position < len(one.sentence)
+        assert first <= one.position < len(one.sentence)
         assert any(one.sentence == tuple(row[: len(one.sentence)]) for row in prompts.tolist())
     # A cap leaves out what is above it.
     screened = evaluator.screen(prompts)

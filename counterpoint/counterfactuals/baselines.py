@@ -21,10 +21,11 @@ from torch import Tensor
 
 from counterpoint.counterfactuals.archive import Archive
 from counterpoint.counterfactuals.evaluation import Evaluator, Measured, best_few
-from counterpoint.counterfactuals.problem import Settings, Starts, State
+from counterpoint.counterfactuals.problem import State
 from counterpoint.counterfactuals.proposals import Proposals, without
 from counterpoint.counterfactuals.relaxation import Relaxation
 from counterpoint.counterfactuals.sampling import LIKELIEST
+from counterpoint.counterfactuals.steps import Setup
 
 CANDIDATES = 16
 """Candidates of a batch."""
@@ -40,18 +41,12 @@ class _Swaps:
 
     likely = False
 
-    def __init__(
-        self,
-        evaluator: Evaluator,
-        archive: Archive,
-        starts: Starts,
-        settings: Settings,
-        generator: torch.Generator,
-    ) -> None:
-        self.evaluator, self.archive, self.generator = evaluator, archive, generator
-        self.propose = Proposals(evaluator, generator)
-        device = evaluator.model.device
-        self.prompts = [torch.tensor([clean], device=device) for clean, _ in starts]
+    def __init__(self, setup: Setup) -> None:
+        self.evaluator, self.archive = setup.evaluator, setup.archive
+        self.generator = setup.generator
+        self.propose = Proposals(self.evaluator, self.generator)
+        device = self.evaluator.model.device
+        self.prompts = [torch.tensor([clean], device=device) for clean, _ in setup.starts]
         self.scores = [self._scores(prompt) for prompt in self.prompts]
 
     def _scores(self, prompt: Int[Tensor, "1 length"]) -> Float[Tensor, "length token"]:
@@ -100,17 +95,10 @@ class GradientSwaps:
     """Greedy coordinate gradient (`steps.Steps`); each start in turn is followed until it stands
     still."""
 
-    def __init__(
-        self,
-        evaluator: Evaluator,
-        archive: Archive,
-        starts: Starts,
-        settings: Settings,
-        generator: torch.Generator,
-    ) -> None:
-        self.evaluator, self.archive, self.starts = evaluator, archive, starts
-        self.relaxed = Relaxation(evaluator)
-        self.propose = Proposals(evaluator, generator)
+    def __init__(self, setup: Setup) -> None:
+        self.evaluator, self.archive, self.starts = setup.evaluator, setup.archive, setup.starts
+        self.relaxed = Relaxation(self.evaluator)
+        self.propose = Proposals(self.evaluator, setup.generator)
         self.turn = -1
         self._begin()
 
@@ -160,16 +148,9 @@ class GradientSwaps:
 class TemplateSwaps:
     """The start pairs (`steps.Steps`); ends when all are measured."""
 
-    def __init__(
-        self,
-        evaluator: Evaluator,
-        archive: Archive,
-        starts: Starts,
-        settings: Settings,
-        generator: torch.Generator,
-    ) -> None:
-        self.evaluator, self.archive = evaluator, archive
-        self.left = [[clean, corrupted] for clean, corrupted in starts if clean != corrupted]
+    def __init__(self, setup: Setup) -> None:
+        self.evaluator, self.archive = setup.evaluator, setup.archive
+        self.left = [[clean, corrupted] for clean, corrupted in setup.starts if clean != corrupted]
 
     def step(self) -> bool:
         """Measure a pair in both directions."""

@@ -19,7 +19,7 @@ import torch
 
 from counterpoint.counterfactuals.evaluation import Evaluator
 from counterpoint.counterfactuals.problem import State
-from counterpoint.files import write_tensors
+from counterpoint.files import read_tensors, write_tensors
 
 log = logging.getLogger(__name__)
 
@@ -52,12 +52,11 @@ class Checkpoints:
             return None
         with safe_open(self.path, framework="pt") as file:
             header = file.metadata()
-            if header["key"] != self._key:
-                log.info("%s is of another search, and not used", self.path.name)
-                return None
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        if header["key"] != self._key:
+            log.info("%s is of another search, and not used", self.path.name)
+            return None
         log.info("resuming from %s", self.path.name)
-        return {**json.loads(header["state"]), "tensors": tensors}
+        return {**json.loads(header["state"]), "tensors": read_tensors(self.path)}
 
     def keep(self, state: Callable[[], State]) -> None:
         """Write what ``state`` gives, unless that was done a moment ago."""

@@ -42,8 +42,9 @@ from torch import Tensor
 from counterpoint.counterfactuals import objectives
 from counterpoint.counterfactuals.archive import Archive
 from counterpoint.counterfactuals.evaluation import Evaluator
-from counterpoint.counterfactuals.problem import Settings, Starts, State
+from counterpoint.counterfactuals.problem import State
 from counterpoint.counterfactuals.relaxation import Relaxation, RelaxedRun
+from counterpoint.counterfactuals.steps import Setup
 
 if TYPE_CHECKING:
     from torchjd.aggregation import GramianWeightedAggregator
@@ -73,20 +74,12 @@ class DescentSettings:
 class Descent:
     """Descents (`steps.Steps`) from each start's first prompt in turn, as x and as y."""
 
-    def __init__(
-        self,
-        evaluator: Evaluator,
-        archive: Archive,
-        starts: Starts,
-        settings: Settings,
-        generator: torch.Generator,
-    ) -> None:
-        own = settings.method if isinstance(settings.method, DescentSettings) else DescentSettings()
-        self.evaluator, self.archive, self.starts, self.own = evaluator, archive, starts, own
-        self.generator = generator
-        self.relaxed = Relaxation(evaluator)
-        self.scale = median_distance(self.relaxed.table, evaluator.vocabulary.allowed)
-        self.aggregator = _aggregator(own.aggregator)
+    def __init__(self, setup: Setup) -> None:
+        self.evaluator, self.archive, self.starts = setup.evaluator, setup.archive, setup.starts
+        self.own, self.generator = setup.own(DescentSettings), setup.generator
+        self.relaxed = Relaxation(self.evaluator)
+        self.scale = median_distance(self.relaxed.table, self.evaluator.vocabulary.allowed)
+        self.aggregator = _aggregator(self.own.aggregator)
         self.turn = -1
         self._begin()
 

@@ -24,11 +24,11 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from counterpoint.counterfactuals.archive import REFERENCE, Archive
+from counterpoint.counterfactuals.archive import REFERENCE
 from counterpoint.counterfactuals.descent import median_distance, nearest, writable
-from counterpoint.counterfactuals.evaluation import Evaluator
-from counterpoint.counterfactuals.problem import Settings, Starts, State
+from counterpoint.counterfactuals.problem import State
 from counterpoint.counterfactuals.relaxation import Relaxation
+from counterpoint.counterfactuals.steps import Setup
 
 WORST = (-REFERENCE[0], -REFERENCE[1], REFERENCE[2], REFERENCE[3])
 """Objectives, all to be made small, of a pair that may not be kept."""
@@ -52,24 +52,16 @@ class EvolutionSettings:
 class Evolution:
     """One search (`steps.Steps`), from the first start's first prompt, as x and as y."""
 
-    def __init__(
-        self,
-        evaluator: Evaluator,
-        archive: Archive,
-        starts: Starts,
-        settings: Settings,
-        generator: torch.Generator,
-    ) -> None:
+    def __init__(self, setup: Setup) -> None:
         from pymoo.algorithms.moo.nsga3 import NSGA3
         from pymoo.core.problem import Problem
         from pymoo.core.termination import NoTermination
         from pymoo.util.ref_dirs import get_reference_directions
 
-        own = settings.method
-        own = own if isinstance(own, EvolutionSettings) else EvolutionSettings()
-        self.evaluator, self.archive, self.own = evaluator, archive, own
-        self.generator = generator
-        clean, _ = starts[0]
+        self.evaluator, self.archive = setup.evaluator, setup.archive
+        self.own = own = setup.own(EvolutionSettings)
+        evaluator, self.generator = setup.evaluator, setup.generator
+        clean, _ = setup.starts[0]
         self.origin = origin = torch.tensor([clean, clean], device=evaluator.model.device)
         self.relaxed = Relaxation(evaluator)
         self.scale = median_distance(self.relaxed.table, evaluator.vocabulary.allowed)
@@ -83,7 +75,7 @@ class Evolution:
         """Of every generation, from which pymoo's own state can be made anew."""
         self._again: np.ndarray | None = None
         """The children of a generation that is told again."""
-        seed = int(torch.randint(2**31, (1,), generator=generator))
+        seed = int(torch.randint(2**31, (1,), generator=self.generator))
         first = [self._moved(self.start, None) for _ in range(own.population)]
         self.algorithm = NSGA3(
             get_reference_directions("energy", 4, own.population, seed=seed),

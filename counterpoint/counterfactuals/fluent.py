@@ -4,13 +4,13 @@ y is x but for one token, every token that is written is one that the model itse
 its place, and a pair is only followed while each prompt's mean loss per token stays below a cap
 (the start prompts' mean and `VariantSettings.surprise` more) and no token from the edit on is a
 great surprise. What is sought is not the LD change alone but a pair on which the target comes
-first: its margin over the strongest other head counts as much (`estimates.quality`).
+first: its margin over the strongest other head counts as much (`quality.quality`).
 
 Sentences are the start prompts and the model's own samples. A step takes a batch of variants
-(`variants`), either of a fresh sentence, edited where the target's gradient is large, or of one of
-the best pairs found: other edits, other shared tokens, another tail, another place. Half the tokens
-are the best by the gradient of the target's LD change, half drawn by likelihood. The batch is
-measured in stages (`estimates`): the prompts' own runs; first-order effects of all heads on all
+(`variants`), either of a fresh sentence, edited at a place that promises much (`leaning`), or of
+one of the best pairs found: other edits, other shared tokens, another tail, another place. Half the
+tokens are the best by the gradient of the target's LD change, half drawn by likelihood. The batch
+is measured in stages (`estimates`): the prompts' own runs; first-order effects of all heads on all
 pairs; exact AP of target and rivals on the few pairs that promise most; the target's path on those
 that are kept. The end of the budget goes to a polish of the best pair, place by place.
 """
@@ -22,7 +22,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 import torch
 
-from counterpoint.counterfactuals.archive import Archive, Scored
+from counterpoint.counterfactuals.archive import Scored
 from counterpoint.counterfactuals.estimates import (
     LEAST_ESTIMATE,
     Candidate,
@@ -30,14 +30,14 @@ from counterpoint.counterfactuals.estimates import (
     Niche,
     for_head,
 )
-from counterpoint.counterfactuals.evaluation import Evaluator
 from counterpoint.counterfactuals.every_head import exact_effects, first_order, in_turns
 from counterpoint.counterfactuals.leaning import Place, promising
 from counterpoint.counterfactuals.objectives import ALPHAS, evenness
-from counterpoint.counterfactuals.problem import Settings, Starts, State
+from counterpoint.counterfactuals.problem import Starts, State
 from counterpoint.counterfactuals.proposals import Proposals
 from counterpoint.counterfactuals.quality import quality
 from counterpoint.counterfactuals.sentences import PLAIN
+from counterpoint.counterfactuals.steps import Setup
 from counterpoint.counterfactuals.variants import Moves, Prompt, Variants, VariantSettings
 
 STARTS_TRIED = 32
@@ -84,26 +84,20 @@ class FluentSettings(VariantSettings):
 class Fluent:
     """One search (`steps.Steps`)."""
 
-    def __init__(
-        self,
-        evaluator: Evaluator,
-        archive: Archive,
-        starts: Starts,
-        settings: Settings,
-        generator: torch.Generator,
-    ) -> None:
-        own = settings.method if isinstance(settings.method, FluentSettings) else FluentSettings()
-        self.evaluator, self.archive, self.own = evaluator, archive, own
+    def __init__(self, setup: Setup) -> None:
+        evaluator, starts = setup.evaluator, setup.starts
+        self.evaluator, self.archive = evaluator, setup.archive
+        self.own = own = setup.own(FluentSettings)
         self.model, self.ledger = evaluator.model, evaluator.ledger
         self.target = evaluator.path.target
         self.number = self.target.layer * self.model.n_heads + self.target.head
         self.starts: list[Prompt] = [tuple(clean) for clean, _ in starts]
         self.plain: list[Prompt] = [tuple(self.model.encode(text)) for text in PLAIN]
-        self.propose = Proposals(evaluator, generator)
+        self.propose = Proposals(evaluator, setup.generator)
         self.moves = Moves(evaluator, self.propose, own)
         losses, self.pairs = self._try_starts(starts[:STARTS_TRIED])
         cap = sum(losses) / len(losses) + own.surprise
-        self.estimator = Estimator(evaluator, generator, own, cap)
+        self.estimator = Estimator(evaluator, setup.generator, own, cap)
         self.niche = Niche(own.elites, self.moves.first + 2)
         self.scored: dict[tuple[Prompt, Prompt], Scored] = {}
         self.always = [self.number]
@@ -225,13 +219,7 @@ class Fluent:
         drawn = self.moves.samples(begun, self.own.samples, length)
         drawn += [one for one in self.starts if len(one) == length][:2]
         places = promising(
-            self.evaluator,
-            self.propose,
-            self.moves.tensor(drawn),
-            cap=self.estimator.cap,
-            first=self.moves.first,
-            tries=self.own.tries,
-            proposals=self.own.proposals,
+            self.moves, self.moves.tensor(drawn), cap=self.estimator.cap, tries=self.own.tries
         )
         return places[: max(1, len(drawn) // 6)]
 

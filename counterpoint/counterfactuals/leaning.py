@@ -20,15 +20,15 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from counterpoint.counterfactuals.evaluation import Evaluator
 from counterpoint.counterfactuals.every_head import (
     estimated_effects,
     run_with_values,
     value_gradients,
 )
-from counterpoint.counterfactuals.proposals import Proposals, without
+from counterpoint.counterfactuals.proposals import without
 from counterpoint.counterfactuals.quality import quality
 from counterpoint.counterfactuals.ranks import margins
+from counterpoint.counterfactuals.variants import Moves
 
 SHORTEST = 4
 """Tokens after the first that a sentence keeps: a shorter one has nothing to edit but the very
@@ -44,22 +44,15 @@ class Place:
 
 
 def promising(
-    evaluator: Evaluator,
-    propose: Proposals,
-    prompts: Int[Tensor, "row length"],
-    *,
-    cap: float,
-    first: int,
-    tries: int,
-    proposals: int,
+    moves: Moves, prompts: Int[Tensor, "row length"], *, cap: float, tries: int
 ) -> list[Place]:
     """Places of half of the ``prompts``, the most promising first.
 
-    ``cap`` is the most mean loss per token of a sentence, ``first`` the first position that may be
-    edited; ``tries`` edits of each sentence are run, each one of the ``proposals`` likeliest
-    tokens. Costs 2 evaluations for each prompt, and 2 + ``tries`` for each that leans on the head
-    more than half of them do.
+    ``cap`` is the most mean loss per token of a sentence; ``tries`` edits of each are run, by
+    tokens that are likely there. Costs 2 evaluations for each prompt, and 2 + ``tries`` for each
+    that leans on the head more than half of them do.
     """
+    evaluator, propose = moves.evaluator, moves.propose
     target, n_heads = evaluator.path.target, evaluator.model.n_heads
     screened = evaluator.screen(prompts)
     leaning = screened.leaning.masked_fill(screened.loss > cap, -torch.inf)
@@ -75,21 +68,19 @@ def promising(
     own, gradients = value_gradients(evaluator.model, x, last, correct, incorrect)
     evaluator.ledger.evaluations += 2 * len(rows)
 
-    place = _places(
+    reads = _reads(
         gradients[target.layer].unflatten(-1, (n_heads, -1))[:, :, target.head],
         own.z[target.layer].unflatten(-1, (n_heads, -1))[:, :, target.head],
         None if screened.pattern is None else screened.pattern[rows],
-        first,
+        moves.first,
         last,
     )
-    edited = place.clamp_min(1e-9).log().repeat_interleave(tries, 0)
-    position = propose.draw(edited)
+    position = propose.draw(reads.clamp_min(1e-9).log().repeat_interleave(tries, 0))
     sentence = torch.arange(len(rows), device=x.device).repeat_interleave(tries)
     y = x[sentence].clone()
     likely = propose.writable(own.logits[sentence, position - 1])
     for row, scores in enumerate(likely):
-        ahead = without(scores, y[row, position[row]]).topk(proposals)
-        y[row, position[row]] = ahead.indices[propose.draw(ahead.values[None])[0]]
+        y[row, position[row]] = moves.draw(without(scores, y[row, position[row]]), 1)[0]
     other = run_with_values(evaluator.model, y)
     evaluator.ledger.evaluations += len(y)
 
@@ -107,7 +98,7 @@ def promising(
     return list(found.values())
 
 
-def _places(
+def _reads(
     gradient: Float[Tensor, "row position width"],
     values: Float[Tensor, "row position width"],
     pattern: Float[Tensor, "row query key"] | None,

@@ -29,7 +29,7 @@ from counterpoint.counterfactuals.problem import (
     Target,
     as_starts,
 )
-from counterpoint.counterfactuals.steps import Method
+from counterpoint.counterfactuals.steps import Method, Setup
 from counterpoint.errors import UserError
 from counterpoint.linear import through_onednn
 from counterpoint.models.load import LanguageModel
@@ -79,7 +79,7 @@ def search(
     archive = Archive(ledger)
     generator = torch.Generator().manual_seed(seed)
     with through_onednn(model.hf.modules()):
-        steps = METHODS[method](evaluator, archive, starts, settings, generator)
+        steps = METHODS[method](Setup(evaluator, archive, starts, settings, generator))
 
         def state() -> State:
             run = {**run_state(evaluator, generator), "archive": archive.state()}

@@ -3,13 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
 
 import torch
 
 from counterpoint.counterfactuals.archive import Archive
 from counterpoint.counterfactuals.evaluation import Evaluator
 from counterpoint.counterfactuals.problem import Settings, Starts, State
+
+_Own = TypeVar("_Own")
+
+
+@dataclass(frozen=True, eq=False)
+class Setup:
+    """What every method is given: where it starts, what it may spend, where its pairs go."""
+
+    evaluator: Evaluator
+    archive: Archive
+    starts: Starts
+    settings: Settings
+    generator: torch.Generator
+
+    def own(self, kind: type[_Own]) -> _Own:
+        """The method's own settings, of type ``kind``, whose defaults hold where none are given."""
+        method = self.settings.method
+        return method if isinstance(method, kind) else kind()
 
 
 class Steps(Protocol):
@@ -29,4 +48,4 @@ class Steps(Protocol):
         """Continue from what `state` gave."""
 
 
-Method = Callable[[Evaluator, Archive, Starts, Settings, torch.Generator], Steps]
+Method = Callable[[Setup], Steps]
