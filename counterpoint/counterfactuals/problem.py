@@ -165,11 +165,6 @@ class Ledger:
         evaluations, limit = self.budget.evaluations, self.budget.seconds
         return max(self.evaluations / evaluations, self.seconds / limit if limit else 0.0)
 
-    @property
-    def left(self) -> int:
-        """Evaluations left, at least 0."""
-        return max(0, self.budget.evaluations - self.evaluations)
-
     def reason(self) -> str:
         """Why nothing was found, from what was refused."""
         if not self.refused:
