@@ -434,13 +434,14 @@ def test_relaxed_outputs_at_tokens_are_the_pairs_own(tiny_model: LanguageModel) 
     evaluator = make_evaluator(tiny_model)
     relaxed = Relaxation(evaluator)
     (measured,) = evaluator.measure(clean, corrupted, origin=clean[:1])
+    # All pairs together, as each would be alone.
+    run = relaxed.run(relaxed.embed(torch.stack([clean, corrupted], 1)))
     for row in measured.valid.nonzero()[:, 0].tolist():
-        run = relaxed.run(relaxed.embed(torch.stack([clean[row], corrupted[row]])))
-        assert (run.correct, run.incorrect) == (
+        assert run.answers[row].tolist() == [
             int(measured.correct[row]),
             int(measured.incorrect[row]),
-        )
-        change = objectives.ld_change(run.outputs.detach())
+        ]
+        change = objectives.ld_change(run.outputs[row].detach())
         torch.testing.assert_close(change, measured.ld_change[row], atol=1e-4, rtol=1e-4)
 
 
@@ -451,7 +452,7 @@ def test_gradient_of_the_relaxation() -> None:
     tokens = torch.cat([clean, corrupted])
 
     def change(embeddings: torch.Tensor) -> torch.Tensor:
-        return objectives.ld_change(relaxed.run(embeddings).outputs)
+        return objectives.ld_change(relaxed.run(embeddings[None]).outputs[0])
 
     embeddings = relaxed.embed(tokens).requires_grad_()
     (gradient,) = torch.autograd.grad(change(embeddings), embeddings)

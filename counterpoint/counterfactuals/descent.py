@@ -115,8 +115,8 @@ class Descent:
         allowed = writable(self.evaluator, self.tokens, self.answers)
         projected[:, moved] = nearest(self.relaxed, self.pair[:, moved], allowed[:, moved])
         embeddings = self.relaxed.embed(projected).requires_grad_()
-        run = self.relaxed.run(embeddings)
-        self.answers = [run.correct, run.incorrect]
+        run = self.relaxed.run(embeddings[None])
+        self.answers = run.answers[0].tolist()
         (jacobian,) = jac(
             _losses(run, embeddings, projected, self.relaxed.table, self.scale),
             embeddings,
@@ -175,14 +175,14 @@ def _keep(
     origin: Int[Tensor, "2 length"],
 ) -> bool:
     """Measure the projected pair exactly, if it could enter the archive, and put it in."""
-    outputs = run.outputs.detach()
+    outputs = run.outputs[0].detach()
     point = np.array(
         [
             [
                 float(objectives.ld_change(outputs)),
                 float(objectives.evenness(outputs)),
                 float((tokens[0] != tokens[1]).sum()),
-                float(_cross_entropy(run.logits.detach(), tokens).max()),
+                float(_cross_entropy(run.logits[0].detach(), tokens).max()),
             ]
         ]
     )
@@ -201,14 +201,14 @@ def _losses(
     scale: float,
 ) -> list[Tensor]:
     """The four objectives as numbers to make small, in the order a, b, c, d."""
-    change = objectives.ld_change(run.outputs)
-    slopes = objectives.falls(run.outputs)
+    change = objectives.ld_change(run.outputs[0])
+    slopes = objectives.falls(run.outputs[0])
     apart = (embeddings[0] - embeddings[1]).square().sum(-1)
     return [
         -change,
         -slopes.min() / change.clamp_min(LEAST_MEAN_SLOPE),
         (apart / (apart + scale**2)).sum(),
-        _soft_cross_entropy(run.logits, embeddings, tokens, table).mean(),
+        _soft_cross_entropy(run.logits[0], embeddings, tokens, table).mean(),
     ]
 
 

@@ -33,6 +33,9 @@ from counterpoint.counterfactuals.steps import Setup
 WORST = (-REFERENCE[0], -REFERENCE[1], REFERENCE[2], REFERENCE[3])
 """Objectives, all to be made small, of a pair that may not be kept."""
 
+TRIES = 20
+"""Times that a child which behaves as another does is drawn anew."""
+
 
 @dataclass(frozen=True)
 class EvolutionSettings:
@@ -131,20 +134,20 @@ class Evolution:
             return self._again
         pairs = self._pairs(population.get("X"))
         taken = {tuple(self.project(pair).flatten().tolist()) for pair in pairs}
-        gradients: dict[int, Tensor] = {}
+        parents = torch.randint(len(pairs), (count,), generator=self.generator).tolist()
+        different = list(dict.fromkeys(parents))
+        slopes = self.relaxed.slopes(torch.stack([self.project(pairs[one]) for one in different]))
+        slope_of = dict(zip(different, slopes, strict=True))
         children: list[Tensor] = []
-        # With little noise most children behave as their parents do; the tries are bounded.
-        for _ in range(20 * count):
-            parent = int(torch.randint(len(pairs), (1,), generator=self.generator))
-            if parent not in gradients:
-                gradients[parent] = self._gradient(pairs[parent])
-            child = self._moved(pairs[parent], gradients[parent])
-            behaviour = tuple(self.project(child).flatten().tolist())
-            if behaviour not in taken:
-                taken.add(behaviour)
-                children.append(child)
-            if len(children) == count or self.evaluator.ledger.exhausted:
-                break
+        for parent in parents:
+            # With little noise most children behave as their parents do; the tries are bounded.
+            for _ in range(TRIES):
+                child = self._moved(pairs[parent], slope_of[parent])
+                behaviour = tuple(self.project(child).flatten().tolist())
+                if behaviour not in taken:
+                    taken.add(behaviour)
+                    children.append(child)
+                    break
         if not children:
             children = [self._moved(self.start, None)]
         return torch.stack(children).flatten(1).cpu().numpy()
@@ -155,14 +158,6 @@ class Evolution:
         tokens = self.origin.clone()
         tokens[:, moved] = nearest(self.relaxed, pair[:, moved], self.allowed[:, moved])
         return tokens
-
-    def _gradient(self, pair: Float[Tensor, "2 length d_model"]) -> Tensor:
-        """Of the LD change at the projection; 3 evaluations forward and 3 backward."""
-        embeddings = self.relaxed.embed(self.project(pair)).requires_grad_()
-        run = self.relaxed.run(embeddings, alphas=(1.0,))
-        (gradient,) = torch.autograd.grad(run.outputs[0] - run.outputs[1], embeddings)
-        self.evaluator.ledger.evaluations += 3
-        return gradient
 
     def _moved(self, pair: Tensor, gradient: Tensor | None) -> Tensor:
         """``pair`` moved up the gradient, and by noise."""

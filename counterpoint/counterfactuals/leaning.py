@@ -34,6 +34,9 @@ SHORTEST = 4
 """Tokens after the first that a sentence keeps: a shorter one has nothing to edit but the very
 first words."""
 
+LEAST_READ = 1e-9
+"""Logits that every position counts as giving a head, so that each can be drawn."""
+
 
 @dataclass(frozen=True)
 class Place:
@@ -75,7 +78,7 @@ def promising(
         moves.first,
         last,
     )
-    position = propose.draw(reads.clamp_min(1e-9).log().repeat_interleave(tries, 0))
+    position = propose.draw(reads.log().repeat_interleave(tries, 0))
     sentence = torch.arange(len(rows), device=x.device).repeat_interleave(tries)
     y = x[sentence].clone()
     likely = propose.writable(own.logits[sentence, position - 1])
@@ -105,9 +108,11 @@ def _reads(
     first: int,
     last: Int[Tensor, " row"],
 ) -> Float[Tensor, "row key"]:
-    """How much of what the head does at an end comes from each position before it."""
+    """How much of what the head does at an end comes from each position before it; 0 only at
+    positions that are not written."""
     acts = (gradient * (values - values[:, 1:].mean((0, 1)))).sum(-1).abs()
     # Where a model does not give its attention, a head is taken to read where it acts.
     reads = acts if pattern is None else torch.einsum("rq,rqk->rk", acts, pattern)
     keys = torch.arange(reads.shape[1], device=reads.device)
-    return reads.masked_fill((keys < first) | (keys > last[:, None]), 0)
+    # A head that does nothing at all leaves every position as likely as another.
+    return reads.clamp_min(LEAST_READ).masked_fill((keys < first) | (keys > last[:, None]), 0)

@@ -18,13 +18,13 @@ from counterpoint.counterfactuals.evaluation import Evaluator
 
 @dataclass(frozen=True, eq=False)
 class RelaxedRun:
-    """One pair's runs; row 0 is x, row 1 is y."""
+    """Runs of pairs; of each pair row 0 is x, row 1 is y."""
 
-    logits: Float[Tensor, "2 length vocabulary"]
-    outputs: Float[Tensor, " alpha"]
+    logits: Float[Tensor, "pair 2 length vocabulary"]
+    outputs: Float[Tensor, "pair alpha"]
     """f at the α that were asked for; f(0) is always the first."""
-    correct: int
-    incorrect: int
+    answers: Int[Tensor, "pair 2"]
+    """The correct and the incorrect one."""
 
 
 class Relaxation:
@@ -41,41 +41,57 @@ class Relaxation:
 
     def run(
         self,
-        embeddings: Float[Tensor, "2 length d_model"],
+        embeddings: Float[Tensor, "pair 2 length d_model"],
         alphas: tuple[float, ...] = objectives.ALPHAS[1:],
     ) -> RelaxedRun:
-        """f(0) and f at ``alphas``; costs 2 evaluations and one for each α.
+        """f(0) and f at ``alphas``; each pair costs 2 evaluations and one for each α.
 
         The answers are the prompts' likeliest plain tokens (or the declared ones), taken as
         constants: a change of the answer has no gradient. Where both prompts have the same, y's
         likeliest token of another word stands in, so that there is something to descend on.
         """
         evaluator = self.evaluator
-        path, length = evaluator.path, embeddings.shape[1]
-        run = path.own_run(None, inputs_embeds=embeddings)
-        delta = path.difference(run.z[:1], run.z[1:])
-        correct, incorrect = self._answers(run.logits[:, -1].detach())
+        path, (n_pairs, _, length, _) = evaluator.path, embeddings.shape
+        run = path.own_run(None, inputs_embeds=embeddings.flatten(0, 1))
+        delta = path.difference(run.z[::2], run.z[1::2])
+        logits = run.logits.unflatten(0, (n_pairs, 2))
+        answers = self._answers(logits[:, :, -1].detach())
         alpha = embeddings.new_tensor(alphas)[:, None, None]
+        on_the_way = run.attention[::2, None] + alpha * delta[:, None]
         final = path.patched(
-            run.residual[:1].expand(len(alphas), -1, -1),
-            run.attention[:1] + alpha * delta,
+            run.residual[::2].repeat_interleave(len(alphas), 0),
+            on_the_way.flatten(0, 1),
             None,
             length,
         )[:, -1]
-        evaluator.ledger.evaluations += 2 + len(alphas)
-        tokens = torch.tensor([correct, incorrect], device=embeddings.device)
-        logits = torch.cat([run.logits[:1, -1, tokens], evaluator.engine.logits(final, tokens)])
-        return RelaxedRun(run.logits, logits[:, 0] - logits[:, 1], correct, incorrect)
+        evaluator.ledger.evaluations += n_pairs * (2 + len(alphas))
+        moved = evaluator.difference(final, *answers.repeat_interleave(len(alphas), 0).unbind(-1))
+        own = logits[:, 0, -1].gather(-1, answers)
+        at_x = own[:, :1] - own[:, 1:]
+        return RelaxedRun(logits, torch.cat([at_x, moved.unflatten(0, (n_pairs, -1))], 1), answers)
 
-    def _answers(self, last: Float[Tensor, "2 vocabulary"]) -> tuple[int, int]:
+    def slopes(
+        self, tokens: Int[Tensor, "pair 2 length"]
+    ) -> Float[Tensor, "pair 2 length d_model"]:
+        """The gradient of each pair's LD change with respect to its tokens' embeddings.
+
+        6 evaluations for each pair, half of them for the way back.
+        """
+        embeddings = self.embed(tokens).requires_grad_()
+        with torch.enable_grad():
+            outputs = self.run(embeddings, alphas=(1.0,)).outputs
+            (gradient,) = torch.autograd.grad((outputs[:, 0] - outputs[:, 1]).sum(), embeddings)
+        self.evaluator.ledger.evaluations += 3 * len(tokens)
+        return gradient
+
+    def _answers(self, last: Float[Tensor, "pair 2 vocabulary"]) -> Int[Tensor, "pair 2"]:
         if self.evaluator.declared is not None:
-            correct, incorrect = self.evaluator.declared
-            return correct, incorrect
+            return torch.tensor([self.evaluator.declared] * len(last), device=last.device)
         words = self.evaluator.vocabulary
         last = last.masked_fill(~words.plain, -torch.inf)
-        correct = int(last[0].argmax())
-        other = last[1].masked_fill(words.word == words.word[correct], -torch.inf)
-        return correct, int(other.argmax())
+        correct = last[:, 0].argmax(-1)
+        same = words.word == words.word[correct][:, None]
+        return torch.stack([correct, last[:, 1].masked_fill(same, -torch.inf).argmax(-1)], -1)
 
     def embed(self, tokens: Int[Tensor, "*row length"]) -> Float[Tensor, "*row length d_model"]:
         return self.table[tokens]
