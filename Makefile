@@ -4,6 +4,7 @@
 # make atlas    for every head of the model the pair on which it matters most: results/atlas   (CONFIG CORES)
 # make test     all tests; `make test ARGS="-k config"` for some
 # make test-slurm  the small study under a real SLURM of one node   (Debian, root; installs SLURM)
+# make test-s3   the small study with its results on an S3 server on loopback
 # make test-envs   each of envs/ built from what it lists, running its scripts with nothing else
 # make lint     formats, types, imports, the workflow's own checks
 # make bench    the engine against its alternatives
@@ -25,7 +26,7 @@ CHOICES := $(if $(STUDY),study="$(STUDY)") $(if $(PAIRS),pairs="$(PAIRS)") \
 SNAKEMAKE = $(BIN)/snakemake $(ARGS) --cores $(CORES) $(if $(CONFIG),--configfile $(CONFIG)) \
 	$(if $(strip $(CHOICES)),--config $(CHOICES))
 
-.PHONY: report pairs compare atlas setup setup-dev test test-slurm test-envs lint bench lock clean help
+.PHONY: report pairs compare atlas setup setup-dev test test-slurm test-s3 test-envs lint bench lock clean help
 .DEFAULT_GOAL := help
 
 help:
@@ -86,6 +87,9 @@ test: setup-dev
 
 test-slurm: setup-dev
 	$(BIN)/python -m pytest -s --durations=0 tests/test_slurm.py $(ARGS)
+
+test-s3: setup-dev
+	$(BIN)/python -m pytest -s --durations=0 tests/test_s3.py $(ARGS)
 
 test-envs: setup-dev
 	$(BIN)/python -m pytest -s --durations=0 tests/test_built_environments.py $(ARGS)

@@ -63,6 +63,13 @@ MEASUREMENT_SETTINGS = ("metric", "directions", "memory_mb")
 # Large, and soon made again: kept only where few.
 kept_or_temp = temp if max(ROWS.values()) > CONFIG.keep_activations else str
 
+# What notebooks become pages by. Like all files that come with the project these are on this
+# machine, wherever results are kept.
+PAGE_TEMPLATE = [
+    local(f"reports/template/counterpoint/{name}")
+    for name in ("conf.json", "index.html.j2", "style.css")
+]
+
 # As in counterpoint/plots.py, which is not imported here because it imports matplotlib.
 FIGURES = {
     "top_heads": "The heads that move the answer most",
@@ -85,15 +92,15 @@ def settings(*keys):
 
 
 def pairs_file(wildcards):
-    """The file of pairs of a study on this machine."""
+    """The file of pairs of a study on this machine, wherever results are kept."""
     pairs = CONFIG.studies[wildcards.study]["pairs"]
-    return str(hub.parse(pairs).local) if hub.is_hub_file(pairs) else pairs
+    return local(str(hub.parse(pairs).local) if hub.is_hub_file(pairs) else pairs)
 
 
 def pairs_card(wildcards):
     """The data card beside a study's file of pairs, where there is one."""
     card = Path(pairs_file(wildcards)).with_suffix(".md")
-    return [str(card)] if card.is_file() else []
+    return [local(str(card))] if card.is_file() else []
 
 
 def model_folder(wildcards):
@@ -101,8 +108,9 @@ def model_folder(wildcards):
 
 
 def model_ready(wildcards):
-    """The file that is written last when a model is fetched."""
-    return f"{model_folder(wildcards)}/provenance.json"
+    """The file that is written last when a model is fetched: a folder on this machine, since the
+    file stands for all that is beside it, wherever results are kept."""
+    return local(f"{model_folder(wildcards)}/provenance.json")
 
 
 def shards(study):

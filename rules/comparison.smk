@@ -91,10 +91,8 @@ rule render_comparison:
         rules.compare_studies.output,
         rules.draw_comparison.output,
         of_studies("claims.csv"),
-        multiext(
-            "reports/template/counterpoint/", "conf.json", "index.html.j2", "style.css"
-        ),
-        notebook="reports/comparison.ipynb",
+        PAGE_TEMPLATE,
+        notebook=local("reports/comparison.ipynb"),
     output:
         html=report(
             "results/comparison/report.html",

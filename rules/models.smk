@@ -5,9 +5,11 @@ from counterpoint.models.fetch import local_files
 rule fetch_model:
     input:
         # A local model is fetched again when its files change.
-        lambda wildcards: local_files(CONFIG.models[wildcards.model]),
+        lambda wildcards: [
+            local(str(path)) for path in local_files(CONFIG.models[wildcards.model])
+        ],
     output:
-        provenance="resources/models/{model}/provenance.json",
+        provenance=local("resources/models/{model}/provenance.json"),
     log:
         "results/logs/fetch_model/{model}.log",
     benchmark:

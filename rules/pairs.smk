@@ -9,7 +9,7 @@ wildcard_constraints:
 # A file of pairs from the Hugging Face hub.
 rule fetch_pairs:
     output:
-        "{hub_file}",
+        local("{hub_file}"),
     log:
         "results/logs/fetch_pairs/{hub_file}.log",
     benchmark:
@@ -59,8 +59,8 @@ rule prepare_pairs:
 # A pair set made for a model's tokenizer; the shipped ones are copies for the default model's.
 rule generate_pairs:
     input:
-        settings="resources/pairs/settings.yaml",
-        model="resources/models/{model}/provenance.json",
+        settings=local("resources/pairs/settings.yaml"),
+        model=local("resources/models/{model}/provenance.json"),
     output:
         "results/pair_sets/{model}/{pair_set}.csv",
     log:

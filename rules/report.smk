@@ -72,13 +72,11 @@ rule render_report:
         of_targets,
         atlas,
         "results/{study}/provenance.json",
-        multiext(
-            "reports/template/counterpoint/", "conf.json", "index.html.j2", "style.css"
-        ),
+        PAGE_TEMPLATE,
         # Only its tokenizer is read, to mark the tokens that differ.
         model=model_ready,
         card=pairs_card,
-        notebook="reports/report.ipynb",
+        notebook=local("reports/report.ipynb"),
     output:
         html=report(
             "results/{study}/report.html",
