@@ -23,7 +23,14 @@ from counterpoint.counterfactuals.evaluation import Evaluator
 from counterpoint.counterfactuals.every_head import Pair, exact_effects
 from counterpoint.counterfactuals.problem import Budget, Ledger, Settings, Target
 from counterpoint.counterfactuals.proposals import Proposals
-from counterpoint.counterfactuals.quality import FIRST, LEAST_CHANGE, quality
+from counterpoint.counterfactuals.quality import (
+    FIRST,
+    GOOD_CHANGE,
+    GOOD_MARGIN,
+    LEAST_CHANGE,
+    WELL_AHEAD,
+    quality,
+)
 from counterpoint.counterfactuals.ranks import standing
 from counterpoint.counterfactuals.sentences import PLAIN
 from counterpoint.counterfactuals.variants import Moves, Variants, VariantSettings
@@ -92,6 +99,8 @@ def test_quality_grows_with_change_and_lead(
     high = quality(np.array(change + more), np.array(margin + ahead))
     assert high >= low >= 0
     assert (low >= FIRST) == (margin > 1 and change >= LEAST_CHANGE)
+    assert (low >= 2 * FIRST) == (margin > 1 and change >= GOOD_CHANGE)
+    assert (low >= WELL_AHEAD) == (margin >= GOOD_MARGIN and change >= GOOD_CHANGE)
 
 
 def test_quality_of_what_is_missing_is_nothing() -> None:

@@ -267,6 +267,9 @@ def test_promising_places_can_be_edited(tiny_model: LanguageModel) -> None:
     assert evaluator.ledger.evaluations == 2 * len(prompts) + 5 * len(found)
     for one in found:
         assert first <= one.position < len(one.sentence)
+        assert one.token != one.sentence[one.position]
+        written = moves.edits(one.sentence, one.position, (one.sentence,), TARGET, one.token)
+        assert one.token in written.prompts[:, one.position]
         assert any(one.sentence == tuple(row[: len(one.sentence)]) for row in prompts.tolist())
     # A cap leaves out what is above it.
     screened = evaluator.screen(prompts)

@@ -37,13 +37,13 @@ class Server:
             *("--storage-s3-endpoint-url", self.address),
         )
 
-    def keys(self) -> set[str]:
+    def stored(self) -> set[str]:
         pages = self.client.get_paginator("list_objects_v2").paginate(Bucket=BUCKET)
         return {one["Key"] for page in pages for one in page.get("Contents", ())}
 
     def download(self, folder: Path) -> Path:
         """Everything below `PREFIX`, as files."""
-        for key in self.keys():
+        for key in self.stored():
             path = folder / Path(key).relative_to(PREFIX)
             path.parent.mkdir(parents=True, exist_ok=True)
             self.client.download_file(BUCKET, key, str(path))
@@ -76,7 +76,7 @@ def test_results_in_object_storage_equal_the_local_ones(server: Server, tmp_path
 
     # Nothing but the bucket has them, and the bucket has nothing else.
     assert not (far / "results" / "small").exists() or not files(far / "results" / "small")
-    assert all(key.startswith(f"{PREFIX}/results/") for key in server.keys())
+    assert all(key.startswith(f"{PREFIX}/results/") for key in server.stored())
     results = server.download(tmp_path / "fetched") / "results" / "small"
     compared = assert_same_results(local / "results" / "small", results)
 
@@ -89,6 +89,6 @@ def test_results_in_object_storage_equal_the_local_ones(server: Server, tmp_path
     server.client.delete_object(Bucket=BUCKET, Key=lost)
     again = snakemake(far, *server.options())
     assert again.returncode == 0, again.stdout
-    assert lost in server.keys()
+    assert lost in server.stored()
     assert server.client.head_object(Bucket=BUCKET, Key=kept)["LastModified"] == written
     print(f"{compared} files agree; {time.monotonic() - started:.0f} s")

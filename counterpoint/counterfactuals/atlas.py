@@ -44,7 +44,7 @@ from counterpoint.counterfactuals.problem import (
     as_starts,
 )
 from counterpoint.counterfactuals.proposals import Proposals, without
-from counterpoint.counterfactuals.quality import FIRST, quality
+from counterpoint.counterfactuals.quality import FIRST, WELL_AHEAD, quality
 from counterpoint.counterfactuals.sampling import LIKELIEST
 from counterpoint.counterfactuals.search import tokens_of
 from counterpoint.counterfactuals.variants import Moves, Prompt, Variants, VariantSettings
@@ -156,7 +156,7 @@ class Atlas:
         """Niches whose head came first among those checked, with LD change enough; and those
         with a good margin and change as well."""
         best = [niche.best for niche in self.niches]
-        return sum(one >= FIRST for one in best), sum(one >= 2 * FIRST for one in best)
+        return sum(one >= FIRST for one in best), sum(one >= WELL_AHEAD for one in best)
 
     def _take_in(self, pair: Candidate, effects: dict[int, float]) -> None:
         """Offer a pair that was checked to every head that does something on it."""
@@ -188,7 +188,7 @@ class Atlas:
         """A head with something to work on; those that lack a good pair, and were worked on
         less, more often."""
         best = np.array([niche.best for niche in self.niches])
-        weight = np.where(best >= 2 * FIRST, 0.1, np.where(best >= FIRST, 0.4, 1 + best))
+        weight = np.where(best >= WELL_AHEAD, 0.1, np.where(best >= FIRST, 0.4, 1 + best))
         weight = np.where(best > 0, weight / np.sqrt(4 + self.visits), 0.0)
         return int(self.propose.draw(torch.tensor(np.log(weight + 1e-12))[None])[0])
 

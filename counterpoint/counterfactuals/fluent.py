@@ -75,10 +75,10 @@ class FluentSettings(VariantSettings):
     rivals: int = 6
     elites: int = 8
     samples: int = 24
-    explore: float = 0.35
+    explore: float = 0.6
     polish: float = 0.15
     plain: bool = True
-    tries: int = 3
+    tries: int = 6
 
 
 class Fluent:
@@ -151,7 +151,7 @@ class Fluent:
             "confirmed": sorted(self.confirmed),
             "always": self.always,
             "pairs": self.pairs,
-            "places": [[one.sentence, one.position] for one in self.places],
+            "places": [[one.sentence, one.position, one.token] for one in self.places],
             "gradients": self.moves.state(),
             "confirmations": self.confirmations,
             "polished": self.polished,
@@ -166,7 +166,7 @@ class Fluent:
         self.confirmed = {(tuple(x), tuple(y)) for x, y in state["confirmed"]}
         self.always = list(state["always"])
         self.pairs = [(tuple(x), tuple(y)) for x, y in state["pairs"]]
-        self.places = [Place(tuple(sentence), place) for sentence, place in state["places"]]
+        self.places = [Place(tuple(sentence), *where) for sentence, *where in state["places"]]
         self.moves.restore(state["gradients"])
         self.confirmations = list(state["confirmations"])
         self.polished = state["polished"]
@@ -205,7 +205,9 @@ class Fluent:
             if not self.places:
                 return None
             place = self.places.pop(0)
-            return moves.edits(place.sentence, place.position, (place.sentence,), self.target)
+            return moves.edits(
+                place.sentence, place.position, (place.sentence,), self.target, place.token
+            )
         rank = -torch.arange(len(elites), dtype=torch.float32)[None] / 2
         parent = elites[int(self.propose.draw(rank)[0])]
         operators = (moves.other_edits, moves.other_shared, moves.other_tail, moves.moved)

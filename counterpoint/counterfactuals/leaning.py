@@ -1,4 +1,4 @@
-"""Which sentences, and which place in each, promise a pair on which a head comes first.
+"""Which sentences, and which place and token in each, promise a pair on which a head comes first.
 
 Most heads matter little in most sentences, and a batch of variants is dear. So many sentences are
 looked at in stages, each for the better part of the one before:
@@ -40,10 +40,12 @@ LEAST_READ = 1e-9
 
 @dataclass(frozen=True)
 class Place:
-    """A sentence, cut to where it leans on the head most, and a position in it."""
+    """A sentence, cut to where it leans on the head most, a position in it, and the token that
+    promises most there."""
 
     sentence: tuple[int, ...]
     position: int
+    token: int
 
 
 def promising(
@@ -97,7 +99,8 @@ def promising(
     for edit in np.argsort(-promise, kind="stable").tolist():
         row = int(sentence[edit])
         cut = tuple(x[row, : int(last[row]) + 1].tolist())
-        found.setdefault(row, Place(cut, int(position[edit])))
+        at = int(position[edit])
+        found.setdefault(row, Place(cut, at, int(y[edit, at])))
     return list(found.values())
 
 

@@ -1,7 +1,8 @@
 """What a pair is worth to a head: how far it leads the others on it, and how much it does.
 
 A head is *first* on a pair where its effect is the largest of all heads' and LD changes enough for
-that to mean something; it is *well ahead* with a good margin over the second and a good change.
+that to mean something; with a good change it is a find, and *well ahead* with a good margin over
+the second as well.
 """
 
 from __future__ import annotations
@@ -21,14 +22,18 @@ LEAST_CHANGE = 0.5
 """LD change from which a head that comes first counts as found."""
 
 FIRST = 2.0
-"""What being first adds to the quality, and being well ahead adds again."""
+"""What being first adds to the quality; a good change and a good margin each add as much again."""
+
+WELL_AHEAD = 3 * FIRST
+"""The quality from which on a head is well ahead."""
 
 
 def quality(change: Float[Array, "*head"], margin: Float[Array, "*head"]) -> Float[Array, "*head"]:
     """Below `FIRST` by margin and LD change, `FIRST` more where the head leads with `LEAST_CHANGE`,
-    and as much more with `GOOD_MARGIN` and `GOOD_CHANGE`. NaN counts as nothing."""
+    as much more with `GOOD_CHANGE`, and again with `GOOD_MARGIN` besides. NaN counts as nothing."""
     change, margin = (np.maximum(np.nan_to_num(one), 0) for one in (change, margin))
     base = np.minimum(margin / GOOD_MARGIN, 1) * np.sqrt(change / (2 * GOOD_CHANGE))
     first = (margin > 1) & (change >= LEAST_CHANGE)
-    good = (margin >= GOOD_MARGIN) & (change >= GOOD_CHANGE)
-    return np.minimum(base, 0.995 * FIRST) + FIRST * first + FIRST * good
+    changed = first & (change >= GOOD_CHANGE)
+    good = changed & (margin >= GOOD_MARGIN)
+    return np.minimum(base, 0.995 * FIRST) + FIRST * first + FIRST * changed + FIRST * good

@@ -115,21 +115,26 @@ class Moves:
         place: int,
         origin: tuple[Prompt, ...],
         head: Target | None = None,
+        known: int | None = None,
     ) -> Variants:
         """Likely tokens at one place of a sentence, what follows kept for `suffix` positions.
 
         With ``head`` half of them are those that its gradient favours: of how far its output, put
-        in the sentence's own run, would move the answer (6 evaluations).
+        in the sentence's own run, would move the answer (6 evaluations). ``known`` is a token that
+        is among them anyway.
         """
         base = self.tensor(sentence[: place + self.own.suffix])
-        scores = without(self.likely(base[:place]), base[place])
+        given = base[place : place + 1]
+        if known is not None:
+            given = torch.cat([given, self.tensor([known])])
+        scores = without(self.likely(base[:place]), given)
         favoured = base[:0]
         if head is not None and self.own.gradient:
             gradient = self.gradient(head, base, base)
             favoured = self._favoured(scores, gradient[1, place], (self.own.variants - 1) // 2)
-        drawn = self.draw(without(scores, favoured), self.own.variants - 1 - len(favoured))
-        tokens = torch.cat([base[place : place + 1], favoured, drawn])
-        return self._written(base, place, tokens, origin)
+        count = self.own.variants - len(given) - len(favoured)
+        drawn = self.draw(without(scores, favoured), count)
+        return self._written(base, place, torch.cat([given, favoured, drawn]), origin)
 
     # -- from a pair ---------------------------------------------------------------------------
 
