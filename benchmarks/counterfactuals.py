@@ -20,7 +20,7 @@ import torch
 from benchmarks import machine
 from counterpoint import provenance
 from counterpoint.files import atomic, read_table, write_json, write_text
-from counterpoint.method_summary import as_markdown
+from counterpoint.method_summary import as_markdown, reached_as_markdown
 
 ROOT = Path(__file__).parent.parent
 PAGE = ROOT / "docs" / "counterfactuals.md"
@@ -86,7 +86,15 @@ def main() -> None:
     settings = json.loads((folder / "settings.json").read_text(encoding="utf-8"))
     found = collect(runs, arguments.study, settings)
     write_json(found, ROOT / "benchmarks" / "counterfactuals.json")
-    tables = as_markdown(summary)
+    tables = "\n\n".join(
+        [
+            as_markdown(summary),
+            *(
+                reached_as_markdown(runs, method)
+                for method in settings["counterfactuals"]["in_depth"]
+            ),
+        ]
+    )
     budget = settings["counterfactuals"]["budget"]["evaluations"]
     words = (
         f"Measured by `make compare` on {found['date']}: {found['machine']}; a search has one "

@@ -11,12 +11,14 @@ from __future__ import annotations
 
 import itertools
 import math
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 
 from counterpoint.counterfactuals.caps import CAPS, FLUENT
+from counterpoint.counterfactuals.quality import GOOD_CHANGE, GOOD_MARGIN, LEAST_CHANGE, quality
 
 DECISIVE = f"ld_change_cap_{FLUENT}"
 """The measure by which methods beat each other."""
@@ -29,6 +31,7 @@ _OF_A_PAIR = (
     "reciprocal_rank",
     "margin",
     "ig_rank",
+    "transfer_first_five",
     "round_trip",
 )
 
@@ -120,6 +123,14 @@ def _wins(medians: pd.DataFrame, method: str, against: str) -> dict[str, object]
     }
 
 
+def reached(runs: pd.DataFrame, method: str) -> pd.DataFrame:
+    """For each head the run of ``method`` whose chosen pair is worth most to it (`quality`)."""
+    own = runs[runs["method"] == method]
+    worth = quality(own["chosen_ld_change"].to_numpy(float), own["chosen_margin"].to_numpy(float))
+    order = own.assign(worth=worth).sort_values("worth", ascending=False, kind="stable")
+    return order.drop_duplicates(["layer", "head"]).sort_values(["layer", "head"])
+
+
 # Tables for people
 
 _SHOWN = {
@@ -196,6 +207,66 @@ def as_markdown(summary: pd.DataFrame) -> str:
             over_pairs,
         ]
     )
+
+
+def reached_as_markdown(runs: pd.DataFrame, method: str) -> str:
+    """`reached` in words and as a table, in Markdown, with the pairs themselves."""
+    best = reached(runs, method)
+    heads, seeds = len(best), runs["seed"].nunique()
+    first = (best["chosen_rank"] == 1) & (best["chosen_ld_change"] >= LEAST_CHANGE)
+    changed = first & (best["chosen_ld_change"] >= GOOD_CHANGE)
+    ahead = changed & (best["chosen_margin"] >= GOOD_MARGIN)
+    by_ig = best["chosen_ig_rank"] == 1
+    half = best["chosen_transfer_first_five"] * 2 >= best["chosen_transfer_contexts"]
+    table = _table(
+        [
+            *("head", "seed", "LD change", "rank by AP", "margin", "second", "rank by IG"),
+            *("first five in", "clean", "corrupted", "answers"),
+        ],
+        [
+            [
+                f"{row['layer']}.{row['head']}",
+                str(row["seed"]),
+                *(
+                    _of(row[f"chosen_{name}"])
+                    for name in ("ld_change", "rank", "margin", "second", "ig_rank")
+                ),
+                f"{_of(row['chosen_transfer_first_five'])} of "
+                f"{_of(row['chosen_transfer_contexts'])}",
+                *(_as_code(row[f"chosen_{name}"]) for name in ("clean", "corrupted")),
+                " ".join(_as_code(row[f"chosen_{name}"]) for name in ("correct", "incorrect")),
+            ]
+            for row in best.to_dict("records")
+        ],
+    )
+    return "\n\n".join(
+        [
+            f"What `{method}` reached on each head: of {seeds} searches the one whose chosen pair "
+            f"(under the cap + 0.5 nat) is worth most. Of {heads} heads the target is first by "
+            f"exact |AP| among all heads on {int(first.sum())} with an LD change of at least "
+            f"{LEAST_CHANGE:g} and on {int(changed.sum())} with at least {GOOD_CHANGE:g}, by "
+            f"{GOOD_MARGIN:g} times the second or more on {int(ahead.sum())}; first by IG joint on "
+            f"{int(by_ig.sum())}; in the first five in at least half of the fresh contexts on "
+            f"{int(half.sum())}. The numbers are from fresh runs of batch 1.",
+            table,
+        ]
+    )
+
+
+def _of(value: Any) -> str:
+    """A number or text of a run; a dash where it is missing."""
+    if value is None or pd.isna(value):
+        return "–"
+    return value if isinstance(value, str) else _number(float(value), whole=False)
+
+
+def _as_code(text: Any) -> str:
+    """A prompt within a table: bars and line breaks escaped, quoted by more ticks than it has."""
+    if text is None or pd.isna(text):
+        return "–"
+    shown = str(text).replace("\n", "⏎").replace("|", "\\|")
+    ticks = "`" * (1 + max(map(len, re.findall("`+", shown)), default=0))
+    return f"{ticks} {shown} {ticks}" if "`" in shown else f"{ticks}{shown}{ticks}"
 
 
 def _first(

@@ -35,7 +35,7 @@ rule measure_searches:
         gpu=gpus,
     params:
         settings=settings(*MODEL_SETTINGS, "memory_mb"),
-        search=counterfactual_settings("methods", "seeds", "ig_ranked"),
+        search=counterfactual_settings("methods", "seeds", "in_depth", "transfers"),
         code=code_version("scripts/measure_searches.py"),
     message:
         "Measuring what the searches for head {wildcards.layer}.{wildcards.head} of study {wildcards.study} found"

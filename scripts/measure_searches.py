@@ -30,7 +30,8 @@ def main(snakemake: Any) -> None:
         Target(int(snakemake.wildcards.layer), int(snakemake.wildcards.head)),
         searches,
         study_loss,
-        ig_ranked=wanted["ig_ranked"],
+        in_depth=wanted["in_depth"],
+        transfers=wanted["transfers"],
         memory_mb=snakemake.params.settings["memory_mb"],
     )
     write_table(table, snakemake.output.measured)

@@ -226,7 +226,7 @@ def test_the_schema_allows_every_method_that_exists() -> None:
     from counterpoint.counterfactuals.search import METHODS
 
     assert set(config.schema()["$defs"]["method"]["enum"]) == METHODS.keys()
-    for key in ("methods", "ig_ranked"):
+    for key in ("methods", "in_depth"):
         assert counterfactuals_schema()[key]["items"] == {"$ref": "#/$defs/method"}
 
 

@@ -27,10 +27,18 @@ from counterpoint.counterfactuals.measuring import (
 )
 from counterpoint.counterfactuals.problem import Budget, Settings, Start, Target
 from counterpoint.counterfactuals.search import search, study_prompts
-from counterpoint.counterfactuals.validation import validate
+from counterpoint.counterfactuals.transfer import Transfer
+from counterpoint.counterfactuals.validation import Depth, validate
 from counterpoint.files import read_table
 from counterpoint.method_figures import FIGURES, draw_methods
-from counterpoint.method_summary import COLUMNS, MEASURES, as_markdown, summarise
+from counterpoint.method_summary import (
+    COLUMNS,
+    MEASURES,
+    as_markdown,
+    reached,
+    reached_as_markdown,
+    summarise,
+)
 from counterpoint.models.load import LanguageModel
 from counterpoint.models.shape import Shape
 from counterpoint.targets import spread_heads
@@ -99,8 +107,8 @@ def test_a_cap_holds_for_both_prompts() -> None:
 def test_a_row_per_search(monkeypatch: pytest.MonkeyPatch, tiny_llama: LanguageModel) -> None:
     measured: list[tuple[float, bool]] = []
 
-    def count(model: Any, target: Any, pair: pd.Series, *, ig: bool, **_: Any) -> dict[str, Any]:
-        measured.append((pair["ld_change"], ig))
+    def count(model: Any, head: Any, pair: pd.Series, *, transfer: Any, **_: Any) -> dict[str, Any]:
+        measured.append((pair["ld_change"], transfer is not None))
         return {name: pair.get(name, 1.0) for name in OF_A_PAIR}
 
     monkeypatch.setattr(measuring, "measure_pair", count)
@@ -112,7 +120,7 @@ def test_a_row_per_search(monkeypatch: pytest.MonkeyPatch, tiny_llama: LanguageM
         Search("descent", 1, made_up(PAIRS[:2]), trace_of()),
         Search("evolution", 0, nothing, trace_of().iloc[:0]),
     ]
-    table = measure_searches(tiny_llama, TARGET, searches, 3.0 + 1e-9, ig_ranked=["fluent"])
+    table = measure_searches(tiny_llama, TARGET, searches, 3.0 + 1e-9, in_depth=["fluent"])
     assert dict(table.dtypes.astype(str)) == measuring.COLUMNS
     fluent, descent, gibberish, empty = table.to_dict("records")
     assert [fluent[f"ld_change_cap_{name}"] for name in caps.CAPS] == [1.0, 4.0, 6.0]
@@ -125,7 +133,7 @@ def test_a_row_per_search(monkeypatch: pytest.MonkeyPatch, tiny_llama: LanguageM
     assert math.isnan(gibberish["best_rank"]) and pd.isna(gibberish["best_clean"])
     assert gibberish["reason"] == "none of 2 pairs is under the cap"
     assert (empty["evaluations"], empty["reason"]) == (0, "all were refused")
-    # One pair is measured once, with IG for the methods that ask for it.
+    # One pair is measured once, in depth for the methods that ask for it.
     assert measured == [(4.0, True), (3.0, True), (4.0, False), (3.0, False)]
 
 
@@ -136,10 +144,12 @@ def test_a_pair_is_measured_as_its_validation_does(tiny_llama: LanguageModel) ->
     settings = Settings(Budget(200), answer_in_prompt="allow")
     archive = search(tiny_llama, "random_swaps", TARGET, STARTS, settings).archive
     pair = archive.iloc[0]
-    found = measure_pair(tiny_llama, TARGET, pair, ig=True, memory_mb=500)
+    transfer = Transfer(tiny_llama, 4)
+    found = measure_pair(tiny_llama, TARGET, pair, transfer=transfer, memory_mb=500)
     assert found.keys() == OF_A_PAIR.keys()
-    (expected,) = validate(tiny_llama, TARGET, archive.head(1)).to_dict("records")
-    for name in ("ap", "rank", "reciprocal_rank", "margin", "second", "ig_rank", "round_trip"):
+    depth = Depth(pairs=1, transferred=1, transfers=4)
+    (expected,) = validate(tiny_llama, TARGET, archive.head(1), depth).to_dict("records")
+    for name in set(OF_A_PAIR) & expected.keys() - {"ld_change", "evenness"}:
         number = isinstance(expected[name], float)
         wanted = pytest.approx(expected[name], rel=1e-5) if number else expected[name]
         assert found[name] == wanted, name
@@ -147,8 +157,8 @@ def test_a_pair_is_measured_as_its_validation_does(tiny_llama: LanguageModel) ->
     for prompt in ("clean", "corrupted"):
         known = math.log(pair[f"perplexity_{prompt}"])
         assert found[f"loss_{prompt}"] == pytest.approx(known, abs=1e-4)
-    without = measure_pair(tiny_llama, TARGET, pair, ig=False, memory_mb=500)
-    assert math.isnan(float(str(without["ig_rank"])))
+    without = measure_pair(tiny_llama, TARGET, pair, transfer=None, memory_mb=500)
+    assert all(math.isnan(float(str(without[name]))) for name in measuring.IN_DEPTH)
 
 
 def test_the_mean_loss_is_over_both_prompts_of_all_pairs(tiny_llama: LanguageModel) -> None:
@@ -272,6 +282,41 @@ def test_tables_for_people_say_what_the_summary_says() -> None:
     assert over_heads[3][0] == "2.0" and over_heads[3][1].startswith(shown)
     wins = summary[summary["scope"] == "wins"].set_index(["method", "against"])
     assert over_pairs[3][1] == str(wins.loc[("b", "a"), "count"])
+
+
+def test_what_was_reached_is_the_best_run_of_each_head() -> None:
+    rows = []
+    #       head  seed  LD   rank margin IG  in the first five
+    for one in (
+        ((4, 1), 0, 5.0, 2.0, 0.9, 1.0, 20.0),
+        ((4, 1), 1, 0.7, 1.0, 1.2, 2.0, 9.0),  # first, but little
+        ((2, 0), 0, 2.0, 1.0, 1.4, 3.0, 4.0),
+        ((2, 0), 1, 1.1, 1.0, 1.6, 1.0, 10.0),  # well ahead
+        ((3, 5), 0, None, None, None, None, None),
+        ((3, 5), 1, 3.0, 4.0, 0.5, 5.0, 0.0),
+    ):
+        names = ("ld_change", "rank", "margin", "ig_rank", "transfer_first_five")
+        rows.append(
+            {"layer": one[0][0], "head": one[0][1], "method": "fluent", "seed": one[1]}
+            | {f"chosen_{name}": value for name, value in zip(names, one[2:], strict=True)}
+            | {"chosen_transfer_contexts": None if one[2] is None else 20.0}
+            | {"chosen_clean": "a `b` | c\nd", "chosen_correct": " x"}
+        )
+    rows.append({**rows[0], "method": "other", "seed": 7})
+    table = measuring.typed([dict.fromkeys(measuring.COLUMNS, None) | _numbers() | r for r in rows])
+    best = reached(table, "fluent")
+    assert best[["layer", "head", "seed"]].to_numpy().tolist() == [[2, 0, 1], [3, 5, 1], [4, 1, 1]]
+    words, lines = reached_as_markdown(table, "fluent").split("\n\n")
+    assert "Of 3 heads" in words
+    assert "on 2 with an LD change of at least 0.5 and on 1 with at least 1" in words
+    assert "by 1.5 times the second or more on 1; first by IG joint on 1" in words
+    assert "at least half of the fresh contexts on 1." in words
+    assert lines.count("\n") == 4
+    assert "| 4.1 | 1 | 0.70 | 1 | 1.20 | – | 2 | 9 of 20 | `` a `b` \\| c⏎d `` |" in lines
+
+
+def _numbers() -> dict[str, float]:
+    return dict.fromkeys(("evaluations", "seconds", "hypervolume", "pairs", "study_loss"), 0)
 
 
 def test_the_figure_has_a_panel_per_head() -> None:

@@ -20,6 +20,7 @@ from counterpoint.counterfactuals import caps
 from counterpoint.counterfactuals.losses import mean_loss
 from counterpoint.counterfactuals.problem import Target
 from counterpoint.counterfactuals.ranks import rank_of, standing
+from counterpoint.counterfactuals.transfer import Transfer
 from counterpoint.gradients import integrated_gradients
 from counterpoint.models.load import LanguageModel
 from counterpoint.patching import activation_patching
@@ -41,13 +42,21 @@ OF_A_PAIR = {
     "margin": "float64",
     "second": "str",
     "ig_rank": "float64",
+    "transfer_contexts": "float64",
+    "transfer_first": "float64",
+    "transfer_first_five": "float64",
     "round_trip": "float64",
 }
 """Columns of a measured pair, each with ``best_`` or ``chosen_`` before it; numbers are NaN and
 texts missing where a search has no such pair. ``loss_*`` and ``ap`` come from the fresh runs,
 ``rank`` is the target's place among all heads by |AP| in noising, ``margin`` its |AP| over the
-largest of another head, ``second`` that head; ``ig_rank`` its place by |IG joint| where asked for;
-``round_trip`` 1 where both texts tokenise back, else 0."""
+largest of another head, ``second`` that head. Where asked for, ``ig_rank`` is its place by
+|IG joint| and ``transfer_*`` are as in `transfer.COLUMNS`: of how many fresh contexts, and in how
+many the target is first and in the first five. ``round_trip`` is 1 where both texts tokenise back,
+else 0."""
+
+IN_DEPTH = ("ig_rank", "transfer_contexts", "transfer_first", "transfer_first_five")
+"""Those of them that are dear."""
 
 COLUMNS = {
     "layer": "int64",
@@ -82,7 +91,8 @@ def measure_searches(
     searches: Iterable[Search],
     study_loss: float,
     *,
-    ig_ranked: Collection[str] = (),
+    in_depth: Collection[str] = (),
+    transfers: int = 20,
     memory_mb: int = 1000,
 ) -> pd.DataFrame:
     """One row per search for ``target``, with the columns `COLUMNS`.
@@ -90,21 +100,26 @@ def measure_searches(
     ``study_loss`` is the mean loss of the study's prompts (`losses.mean_over`), above which the
     caps lie.
     ``ld_change_cap_*`` is 0 where a search has no pair under the cap: it made the head matter
-    nothing. ``reason`` says why there is no best pair. Pairs of methods in ``ig_ranked`` are ranked
-    by IG joint as well.
+    nothing. ``reason`` says why there is no best pair. Pairs of methods
+    ``in_depth`` are ranked by IG joint as well, and their edits tried in ``transfers`` fresh
+    contexts.
     """
     known: dict[tuple[object, ...], dict[str, object]] = {}
 
-    def measured(pair: pd.Series, ig: bool) -> dict[str, object]:
+    transfer = Transfer(model, transfers, memory_mb=memory_mb)
+
+    def measured(pair: pd.Series, deep: bool) -> dict[str, object]:
         # Several seeds often end at one pair.
         tokens = [[int(token) for token in pair[f"{p}_tokens"]] for p in ("clean", "corrupted")]
-        key = (*map(tuple, tokens), int(pair["correct_token"]), int(pair["incorrect_token"]), ig)
+        key = (*map(tuple, tokens), int(pair["correct_token"]), int(pair["incorrect_token"]), deep)
         if key not in known:
-            known[key] = measure_pair(model, target, pair, ig=ig, memory_mb=memory_mb)
+            known[key] = measure_pair(
+                model, target, pair, transfer=transfer if deep else None, memory_mb=memory_mb
+            )
         return known[key]
 
     return typed(
-        [_row(target, one, study_loss, one.method in ig_ranked, measured) for one in searches]
+        [_row(target, one, study_loss, one.method in in_depth, measured) for one in searches]
     )
 
 
@@ -117,7 +132,7 @@ def _row(
     target: Target,
     search: Search,
     study_loss: float,
-    ig: bool,
+    deep: bool,
     measured: Callable[[pd.Series, bool], dict[str, object]],
 ) -> dict[str, Any]:
     archive, trace = search.archive, search.trace
@@ -145,16 +160,24 @@ def _row(
             f"{which}_{name}": value
             for which, pair in (("best", best), ("chosen", chosen))
             if pair is not None
-            for name, value in measured(pair, ig).items()
+            for name, value in measured(pair, deep).items()
         },
         "reason": reason,
     }
 
 
 def measure_pair(
-    model: LanguageModel, target: Target, pair: pd.Series, *, ig: bool, memory_mb: int
+    model: LanguageModel,
+    target: Target,
+    pair: pd.Series,
+    *,
+    transfer: Transfer | None,
+    memory_mb: int,
 ) -> dict[str, object]:
-    """The columns `OF_A_PAIR` of a pair of an archive, from fresh runs."""
+    """The columns `OF_A_PAIR` of a pair of an archive, from fresh runs.
+
+    Those that are dear, by IG joint and in other contexts, are NaN without ``transfer``.
+    """
     clean, corrupted = (
         [int(token) for token in pair[f"{p}_tokens"]] for p in ("clean", "corrupted")
     )
@@ -166,7 +189,13 @@ def measure_pair(
     effects = activation_patching(engine, "noising")
     place = target.layer * model.n_heads + target.head
     rank, margin, second = standing(effects, place)
-    joint = integrated_gradients(engine, "noising").score[:, 0].reshape(-1) if ig else None
+    deep: dict[str, object] = dict.fromkeys(IN_DEPTH, np.nan)
+    if transfer is not None:
+        joint = integrated_gradients(engine, "noising").score[:, 0].reshape(-1)
+        elsewhere = transfer.of(place, clean, corrupted, answers)
+        deep = {"ig_rank": rank_of(joint, place)} | {
+            name: elsewhere[name] for name in IN_DEPTH if name in elsewhere
+        }
     return {
         **{name: pair[name] for name in ("clean", "corrupted", "correct", "incorrect")},
         **{name: pair[name] for name in ("ld_change", "evenness", "changed_tokens")},
@@ -177,7 +206,7 @@ def measure_pair(
         "reciprocal_rank": 1 / rank,
         "margin": margin,
         "second": f"{second // model.n_heads}.{second % model.n_heads}",
-        "ig_rank": np.nan if joint is None else rank_of(joint, place),
+        **deep,
         "round_trip": float(
             all(model.encode(model.decode(ids)) == ids for ids in (clean, corrupted))
         ),

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -210,6 +211,31 @@ def fresh_contexts(
         worse = max(float(loss.mean()) for loss in losses)
         found.append(Context(clean_prompt, corrupted_prompt, worse))
     return sorted(found, key=lambda context: context.loss)[:count]
+
+
+class Transfer:
+    """Tries edits in ``count`` contexts each; the samples are drawn once, when first needed."""
+
+    def __init__(
+        self, model: LanguageModel, count: int, seed: int = 0, *, memory_mb: int = 1000
+    ) -> None:
+        self.model, self.count, self.seed, self.memory_mb = model, count, seed, memory_mb
+
+    @cached_property
+    def samples(self) -> Samples:
+        return draw_samples(self.model, SAMPLES_PER_CONTEXT * self.count, self.seed)
+
+    def of(
+        self,
+        place: int,
+        clean: Sequence[int],
+        corrupted: Sequence[int],
+        answers: tuple[int, int],
+    ) -> dict[str, object]:
+        """`transfer_of` the pair in contexts of its own."""
+        contexts = fresh_contexts(self.model, self.samples, clean, corrupted, self.count)
+        kept = len(tail_of(self.model, clean, corrupted)[0])
+        return transfer_of(self.model, place, answers, contexts, kept, memory_mb=self.memory_mb)
 
 
 def transfer_of(

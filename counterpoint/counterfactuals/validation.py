@@ -25,14 +25,15 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from counterpoint.activations import TokenPairs, cache_activations, every_unit
-from counterpoint.counterfactuals import caps, transfer
+from counterpoint.counterfactuals import caps
 from counterpoint.counterfactuals.losses import mean_over, plain_logits
 from counterpoint.counterfactuals.objectives import evenness
 from counterpoint.counterfactuals.problem import Target
 from counterpoint.counterfactuals.ranks import rank_of, standing
 from counterpoint.counterfactuals.readability import readability
 from counterpoint.counterfactuals.short_cuts import SHORT_CUTS
-from counterpoint.counterfactuals.transfer import draw_samples, fresh_contexts, tail_of, transfer_of
+from counterpoint.counterfactuals.transfer import COLUMNS as OF_TRANSFER
+from counterpoint.counterfactuals.transfer import Transfer
 from counterpoint.curves import values
 from counterpoint.gradients import integrated_gradients
 from counterpoint.models.load import LanguageModel
@@ -86,7 +87,7 @@ COLUMNS = (
     "surprising_token",
     "repetition",
     *SHORT_CUTS,
-    *transfer.COLUMNS,
+    *OF_TRANSFER,
     "alphas",
     "output",
     "head_effects",
@@ -137,7 +138,7 @@ def validate(
     cap = np.nan
     if prompts and best:
         cap = mean_over(model, prompts[:PROMPTS_READ]) + caps.CAPS[caps.FLUENT]
-    samples = None
+    transfer = Transfer(model, depth.transfers, depth.seed, memory_mb=memory_mb)
     rows = []
     for number, row in best:
         found = _validated(model, target, row, depth, memory_mb)
@@ -145,15 +146,8 @@ def validate(
             most = max(float(found[f"perplexity_{p}_again"]) for p in ("clean", "corrupted"))
             found |= {"loss_cap": cap, "fluent": bool(np.log(most) <= cap)}
         if number < depth.transferred and depth.transfers:
-            if samples is None:
-                drawn = transfer.SAMPLES_PER_CONTEXT * depth.transfers
-                samples = draw_samples(model, drawn, depth.seed)
             clean, corrupted, answers = _pair(row)
-            contexts = fresh_contexts(model, samples, clean, corrupted, depth.transfers)
-            kept = len(tail_of(model, clean, corrupted)[0])
-            found |= transfer_of(
-                model, found["place"], answers, contexts, kept, memory_mb=memory_mb
-            )
+            found |= transfer.of(found["place"], clean, corrupted, answers)
         rows.append(found)
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
