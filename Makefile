@@ -2,9 +2,11 @@
 # make pairs    the shipped pair sets, made anew for a model's tokenizer   (MODEL CONFIG)
 # make compare  the ways of searching pairs, side by side: results/methods/methods   (CONFIG CORES)
 # make atlas    for every head of the model the pair on which it matters most: results/atlas   (CONFIG CORES)
+# make plan     jobs, core-hours, memory and disk of a study before it starts   (as make report)
 # make test     all tests; `make test ARGS="-k config"` for some
 # make test-slurm  the small study under a real SLURM of one node   (Debian, root; installs SLURM)
 # make test-s3   the small study with its results on an S3 server on loopback
+# make test-container  the image of Containerfile, and the small study in it   (Debian, root)
 # make test-envs   each of envs/ built from what it lists, running its scripts with nothing else
 # make lint     formats, types, imports, the workflow's own checks
 # make bench    the engine against its alternatives
@@ -26,7 +28,7 @@ CHOICES := $(if $(STUDY),study="$(STUDY)") $(if $(PAIRS),pairs="$(PAIRS)") \
 SNAKEMAKE = $(BIN)/snakemake $(ARGS) --cores $(CORES) $(if $(CONFIG),--configfile $(CONFIG)) \
 	$(if $(strip $(CHOICES)),--config $(CHOICES))
 
-.PHONY: report pairs compare atlas setup setup-dev test test-slurm test-s3 test-envs lint bench lock clean help
+.PHONY: report plan pairs compare atlas setup setup-dev test test-slurm test-s3 test-container test-envs lint bench lock clean help
 .DEFAULT_GOAL := help
 
 help:
@@ -39,6 +41,10 @@ report:
 	echo && echo "Made:" && sed 's/^/  /' $(VENV)/made && \
 	echo "Read: $$(grep report.html $(VENV)/made | tr '\n' ' ')" && \
 	took=$$(( $$(date +%s) - started )) && echo "Time: $$(( took / 60 )) min $$(( took % 60 )) s, set-up included"
+
+plan: override ARGS += plan
+plan: setup
+	@$(SNAKEMAKE)
 
 # A set that a tokenizer does not allow (it is told why) does not keep the others from being made.
 pairs: ARGS += pair_sets --keep-going
@@ -90,6 +96,9 @@ test-slurm: setup-dev
 
 test-s3: setup-dev
 	$(BIN)/python -m pytest -s --durations=0 tests/test_s3.py $(ARGS)
+
+test-container: setup-dev
+	$(BIN)/python -m pytest -s --durations=0 tests/test_container.py $(ARGS)
 
 test-envs: setup-dev
 	$(BIN)/python -m pytest -s --durations=0 tests/test_built_environments.py $(ARGS)

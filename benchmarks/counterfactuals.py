@@ -42,13 +42,13 @@ def records(runs: pd.DataFrame) -> list[dict[str, Any]]:
     return [{name: plain(value) for name, value in row.items()} for row in runs.to_dict("records")]
 
 
-def filled(page: str, text: str) -> str:
+def filled(page: str, text: str, begin: str = BEGIN, end: str = END) -> str:
     """The page with ``text`` at its marked place. Raises ValueError when it has none."""
-    before, begin, rest = page.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end:
-        raise ValueError(f"the page has no {BEGIN} … {END}")
-    return f"{before}{BEGIN}\n\n{text}\n\n{END}{after}"
+    before, found, rest = page.partition(begin)
+    _, closed, after = rest.partition(end)
+    if not found or not closed:
+        raise ValueError(f"the page has no {begin} … {end}")
+    return f"{before}{begin}\n\n{text}\n\n{end}{after}"
 
 
 def rates() -> dict[str, dict[str, float]]:

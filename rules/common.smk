@@ -13,6 +13,7 @@ from counterpoint import hub
 from counterpoint.code_version import code_version
 from counterpoint.config import resolve, search_settings
 from counterpoint.errors import UserError
+from counterpoint.models.weights import weights_mb
 from counterpoint.pairs import count_rows
 
 try:
@@ -36,6 +37,12 @@ try:
 except UserError as mistake:
     # Snakemake shows this one without a traceback.
     raise WorkflowError(str(mistake)) from None
+
+
+# With --software-deployment-method apptainer; without it nothing asks for it.
+if CONFIG.container:
+
+    container: CONFIG.container
 
 
 METHODS = {
@@ -137,7 +144,13 @@ def mlps(wildcards):
 
 def model_memory(wildcards):
     """MB for a job that runs the model: its batches, the weights and the libraries."""
-    return CONFIG.studies[wildcards.study]["memory_mb"] + 2500
+    study = CONFIG.studies[wildcards.study]
+    try:
+        weights = weights_mb(model_folder(wildcards), study["dtype"])
+    except FileNotFoundError:
+        # Asked again when the job may start, and the model is there.
+        weights = 0
+    return study["memory_mb"] + 2500 + weights
 
 
 def gpus(wildcards):

@@ -62,13 +62,17 @@ def build(path: Path, folder: Path) -> Path:
 
 
 def two_studies() -> dict:
-    """The small study with MLPs and a target by rank, and a second one to compare it with."""
+    """The small study with MLPs, a target by rank and an atlas, and a second one to compare it
+    with."""
     config = configuration()
     study = config["studies"]["small"]
     study["components"] = ["head", "mlp"]
     study["counterfactuals"]["targets"] = {"top": 1}
     study["shard_size"] = 64
     config["studies"]["other"] = {**study, "directions": ["noising"], "components": ["head"]}
+    study["counterfactuals"] = study["counterfactuals"] | {
+        "atlas": {"seeds": [0], "budget": {"evaluations": 200}}
+    }
     return {**config, "study": ["small", "other"]}
 
 
@@ -90,7 +94,7 @@ def test_every_script_runs_in_its_environment_alone(tmp_path: Path) -> None:
         "ran": str(tmp_path / "ran.txt"),
     }
     (folder / "scripts" / "environments.json").write_text(json.dumps(plan))
-    done = snakemake(folder)
+    done = snakemake(folder, "all", "methods", "plan")
     assert done.returncode == 0, done.stdout
     assert (folder / "results" / "comparison" / "report.html").is_file()
     ran = dict(line.split() for line in (tmp_path / "ran.txt").read_text().splitlines())

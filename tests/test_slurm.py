@@ -103,7 +103,7 @@ def test_a_study_under_slurm_survives_lost_jobs_and_equals_the_local_one(
     job = first.running_job("compute_curves")
     asked = call("scontrol", "show", "job", job)
     call("scancel", job)
-    assert "MinMemoryNode=4500M" in asked, asked
+    assert "MinMemoryNode=4501M" in asked, asked
     assert "TimeLimit=04:00:00" in asked, asked
     assert first.end() != 0
     assert re.search(rf"SLURM-job '{job}' failed, SLURM status is: 'CANCELLED'", first.output)
