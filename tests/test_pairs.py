@@ -518,15 +518,17 @@ def test_a_thousand_rows_with_37_bad_ones(
         assert f"\n  row {row}: {reason}\n" in message
 
 
-def test_very_many_bad_rows_are_all_numbered(tokenizer: PreTrainedTokenizerFast) -> None:
+def test_very_many_bad_rows_are_all_numbered_by_what_is_wrong(tokenizer: PreTrainedTokenizerFast) -> None:
     rows = [PAIR | {"clean": "", "note": str(number)} for number in range(200)] + [PAIR]
     rows[120] = PAIR | {"correct": " Tom"}
+    rows[150] = PAIR | {"correct": " John Mary", "note": "two tokens"}
     with pytest.raises(UserError) as caught:
         validate_pairs(table_of(*rows), tokenizer)
     message = str(caught.value)
     assert "  row 50: clean is empty" in message
-    assert "and 149 more, rows 51-120, 122-200" in message
-    assert "empty cell 199" in message
+    assert "and 149 more:\n    empty cell: rows 51-120, 122-150, 152-200\n" in message
+    assert "    answer tokens: rows 151\n" in message
+    assert "empty cell 198, answer tokens 1" in message
 
 
 # ------------------------------------------------------------------------------ shards and buckets
