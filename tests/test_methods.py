@@ -133,8 +133,8 @@ def test_a_row_per_search(monkeypatch: pytest.MonkeyPatch, tiny_llama: LanguageM
     assert math.isnan(gibberish["best_rank"]) and pd.isna(gibberish["best_clean"])
     assert gibberish["reason"] == "none of 2 pairs is under the cap"
     assert (empty["evaluations"], empty["reason"]) == (0, "all were refused")
-    # One pair is measured once, in depth for the methods that ask for it.
-    assert measured == [(4.0, True), (3.0, True), (4.0, False), (3.0, False)]
+    # One pair is measured once; chosen ones in depth, for the methods that ask for it.
+    assert measured == [(4.0, False), (3.0, True), (3.0, False)]
 
 
 # -- measuring -----------------------------------------------------------------------------------
@@ -212,7 +212,7 @@ def runs() -> pd.DataFrame:
                         "ld_change_cap_0_5": change if found else 0.0,
                         "best_rank": float(generator.integers(1, 4)) if found else None,
                         "best_round_trip": 1.0 if found else None,
-                        "best_ig_rank": None,
+                        "chosen_ig_rank": None,
                     }
                 )
     return measuring.typed(rows)

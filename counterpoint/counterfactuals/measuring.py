@@ -100,7 +100,7 @@ def measure_searches(
     ``study_loss`` is the mean loss of the study's prompts (`losses.mean_over`), above which the
     caps lie.
     ``ld_change_cap_*`` is 0 where a search has no pair under the cap: it made the head matter
-    nothing. ``reason`` says why there is no best pair. Pairs of methods
+    nothing. ``reason`` says why there is no best pair. Chosen pairs of methods
     ``in_depth`` are ranked by IG joint as well, and their edits tried in ``transfers`` fresh
     contexts.
     """
@@ -160,7 +160,7 @@ def _row(
             f"{which}_{name}": value
             for which, pair in (("best", best), ("chosen", chosen))
             if pair is not None
-            for name, value in measured(pair, deep).items()
+            for name, value in measured(pair, deep and which == "chosen").items()
         },
         "reason": reason,
     }
