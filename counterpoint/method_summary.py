@@ -198,7 +198,8 @@ def as_markdown(summary: pd.DataFrame) -> str:
         [
             f"Over all runs ({len(heads)} heads, {seeds} seeds): the median and, in brackets, the "
             "range. Evenness, changed tokens, rank and margin are those of each run's best pair "
-            "under the cap + 0.5 nat, the rank by IG that of its chosen one; a head counts as first where the median of its ranks is 1.",
+            "under the cap + 0.5 nat, the rank by IG that of its chosen one; a head counts as "
+            "first where the median of its ranks is 1.",
             over_methods,
             "LD change under the cap + 0.5 nat, by head: median and range over the seeds.",
             over_heads,

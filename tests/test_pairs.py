@@ -518,7 +518,9 @@ def test_a_thousand_rows_with_37_bad_ones(
         assert f"\n  row {row}: {reason}\n" in message
 
 
-def test_very_many_bad_rows_are_all_numbered_by_what_is_wrong(tokenizer: PreTrainedTokenizerFast) -> None:
+def test_very_many_bad_rows_are_all_numbered_by_what_is_wrong(
+    tokenizer: PreTrainedTokenizerFast,
+) -> None:
     rows = [PAIR | {"clean": "", "note": str(number)} for number in range(200)] + [PAIR]
     rows[120] = PAIR | {"correct": " Tom"}
     rows[150] = PAIR | {"correct": " John Mary", "note": "two tokens"}
