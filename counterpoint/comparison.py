@@ -40,14 +40,13 @@ from counterpoint.meta_analysis import random_effects
 from counterpoint.panel import directions, panel
 from counterpoint.resampling import Settings
 from counterpoint.stability import (
+    agreement_matrices,
+    agreements,
     chance_jaccard,
     chance_rank_biased_overlap,
-    jaccard,
     mean_of_two,
-    rank_biased_overlap,
     rank_positions,
     ranking,
-    spearman,
 )
 from counterpoint.statistics import false_discovery_rate
 
@@ -272,7 +271,7 @@ def _overlaps_of(
         )
     k = min(settings.top_k, n_heads)
     chance = (chance_jaccard(n_heads, k), chance_rank_biased_overlap(n_heads, 1 - 1 / k), 0.0)
-    matrices = _agreement_matrices(np.concatenate([each.ranks for each in ranked]), k)
+    matrices = agreement_matrices(np.concatenate([each.ranks for each in ranked]), k)
     ends = np.cumsum([0, *(each.pairs for each in ranked)])
     places = [np.arange(*span) for span in itertools.pairwise(ends)]
     for one, two in itertools.combinations_with_replacement(range(len(ranked)), 2):
@@ -325,34 +324,6 @@ def _rank(study: Study, direction: str, score: str, settings: Settings) -> _Rank
     )
 
 
-def _agreement(
-    name: str,
-    first: Int[np.ndarray, "ranking head"],
-    second: Int[np.ndarray, "ranking head"],
-    k: int,
-) -> Float[np.ndarray, " ranking"]:
-    match name:
-        case "jaccard":
-            return jaccard(first, second, k)
-        case "rank_biased_overlap":
-            return rank_biased_overlap(first, second, 1 - 1 / k)
-        case _:
-            return spearman(first, second)
-
-
-def _agreement_matrices(
-    ranks: Int[np.ndarray, "pair head"], k: int
-) -> dict[str, Float[np.ndarray, "pair pair"]]:
-    """How far the rankings by any two pairs agree; symmetric, 1 with themselves."""
-    n = len(ranks)
-    matrices = {name: np.ones((n, n)) for name in AGREEMENTS}
-    for place in range(n - 1):
-        for name, matrix in matrices.items():
-            values = _agreement(name, ranks[place], ranks[place + 1 :], k)
-            matrix[place, place + 1 :] = matrix[place + 1 :, place] = values
-    return matrices
-
-
 Numbers = dict[str, object]
 
 
@@ -362,10 +333,7 @@ def _within(
     """The mean agreement of two pairs of a study, as in `counterpoint.stability`."""
     if study.pairs < 2:
         return {"note": "one pair: there is no other ranking to compare with"}
-    left, right = np.triu_indices(study.pairs, 1)
-    estimate, low, high = mean_of_two(
-        values[left, right], left, right, study.drawn, settings, _lowest(name)
-    )
+    estimate, low, high = mean_of_two(values, study.drawn, settings, _lowest(name))
     return {"estimate": estimate, "ci_low": low, "ci_high": high}
 
 
@@ -440,10 +408,10 @@ def separation_p(
 
 def _of_means(name: str, first: _Ranked, second: _Ranked, k: int, settings: Settings) -> Numbers:
     """Agreement of the rankings by the mean over pairs, and the middle of the resamples."""
-    estimate = float(_agreement(name, first.of_mean, second.of_mean, k)[0])
+    estimate = float(agreements(first.of_mean, second.of_mean, k)[name][0])
     if min(first.pairs, second.pairs) < 2:
         return {"estimate": estimate, "note": "a study has one pair: no interval"}
-    drawn = _agreement(name, first.resampled, second.resampled, k)
+    drawn = agreements(first.resampled, second.resampled, k)[name]
     low, high = resampling.percentiles(drawn, settings.confidence)
     return {"estimate": estimate, "ci_low": float(low), "ci_high": float(high)}
 

@@ -37,6 +37,10 @@ MINIMUM_HEADS = 3
 CHUNK = 256
 """Resampled rankings compared at once."""
 
+COMPARED = 500
+"""Of more pairs than this, so many drawn ones are compared with each other: there are n (n - 1) / 2
+comparisons of n pairs."""
+
 
 def stability(
     heads: pd.DataFrame,
@@ -47,11 +51,11 @@ def stability(
     """`stability.csv`: how well rankings agree, one row per direction, score, comparison, measure.
 
     Columns: direction, score, between, agreement, estimate, ci_low, ci_high, chance, k, pairs,
-    heads, note. `between` is `pairs` (the mean over all two pairs; the interval draws pairs) or
-    `resamples` (the ranking by the mean |score| against the same after drawing the pairs anew:
-    mean, and where the middle of the resamples lies). `agreement` is jaccard, rank_biased_overlap,
-    spearman or kendall_w. With one pair there is nothing to compare: numbers are NaN and `note`
-    says so. Raises ValueError where a score is missing for a head.
+    heads, note. `between` is `pairs` (the mean over all two of at most `COMPARED` pairs; the
+    interval draws these) or `resamples` (the ranking by the mean |score| against the same after
+    drawing the pairs anew: mean, and where the middle of the resamples lies). `agreement` is
+    jaccard, rank_biased_overlap, spearman or kendall_w. With one pair there is nothing to compare:
+    numbers are NaN and `note` says so. Raises ValueError where a score is missing for a head.
     """
     settings = settings or Settings()
     rows: list[Row] = []
@@ -62,9 +66,19 @@ def stability(
             settings.bootstrap_samples,
             len(data.pairs),
         )
+        compared = _compared(data, settings)
         for score in scores:
-            rows += _rows(data, score, drawn, settings)
+            rows += _rows(data, score, drawn, compared, settings)
     return pd.DataFrame(rows)
+
+
+def _compared(data: Panel, settings: Settings) -> Int[np.ndarray, " compared"]:
+    """The places of the pairs that are compared with each other, ascending."""
+    n = len(data.pairs)
+    if n <= COMPARED:
+        return np.arange(n)
+    random = resampling.generator(settings.seed, data.direction, "compared")
+    return np.sort(random.choice(n, COMPARED, replace=False))
 
 
 def ranking(heads: pd.DataFrame, score: str, *, settings: Settings | None = None) -> pd.DataFrame:
@@ -156,6 +170,31 @@ def spearman(
     return 1 - 6 * ((first - second) ** 2).sum(axis=-1) / (n * (n**2 - 1.0))
 
 
+def agreements(
+    first: Int[np.ndarray, "ranking head"], second: Int[np.ndarray, "ranking head"], k: int
+) -> dict[str, Float[np.ndarray, " ranking"]]:
+    """Every measure of how far rankings of the same heads agree, by its name."""
+    return {
+        "jaccard": jaccard(first, second, k),
+        "rank_biased_overlap": rank_biased_overlap(first, second, 1 - 1 / k),
+        "spearman": spearman(first, second),
+    }
+
+
+def agreement_matrices(
+    ranks: Int[np.ndarray, "pair head"], k: int
+) -> dict[str, Float[np.ndarray, "pair pair"]]:
+    """How far the rankings by any two pairs agree; symmetric, 1 with themselves."""
+    n = len(ranks)
+    # One ranking against all later ones at a time: all at once would take n² rankings of memory.
+    matrices: dict[str, np.ndarray] = {}
+    for place in range(n):
+        for name, values in agreements(ranks[place], ranks[place:], k).items():
+            matrix = matrices.setdefault(name, np.empty((n, n)))
+            matrix[place, place:] = matrix[place:, place] = values
+    return matrices
+
+
 def kendall_w(size: Float[np.ndarray, "pair head"]) -> float:
     """Kendall's W = chi^2 / (m (n - 1)) from Friedman's chi^2 of m rankings of n >= 3 heads."""
     m, n = size.shape
@@ -187,7 +226,11 @@ def _sizes(data: Panel, score: str) -> Float[np.ndarray, "pair head"]:
 
 
 def _rows(
-    data: Panel, score: str, drawn: Float[np.ndarray, "sample pair"], settings: Settings
+    data: Panel,
+    score: str,
+    drawn: Float[np.ndarray, "sample pair"],
+    compared: Int[np.ndarray, " compared"],
+    settings: Settings,
 ) -> list[Row]:
     size = _sizes(data, score)
     n_pairs, n_heads = size.shape
@@ -198,15 +241,6 @@ def _rows(
         "rank_biased_overlap": chance_rank_biased_overlap(n_heads, p),
         "spearman": 0.0,
     }
-
-    def compare(
-        first: Int[np.ndarray, "ranking head"], second: Int[np.ndarray, "ranking head"]
-    ) -> dict[str, Float[np.ndarray, " ranking"]]:
-        return {
-            "jaccard": jaccard(first, second, k),
-            "rank_biased_overlap": rank_biased_overlap(first, second, p),
-            "spearman": spearman(first, second),
-        }
 
     def row(
         between: str, agreement: str, numbers: tuple[float, float, float], by_chance: float
@@ -235,52 +269,55 @@ def _rows(
     unknown = (np.nan, np.nan, np.nan)
     if note:
         return [row("pairs", name, unknown, expected) for name, expected in chance.items()]
-    ranks = rank_positions(size)
-    left, right = np.triu_indices(n_pairs, 1)
+    m = len(compared)
+    drawn_of_compared = drawn
+    if m < n_pairs:
+        random = resampling.generator(settings.seed, data.direction, "pairs compared")
+        drawn_of_compared = resampling.draws(random, len(drawn), m)
     rows = []
-    for name, values in compare(ranks[left], ranks[right]).items():
+    for name, values in agreement_matrices(rank_positions(size[compared]), k).items():
         lowest = -1.0 if name == "spearman" else 0.0
-        numbers = mean_of_two(values, left, right, drawn, settings, lowest)
+        numbers = mean_of_two(values, drawn_of_compared, settings, lowest)
         rows.append(row("pairs", name, numbers, chance[name]))
     # W is the mean Spearman in other units, and so is its interval.
-    low, high = ((1 + (n_pairs - 1) * end) / n_pairs for end in numbers[1:])
-    rows.append(row("pairs", "kendall_w", (kendall_w(size), max(low, 0.0), high), 1 / n_pairs))
+    low, high = ((1 + (m - 1) * end) / m for end in numbers[1:])
+    together = kendall_w(size[compared])
+    rows.append(row("pairs", "kendall_w", (together, max(low, 0.0), high), 1 / m))
     whole = rank_positions(size.mean(axis=0, keepdims=True))
     parts: dict[str, list[np.ndarray]] = {name: [] for name in chance}
     for start in range(0, len(drawn), CHUNK):
         resampled = rank_positions(drawn[start : start + CHUNK] @ size / n_pairs)
-        for name, values in compare(whole, resampled).items():
+        for name, values in agreements(whole, resampled, k).items():
             parts[name].append(values)
     for name, pieces in parts.items():
         values = np.concatenate(pieces)
-        low, high = resampling.percentiles(values, settings.confidence)
-        rows.append(
-            row("resamples", name, (float(values.mean()), float(low), float(high)), chance[name])
-        )
+        ends = resampling.percentiles(values, settings.confidence)
+        numbers = float(values.mean()), float(ends[0]), float(ends[1])
+        rows.append(row("resamples", name, numbers, chance[name]))
     return rows
 
 
 def mean_of_two(
-    values: Float[np.ndarray, " two"],
-    left: Int[np.ndarray, " two"],
-    right: Int[np.ndarray, " two"],
+    values: Float[np.ndarray, "pair pair"],
     drawn: Float[np.ndarray, "sample pair"],
     settings: Settings,
     lowest: float,
 ) -> tuple[float, float, float]:
     """The mean agreement of two different pairs and its interval under drawing pairs.
 
-    A pair drawn twice is not compared with itself: that would count as perfect agreement. The draws
-    are widened as in `counterpoint.resampling` and cut at `lowest` and 1.
+    `values` is symmetric. A pair drawn twice is not compared with itself, which would count as
+    perfect agreement; two pairs drawn u and v times are compared u v times. The draws are widened
+    as in `counterpoint.resampling` and cut at `lowest` and 1.
     """
-    weights = drawn[:, left] * drawn[:, right]
-    total = weights.sum(axis=1)
+    n_pairs = len(values)
+    values = values - np.diag(np.diag(values))
+    total = drawn.sum(axis=1) ** 2 - (drawn**2).sum(axis=1)
     # A resample of one pair over and over has nothing to compare, and is left out.
-    usable = total > 0
-    means = weights[usable] @ values / total[usable]
-    mean = float(values.mean())
-    if len(values) < 3:
+    usable = drawn[total > 0]
+    means = ((usable @ values) * usable).sum(axis=1) / total[total > 0]
+    mean = float(values.sum() / (n_pairs * (n_pairs - 1)))
+    if n_pairs < 3:
         return mean, np.nan, np.nan
-    widen = resampling.widening(drawn.shape[1], settings.confidence)
+    widen = resampling.widening(n_pairs, settings.confidence)
     low, high = resampling.percentiles(mean + widen * (means - mean), settings.confidence)
     return mean, max(float(low), lowest), min(float(high), 1.0)

@@ -22,6 +22,7 @@ from counterpoint.counterfactuals.losses import mean_over
 from counterpoint.counterfactuals.measuring import (
     OF_A_PAIR,
     Search,
+    measure_in_depth,
     measure_pair,
     measure_searches,
 )
@@ -105,24 +106,31 @@ def test_a_cap_holds_for_both_prompts() -> None:
 
 
 def test_a_row_per_search(monkeypatch: pytest.MonkeyPatch, tiny_llama: LanguageModel) -> None:
-    measured: list[tuple[float, bool]] = []
+    measured: list[float] = []
+    deep: list[float] = []
 
-    def count(model: Any, head: Any, pair: pd.Series, *, transfer: Any, **_: Any) -> dict[str, Any]:
-        measured.append((pair["ld_change"], transfer is not None))
-        return {name: pair.get(name, 1.0) for name in OF_A_PAIR}
+    def count(model: Any, head: Any, pair: pd.Series, **_: Any) -> dict[str, Any]:
+        measured.append(pair["ld_change"])
+        return {name: pair.get(name, 1.0) for name in OF_A_PAIR if name not in measuring.IN_DEPTH}
+
+    def look(model: Any, head: Any, pair: pd.Series, *_: Any, **__: Any) -> dict[str, Any]:
+        deep.append(pair["ld_change"])
+        return dict.fromkeys(measuring.IN_DEPTH, 2.0)
 
     monkeypatch.setattr(measuring, "measure_pair", count)
+    monkeypatch.setattr(measuring, "measure_in_depth", look)
     nothing = made_up([])
     nothing.attrs["reason"] = "all were refused"
     searches = [
         Search("fluent", 0, made_up(PAIRS), trace_of()),
+        Search("fluent", 1, made_up([*PAIRS, (2.9, 2.0, 2.0, 0)]), trace_of()),
         Search("descent", 0, made_up(PAIRS), trace_of(90)),
         Search("descent", 1, made_up(PAIRS[:2]), trace_of()),
         Search("evolution", 0, nothing, trace_of().iloc[:0]),
     ]
     table = measure_searches(tiny_llama, TARGET, searches, 3.0 + 1e-9, in_depth=["fluent"])
     assert dict(table.dtypes.astype(str)) == measuring.COLUMNS
-    fluent, descent, gibberish, empty = table.to_dict("records")
+    fluent, worse, descent, gibberish, empty = table.to_dict("records")
     assert [fluent[f"ld_change_cap_{name}"] for name in caps.CAPS] == [1.0, 4.0, 6.0]
     assert (fluent["best_ld_change"], fluent["chosen_ld_change"]) == (4.0, 3.0)
     assert (fluent["layer"], fluent["head"], fluent["pairs"]) == (1, 2, 6)
@@ -133,8 +141,11 @@ def test_a_row_per_search(monkeypatch: pytest.MonkeyPatch, tiny_llama: LanguageM
     assert math.isnan(gibberish["best_rank"]) and pd.isna(gibberish["best_clean"])
     assert gibberish["reason"] == "none of 2 pairs is under the cap"
     assert (empty["evaluations"], empty["reason"]) == (0, "all were refused")
-    # One pair is measured once; chosen ones in depth, for the methods that ask for it.
-    assert measured == [(4.0, False), (3.0, True), (3.0, False)]
+    # One pair is measured once; in depth the chosen one that is worth most, of methods that ask.
+    assert measured == [4.0, 3.0, 2.9]
+    assert deep == [3.0]
+    assert fluent["chosen_ig_rank"] == 2.0 and math.isnan(fluent["best_ig_rank"])
+    assert math.isnan(worse["chosen_ig_rank"]) and math.isnan(descent["chosen_ig_rank"])
 
 
 # -- measuring -----------------------------------------------------------------------------------
@@ -144,8 +155,8 @@ def test_a_pair_is_measured_as_its_validation_does(tiny_llama: LanguageModel) ->
     settings = Settings(Budget(200), answer_in_prompt="allow")
     archive = search(tiny_llama, "random_swaps", TARGET, STARTS, settings).archive
     pair = archive.iloc[0]
-    transfer = Transfer(tiny_llama, 4)
-    found = measure_pair(tiny_llama, TARGET, pair, transfer=transfer, memory_mb=500)
+    found = measure_pair(tiny_llama, TARGET, pair, memory_mb=500)
+    found |= measure_in_depth(tiny_llama, TARGET, pair, Transfer(tiny_llama, 4), memory_mb=500)
     assert found.keys() == OF_A_PAIR.keys()
     depth = Depth(pairs=1, transferred=1, transfers=4)
     (expected,) = validate(tiny_llama, TARGET, archive.head(1), depth).to_dict("records")
@@ -157,8 +168,6 @@ def test_a_pair_is_measured_as_its_validation_does(tiny_llama: LanguageModel) ->
     for prompt in ("clean", "corrupted"):
         known = math.log(pair[f"perplexity_{prompt}"])
         assert found[f"loss_{prompt}"] == pytest.approx(known, abs=1e-4)
-    without = measure_pair(tiny_llama, TARGET, pair, transfer=None, memory_mb=500)
-    assert all(math.isnan(float(str(without[name]))) for name in measuring.IN_DEPTH)
 
 
 def test_the_mean_loss_is_over_both_prompts_of_all_pairs(tiny_llama: LanguageModel) -> None:

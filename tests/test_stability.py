@@ -119,6 +119,40 @@ class TestTable:
         assert table["spearman"] == pytest.approx((1 + 2 * rho) / 3)
         assert table["kendall_w"] == pytest.approx((1 + 2 * table["spearman"]) / 3)
 
+    @given(st.integers(3, 7), st.integers(0, 2**16))
+    @settings(max_examples=20, deadline=None)
+    def test_the_interval_is_that_of_all_drawn_two(self, n_pairs, seed):
+        """Against every two different pairs of every resample, written out."""
+        random = np.random.default_rng(seed)
+        ranks = module.rank_positions(random.normal(size=(n_pairs, 9)))
+        drawn = random.multinomial(n_pairs, np.full(n_pairs, 1 / n_pairs), size=60).astype(float)
+        left, right = np.triu_indices(n_pairs, 1)
+        matrices = module.agreement_matrices(ranks, 3)
+        for name, values in module.agreements(ranks[left], ranks[right], 3).items():
+            np.testing.assert_array_equal(matrices[name][left, right], values)
+            np.testing.assert_allclose(np.diag(matrices[name]), 1)
+            weights = drawn[:, left] * drawn[:, right]
+            total = weights.sum(axis=1)
+            means = (weights @ values)[total > 0] / total[total > 0]
+            widen = module.resampling.widening(n_pairs, 0.95)
+            mean = values.mean()
+            low, high = module.resampling.percentiles(mean + widen * (means - mean), 0.95)
+            found = module.mean_of_two(matrices[name], drawn, Settings(), -9.0)
+            assert found == pytest.approx((float(mean), float(low), min(float(high), 1.0)))
+
+    def test_of_many_pairs_some_are_compared(self, monkeypatch):
+        ap = np.random.default_rng(6).normal(size=(30, 12)) + np.arange(12)
+        whole = self.numbers(ap).loc["pairs"]
+        monkeypatch.setattr(module, "COMPARED", 20)
+        part = self.numbers(ap).loc["pairs"]
+        pd.testing.assert_frame_equal(part, self.numbers(ap).loc["pairs"])
+        assert (part["pairs"] == 30).all()
+        assert (part["estimate"] != whole["estimate"]).all()
+        np.testing.assert_allclose(part["estimate"], whole["estimate"], atol=0.1)
+        assert part.loc["kendall_w", "estimate"] == pytest.approx(
+            (1 + 19 * part.loc["spearman", "estimate"]) / 20
+        )
+
     def test_one_pair_has_nothing_to_compare(self):
         table = self.numbers(np.arange(6.0)[None])
         assert table["estimate"].isna().all()

@@ -19,6 +19,7 @@ from counterpoint.activations import TokenPairs, cache_activations
 from counterpoint.counterfactuals import caps
 from counterpoint.counterfactuals.losses import mean_loss
 from counterpoint.counterfactuals.problem import Target
+from counterpoint.counterfactuals.quality import quality
 from counterpoint.counterfactuals.ranks import rank_of, standing
 from counterpoint.counterfactuals.transfer import Transfer
 from counterpoint.gradients import integrated_gradients
@@ -56,7 +57,7 @@ many the target is first and in the first five. ``round_trip`` is 1 where both t
 else 0."""
 
 IN_DEPTH = ("ig_rank", "transfer_contexts", "transfer_first", "transfer_first_five")
-"""Those of them that are dear."""
+"""Those of them that are dear: only known of the chosen pair that is worth most."""
 
 COLUMNS = {
     "layer": "int64",
@@ -100,27 +101,44 @@ def measure_searches(
     ``study_loss`` is the mean loss of the study's prompts (`losses.mean_over`), above which the
     caps lie.
     ``ld_change_cap_*`` is 0 where a search has no pair under the cap: it made the head matter
-    nothing. ``reason`` says why there is no best pair. Chosen pairs of methods
-    ``in_depth`` are ranked by IG joint as well, and their edits tried in ``transfers`` fresh
-    contexts.
+    nothing. ``reason`` says why there is no best pair. Of each method
+    ``in_depth`` the chosen pair that is worth most (`quality`) is ranked by IG joint as well, and
+    its edit tried in ``transfers`` fresh contexts.
     """
     known: dict[tuple[object, ...], dict[str, object]] = {}
 
-    transfer = Transfer(model, transfers, memory_mb=memory_mb)
-
-    def measured(pair: pd.Series, deep: bool) -> dict[str, object]:
+    def measured(pair: pd.Series) -> dict[str, object]:
         # Several seeds often end at one pair.
         tokens = [[int(token) for token in pair[f"{p}_tokens"]] for p in ("clean", "corrupted")]
-        key = (*map(tuple, tokens), int(pair["correct_token"]), int(pair["incorrect_token"]), deep)
+        key = (*map(tuple, tokens), int(pair["correct_token"]), int(pair["incorrect_token"]))
         if key not in known:
-            known[key] = measure_pair(
-                model, target, pair, transfer=transfer if deep else None, memory_mb=memory_mb
-            )
+            known[key] = measure_pair(model, target, pair, memory_mb=memory_mb)
         return known[key]
 
-    return typed(
-        [_row(target, one, study_loss, one.method in in_depth, measured) for one in searches]
-    )
+    searched = list(searches)
+    rows = [_row(target, one, study_loss, measured) for one in searched]
+    transfer = Transfer(model, transfers, memory_mb=memory_mb)
+    for method in in_depth:
+        own = [number for number, row in enumerate(rows) if row["method"] == method]
+        worth = [_worth(rows[number]) for number in own]
+        number = own[int(np.argmax(worth))] if own else None
+        pair = None if number is None else _under_cap(searched[number], study_loss)[1]
+        if number is not None and pair is not None:
+            found = measure_in_depth(model, target, pair, transfer, memory_mb=memory_mb)
+            rows[number] |= {f"chosen_{name}": value for name, value in found.items()}
+    return typed(rows)
+
+
+def _worth(row: dict[str, Any]) -> float:
+    """`quality` of a search's chosen pair by the fresh runs."""
+    change, margin = (row.get(f"chosen_{name}", np.nan) for name in ("ld_change", "margin"))
+    return float(quality(np.array(change, dtype=float), np.array(margin, dtype=float)))
+
+
+def _under_cap(search: Search, study_loss: float) -> tuple[pd.Series | None, pd.Series | None]:
+    """The best and the chosen pair under the cap `caps.FLUENT`."""
+    fluent = caps.within(search.archive, study_loss + caps.CAPS[caps.FLUENT])
+    return caps.best(fluent), caps.chosen(fluent)
 
 
 def typed(rows: Sequence[dict[str, Any]]) -> pd.DataFrame:
@@ -132,12 +150,11 @@ def _row(
     target: Target,
     search: Search,
     study_loss: float,
-    deep: bool,
-    measured: Callable[[pd.Series, bool], dict[str, object]],
+    measured: Callable[[pd.Series], dict[str, object]],
 ) -> dict[str, Any]:
     archive, trace = search.archive, search.trace
     under = {name: caps.within(archive, study_loss + cap) for name, cap in caps.CAPS.items()}
-    best, chosen = caps.best(under[caps.FLUENT]), caps.chosen(under[caps.FLUENT])
+    best, chosen = _under_cap(search, study_loss)
     reason = None
     if best is None:
         reason = archive.attrs.get("reason") or f"none of {len(archive)} pairs is under the cap"
@@ -160,7 +177,7 @@ def _row(
             f"{which}_{name}": value
             for which, pair in (("best", best), ("chosen", chosen))
             if pair is not None
-            for name, value in measured(pair, deep and which == "chosen").items()
+            for name, value in measured(pair).items()
         },
         "reason": reason,
     }
@@ -171,31 +188,13 @@ def measure_pair(
     target: Target,
     pair: pd.Series,
     *,
-    transfer: Transfer | None,
     memory_mb: int,
 ) -> dict[str, object]:
-    """The columns `OF_A_PAIR` of a pair of an archive, from fresh runs.
-
-    Those that are dear, by IG joint and in other contexts, are NaN without ``transfer``.
-    """
-    clean, corrupted = (
-        [int(token) for token in pair[f"{p}_tokens"]] for p in ("clean", "corrupted")
-    )
-    answers = int(pair["correct_token"]), int(pair["incorrect_token"])
-    tokens = TokenPairs(
-        torch.tensor([clean]), torch.tensor([corrupted]), ((answers[0],),), ((answers[1],),), (0,)
-    )
-    engine = SuffixEngine(model, cache_activations(model, tokens), memory_mb=memory_mb)
+    """The columns `OF_A_PAIR` of a pair of an archive but for `IN_DEPTH`, from fresh runs."""
+    engine, clean, corrupted, _ = _engine(model, pair, memory_mb)
     effects = activation_patching(engine, "noising")
     place = target.layer * model.n_heads + target.head
     rank, margin, second = standing(effects, place)
-    deep: dict[str, object] = dict.fromkeys(IN_DEPTH, np.nan)
-    if transfer is not None:
-        joint = integrated_gradients(engine, "noising").score[:, 0].reshape(-1)
-        elsewhere = transfer.of(place, clean, corrupted, answers)
-        deep = {"ig_rank": rank_of(joint, place)} | {
-            name: elsewhere[name] for name in IN_DEPTH if name in elsewhere
-        }
     return {
         **{name: pair[name] for name in ("clean", "corrupted", "correct", "incorrect")},
         **{name: pair[name] for name in ("ld_change", "evenness", "changed_tokens")},
@@ -206,8 +205,39 @@ def measure_pair(
         "reciprocal_rank": 1 / rank,
         "margin": margin,
         "second": f"{second // model.n_heads}.{second % model.n_heads}",
-        **deep,
         "round_trip": float(
             all(model.encode(model.decode(ids)) == ids for ids in (clean, corrupted))
         ),
     }
+
+
+def measure_in_depth(
+    model: LanguageModel,
+    target: Target,
+    pair: pd.Series,
+    transfer: Transfer,
+    *,
+    memory_mb: int,
+) -> dict[str, object]:
+    """The columns `IN_DEPTH` of a pair of an archive, from fresh runs."""
+    engine, clean, corrupted, answers = _engine(model, pair, memory_mb)
+    place = target.layer * model.n_heads + target.head
+    joint = integrated_gradients(engine, "noising").score[:, 0].reshape(-1)
+    elsewhere = transfer.of(place, clean, corrupted, answers)
+    found: dict[str, object] = {"ig_rank": rank_of(joint, place)}
+    return found | {name: elsewhere[name] for name in IN_DEPTH if name in elsewhere}
+
+
+def _engine(
+    model: LanguageModel, pair: pd.Series, memory_mb: int
+) -> tuple[SuffixEngine, list[int], list[int], tuple[int, int]]:
+    """An engine for a pair alone, its prompts and its answers."""
+    clean, corrupted = (
+        [int(token) for token in pair[f"{p}_tokens"]] for p in ("clean", "corrupted")
+    )
+    answers = int(pair["correct_token"]), int(pair["incorrect_token"])
+    tokens = TokenPairs(
+        torch.tensor([clean]), torch.tensor([corrupted]), ((answers[0],),), ((answers[1],),), (0,)
+    )
+    engine = SuffixEngine(model, cache_activations(model, tokens), memory_mb=memory_mb)
+    return engine, clean, corrupted, answers
