@@ -22,6 +22,7 @@ include: "rules/methods.smk"
 include: "rules/atlas.smk"
 include: "rules/report.smk"
 include: "rules/comparison.smk"
+include: "rules/plan.smk"
 
 
 localrules:

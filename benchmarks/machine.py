@@ -3,42 +3,13 @@
 from __future__ import annotations
 
 import platform
-import statistics
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from torch import nn
 
-from counterpoint.linear import available, through_onednn
+from counterpoint.planning.rate import matrix_product_rates
 
-SIZE = 2048
-
-
-def matrix_product_rates(repeats: int = 5) -> dict[str, float]:
-    """Operations per second of a float32 matrix product, by library: the median of ``repeats``."""
-    a, b = torch.randn(SIZE, SIZE), torch.randn(SIZE, SIZE)
-    products: dict[str, Callable[[], object]] = {"PyTorch's default": lambda: a @ b}
-    if available():
-        layer = nn.Linear(SIZE, SIZE, bias=False).requires_grad_(False)
-
-        def through() -> object:
-            with through_onednn([layer]):
-                return layer(a)
-
-        products["oneDNN"] = through
-    return {name: _rate(product, repeats) for name, product in products.items()}
-
-
-def _rate(product: Callable[[], object], repeats: int) -> float:
-    product()
-    seconds = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        product()
-        seconds.append(time.perf_counter() - start)
-    return 2 * SIZE**3 / statistics.median(seconds)
+__all__ = ["describe", "matrix_product_rates"]
 
 
 def describe() -> str:

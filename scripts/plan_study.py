@@ -1,0 +1,41 @@
+"""Say what a study will take, before it starts."""
+
+from pathlib import Path
+from typing import Any
+
+from _job import log, run
+
+
+def main(snakemake: Any) -> None:
+    """Call `counterpoint.planning.plan` with the study's settings, pairs and model."""
+    from counterpoint.files import read_table, write_table
+    from counterpoint.planning.costs import read_costs
+    from counterpoint.planning.plan import Machine, advice, in_words, plan
+    from counterpoint.planning.rate import best_rate
+    from counterpoint.planning.size import read_size
+    from counterpoint.planning.work import pairs_of
+
+    wanted, threads = snakemake.params, snakemake.threads
+    settings, costs = wanted.settings, read_costs()
+    machine = Machine(wanted.cores, threads, best_rate(1), best_rate(threads))
+    size = read_size(Path(snakemake.input.model).parent, settings["dtype"])
+    table = plan(
+        settings,
+        size,
+        pairs_of(read_table(snakemake.input.pairs)),
+        machine,
+        costs,
+        targets=wanted.targets,
+        keeps_activations=wanted.keeps_activations,
+    )
+    write_table(table, snakemake.output.plan)
+    log.info(
+        "with %.0f · 10⁹ operations per second in %d threads, as measured here\n%s",
+        machine.rate / 1e9,
+        threads,
+        "\n".join([in_words(table, machine), *advice(table, costs, wanted.limits)]),
+    )
+
+
+if __name__ == "__main__":
+    run(main, snakemake)
