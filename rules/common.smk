@@ -170,6 +170,12 @@ def targets(wildcards):
         return json.load(stream)
 
 
+def number_of_targets(wildcards):
+    """How many heads pairs are searched for, known before it is known which."""
+    wanted = counterfactual_setting(wildcards, "targets")
+    return len(wanted) if isinstance(wanted, list) else sum(wanted.values())
+
+
 def of_targets(wildcards):
     """What was found for every target of the study by every method, and its validation."""
     methods = counterfactual_setting(wildcards, "methods")

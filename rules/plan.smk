@@ -10,12 +10,6 @@ localrules:
     plan,
 
 
-def number_of_targets(wildcards):
-    """How many heads pairs are searched for, known before it is known which."""
-    wanted = counterfactual_setting(wildcards, "targets")
-    return len(wanted) if isinstance(wanted, list) else sum(wanted.values())
-
-
 # The pairs are read and tokenised before, so that the plan knows how many are left, and how long.
 rule plan_study:
     input:
