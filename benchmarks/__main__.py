@@ -31,6 +31,7 @@ from counterpoint.files import write_json
 from counterpoint.gradients import integrated_gradients
 from counterpoint.models.load import LanguageModel, load_language_model
 from counterpoint.patching import activation_patching
+from counterpoint.planning.rate import matrix_product_rates
 from counterpoint.suffix import SuffixEngine
 
 CLEAN = "After John and Mary went to the store, Mary gave a bottle of milk to"
@@ -104,7 +105,7 @@ class Bench:
         return SuffixEngine(self.model, cache_activations(self.model, self.pairs))
 
     def rate(self) -> None:
-        for name, rate in machine.matrix_product_rates().items():
+        for name, rate in matrix_product_rates().items():
             self.rates.setdefault(name, []).append(rate)
 
     def in_turns(

@@ -1,7 +1,7 @@
-"""How long steps take, for plans: `python -m benchmarks.costs`
+"""How long steps take, for plans: `python -m benchmarks.costs --measured RESULTS … --checked …`
 
 Every RESULTS is the folder of a study that was run on this machine, with nothing beside it. From
-the records (`provenance.json`) of those that are ``measured``, and from tables of many pairs made
+the benchmark files of those that are ``measured``, and from tables of many pairs made
 of the first, come the costs: `counterpoint/planning/costs.json`. Those that are ``checked`` have no
 part in that; what the plan predicts for them is set beside what they took, in `docs/scale.md`.
 """
@@ -10,13 +10,16 @@ from __future__ import annotations
 
 import argparse
 import datetime
+import importlib
 import json
 import multiprocessing
 import os
 import resource
+import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -25,18 +28,21 @@ import pandas as pd
 from benchmarks import machine
 from benchmarks.counterfactuals import filled
 from counterpoint import config, provenance
-from counterpoint.files import read_table, write_json, write_table, write_tensors, write_text
+from counterpoint.files import read_table, write_json, write_table, write_text
 from counterpoint.planning.costs import SHIPPED, Record, as_json, fit, read_costs
 from counterpoint.planning.plan import Machine, plan, records
 from counterpoint.planning.rate import best_rate
 from counterpoint.planning.size import Size, of_configuration, read_size
 from counterpoint.planning.work import Pairs, activation_bytes, pairs_of
+from counterpoint.scoring.merge import KEYS
 
 ROOT = Path(__file__).parent.parent
 PAGE = ROOT / "docs" / "scale.md"
 BEGIN, END = "<!-- checked: begin -->", "<!-- checked: end -->"
 BEGIN_WORKED, END_WORKED = "<!-- worked: begin -->", "<!-- worked: end -->"
 TIMES_AS_MANY = (1, 4, 16)
+OF_GRADIENTS = ["ig_joint", "ig_convergence_delta"]
+"""Columns of the table of heads that the shards have beside their curves'."""
 
 
 class Study:
@@ -51,8 +57,7 @@ class Study:
         model = folder.parent.parent / "resources" / "models" / self.settings["model"]
         self.size = read_size(model, self.settings["dtype"])
         self.pairs: Pairs = pairs_of(read_table(folder / "pairs.parquet"))
-        targets = self.settings["counterfactuals"]["targets"]
-        self.targets = len(targets) if isinstance(targets, list) else sum(targets.values())
+        self.targets = config.number_of_targets(self.settings["counterfactuals"]["targets"])
         self.kept = bool(list(folder.glob("shards/*/activations.safetensors")))
 
     def records(self, on: Machine) -> list[Record]:
@@ -69,7 +74,7 @@ class Study:
 
 def more_pairs(folder: Path, target: Path, times: int) -> None:
     """The tables of a study with every pair ``times`` times, in its only shard and as a whole."""
-    from safetensors.numpy import load_file
+    from safetensors.numpy import load_file, save_file
 
     for name in ("baseline", "faithfulness", "interaction", "heads", "pairs"):
         table = read_table(folder / f"{name}.parquet")
@@ -81,95 +86,87 @@ def more_pairs(folder: Path, target: Path, times: int) -> None:
     curves["pairs"] = np.concatenate([curves["pairs"] + step * copy for copy in range(times)])
     for name in ("output", "gradient"):
         curves[name] = np.concatenate([curves[name]] * times)
-    import torch
-
-    write_tensors(
-        {k: torch.from_numpy(v) for k, v in curves.items()}, target / "curves.safetensors"
-    )
-
-
-def compute_statistics(folder: Path, settings: dict[str, Any]) -> None:
-    """As the rule does."""
-    from counterpoint.claims import claims
-    from counterpoint.resampling import Settings
-    from counterpoint.stability import stability
-    from counterpoint.statistics import correlations
-
-    chosen = Settings(**settings["statistics"])
-    heads, faithfulness, interaction = (
-        read_table(folder / f"{name}.parquet") for name in ("heads", "faithfulness", "interaction")
-    )
-    write_table(correlations(heads, settings=chosen), folder / "correlations.csv")
-    claims(heads, settings=chosen, faithfulness=faithfulness, interaction=interaction)
-    write_table(stability(heads, settings=chosen), folder / "stability.csv")
+    save_file(curves, target / "curves.safetensors")
+    heads = read_table(target / "heads.parquet")
+    write_table(heads.drop(columns=OF_GRADIENTS), target / "curves.parquet")
+    write_table(heads[[*KEYS, *OF_GRADIENTS]], target / "gradients.parquet")
 
 
-def draw_figures(folder: Path, settings: dict[str, Any]) -> None:
-    """As the rule does; after `compute_statistics`."""
-    from counterpoint import plots
+class _Files:
+    """Input or output of a job, by name and by number, as Snakemake hands them to a script."""
 
-    statistics, report = settings["statistics"], settings["report"]
-    figures = plots.draw_figures(
-        read_table(folder / "heads.parquet"),
-        read_table(folder / "baseline.parquet"),
-        plots.read_curves(folder / "curves.safetensors", settings["directions"]),
-        read_table(folder / "correlations.csv"),
-        read_table(folder / "stability.csv"),
-        floor=statistics["floor"],
-        confidence=statistics["confidence"],
-        seed=statistics["seed"],
-        heads_shown=report["heads_shown"],
-        configured=[(layer, head) for layer, head in report["heads"]],
-        top_k=statistics["top_k"],
-    )
-    for name, figure in figures.items():
-        plots.save_figure(figure, folder, name)
+    def __init__(self, **paths: object) -> None:
+        self.__dict__ |= paths
+
+    def __getitem__(self, key: str | int) -> Any:
+        return vars(self)[key] if isinstance(key, str) else list(vars(self).values())[key]
 
 
-def merge_scores(folder: Path, settings: dict[str, Any]) -> None:
-    """As the rule does, with all pairs in one shard."""
-    from counterpoint.scoring.merge import KEYS, merge_curves, merge_heads
+def _table_jobs(folder: Path) -> dict[str, tuple[_Files, _Files]]:
+    """Input and output of the steps without a model, in the order in which they need each other;
+    all pairs are in one shard."""
+    tables = {name: folder / f"{name}.parquet" for name in ("heads", "faithfulness", "interaction")}
+    found = {name: folder / f"{name}.csv" for name in ("correlations", "claims", "stability")}
+    curves = folder / "curves.safetensors"
+    return {
+        "merge_scores": (
+            _Files(
+                baseline=[folder / "baseline.parquet"],
+                scores=[folder / "curves.parquet"],
+                gradients=[folder / "gradients.parquet"],
+                curves=[curves],
+            ),
+            _Files(
+                baseline=folder / "merged" / "baseline.parquet",
+                heads=folder / "merged" / "heads.parquet",
+                curves=folder / "merged" / "curves.safetensors",
+            ),
+        ),
+        "compute_statistics": (_Files(**tables), _Files(**found)),
+        "draw_figures": (
+            _Files(**tables, **found, baseline=folder / "baseline.parquet", curves=curves),
+            _Files(first=folder / "figures" / "first.svg"),
+        ),
+    }
 
-    heads = read_table(folder / "heads.parquet")
-    of_gradients = ["ig_joint", "ig_convergence_delta"]
-    write_table(heads.drop(columns=of_gradients), folder / "curves.parquet")
-    write_table(heads[[*KEYS, *of_gradients]], folder / "gradients.parquet")
-    target = folder / "merged.parquet"
-    merge_heads(
-        [folder / "curves.parquet"], [folder / "gradients.parquet"], target, settings["directions"]
-    )
-    merge_curves([folder / "curves.safetensors"], folder / "merged.safetensors")
 
-
-OF_TABLES: dict[str, Callable[[Path, dict[str, Any]], None]] = {
-    "merge_scores": merge_scores,
-    "compute_statistics": compute_statistics,
-    "draw_figures": draw_figures,
-}
+OF_TABLES = tuple(_table_jobs(Path()))
 
 
 def _alone(rule: str, folder: Path, settings: dict[str, Any], said: Any) -> None:
-    OF_TABLES[rule](folder, settings)
+    """Run a rule's own script on the tables in ``folder``."""
+    sys.path.insert(0, str(ROOT / "scripts"))
+    files, made = _table_jobs(folder)[rule]
+    job = SimpleNamespace(input=files, output=made, params=SimpleNamespace(settings=settings))
+    importlib.import_module(rule).main(job)
     used = resource.getrusage(resource.RUSAGE_SELF)
     said.put((used.ru_utime + used.ru_stime, used.ru_maxrss / 1024))
 
 
-def of_tables(study: Study) -> Iterator[tuple[Record, float]]:
-    """What steps without a model take on `TIMES_AS_MANY` times as many pairs, each in a process of
-    its own with one thread, as the rules have it: its processor time, and its peak MB."""
+def in_a_process(rule: str, folder: Path, settings: dict[str, Any]) -> tuple[float, float]:
+    """Processor seconds and peak MB of a rule's script on the tables in ``folder``, with one
+    thread, as the rule has it."""
     os.environ["OMP_NUM_THREADS"] = "1"
     processes = multiprocessing.get_context("spawn")
+    said = processes.Queue()
+    child = processes.Process(target=_alone, args=(rule, folder, settings, said))
+    child.start()
+    child.join()
+    if child.exitcode:
+        raise RuntimeError(f"{rule} failed")
+    seconds, peak = said.get()
+    return seconds, peak
+
+
+def of_tables(study: Study) -> Iterator[tuple[Record, float]]:
+    """What steps without a model take on `TIMES_AS_MANY` times as many pairs, and their peak MB."""
     for times in TIMES_AS_MANY:
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
             more_pairs(study.folder, folder, times)
             rows = times * study.pairs.count * len(study.settings["directions"]) * study.size.heads
             for rule in OF_TABLES:
-                said = processes.Queue()
-                child = processes.Process(target=_alone, args=(rule, folder, study.settings, said))
-                child.start()
-                seconds, peak = said.get()
-                child.join()
+                seconds, peak = in_a_process(rule, folder, study.settings)
                 yield Record(f"{study.name} × {times}", rule, 1, seconds, float(rows)), peak
 
 

@@ -21,6 +21,7 @@ from benchmarks import machine
 from counterpoint import provenance
 from counterpoint.files import atomic, read_table, write_json, write_text
 from counterpoint.method_summary import as_markdown, reached_as_markdown
+from counterpoint.planning.rate import matrix_product_rates
 
 ROOT = Path(__file__).parent.parent
 PAGE = ROOT / "docs" / "counterfactuals.md"
@@ -57,7 +58,7 @@ def rates() -> dict[str, dict[str, float]]:
     found = {}
     for count in sorted({1, threads}):
         torch.set_num_threads(count)
-        found[str(count)] = machine.matrix_product_rates()
+        found[str(count)] = matrix_product_rates()
     return found
 
 

@@ -7,10 +7,6 @@ from pathlib import Path
 
 import torch
 
-from counterpoint.planning.rate import matrix_product_rates
-
-__all__ = ["describe", "matrix_product_rates"]
-
 
 def describe() -> str:
     """Processor, threads and library, in words."""

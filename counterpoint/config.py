@@ -116,6 +116,13 @@ def search_settings(counterfactuals: Mapping[str, Any], method: str) -> dict[str
     return {key: counterfactuals[key] for key in shared} | {"own": own}
 
 
+def number_of_targets(wanted: Sequence[Sequence[int]] | Mapping[str, Any]) -> int:
+    """How many heads the setting `targets` asks for, known before it is known which."""
+    if not isinstance(wanted, Mapping):
+        return len(wanted)
+    return int(wanted["top"] if "top" in wanted else wanted["random"])
+
+
 def check_heads(heads: Sequence[Sequence[int]], *, n_layers: int, n_heads: int, key: str) -> None:
     """Raise UserError naming ``key`` when a [layer, head] does not exist in the model."""
     wrong = [head for head in heads if head[0] >= n_layers or head[1] >= n_heads]

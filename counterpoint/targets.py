@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from counterpoint.config import check_heads
+from counterpoint.config import check_heads, number_of_targets
 from counterpoint.errors import UserError
 from counterpoint.files import read_table
 from counterpoint.models.shape import Shape
@@ -33,7 +33,7 @@ def choose_targets(
     if not isinstance(wanted, Mapping):
         check_heads(wanted, n_layers=shape.n_layers, n_heads=shape.n_heads, key=key)
         return [list(head) for head in wanted]
-    count = wanted["top"] if "top" in wanted else wanted["random"]
+    count = number_of_targets(wanted)
     if count > total:
         raise UserError(f"{key}: {count} heads are asked for, but the model has {total}")
     if "top" in wanted:

@@ -11,7 +11,7 @@ sys.path.insert(0, workflow.basedir)
 
 from counterpoint import hub
 from counterpoint.code_version import code_version
-from counterpoint.config import resolve, search_settings
+from counterpoint.config import number_of_targets, resolve, search_settings
 from counterpoint.errors import UserError
 from counterpoint.models.weights import weights_mb
 from counterpoint.pairs import count_rows
@@ -168,12 +168,6 @@ def targets(wildcards):
         checkpoints.choose_targets.get(study=wildcards.study).output[0].open() as stream
     ):
         return json.load(stream)
-
-
-def number_of_targets(wildcards):
-    """How many heads pairs are searched for, known before it is known which."""
-    wanted = counterfactual_setting(wildcards, "targets")
-    return len(wanted) if isinstance(wanted, list) else sum(wanted.values())
 
 
 def of_targets(wildcards):

@@ -27,7 +27,9 @@ rule plan_study:
         runtime=10,
     params:
         settings=lambda wildcards: CONFIG.studies[wildcards.study],
-        targets=number_of_targets,
+        targets=lambda wildcards: number_of_targets(
+            counterfactual_setting(wildcards, "targets")
+        ),
         keeps_activations=kept_or_temp is str,
         cores=workflow.cores or 1,
         limits=lambda wildcards: {

@@ -16,8 +16,10 @@ import yaml
 
 from benchmarks import counterfactuals
 from counterpoint.counterfactuals import caps, measuring
+from counterpoint.counterfactuals.alone import pair_of
 from counterpoint.counterfactuals.archive import COLUMNS as ARCHIVE_COLUMNS
 from counterpoint.counterfactuals.archive import TRACE_COLUMNS, typed
+from counterpoint.counterfactuals.every_head import Pair
 from counterpoint.counterfactuals.losses import mean_over
 from counterpoint.counterfactuals.measuring import (
     OF_A_PAIR,
@@ -113,8 +115,8 @@ def test_a_row_per_search(monkeypatch: pytest.MonkeyPatch, tiny_llama: LanguageM
         measured.append(pair["ld_change"])
         return {name: pair.get(name, 1.0) for name in OF_A_PAIR if name not in measuring.IN_DEPTH}
 
-    def look(model: Any, head: Any, pair: pd.Series, *_: Any, **__: Any) -> dict[str, Any]:
-        deep.append(pair["ld_change"])
+    def look(model: Any, head: Any, pair: Pair, *_: Any, **__: Any) -> dict[str, Any]:
+        deep.append(pair.corrupted[2])
         return dict.fromkeys(measuring.IN_DEPTH, 2.0)
 
     monkeypatch.setattr(measuring, "measure_pair", count)
@@ -143,7 +145,8 @@ def test_a_row_per_search(monkeypatch: pytest.MonkeyPatch, tiny_llama: LanguageM
     assert (empty["evaluations"], empty["reason"]) == (0, "all were refused")
     # One pair is measured once; in depth the chosen one that is worth most, of methods that ask.
     assert measured == [4.0, 3.0, 2.9]
-    assert deep == [3.0]
+    # The fifth of the pairs, by its token.
+    assert deep == [8 + 4]
     assert fluent["chosen_ig_rank"] == 2.0 and math.isnan(fluent["best_ig_rank"])
     assert math.isnan(worse["chosen_ig_rank"]) and math.isnan(descent["chosen_ig_rank"])
 
@@ -156,7 +159,8 @@ def test_a_pair_is_measured_as_its_validation_does(tiny_llama: LanguageModel) ->
     archive = search(tiny_llama, "random_swaps", TARGET, STARTS, settings).archive
     pair = archive.iloc[0]
     found = measure_pair(tiny_llama, TARGET, pair, memory_mb=500)
-    found |= measure_in_depth(tiny_llama, TARGET, pair, Transfer(tiny_llama, 4), memory_mb=500)
+    alone, transfer = pair_of(pair), Transfer(tiny_llama, 4)
+    found |= measure_in_depth(tiny_llama, TARGET, alone, transfer, memory_mb=500)
     assert found.keys() == OF_A_PAIR.keys()
     depth = Depth(pairs=1, transferred=1, transfers=4)
     (expected,) = validate(tiny_llama, TARGET, archive.head(1), depth).to_dict("records")

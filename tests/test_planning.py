@@ -19,6 +19,7 @@ from benchmarks import costs as benchmark
 from counterpoint import config
 from counterpoint.files import read_table, write_tensors
 from counterpoint.models.load import load_language_model
+from counterpoint.models.shape import Shape
 from counterpoint.models.weights import count_parameters, weights_mb
 from counterpoint.pairs import read_pairs, validate_pairs
 from counterpoint.planning import work
@@ -27,6 +28,7 @@ from counterpoint.planning.plan import COLUMNS, Machine, advice, amounts, in_wor
 from counterpoint.planning.size import Size, of_configuration, read_size
 from counterpoint.planning.work import Pairs, pairs_of
 from counterpoint.scoring.shards import cache_shard
+from counterpoint.targets import choose_targets
 from tests.small_study import configuration, make_model, prepare, snakemake, write_pairs
 
 ON = Machine(cores=8, threads=4, rate_of_one=1e9, rate=3e9)
@@ -209,16 +211,30 @@ def test_make_plan_says_what_a_study_takes(tmp_path: Path) -> None:
     assert not (copy / "results" / "small" / "shards").exists()
 
 
-def test_more_pairs_are_the_same_pairs_again(tmp_path: Path) -> None:
+def test_steps_of_tables_are_measured_on_the_same_pairs_again(
+    tmp_path: Path,
+) -> None:
     from tests.synthetic import write_study
 
     source, target = tmp_path / "source", tmp_path / "target"
     write_study(source)
-    target.mkdir()
     for name in ("faithfulness", "interaction"):
         shutil.copy(source / "baseline.parquet", source / f"{name}.parquet")
+    target.mkdir()
     benchmark.more_pairs(source, target, 3)
     for name in ("heads", "baseline"):
         few, many = (read_table(where / f"{name}.parquet") for where in (source, target))
         assert len(many) == 3 * len(few)
         assert many["pair"].nunique() == 3 * few["pair"].nunique()
+    # The rule's own script, in a process of its own.
+    seconds, peak = benchmark.in_a_process("merge_scores", target, study())
+    assert seconds > 0 and peak > 50
+    merged = read_table(target / "merged" / "heads.parquet")
+    pd.testing.assert_frame_equal(merged, read_table(target / "heads.parquet"), check_like=True)
+
+
+def test_targets_are_counted_as_they_are_chosen() -> None:
+    shape = Shape(3, 4, None)
+    for wanted in ([[0, 1], [2, 3]], [], {"random": 5, "seed": 7}, {"random": 2}):
+        assert config.number_of_targets(wanted) == len(choose_targets(wanted, shape))
+    assert config.number_of_targets({"top": 3}) == 3

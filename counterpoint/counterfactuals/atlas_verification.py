@@ -13,9 +13,10 @@ import numpy as np
 import pandas as pd
 import torch
 
+from counterpoint.counterfactuals.alone import pair_of
 from counterpoint.counterfactuals.atlas_table import COLUMNS, typed
 from counterpoint.counterfactuals.described import described
-from counterpoint.counterfactuals.every_head import Pair, exact_effects
+from counterpoint.counterfactuals.every_head import exact_effects
 from counterpoint.counterfactuals.losses import mean_loss
 from counterpoint.counterfactuals.objectives import ALPHAS, evenness
 from counterpoint.counterfactuals.quality import LEAST_CHANGE, quality
@@ -62,8 +63,7 @@ def verify(
 
 def _patched(model: LanguageModel, number: int, row: pd.Series) -> list[dict[str, Any]]:
     """What all heads do on one candidate: a row for its own head, and one for the first head."""
-    clean, corrupted = (tuple(int(t) for t in row[f"{p}_tokens"]) for p in ("clean", "corrupted"))
-    pair = Pair(clean, corrupted, int(row["correct_token"]), int(row["incorrect_token"]))
+    pair = pair_of(row)
     effects = exact_effects(model, [pair])[0][:, 0]
     first = int(np.abs(effects).argmax())
     heads = [number]
@@ -71,7 +71,7 @@ def _patched(model: LanguageModel, number: int, row: pd.Series) -> list[dict[str
         heads.append(first)
     between = exact_effects(model, [pair], [np.array(heads)], alphas=ALPHAS[1:])[0]
     # Losses again, from a whole run of each prompt.
-    losses = mean_loss(model, list(clean)), mean_loss(model, list(corrupted))
+    losses = mean_loss(model, list(pair.clean)), mean_loss(model, list(pair.corrupted))
     found = []
     for head, falls in zip(heads, between, strict=True):
         rank, margin, second = standing(effects, head)
@@ -82,9 +82,9 @@ def _patched(model: LanguageModel, number: int, row: pd.Series) -> list[dict[str
                 "head": head % model.n_heads,
                 **described(
                     model,
-                    clean,
-                    corrupted,
-                    (pair.correct, pair.incorrect),
+                    pair.clean,
+                    pair.corrupted,
+                    pair.answers,
                     losses,
                     ld_change=float(effects[head]),
                     evenness=float(evenness(outputs)),

@@ -124,6 +124,10 @@ class Pair:
     correct: int
     incorrect: int
 
+    @property
+    def answers(self) -> tuple[int, int]:
+        return self.correct, self.incorrect
+
 
 def first_order(model: LanguageModel, pair: Pair) -> Float[Array, "2 head"]:
     """Every head's LD change on a pair to first order, by two gradients; costs 5 evaluations.

@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
 
-from counterpoint.activations import TokenPairs, cache_activations
 from counterpoint.counterfactuals import caps
+from counterpoint.counterfactuals.alone import engine_of, pair_of
+from counterpoint.counterfactuals.every_head import Pair
 from counterpoint.counterfactuals.losses import mean_loss
 from counterpoint.counterfactuals.problem import Target
 from counterpoint.counterfactuals.quality import quality
@@ -25,7 +25,6 @@ from counterpoint.counterfactuals.transfer import Transfer
 from counterpoint.gradients import integrated_gradients
 from counterpoint.models.load import LanguageModel
 from counterpoint.patching import activation_patching
-from counterpoint.suffix import SuffixEngine
 
 OF_A_PAIR = {
     "clean": "str",
@@ -105,15 +104,14 @@ def measure_searches(
     ``in_depth`` the chosen pair that is worth most (`quality`) is ranked by IG joint as well, and
     its edit tried in ``transfers`` fresh contexts.
     """
-    known: dict[tuple[object, ...], dict[str, object]] = {}
+    known: dict[Pair, dict[str, object]] = {}
 
-    def measured(pair: pd.Series) -> dict[str, object]:
+    def measured(row: pd.Series) -> dict[str, object]:
         # Several seeds often end at one pair.
-        tokens = [[int(token) for token in pair[f"{p}_tokens"]] for p in ("clean", "corrupted")]
-        key = (*map(tuple, tokens), int(pair["correct_token"]), int(pair["incorrect_token"]))
-        if key not in known:
-            known[key] = measure_pair(model, target, pair, memory_mb=memory_mb)
-        return known[key]
+        pair = pair_of(row)
+        if pair not in known:
+            known[pair] = measure_pair(model, target, row, memory_mb=memory_mb)
+        return known[pair]
 
     searched = list(searches)
     rows = [_row(target, one, study_loss, measured) for one in searched]
@@ -124,7 +122,7 @@ def measure_searches(
         number = own[int(np.argmax(worth))] if own else None
         pair = None if number is None else _under_cap(searched[number], study_loss)[1]
         if number is not None and pair is not None:
-            found = measure_in_depth(model, target, pair, transfer, memory_mb=memory_mb)
+            found = measure_in_depth(model, target, pair_of(pair), transfer, memory_mb=memory_mb)
             rows[number] |= {f"chosen_{name}": value for name, value in found.items()}
     return typed(rows)
 
@@ -184,20 +182,18 @@ def _row(
 
 
 def measure_pair(
-    model: LanguageModel,
-    target: Target,
-    pair: pd.Series,
-    *,
-    memory_mb: int,
+    model: LanguageModel, target: Target, row: pd.Series, *, memory_mb: int
 ) -> dict[str, object]:
-    """The columns `OF_A_PAIR` of a pair of an archive but for `IN_DEPTH`, from fresh runs."""
-    engine, clean, corrupted, _ = _engine(model, pair, memory_mb)
+    """The columns `OF_A_PAIR` of an archive's row but for `IN_DEPTH`, from fresh runs."""
+    pair = pair_of(row)
+    engine = engine_of(model, pair, memory_mb=memory_mb)
+    clean, corrupted = list(pair.clean), list(pair.corrupted)
     effects = activation_patching(engine, "noising")
     place = target.layer * model.n_heads + target.head
     rank, margin, second = standing(effects, place)
     return {
-        **{name: pair[name] for name in ("clean", "corrupted", "correct", "incorrect")},
-        **{name: pair[name] for name in ("ld_change", "evenness", "changed_tokens")},
+        **{name: row[name] for name in ("clean", "corrupted", "correct", "incorrect")},
+        **{name: row[name] for name in ("ld_change", "evenness", "changed_tokens")},
         "loss_clean": mean_loss(model, clean),
         "loss_corrupted": mean_loss(model, corrupted),
         "ap": effects[place],
@@ -212,32 +208,12 @@ def measure_pair(
 
 
 def measure_in_depth(
-    model: LanguageModel,
-    target: Target,
-    pair: pd.Series,
-    transfer: Transfer,
-    *,
-    memory_mb: int,
+    model: LanguageModel, target: Target, pair: Pair, transfer: Transfer, *, memory_mb: int
 ) -> dict[str, object]:
-    """The columns `IN_DEPTH` of a pair of an archive, from fresh runs."""
-    engine, clean, corrupted, answers = _engine(model, pair, memory_mb)
+    """The columns `IN_DEPTH` of a pair, from fresh runs."""
+    engine = engine_of(model, pair, memory_mb=memory_mb)
     place = target.layer * model.n_heads + target.head
     joint = integrated_gradients(engine, "noising").score[:, 0].reshape(-1)
-    elsewhere = transfer.of(place, clean, corrupted, answers)
+    elsewhere = transfer.of(place, pair)
     found: dict[str, object] = {"ig_rank": rank_of(joint, place)}
     return found | {name: elsewhere[name] for name in IN_DEPTH if name in elsewhere}
-
-
-def _engine(
-    model: LanguageModel, pair: pd.Series, memory_mb: int
-) -> tuple[SuffixEngine, list[int], list[int], tuple[int, int]]:
-    """An engine for a pair alone, its prompts and its answers."""
-    clean, corrupted = (
-        [int(token) for token in pair[f"{p}_tokens"]] for p in ("clean", "corrupted")
-    )
-    answers = int(pair["correct_token"]), int(pair["incorrect_token"])
-    tokens = TokenPairs(
-        torch.tensor([clean]), torch.tensor([corrupted]), ((answers[0],),), ((answers[1],),), (0,)
-    )
-    engine = SuffixEngine(model, cache_activations(model, tokens), memory_mb=memory_mb)
-    return engine, clean, corrupted, answers

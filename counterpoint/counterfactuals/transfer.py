@@ -26,6 +26,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from counterpoint.activations import TokenPairs, cache_activations, every_unit
+from counterpoint.counterfactuals.every_head import Pair
 from counterpoint.counterfactuals.losses import prompt_losses
 from counterpoint.counterfactuals.ranks import rank_of
 from counterpoint.counterfactuals.sampling import continuations
@@ -225,17 +226,14 @@ class Transfer:
     def samples(self) -> Samples:
         return draw_samples(self.model, SAMPLES_PER_CONTEXT * self.count, self.seed)
 
-    def of(
-        self,
-        place: int,
-        clean: Sequence[int],
-        corrupted: Sequence[int],
-        answers: tuple[int, int],
-    ) -> dict[str, object]:
+    def of(self, place: int, pair: Pair) -> dict[str, object]:
         """`transfer_of` the pair in contexts of its own."""
-        contexts = fresh_contexts(self.model, self.samples, clean, corrupted, self.count)
-        kept = len(tail_of(self.model, clean, corrupted)[0])
-        return transfer_of(self.model, place, answers, contexts, kept, memory_mb=self.memory_mb)
+        prompts = pair.clean, pair.corrupted
+        contexts = fresh_contexts(self.model, self.samples, *prompts, self.count)
+        kept = len(tail_of(self.model, *prompts)[0])
+        return transfer_of(
+            self.model, place, pair.answers, contexts, kept, memory_mb=self.memory_mb
+        )
 
 
 def transfer_of(

@@ -24,8 +24,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from counterpoint.activations import TokenPairs, cache_activations, every_unit
+from counterpoint.activations import every_unit
 from counterpoint.counterfactuals import caps
+from counterpoint.counterfactuals.alone import engine_of, pair_of
 from counterpoint.counterfactuals.losses import mean_over, plain_logits
 from counterpoint.counterfactuals.objectives import evenness
 from counterpoint.counterfactuals.problem import Target
@@ -38,7 +39,6 @@ from counterpoint.curves import values
 from counterpoint.gradients import integrated_gradients
 from counterpoint.models.load import LanguageModel
 from counterpoint.patching import activation_patching, effects_on, patched_states
-from counterpoint.suffix import SuffixEngine
 
 Array = np.ndarray
 
@@ -146,8 +146,7 @@ def validate(
             most = max(float(found[f"perplexity_{p}_again"]) for p in ("clean", "corrupted"))
             found |= {"loss_cap": cap, "fluent": bool(np.log(most) <= cap)}
         if number < depth.transferred and depth.transfers:
-            clean, corrupted, answers = _pair(row)
-            found |= transfer.of(found["place"], clean, corrupted, answers)
+            found |= transfer.of(found["place"], pair_of(row))
         rows.append(found)
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
@@ -164,21 +163,12 @@ def _preferred(archive: pd.DataFrame, count: int) -> list[tuple[int, pd.Series]]
     return chosen
 
 
-def _pair(row: pd.Series) -> tuple[list[int], list[int], tuple[int, int]]:
-    clean, corrupted = (
-        [int(token) for token in row[f"{p}_tokens"]] for p in ("clean", "corrupted")
-    )
-    return clean, corrupted, (int(row["correct_token"]), int(row["incorrect_token"]))
-
-
 def _validated(
     model: LanguageModel, target: Target, row: pd.Series, depth: Depth, memory_mb: int
 ) -> dict[str, Any]:
-    clean, corrupted, answers = _pair(row)
-    pairs = TokenPairs(
-        torch.tensor([clean]), torch.tensor([corrupted]), ((answers[0],),), ((answers[1],),), (0,)
-    )
-    engine = SuffixEngine(model, cache_activations(model, pairs), memory_mb=memory_mb)
+    pair = pair_of(row)
+    engine = engine_of(model, pair, memory_mb=memory_mb)
+    clean, corrupted, answers = list(pair.clean), list(pair.corrupted), pair.answers
     place = target.layer * model.n_heads + target.head
     units = every_unit(model, 1)
     random = _random_answers(model, answers, depth)

@@ -30,7 +30,8 @@ def _count(folder: str) -> int:
     count = 0
     for path in files:
         with safe_open(path, framework="numpy") as stored:
-            for name in stored.keys():  # noqa: SIM118
+            names = stored.keys()
+            for name in names:
                 count += math.prod(stored.get_slice(name).get_shape())
     return count
 

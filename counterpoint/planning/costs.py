@@ -70,7 +70,7 @@ def _fit(records: list[Record]) -> Cost:
     seconds = np.array([record.seconds for record in records])
     terms = np.array([[record.jobs, record.amount] for record in records], dtype=float)
     each = terms[:, 1] / terms[:, 0]
-    if np.allclose(each, each[0], rtol=0.05):
+    if np.allclose(each, each[0]):
         job = float(seconds.sum() / terms[:, 0].sum())
         if not each[0] or job < 2 * LEAST_START:
             return Cost(job, 0.0)

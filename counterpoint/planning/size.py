@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from counterpoint.models.weights import BYTES, count_parameters
+
+if TYPE_CHECKING:
+    from transformers import PretrainedConfig
 
 
 @dataclass(frozen=True)
@@ -58,9 +62,9 @@ def read_size(folder: str | os.PathLike[str], dtype: str = "float32") -> Size:
     return of_configuration(whole, count_parameters(folder), dtype)
 
 
-def of_configuration(whole: object, parameters: int, dtype: str = "float32") -> Size:
+def of_configuration(whole: PretrainedConfig, parameters: int, dtype: str = "float32") -> Size:
     """The size that a configuration of transformers describes, given how many parameters it has."""
-    config = whole.get_text_config(decoder=True)  # type: ignore[attr-defined]
+    config = whole.get_text_config(decoder=True)
     heads, width = int(config.num_attention_heads), int(config.hidden_size)
     head = int(getattr(config, "head_dim", None) or width // heads)
     keys = int(getattr(config, "num_key_value_heads", None) or heads)

@@ -10,10 +10,8 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from counterpoint.curves import GRID_SIZE
 from counterpoint.planning.size import Size
-
-GRID = 50
-"""Points of a curve that are stored, each with f and g in float32."""
 
 BYTES_PER_ROW = 105
 """Of `heads.parquet`, and about as many of the shards' tables together: measured on SmolLM2's
@@ -62,8 +60,8 @@ def activation_bytes(size: Size, pairs: Pairs) -> float:
 
 
 def curve_bytes(size: Size) -> float:
-    """Bytes of a pair's curves in one direction, f and g of every head."""
-    return size.heads * GRID * 2 * 4.0
+    """Bytes of a pair's curves in one direction: f and g of every head at every α, in float32."""
+    return size.heads * GRID_SIZE * 2 * 4.0
 
 
 def table_bytes(size: Size) -> float:
