@@ -34,8 +34,13 @@ SNAKEMAKE = $(BIN)/snakemake $(ARGS) --cores $(CORES) $(if $(CONFIG),--configfil
 help:
 	@sed -n 's/^# //p' $(firstword $(MAKEFILE_LIST))
 
+# Told before anything is installed.
+define find_config
+@$(foreach file,$(CONFIG),test -f "$(file)" || { echo "error: CONFIG: there is no file $(file)" >&2; exit 1; };)
+endef
+
 report:
-	@$(foreach file,$(CONFIG),test -f "$(file)" || { echo "error: CONFIG: there is no file $(file)" >&2; exit 1; };)
+	$(find_config)
 	@started=$$(date +%s) && $(MAKE) --no-print-directory setup && $(SNAKEMAKE) && \
 	$(SNAKEMAKE) --summary 2>/dev/null | cut -f1 | grep -E '^results/[^/]+/[^/]+$$' | sort -u > $(VENV)/made && \
 	echo && echo "Made:" && sed 's/^/  /' $(VENV)/made && \
@@ -43,8 +48,9 @@ report:
 	took=$$(( $$(date +%s) - started )) && echo "Time: $$(( took / 60 )) min $$(( took % 60 )) s, set-up included"
 
 plan: override ARGS += plan
-plan: setup
-	@$(SNAKEMAKE)
+plan:
+	$(find_config)
+	@$(MAKE) --no-print-directory setup && $(SNAKEMAKE)
 
 # A set that a tokenizer does not allow (it is told why) does not keep the others from being made.
 pairs: ARGS += pair_sets --keep-going

@@ -44,7 +44,6 @@ class Configuration:
     studies: dict[str, dict[str, Any]]
     models: dict[str, dict[str, Any]]
     keep_activations: int
-    container: str | None
 
 
 @cache
@@ -92,10 +91,7 @@ def resolve(raw: Mapping[str, Any], *, source: str, folder: Path | None = None) 
     _refuse([*_missing(chosen, models, folder or Path()), *_incomparable(chosen)], source)
     used = {study["model"] for study in chosen.values()}
     return Configuration(
-        chosen,
-        {name: models[name] for name in sorted(used)},
-        config["keep_activations"],
-        config["container"],
+        chosen, {name: models[name] for name in sorted(used)}, config["keep_activations"]
     )
 
 

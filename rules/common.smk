@@ -39,12 +39,6 @@ except UserError as mistake:
     raise WorkflowError(str(mistake)) from None
 
 
-# With --software-deployment-method apptainer; without it nothing asks for it.
-if CONFIG.container:
-
-    container: CONFIG.container
-
-
 METHODS = {
     method
     for study in CONFIG.studies.values()
