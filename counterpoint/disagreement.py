@@ -16,7 +16,7 @@ from scipy import stats
 
 from counterpoint import coefficients, resampling
 from counterpoint.panel import MOVEMENT, Panel
-from counterpoint.resampling import Interval, Settings
+from counterpoint.resampling import Interval, RunningMean, Settings
 from counterpoint.stability import rank_positions
 from counterpoint.statistics import MINIMUM_HEADS, Resamples, null_coefficients
 
@@ -68,9 +68,23 @@ class _PairNumbers:
     """A number in every pair: as it is, under resampled heads, and under shuffled heads."""
 
     estimates: list[float] = field(default_factory=list)
-    draws: list[Float[np.ndarray, " sample"]] = field(default_factory=list)
-    nulls: list[Float[np.ndarray, " permutation"]] = field(default_factory=list)
+    draws: RunningMean = field(default_factory=RunningMean)
+    null: Float[np.ndarray, " permutation"] | None = None
+    """Summed over pairs: memory must not grow with their number."""
     n: int = 0
+
+    def add(
+        self,
+        number: Float[np.ndarray, " sample"],
+        null: Float[np.ndarray, " permutation"] | None,
+        heads: int,
+    ) -> None:
+        """Count in a pair, whose number stands first and then its draws."""
+        self.estimates.append(float(number[0]))
+        self.draws.add(number[1:], number[0])
+        if null is not None:
+            self.null = null if self.null is None else self.null + null
+        self.n += heads
 
 
 def numbers_over_heads(data: Panel, settings: Settings) -> dict[str, Found]:
@@ -90,13 +104,8 @@ def numbers_over_heads(data: Panel, settings: Settings) -> dict[str, Found]:
         nulls = _null_in_pair(values, shuffles)
         for name, number in computed.items():
             entry = numbers.setdefault(name, _PairNumbers())
-            if np.isnan(number[0]):
-                continue
-            entry.estimates.append(float(number[0]))
-            entry.draws.append(number[1:])
-            entry.n += int(kept.sum())
-            if name in nulls:
-                entry.nulls.append(nulls[name])
+            if not np.isnan(number[0]):
+                entry.add(number, nulls.get(name), int(kept.sum()))
     for name, entry in numbers.items():
         found[name] = _averaged(name, entry, data.direction, settings)
     return found
@@ -229,17 +238,15 @@ def _averaged(name: str, entry: _PairNumbers, direction: str, settings: Settings
     drawn = resampling.draws(random, settings.bootstrap_samples, pairs)
     interval = resampling.study_interval(
         np.array(entry.estimates),
-        resampling.mean_over_pairs(np.array(entry.draws)),
+        entry.draws.value(),
         drawn,
         settings.confidence,
         bounds(name),
     )
     p = np.nan
-    if entry.nulls:
+    if entry.null is not None:
         chance = 0.5 if name.startswith("auc_") else 0.0
-        p = float(
-            resampling.permutation_p(interval.estimate - chance, np.mean(entry.nulls, axis=0))
-        )
+        p = float(resampling.permutation_p(interval.estimate - chance, entry.null / pairs))
     return Found.of(interval, p, entry.n, pairs)
 
 

@@ -102,6 +102,27 @@ def mean_over_pairs(values: Float[np.ndarray, "pair ..."]) -> Float[np.ndarray, 
     return np.divide(total, count, out=np.full(total.shape, np.nan), where=count > 0)
 
 
+class RunningMean:
+    """The mean over pairs of their draws, without keeping the draws of all pairs."""
+
+    def __init__(self) -> None:
+        self.total: Float[np.ndarray, " ..."] | float = 0.0
+        self.count: Float[np.ndarray, " ..."] | float = 0.0
+
+    def add(
+        self, drawn: Float[np.ndarray, " ..."], estimate: Float[np.ndarray, " ..."] | float
+    ) -> None:
+        """Count a pair in where its estimate and the draw are defined."""
+        known = ~(np.isnan(drawn) | np.isnan(estimate))
+        self.total = self.total + np.where(known, drawn, 0.0)
+        self.count = self.count + known
+
+    def value(self) -> Float[np.ndarray, " ..."]:
+        """The mean so far; NaN where nothing was counted in."""
+        total, count = np.asarray(self.total), np.asarray(self.count)
+        return np.divide(total, count, out=np.full(total.shape, np.nan), where=count > 0)
+
+
 def percentiles(
     drawn: Float[np.ndarray, "sample ..."], confidence: float
 ) -> tuple[Float[np.ndarray, " ..."], Float[np.ndarray, " ..."]]:

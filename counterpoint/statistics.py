@@ -162,7 +162,7 @@ def _direction(
     rows = _Rows(data.direction, measures, scores)
     for method in methods:
         estimates, partials = [], []
-        sums, partial_sums = _Mean(), _Mean()
+        sums, partial_sums = resampling.RunningMean(), resampling.RunningMean()
         null = np.zeros((settings.permutations, len(measures), len(scores)))
         for p in range(n_pairs):
             sample = _sample(method, x[p], y[p], keep[p], data.layers, resamples)
@@ -214,24 +214,6 @@ def _direction(
             pairs=n_pairs,
         )
     return rows.table()
-
-
-class _Mean:
-    """The mean over pairs of their draws, without keeping the draws of all pairs."""
-
-    def __init__(self) -> None:
-        self.total: Float[np.ndarray, " ..."] | float = 0.0
-        self.count: Float[np.ndarray, " ..."] | float = 0.0
-
-    def add(self, drawn: Float[np.ndarray, " ..."], estimate: Float[np.ndarray, " ..."]) -> None:
-        """Count a pair in where its estimate and the draw are defined."""
-        known = ~(np.isnan(drawn) | np.isnan(estimate))
-        self.total = self.total + np.where(known, drawn, 0.0)
-        self.count = self.count + known
-
-    def value(self) -> Float[np.ndarray, " ..."]:
-        total, count = np.asarray(self.total), np.asarray(self.count)
-        return np.divide(total, count, out=np.full(total.shape, np.nan), where=count > 0)
 
 
 def _blocks(

@@ -152,6 +152,14 @@ def gpus(wildcards):
     return int(CONFIG.studies[wildcards.study]["device"].startswith("cuda"))
 
 
+def cores_at_hand(wildcards):
+    """How many cores Snakemake may use here; 1 where a cluster has them and nobody said how many."""
+    try:
+        return workflow.cores or 1
+    except WorkflowError:
+        return 1
+
+
 def targets(wildcards):
     """The heads of a study for which pairs are searched, as [layer, head]."""
     wanted = CONFIG.studies[wildcards.study]["counterfactuals"]["targets"]

@@ -31,7 +31,7 @@ rule plan_study:
             counterfactual_setting(wildcards, "targets")
         ),
         keeps_activations=kept_or_temp is str,
-        cores=workflow.cores or 1,
+        cores=cores_at_hand,
         limits=lambda wildcards: {
             one.name: one.resources["runtime"].value
             for one in workflow.rules

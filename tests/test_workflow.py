@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -358,6 +360,22 @@ def test_a_model_that_cannot_be_had(
     assert "error: " in output
     assert expected in output
     assert not (unmade / "resources/models/tiny/provenance.json").exists()
+
+
+@pytest.mark.parametrize("target", ["all", "plan"])
+def test_the_profile_for_slurm_needs_no_number_of_cores(unmade: Path, target: str) -> None:
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "snakemake", target, "--dry-run"),
+            *("--workflow-profile", "profiles/slurm", "--configfile", "small.yaml"),
+        ],
+        cwd=unmade,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout
 
 
 def test_the_lint_is_clean() -> None:
