@@ -1,11 +1,11 @@
 """Pearson, Spearman and Kendall coefficients of many columns under many weightings at once.
 
 A bootstrap resample of n heads is a vector of weights: how often each head was drawn. So all
-resamples are one array [sample, head], and nothing needs to be sorted again for any of them:
+resamples are one array [sample, head], and columns are sorted once for all of them:
 
 - Pearson is the weighted product-moment correlation;
 - Spearman is Pearson on ranks, and the rank of head i less the mean rank is
-  1/2 sum_j w_j sign(x_i - x_j), ties sharing their ranks;
+  1/2 sum_j w_j sign(x_i - x_j), ties sharing their ranks: sums of weights in ascending order;
 - Kendall's tau-b is sum_ij w_i w_j sign(x_i - x_j) sign(y_i - y_j), divided by the root of the same
   sums for (x, x) and (y, y).
 
@@ -21,6 +21,8 @@ A coefficient of a constant column does not exist and is NaN.
 """
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -58,12 +60,16 @@ def coefficients(
     both = np.concatenate([x, y])
     # Products of values as large as 1e200 must not overflow, and a scale does not matter.
     scale = np.abs(both).max(axis=1, keepdims=True, initial=0.0)
-    signs = _signs(both) if ranked else None
+    orders = [_Order.of(column) for column in both] if ranked else None
     both = both / np.where(scale > 0, scale, 1.0)
     parts = []
     for start in range(0, len(weights), CHUNK):
         chunk = weights[start : start + CHUNK].astype(float)
-        columns = both[None] if signs is None else _centred_ranks(signs, chunk)
+        columns = (
+            both[None]
+            if orders is None
+            else np.stack([order.centred_ranks(chunk) for order in orders], axis=1)
+        )
         parts.append(_product_moment(columns, chunk, codes, len(x)))
     return np.concatenate(parts) if parts else np.empty((0, len(x), len(y)))
 
@@ -135,12 +141,30 @@ def _signs(columns: Float[np.ndarray, "column head"]) -> Float[np.ndarray, "colu
     return np.sign(columns[:, :, None] - columns[:, None, :]).astype(np.float32)
 
 
-def _centred_ranks(
-    signs: Float[np.ndarray, "column head head"], weights: Float[np.ndarray, "sample head"]
-) -> Float[np.ndarray, "sample column head"]:
-    """Twice the rank of each head in each weighted sample, less twice the mean rank."""
-    light = weights.astype(np.float32)
-    return np.stack([light @ matrix.T for matrix in signs], axis=1).astype(float)
+@dataclass(frozen=True)
+class _Order:
+    """A column's heads in ascending order, and how many have less than, and at most, each one's
+    value."""
+
+    ascending: Int[np.ndarray, " head"]
+    below: Int[np.ndarray, " head"]
+    up_to: Int[np.ndarray, " head"]
+
+    @classmethod
+    def of(cls, column: Float[np.ndarray, " head"]) -> _Order:
+        ascending = np.argsort(column, kind="stable")
+        ordered = column[ascending]
+        ends = (np.searchsorted(ordered, column, side=side) for side in ("left", "right"))
+        return cls(ascending, *ends)
+
+    def centred_ranks(
+        self, weights: Float[np.ndarray, "sample head"]
+    ) -> Float[np.ndarray, "sample head"]:
+        """Twice the rank of each head in each weighted sample, less twice the mean rank: the weight
+        of the heads below it less that of those above."""
+        reached = np.zeros((len(weights), len(self.ascending) + 1))
+        np.cumsum(weights[:, self.ascending], axis=1, out=reached[:, 1:])
+        return reached[:, self.below] + reached[:, self.up_to] - reached[:, -1:]
 
 
 def _product_moment(
