@@ -29,6 +29,7 @@ from counterpoint.counterfactuals.quality import (
     GOOD_MARGIN,
     LEAST_CHANGE,
     WELL_AHEAD,
+    lead,
     quality,
 )
 from counterpoint.counterfactuals.ranks import standing
@@ -97,7 +98,8 @@ def test_quality_grows_with_change_and_lead(
 ) -> None:
     low = quality(np.array(change), np.array(margin))
     high = quality(np.array(change + more), np.array(margin + ahead))
-    assert high >= low >= 0
+    assert high >= low >= lead(np.array(change), np.array(margin)) >= 0
+    assert lead(np.array(change), np.array(margin)) < FIRST
     assert (low >= FIRST) == (margin > 1 and change >= LEAST_CHANGE)
     assert (low >= 2 * FIRST) == (margin > 1 and change >= GOOD_CHANGE)
     assert (low >= WELL_AHEAD) == (margin >= GOOD_MARGIN and change >= GOOD_CHANGE)
@@ -141,6 +143,13 @@ def test_standing_by_hand() -> None:
 
 
 # -- variants ------------------------------------------------------------------------------------
+
+
+def test_samples_begin_with_no_more_than_the_shortest_start(tiny_llama: LanguageModel) -> None:
+    _, moves, _ = make_parts(tiny_llama)
+    starts = [(1, 5, 6), tuple(range(1, 12))]
+    for _ in range(8):
+        assert {len(one) for one in moves.samples(starts, 3, 10)} == {10}
 
 
 def test_edits_differ_at_one_place_and_keep_the_sentence(tiny_model: LanguageModel) -> None:

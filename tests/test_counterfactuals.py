@@ -624,6 +624,15 @@ def test_fluent_pairs_are_small_fluent_edits(tiny_llama: LanguageModel) -> None:
     assert first["ld_change"] > 0.1
 
 
+def test_fluent_finds_no_less_than_it_was_given(tiny_llama: LanguageModel) -> None:
+    own = FluentSettings(surprise=100.0, largest=100.0)
+    settings = Settings(budget=Budget(evaluations=300), method=own)
+    given = search(tiny_llama, "template_swaps", TARGET, STARTS, settings).archive
+    found = search(tiny_llama, "fluent", TARGET, STARTS, settings).archive
+    assert len(given)
+    assert found["ld_change"].max() >= given["ld_change"].max()
+
+
 def test_evolution_stops_at_enough(tiny_llama: LanguageModel) -> None:
     settings = Settings(Budget(5000), method=EvolutionSettings(enough=0.05))
     result = search(tiny_llama, "evolution", TARGET, START, settings)

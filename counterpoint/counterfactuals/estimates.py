@@ -28,7 +28,7 @@ from counterpoint.counterfactuals.every_head import (
 )
 from counterpoint.counterfactuals.losses import token_losses
 from counterpoint.counterfactuals.problem import Target
-from counterpoint.counterfactuals.quality import GOOD_MARGIN, quality
+from counterpoint.counterfactuals.quality import GOOD_MARGIN, lead, quality
 from counterpoint.counterfactuals.ranks import margins, standing
 from counterpoint.counterfactuals.sampling import perturbed
 from counterpoint.counterfactuals.variants import Parent, Variants, VariantSettings
@@ -63,6 +63,10 @@ class Candidate(Parent):
     @property
     def quality(self) -> float:
         return float(quality(np.array(self.ld_change), np.array(self.margin)))
+
+    @property
+    def lead(self) -> float:
+        return float(lead(np.array(self.ld_change), np.array(self.margin)))
 
     @property
     def pair(self) -> Pair:

@@ -30,15 +30,16 @@ from counterpoint.counterfactuals.estimates import (
     Niche,
     for_head,
 )
+from counterpoint.counterfactuals.evaluation import best_few
 from counterpoint.counterfactuals.every_head import exact_effects, first_order, in_turns
 from counterpoint.counterfactuals.leaning import Place, promising
 from counterpoint.counterfactuals.objectives import ALPHAS, evenness
 from counterpoint.counterfactuals.problem import Starts, State
 from counterpoint.counterfactuals.proposals import Proposals
-from counterpoint.counterfactuals.quality import quality
+from counterpoint.counterfactuals.quality import FIRST, quality
 from counterpoint.counterfactuals.sentences import PLAIN
 from counterpoint.counterfactuals.steps import Setup
-from counterpoint.counterfactuals.variants import Moves, Prompt, Variants, VariantSettings
+from counterpoint.counterfactuals.variants import Moves, Parent, Prompt, Variants, VariantSettings
 
 STARTS_TRIED = 32
 """Starts whose loss is known and on which, where they are pairs, the target is patched."""
@@ -57,7 +58,8 @@ RIVALS_LEARNED = 4
 """Strongest heads of a confirmed pair, which then take part in every check."""
 
 WORTH_KEEPING = 0.5
-"""Share of the best pair's quality that a pair must promise."""
+"""Share of the best pair's lead (`quality.lead`) that a pair must promise. Not of its quality: once
+the best has taken a step no other is near it, and it would be worked on alone."""
 
 
 @dataclass(frozen=True)
@@ -95,8 +97,10 @@ class Fluent:
         self.plain: list[Prompt] = [tuple(self.model.encode(text)) for text in PLAIN]
         self.propose = Proposals(evaluator, setup.generator)
         self.moves = Moves(evaluator, self.propose, own)
-        losses, self.pairs = self._try_starts(starts[:STARTS_TRIED])
+        losses, self.pairs, given = self._try_starts(starts[:STARTS_TRIED])
         cap = sum(losses) / len(losses) + own.surprise
+        self.archive.add(one for one in given if one.log_perplexity <= cap)
+        self.given = {(one.clean, one.corrupted) for one in given}
         self.estimator = Estimator(evaluator, setup.generator, own, cap)
         self.niche = Niche(own.elites, self.moves.first + 2)
         self.scored: dict[tuple[Prompt, Prompt], Scored] = {}
@@ -107,10 +111,14 @@ class Fluent:
         self.confirmations = list(CONFIRMATIONS)
         self.polished = 0
 
-    def _try_starts(self, starts: Starts) -> tuple[list[float], list[tuple[Prompt, Prompt]]]:
-        """The losses of the start prompts, and those start pairs on which the target does most."""
+    def _try_starts(
+        self, starts: Starts
+    ) -> tuple[list[float], list[tuple[Prompt, Prompt]], list[Scored]]:
+        """The losses of the start prompts, those start pairs on which the target does most, and
+        each pair in the direction in which LD changes most."""
         losses: dict[Prompt, float] = {}
         does: dict[tuple[Prompt, Prompt], float] = {}
+        given: list[Scored] = []
         for x, y in ((tuple(x), tuple(y)) for x, y in starts):
             if x == y:
                 losses[x] = self.evaluator.surprise(self.moves.tensor(x))
@@ -120,13 +128,14 @@ class Fluent:
                 both,
                 both.flip(0),
                 origin=both,
-                worth_curve=lambda measured: torch.zeros_like(measured.valid),
+                worth_curve=lambda measured: best_few(measured, 1),
             )
             losses[x], losses[y] = torch.cat([one.loss_clean for one in measured]).tolist()
             change = torch.cat([one.ld_change for one in measured])
             does[x, y] = float(change.nan_to_num(0).max())
+            given += [scored for one in measured for scored in self.evaluator.complete(one)]
         best = sorted(does, key=lambda pair: -does[pair])[:STARTS_WORKED_ON]
-        return list(losses.values()), [pair for pair in best if does[pair] > 0]
+        return list(losses.values()), [pair for pair in best if does[pair] > 0], given
 
     def step(self) -> bool:
         """Measure a start pair, a batch of variants, or the likeliest rivals on the best pair."""
@@ -136,7 +145,7 @@ class Fluent:
         elif self._to_confirm():
             self._confirm(self.niche.elites[0])
         elif self.ledger.spent >= 1 - self.own.polish and self.niche.elites:
-            self._measure(self._polish())
+            self._polish()
         else:
             self._measure(self._variants())
         self.archive.also = [self.scored[one.clean, one.corrupted] for one in self.niche.elites]
@@ -172,14 +181,16 @@ class Fluent:
         self.polished = state["polished"]
 
     def _to_confirm(self) -> bool:
-        """Whether it is time to, and the best pair is not confirmed yet."""
+        """Whether it is time to, and the best pair is not confirmed yet. Before the last time only
+        one that seems to come first."""
         spent = self.ledger.spent
         if not self.niche.elites or spent < self.confirmations[0]:
             return False
         while len(self.confirmations) > 1 and spent >= self.confirmations[0]:
             self.confirmations.pop(0)
         best = self.niche.elites[0]
-        return (best.clean, best.corrupted) not in self.confirmed
+        claims = best.quality >= FIRST or len(self.confirmations) == 1
+        return claims and (best.clean, best.corrupted) not in self.confirmed
 
     def _confirm(self, best: Candidate) -> None:
         """Patch the heads that are likeliest to be rivals of the target on a pair, and learn those
@@ -225,27 +236,38 @@ class Fluent:
         )
         return places[: max(1, len(drawn) // 6)]
 
-    def _polish(self) -> Variants | None:
-        """The best pair's edit and its shared tokens, in turns."""
-        best = self.niche.elites[0]
+    def _polish(self) -> None:
+        """Work on the best pair's edit and its shared tokens, in turns; or, while a pair that was
+        given has the largest LD change, on that: a search has to find more than it was given."""
+        best: Parent = self.niche.elites[0]
+        beyond = None
+        largest = max(self.archive.pairs, key=lambda pair: pair.ld_change)
+        both = (largest.clean, largest.corrupted)
+        if both in self.given and largest.changed_tokens == 1:
+            best, beyond = Parent(*both, origin=both), largest.ld_change
         operators = (self.moves.other_shared, self.moves.other_edits)
         operator = operators[self.polished % 2]
         self.polished += 1
-        return operator(best, self.target)
+        self._measure(operator(best, self.target), beyond)
 
     # -- measuring -------------------------------------------------------------------------------
 
-    def _measure(self, variants: Variants | None) -> None:
+    def _measure(self, variants: Variants | None, beyond: float | None = None) -> None:
+        """Estimate and check variants by their quality, or, where it is given, by how far their LD
+        change goes ``beyond``; keep what is good."""
         elites = self.niche.elites
-        floor = WORTH_KEEPING * self.niche.best
+        floor = WORTH_KEEPING * elites[0].lead if elites else 0.0
         if len(elites) == self.own.elites:
             floor = max(floor, elites[-1].quality)
+        if beyond is not None:
+            floor = 0.0
         found = None
         if variants is not None:
             found = self.estimator.estimate(variants, self.number, floor)
         if found is not None:
             change, margin = found.effects[:, self.number], found.margin[:, self.number]
-            promise = np.where(change >= LEAST_ESTIMATE / 2, quality(change, margin) - floor, 0)
+            promise = quality(change, margin) - floor if beyond is None else change - beyond
+            promise[change < LEAST_ESTIMATE / 2] = 0
             for pair, effects in self.estimator.check(found, promise, always=self.always):
                 self._keep(for_head(pair, effects, self.number))
         self.archive.note()

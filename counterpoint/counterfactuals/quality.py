@@ -28,12 +28,19 @@ WELL_AHEAD = 3 * FIRST
 """The quality from which on a head is well ahead."""
 
 
-def quality(change: Float[Array, "*head"], margin: Float[Array, "*head"]) -> Float[Array, "*head"]:
-    """Below `FIRST` by margin and LD change, `FIRST` more where the head leads with `LEAST_CHANGE`,
-    as much more with `GOOD_CHANGE`, and again with `GOOD_MARGIN` besides. NaN counts as nothing."""
+def lead(change: Float[Array, "*head"], margin: Float[Array, "*head"]) -> Float[Array, "*head"]:
+    """Below `FIRST`, by margin and LD change, without steps: how near a pair is to being a find.
+    NaN counts as nothing."""
     change, margin = (np.maximum(np.nan_to_num(one), 0) for one in (change, margin))
-    base = np.minimum(margin / GOOD_MARGIN, 1) * np.sqrt(change / (2 * GOOD_CHANGE))
+    by_both = np.minimum(margin / GOOD_MARGIN, 1) * np.sqrt(change / (2 * GOOD_CHANGE))
+    return np.minimum(by_both, 0.995 * FIRST)
+
+
+def quality(change: Float[Array, "*head"], margin: Float[Array, "*head"]) -> Float[Array, "*head"]:
+    """The `lead`, and `FIRST` more where the head leads with `LEAST_CHANGE`, as much more with
+    `GOOD_CHANGE`, and again with `GOOD_MARGIN` besides. NaN counts as nothing."""
+    change, margin = (np.maximum(np.nan_to_num(one), 0) for one in (change, margin))
     first = (margin > 1) & (change >= LEAST_CHANGE)
     changed = first & (change >= GOOD_CHANGE)
     good = changed & (margin >= GOOD_MARGIN)
-    return np.minimum(base, 0.995 * FIRST) + FIRST * first + FIRST * changed + FIRST * good
+    return lead(change, margin) + FIRST * first + FIRST * changed + FIRST * good

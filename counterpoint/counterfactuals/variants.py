@@ -98,7 +98,7 @@ class Moves:
 
     def samples(self, starts: Sequence[Prompt], count: int, length: int) -> list[Prompt]:
         """Sentences of the model's own, all begun with as many tokens of random starts."""
-        begin = self.first + self.propose.number(4)
+        begin = min(self.first + self.propose.number(4), *map(len, starts))
         rows = [starts[self.propose.number(len(starts))][:begin] for _ in range(count)]
         begun = self.tensor([list(row) for row in rows])
         length = min(length, self.model.max_length)
