@@ -3,6 +3,9 @@
 Reads `results/{study}/methods/`; writes `benchmarks/counterfactuals.json`, the tables in
 `docs/counterfactuals.md` and the figure beside it. The machine's rate is measured here, when no job
 runs.
+
+With ``--keep`` methods that were not run keep their runs of the record that is there, which then
+says when and where those were made: when one method has changed, the others need not be run again.
 """
 
 from __future__ import annotations
@@ -11,6 +14,7 @@ import argparse
 import datetime
 import json
 import math
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +23,12 @@ import torch
 
 from benchmarks import machine
 from counterpoint import provenance
-from counterpoint.files import atomic, read_table, write_json, write_text
-from counterpoint.method_summary import as_markdown, reached_as_markdown
+from counterpoint.counterfactuals.measuring import typed
+from counterpoint.files import read_table, write_json, write_text
+from counterpoint.method_figures import draw_methods
+from counterpoint.method_summary import as_markdown, reached_as_markdown, summarise
 from counterpoint.planning.rate import matrix_product_rates
+from counterpoint.plots import save_figure
 
 ROOT = Path(__file__).parent.parent
 PAGE = ROOT / "docs" / "counterfactuals.md"
@@ -62,8 +69,26 @@ def rates() -> dict[str, dict[str, float]]:
     return found
 
 
-def collect(runs: pd.DataFrame, study: str, settings: dict[str, Any]) -> dict[str, Any]:
-    """Everything that `counterfactuals.json` holds."""
+def kept(record: dict[str, Any], methods: set[str]) -> tuple[pd.DataFrame, list[dict[str, Any]]]:
+    """The runs of a record but for those of ``methods``, and where they were made."""
+    places = ("date", "machine", "commit", "matrix_product_rates_by_threads", "packages")
+    earlier = record.get("earlier", [])
+    before = {name for one in earlier for name in one["methods"]}
+    own = {run["method"] for run in record["runs"]} - before
+    made = [*earlier, {"methods": sorted(own), **{name: record[name] for name in places}}]
+    made = [{**one, "methods": sorted(set(one["methods"]) - methods)} for one in made]
+    runs = typed([run for run in record["runs"] if run["method"] not in methods])
+    return runs, [one for one in made if one["methods"]]
+
+
+def collect(
+    runs: pd.DataFrame,
+    study: str,
+    settings: dict[str, Any],
+    earlier: list[dict[str, Any]],
+) -> dict[str, Any]:
+    """Everything that `counterfactuals.json` holds; ``earlier`` says of which methods the runs are
+    older ones."""
     return {
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
         "machine": machine.describe(),
@@ -73,6 +98,7 @@ def collect(runs: pd.DataFrame, study: str, settings: dict[str, Any]) -> dict[st
         "packages": provenance.packages(),
         "study": study,
         "settings": settings,
+        "earlier": earlier,
         "runs": records(runs),
     }
 
@@ -81,12 +107,19 @@ def main() -> None:
     """Write the records, the tables and the figure."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.counterfactuals")
     parser.add_argument("--study", default="methods")
+    parser.add_argument("--keep", action="store_true")
     arguments = parser.parse_args()
     folder = ROOT / "results" / arguments.study / "methods"
-    runs, summary = (read_table(folder / name) for name in ("methods.parquet", "methods.csv"))
+    runs = read_table(folder / "methods.parquet")
     settings = json.loads((folder / "settings.json").read_text(encoding="utf-8"))
-    found = collect(runs, arguments.study, settings)
-    write_json(found, ROOT / "benchmarks" / "counterfactuals.json")
+    record = ROOT / "benchmarks" / "counterfactuals.json"
+    earlier: list[dict[str, Any]] = []
+    if arguments.keep:
+        others, earlier = kept(json.loads(record.read_text(encoding="utf-8")), set(runs["method"]))
+        runs = pd.concat([runs, others], ignore_index=True)
+    summary = summarise(runs)
+    found = collect(runs, arguments.study, settings, earlier)
+    write_json(found, record)
     tables = "\n\n".join(
         [
             as_markdown(summary),
@@ -101,11 +134,17 @@ def main() -> None:
         f"Measured by `make compare` on {found['date']}: {found['machine']}; a search has one "
         f"thread and {budget} model evaluations."
     )
+    for one in earlier:
+        names = ", ".join(f"`{name}`" for name in one["methods"])
+        words += f" The runs of {names}, whose code has not changed since, are of {one['date']}"
+        words += f" ({one['machine']})."
     figure = "![the methods, head by head](counterfactuals.svg)"
     page = PAGE.read_text(encoding="utf-8")
     write_text(filled(page, f"{words}\n\n{tables}\n\n{figure}"), PAGE)
-    with atomic(PAGE.with_suffix(".svg")) as temporary:
-        temporary.write_bytes((folder / "methods.svg").read_bytes())
+    with tempfile.TemporaryDirectory() as drawn:
+        for name, drawing in draw_methods(summary).items():
+            svg, _ = save_figure(drawing, drawn, name)
+            write_text(svg.read_text(encoding="utf-8"), PAGE.with_suffix(".svg"))
     print(tables)
 
 

@@ -179,6 +179,12 @@ def snakemake(
     )
 
 
+def told(output: str) -> str:
+    """The lines of Snakemake's output that say how a run went."""
+    how = re.compile(r"SLURM-job '|steps \(\d+%\)|Nothing to be done|Exiting because")
+    return "\n".join(f"  {line.strip()}" for line in output.splitlines() if how.search(line))
+
+
 def planned_rules(folder: Path, *arguments: str, configfile: str | None = "small.yaml") -> set[str]:
     """The rules that a dry run would run, without the target rule."""
     # Targets first: --quiet takes every word that follows it.

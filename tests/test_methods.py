@@ -349,6 +349,29 @@ def test_records_are_plain_json() -> None:
     assert list(found[0]) == list(measuring.COLUMNS)
 
 
+def test_methods_that_were_not_run_keep_their_runs() -> None:
+    table = runs()
+    methods = list(dict.fromkeys(table["method"]))
+    older = {
+        **{name: name for name in ("date", "machine", "commit", "packages")},
+        "matrix_product_rates_by_threads": {},
+        "runs": counterfactuals.records(table),
+    }
+    others, earlier = counterfactuals.kept(older, {methods[0]})
+    assert set(others["method"]) == set(methods[1:])
+    assert [one["methods"] for one in earlier] == [sorted(methods[1:])]
+    pd.testing.assert_frame_equal(
+        counterfactuals.typed(counterfactuals.records(table[table["method"] != methods[0]])), others
+    )
+    # Kept once more, the older ones still say where they are from.
+    newer = {**older, "date": "newer", "earlier": earlier}
+    _, twice = counterfactuals.kept(newer, {methods[1]})
+    assert {name: one["date"] for one in twice for name in one["methods"]} == {
+        methods[0]: "newer",
+        **dict.fromkeys(methods[2:], "date"),
+    }
+
+
 def test_the_page_has_a_marked_place() -> None:
     page = counterfactuals.PAGE.read_text(encoding="utf-8")
     once = counterfactuals.filled(page, "| a |")

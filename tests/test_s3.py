@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.same_results import assert_same_results, files
-from tests.small_study import prepare, snakemake
+from tests.small_study import prepare, snakemake, told
 
 pytestmark = [pytest.mark.cluster, pytest.mark.xdist_group("s3")]
 
@@ -73,6 +73,7 @@ def test_results_in_object_storage_equal_the_local_ones(server: Server, tmp_path
     assert done.returncode == 0, done.stdout
     done = snakemake(far, *server.options())
     assert done.returncode == 0, done.stdout
+    print(f"\nsnakemake --cores 2 {' '.join(server.options())}\n{told(done.stdout)}")
 
     # Nothing but the bucket has them, and the bucket has nothing else.
     assert not (far / "results" / "small").exists() or not files(far / "results" / "small")
@@ -91,4 +92,6 @@ def test_results_in_object_storage_equal_the_local_ones(server: Server, tmp_path
     assert again.returncode == 0, again.stdout
     assert lost in server.stored()
     assert server.client.head_object(Bucket=BUCKET, Key=kept)["LastModified"] == written
-    print(f"{compared} files agree; {time.monotonic() - started:.0f} s")
+    print(f"Without the report in the bucket:\n{told(again.stdout)}")
+    took = time.monotonic() - started
+    print(f"{compared} files agree with those of a run in a folder; {took:.0f} s")

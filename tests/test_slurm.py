@@ -16,7 +16,14 @@ import yaml
 from tests import slurm_cluster
 from tests.same_results import assert_same_results, files
 from tests.slurm_cluster import NODE, call, node_state, wait_for
-from tests.small_study import MODEL_RULES, configuration, prepare, snakemake, write_configuration
+from tests.small_study import (
+    MODEL_RULES,
+    configuration,
+    prepare,
+    snakemake,
+    told,
+    write_configuration,
+)
 
 pytestmark = [pytest.mark.cluster, pytest.mark.xdist_group("slurm")]
 
@@ -111,6 +118,7 @@ def test_a_study_under_slurm_survives_lost_jobs_and_equals_the_local_one(
     assert not (results / "heads.parquet").exists()
     assert not [name for name in after_kill if "partial" in name.name]
     assert {Path("shards/0/integrated_gradients.parquet"), Path("pairs.parquet")} <= set(after_kill)
+    print(f"\nA job is cancelled while it runs:\n{told(first.output)}")
     curves = [Path(f"shards/{shard}/curves.parquet") for shard in (0, 1)]
     assert sum(name in after_kill for name in curves) == 1
 
@@ -121,6 +129,7 @@ def test_a_study_under_slurm_survives_lost_jobs_and_equals_the_local_one(
     assert second.end() != 0
     assert "SLURM status is: 'NODE_FAIL'" in second.output, second.output
     assert second.submitted() == 1, second.output
+    print(f"The node is set down while it runs again:\n{told(second.output)}")
     assert made(results) == after_kill
     call("scontrol", "update", f"NodeName={NODE}", "State=RESUME")
     wait_for(lambda: node_state() == "idle", "the node to be back", 60)
@@ -138,9 +147,11 @@ def test_a_study_under_slurm_survives_lost_jobs_and_equals_the_local_one(
     again = Run(far)
     assert again.end() == 0
     assert "Nothing to be done" in again.output
+    print(f"Started again:\n{told(third.output)}\nOnce more:\n{told(again.output)}")
 
     compared = assert_same_results(local / "results" / "small", results)
-    print(f"{compared} files agree; {time.monotonic() - started:.0f} s")
+    took = time.monotonic() - started
+    print(f"{compared} files agree with those of a run without SLURM; {took:.0f} s")
 
 
 def test_a_gpu_is_asked_for_where_the_device_is_cuda(slurm: None, tmp_path: Path) -> None:
