@@ -14,6 +14,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from benchmarks.counterfactuals import filled
 from counterpoint import provenance
 from counterpoint.files import write_text
 from tests import small_study
@@ -29,14 +30,15 @@ def write_pairs(path: Path, count: int) -> None:
     """As many different pairs, of words that the small model's tokenizer knows."""
     joined = ("met ,", "left ,", "sat and", "met and", "left and", "sat ,")
     begins, sizes = ("When", "Then"), ("a", "a big", "a big big", "a a")
-    ends = (" to", " and", " ,", "")
-    places = itertools.product(begins, NAMES, joined, sizes, THINGS, ends, ends)
+    words = (" to", " and", " ,")
+    ends = ["".join(some) for few in range(3) for some in itertools.product(words, repeat=few)]
+    places = itertools.product(begins, NAMES, joined, sizes, THINGS, ends)
     with path.open("w", encoding="utf-8", newline="") as stream:
         writer = csv.writer(stream)
         writer.writerow(["clean", "corrupted", "correct", "incorrect"])
-        for begin, giver, how, size, thing, end, last in itertools.islice(places, count):
+        for begin, giver, how, size, thing, end in itertools.islice(places, count):
             other = NAMES[1 - NAMES.index(giver)]
-            text = f"{begin} John and Mary {how} {{}} gave {size} {thing}{end}{last} to"
+            text = f"{begin} John and Mary {how} {{}} gave {size} {thing}{end} to"
             writer.writerow([text.format(giver), text.format(other), f" {other}", f" {giver}"])
 
 
@@ -84,9 +86,7 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, nargs=2, default=(64, 1024))
     found = table(*parser.parse_args().pairs)
     print(found)
-    before, _, rest = PAGE.read_text(encoding="utf-8").partition(BEGIN)
-    after = rest.partition(END)[2]
-    write_text(f"{before}{BEGIN}\n\n{found}\n\n{END}{after}", PAGE)
+    write_text(filled(PAGE.read_text(encoding="utf-8"), found, BEGIN, END), PAGE)
 
 
 if __name__ == "__main__":
