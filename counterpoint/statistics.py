@@ -330,11 +330,12 @@ def _study_notes(notes: np.ndarray, defined: Bool[np.ndarray, "pair measure scor
 
 
 class _Rows:
-    """Collects the rows of one direction."""
+    """Collects the rows of one direction, as arrays: many pairs have very many rows."""
 
     def __init__(self, direction: str, measures: list[str], scores: list[str]) -> None:
         self.direction, self.measures, self.scores = direction, measures, scores
-        self.rows: list[dict[str, object]] = []
+        self.numbers: list[dict[str, np.ndarray]] = []
+        self.labels: list[dict[str, object]] = []
 
     def add_sample(
         self,
@@ -382,32 +383,35 @@ class _Rows:
         excluded: int,
         notes: np.ndarray,
     ) -> None:
-        for i, measure in enumerate(self.measures):
-            for j, score in enumerate(self.scores):
-                note = notes[i, j]
-                if not note and np.isnan(whole.low[i, j]):
-                    note = "no interval: constant in too many resamples"
-                self.rows.append(
-                    {
-                        "scope": scope,
-                        "pair": pair,
-                        "direction": self.direction,
-                        "measure": measure,
-                        "score": score,
-                        "method": method,
-                        "estimate": whole.estimate[i, j],
-                        "ci_low": whole.low[i, j],
-                        "ci_high": whole.high[i, j],
-                        "p_permutation": p[i, j],
-                        "partial_given_layer": within.estimate[i, j],
-                        "partial_ci_low": within.low[i, j],
-                        "partial_ci_high": within.high[i, j],
-                        "n": int(n[i, j]),
-                        "pairs": int(pairs[i, j]),
-                        "floor_excluded": int(excluded),
-                        "note": note,
-                    }
-                )
+        given = (notes == "") & np.isnan(whole.low)
+        notes = np.where(given, "no interval: constant in too many resamples", notes)
+        numbers = {
+            "estimate": whole.estimate,
+            "ci_low": whole.low,
+            "ci_high": whole.high,
+            "p_permutation": p,
+            "partial_given_layer": within.estimate,
+            "partial_ci_low": within.low,
+            "partial_ci_high": within.high,
+            "n": n,
+            "pairs": pairs,
+            "note": notes,
+        }
+        self.numbers.append({name: value.ravel() for name, value in numbers.items()})
+        self.labels.append(
+            {"scope": scope, "pair": pair, "method": method, "floor_excluded": int(excluded)}
+        )
 
     def table(self) -> pd.DataFrame:
-        return pd.DataFrame(self.rows)
+        """One row for each measure and score of every set of heads that was added."""
+        each = len(self.measures) * len(self.scores)
+        labels = pd.DataFrame(self.labels)
+        return labels.loc[np.repeat(labels.index, each)].assign(
+            direction=self.direction,
+            measure=np.tile(np.repeat(self.measures, len(self.scores)), len(labels)),
+            score=np.tile(self.scores, len(labels) * len(self.measures)),
+            **{
+                name: np.concatenate([part[name] for part in self.numbers])
+                for name in self.numbers[0]
+            },
+        )
