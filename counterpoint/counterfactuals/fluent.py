@@ -36,7 +36,7 @@ from counterpoint.counterfactuals.leaning import Place, promising
 from counterpoint.counterfactuals.objectives import ALPHAS, evenness
 from counterpoint.counterfactuals.problem import Starts, State
 from counterpoint.counterfactuals.proposals import Proposals
-from counterpoint.counterfactuals.quality import FIRST, quality
+from counterpoint.counterfactuals.quality import FIRST, WELL_AHEAD, quality
 from counterpoint.counterfactuals.sentences import PLAIN
 from counterpoint.counterfactuals.steps import Setup
 from counterpoint.counterfactuals.variants import Moves, Parent, Prompt, Variants, VariantSettings
@@ -110,6 +110,7 @@ class Fluent:
         self.places: list[Place] = []
         self.confirmations = list(CONFIRMATIONS)
         self.polished = 0
+        self.surpassing = 0
 
     def _try_starts(
         self, starts: Starts
@@ -144,8 +145,10 @@ class Fluent:
             self._measure(Variants(both, both[:, None].expand(-1, 2, -1)))
         elif self._to_confirm():
             self._confirm(self.niche.elites[0])
+        elif (given := self._to_surpass()) is not None:
+            self._surpass(given)
         elif self.ledger.spent >= 1 - self.own.polish and self.niche.elites:
-            self._polish()
+            self._measure(self._polish())
         else:
             self._measure(self._variants())
         self.archive.also = [self.scored[one.clean, one.corrupted] for one in self.niche.elites]
@@ -164,6 +167,7 @@ class Fluent:
             "gradients": self.moves.state(),
             "confirmations": self.confirmations,
             "polished": self.polished,
+            "surpassing": self.surpassing,
         }
 
     def restore(self, state: State) -> None:
@@ -179,6 +183,7 @@ class Fluent:
         self.moves.restore(state["gradients"])
         self.confirmations = list(state["confirmations"])
         self.polished = state["polished"]
+        self.surpassing = state["surpassing"]
 
     def _to_confirm(self) -> bool:
         """Whether it is time to, and the best pair is not confirmed yet. Before the last time only
@@ -236,19 +241,40 @@ class Fluent:
         )
         return places[: max(1, len(drawn) // 6)]
 
-    def _polish(self) -> None:
-        """Work on the best pair's edit and its shared tokens, in turns; or, while a pair that was
-        given has the largest LD change, on that: a search has to find more than it was given."""
-        best: Parent = self.niche.elites[0]
-        beyond = None
-        largest = max(self.archive.pairs, key=lambda pair: pair.ld_change)
-        both = (largest.clean, largest.corrupted)
-        if both in self.given and largest.changed_tokens == 1:
-            best, beyond = Parent(*both, origin=both), largest.ld_change
+    def _polish(self) -> Variants | None:
+        """The best pair's edit and its shared tokens, in turns."""
+        best = self.niche.elites[0]
         operators = (self.moves.other_shared, self.moves.other_edits)
         operator = operators[self.polished % 2]
         self.polished += 1
-        self._measure(operator(best, self.target), beyond)
+        return operator(best, self.target)
+
+    # -- what was given --------------------------------------------------------------------------
+
+    def _to_surpass(self) -> Scored | None:
+        """The pair with the largest LD change where that is one that was given, and the time has
+        come to work on it: in the polish, and every other step once the target is well ahead on
+        some pair, since only the LD change is left to gain."""
+        largest = max(self.archive.pairs, key=lambda pair: pair.ld_change, default=None)
+        if (
+            largest is None
+            or largest.changed_tokens != 1
+            or (largest.clean, largest.corrupted) not in self.given
+        ):
+            return None
+        polish = self.ledger.spent >= 1 - self.own.polish
+        ahead = self.niche.best >= WELL_AHEAD and self.propose.chance() < 0.5
+        return largest if polish or ahead else None
+
+    def _surpass(self, given: Scored) -> None:
+        """Its tail, its shared tokens and its edit, in turns: a search has to find more than it was
+        given."""
+        both = (given.clean, given.corrupted)
+        operators = (self.moves.other_tail, self.moves.other_shared, self.moves.other_edits)
+        operator = operators[self.surpassing % len(operators)]
+        self.surpassing += 1
+        variants = operator(Parent(*both, origin=both), self.target)
+        self._measure(variants, beyond=given.ld_change)
 
     # -- measuring -------------------------------------------------------------------------------
 
