@@ -4,6 +4,9 @@ Every RESULTS is the folder of a study that was run on this machine, with nothin
 the benchmark files of those that are ``measured``, and from tables of many pairs made
 of the first, come the costs: `counterpoint/planning/costs.json`. Those that are ``checked`` have no
 part in that; what the plan predicts for them is set beside what they took, in `docs/scale.md`.
+
+`python -m benchmarks.costs --tables RESULTS` measures anew only the steps without a model, on
+tables of many pairs made of that study, and keeps all other costs.
 """
 
 from __future__ import annotations
@@ -316,10 +319,43 @@ def worked(on: Machine) -> str:
     return "\n\n".join(blocks)
 
 
+def tables_anew(study: Study) -> None:
+    """Measure the steps without a model again; the other records of the costs stay."""
+    stored = json.loads(SHIPPED.read_text(encoding="utf-8"))
+    tables = list(of_tables(study))
+    found = [Record(**record) for record in stored.pop("records")]
+    found = [record for record in found if record.rule not in OF_TABLES]
+    found += [record for record, _ in tables]
+    del stored["costs"]
+    where = stored | {
+        "memory_of_tables": memory_of(tables),
+        "tables": {
+            "date": today(),
+            "machine": machine.describe(),
+            "commit": provenance.git_commit(ROOT),
+        },
+    }
+    write_json(as_json(fit(found), found, where), SHIPPED)
+    on = Machine(os.cpu_count() or 1, where["threads"], where["rate_of_one_thread"], where["rate"])
+    page = PAGE.read_text(encoding="utf-8")
+    write_text(filled(page, worked(on), BEGIN_WORKED, END_WORKED), PAGE)
+
+
+def memory_of(tables: Sequence[tuple[Record, float]]) -> list[dict[str, Any]]:
+    """Peak memory by the rows of a table, as plain values."""
+    return [{"rule": one.rule, "rows": one.amount, "peak_mb": peak} for one, peak in tables]
+
+
+def today() -> str:
+    return datetime.datetime.now(datetime.UTC).date().isoformat()
+
+
 def main() -> None:
     """Fit the costs, check them, and write both down."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.costs", description=__doc__)
-    parser.add_argument("--measured", nargs="+", type=Path, required=True)
+    several = parser.add_mutually_exclusive_group(required=True)
+    several.add_argument("--measured", nargs="+", type=Path)
+    several.add_argument("--tables", type=Path)
     parser.add_argument("--searches", nargs="*", type=Path, default=[])
     parser.add_argument("--checked", nargs="*", type=Path, default=[])
     parser.add_argument(
@@ -330,6 +366,10 @@ def main() -> None:
         help="the machine's rates with one thread and with all, where it is busy now",
     )
     arguments = parser.parse_args()
+    if arguments.tables:
+        tables_anew(Study(arguments.tables.resolve()))
+        print(SHIPPED.read_text(encoding="utf-8"))
+        return
     import torch
 
     threads = min(4, torch.get_num_threads())
@@ -344,15 +384,13 @@ def main() -> None:
     for folder in arguments.searches:
         found += of_searches(folder.resolve(), measured[0].size, on)
     where = {
-        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+        "date": today(),
         "machine": machine.describe(),
         "commit": provenance.git_commit(ROOT),
         "rate_of_one_thread": on.rate_of_one,
         "rate": on.rate,
         "threads": on.threads,
-        "memory_of_tables": [
-            {"rule": one.rule, "rows": one.amount, "peak_mb": peak} for one, peak in tables
-        ],
+        "memory_of_tables": memory_of(tables),
     }
     write_json(as_json(fit(found), found, where), SHIPPED)
     page = PAGE.read_text(encoding="utf-8")
