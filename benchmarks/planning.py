@@ -1,0 +1,58 @@
+"""How long Snakemake takes to plan a study of very many jobs: `python -m benchmarks.planning`.
+
+A dry run of the small study with a shard for every pair. 10,000 shards should be planned within two
+minutes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import resource
+import tempfile
+import time
+from pathlib import Path
+
+from benchmarks.growth import configuration, write_pairs
+from counterpoint.planning.rate import best_rate
+from tests import small_study
+
+
+def planned(folder: Path, shards: int) -> dict[str, float]:
+    """Jobs, seconds by the clock and of the processor of a dry run."""
+    small_study.prepare(folder)
+    write_pairs(folder / "few.csv", 1)
+    head, pair = (folder / "few.csv").read_text(encoding="utf-8").splitlines()
+    (folder / "many.csv").write_text("\n".join([head, *[pair] * shards, ""]), encoding="utf-8")
+    config = configuration("many.csv")
+    config["studies"]["small"]["shard_size"] = 1
+    small_study.write_configuration(folder, config)
+    before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
+    done = small_study.snakemake(folder, "all", "--dry-run", "--quiet", "all")
+    seconds, after = time.perf_counter() - start, resource.getrusage(resource.RUSAGE_CHILDREN)
+    if done.returncode != 0:
+        raise SystemExit(done.stdout[-2000:])
+    jobs = re.findall(r"^total\s+(\d+)", done.stdout, re.MULTILINE)[-1]
+    processor = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return {
+        "shards": shards,
+        "jobs": int(jobs),
+        "seconds": round(seconds, 1),
+        "processor_seconds": round(processor, 1),
+        "peak_mb": round(after.ru_maxrss / 1024),
+    }
+
+
+def main() -> None:
+    """Measure and print a line of JSON for each number of shards."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.planning", description=__doc__)
+    parser.add_argument("--shards", type=int, nargs="+", default=[1000, 10000])
+    for shards in parser.parse_args().shards:
+        with tempfile.TemporaryDirectory() as folder:
+            found = planned(Path(folder), shards)
+        print(json.dumps({**found, "matrix_product_rate_of_one_thread": best_rate(1)}), flush=True)
+
+
+if __name__ == "__main__":
+    main()
