@@ -83,22 +83,32 @@ def _direct_imports(path: Path) -> Iterator[str]:
 
 
 def _parse(path: Path) -> ast.Module:
-    source = path.read_text(encoding="utf-8")
-    if path.suffix == ".ipynb":
-        cells = json.loads(source)["cells"]
-        source = "\n".join("".join(c["source"]) for c in cells if c["cell_type"] == "code")
-    return ast.parse(source, filename=str(path))
+    return ast.parse(_code(path.suffix, path.read_text(encoding="utf-8")), filename=str(path))
+
+
+def _code(suffix: str, source: str) -> str:
+    """The Python of a file: of a notebook, its cells of code."""
+    if suffix != ".ipynb":
+        return source
+    cells = json.loads(source)["cells"]
+    return "\n".join("".join(c["source"]) for c in cells if c["cell_type"] == "code")
 
 
 def _tree_digest(path: Path) -> str:
-    tree = _parse(path)
+    return _digest(path.suffix, path.read_text(encoding="utf-8"))
+
+
+# Most modules are part of many scripts.
+@cache
+def _digest(suffix: str, source: str) -> str:
+    tree = ast.parse(_code(suffix, source))
     for node in ast.walk(tree):
         documented = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
         if isinstance(node, documented) and ast.get_docstring(node, clean=False) is not None:
             node.body = node.body[1:] or [ast.Pass()]
     text = ast.dump(tree)
-    if path.suffix == ".ipynb":
+    if suffix == ".ipynb":
         # A notebook's own words are part of the report that it makes.
-        cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+        cells = json.loads(source)["cells"]
         text += "".join("".join(c["source"]) for c in cells if c["cell_type"] != "code")
     return hashlib.sha256(text.encode()).hexdigest()
