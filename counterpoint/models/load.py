@@ -1,15 +1,13 @@
 """A language model as Counterpoint sees it: the plain Hugging Face modules, named by
 TransformerLens.
 
-The measurements run on the Hugging Face modules themselves, with eager attention. Which module is a
-block, an attention, an MLP or an output projection is read from TransformerLens' architecture
-adapters, so that no architecture needs code of its own here.
+The measurements run on the Hugging Face modules themselves, with eager attention; `names` says
+which is which.
 """
 
 from __future__ import annotations
 
 import copy
-import logging
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -19,23 +17,13 @@ import torch
 from torch import nn
 
 from counterpoint.errors import UserError
+from counterpoint.models.names import ModuleNames, bridge, kept_names, module_names
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64, "bfloat16": torch.bfloat16}
-
-
-@dataclass(frozen=True)
-class ModuleNames:
-    """Dotted names, as the Hugging Face model has them, of the modules that are read or shifted."""
-
-    blocks: str
-    attention: str
-    mlp: str
-    output_projection: str
-    embedding: str
 
 
 @dataclass(eq=False)
@@ -140,7 +128,7 @@ class LanguageModel:
         The bridge wraps the modules it is given in place, so it gets a module tree of its own; the
         parameters are shared, which costs no memory.
         """
-        return _bridge(_share_weights(self.hf), self.tokenizer)
+        return bridge(_share_weights(self.hf), self.tokenizer)
 
 
 def _share_weights(hf: PreTrainedModel) -> PreTrainedModel:
@@ -148,46 +136,16 @@ def _share_weights(hf: PreTrainedModel) -> PreTrainedModel:
     return copy.deepcopy(hf, kept)
 
 
-def _bridge(hf: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> TransformerBridge:
-    from transformer_lens.model_bridge import TransformerBridge
-
-    parameter = next(hf.parameters())
-    # TransformerLens speaks through the root logger about choices that are not the user's here.
-    logging.getLogger("transformer_lens").setLevel(logging.ERROR)
-    return TransformerBridge.boot_transformers(
-        hf.config.name_or_path or "local",
-        hf_model=hf,
-        tokenizer=tokenizer,
-        device=str(parameter.device),
-        dtype=parameter.dtype,
-    )
-
-
-def _module_names(bridge: TransformerBridge, architecture: str) -> ModuleNames:
-    """Where TransformerLens' adapter finds the modules; UserError when it has no such part."""
-    try:
-        mapping: Any = bridge.adapter.component_mapping
-        parts = mapping["blocks"].submodules
-        return ModuleNames(
-            blocks=mapping["blocks"].name,
-            attention=parts["attn"].name,
-            mlp=parts["mlp"].name,
-            output_projection=parts["attn"].submodules["o"].name,
-            embedding=mapping["embed"].name,
-        )
-    except (KeyError, AttributeError) as missing:
-        raise UserError(
-            f"model architecture {architecture}: TransformerLens names no {missing} in it;"
-            " Counterpoint needs a decoder whose blocks have an attention with an output"
-            " projection and an MLP. Choose a decoder-only model."
-        ) from missing
-
-
 def wrap(
-    hf: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, *, prepend_bos: bool = True
+    hf: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    *,
+    prepend_bos: bool = True,
+    names: ModuleNames | None = None,
 ) -> LanguageModel:
     """Make a `LanguageModel` of a Hugging Face model that is already in memory.
 
+    TransformerLens is asked for the ``names`` of its modules where they are not given.
     Raises UserError for an encoder-decoder or a bidirectional model: re-entering at a layer is
     exact only where no earlier position depends on a later one.
     """
@@ -208,7 +166,8 @@ def wrap(
     hf.eval().requires_grad_(False)
     if getattr(configuration, "_attn_implementation", "eager") != "eager":
         hf.set_attn_implementation("eager")
-    names = _module_names(_bridge(_share_weights(hf), tokenizer), architecture)
+    if names is None:
+        names = module_names(_share_weights(hf), tokenizer)
     return LanguageModel(hf=hf, tokenizer=tokenizer, names=names, prepend_bos=prepend_bos)
 
 
@@ -245,7 +204,8 @@ def load_language_model(
         folder, dtype=DTYPES[dtype], attn_implementation="eager", local_files_only=True
     )
     nn.Module.to(hf, torch.device(device))
-    return wrap(hf, tokenizer, prepend_bos=prepend_bos)
+    names = kept_names(folder, type(hf).__name__)
+    return wrap(hf, tokenizer, prepend_bos=prepend_bos, names=names)
 
 
 def check_device(device: str) -> None:
