@@ -122,7 +122,8 @@ def test_slopes_equal_reverse_mode_through_the_whole_model(tiny_model: LanguageM
             alpha = torch.tensor(0.3, requires_grad=True)
             value = reference.head(int(units.layer[unit]), int(units.head[unit]), alpha, direction)
             (expected,) = torch.autograd.grad(value, alpha)
-            assert slope[unit, 0] == pytest.approx(float(expected), abs=TOLERANCE)
+            # Of single precision, whose last digits differ from processor to processor.
+            assert slope[unit, 0] == pytest.approx(float(expected), rel=1e-5, abs=TOLERANCE)
 
 
 def test_unpatched_runs_equal_the_models_own(tiny_model: LanguageModel) -> None:
