@@ -23,6 +23,10 @@ from counterpoint.counterfactuals.quality import GOOD_CHANGE, GOOD_MARGIN, LEAST
 DECISIVE = f"ld_change_cap_{FLUENT}"
 """The measure by which methods beat each other."""
 
+DRAW = 1e-4
+"""LD change by which two methods may differ and still draw: the same pair, run on another
+processor."""
+
 _OF_A_PAIR = (
     "ld_change",
     "evenness",
@@ -118,7 +122,7 @@ def _wins(medians: pd.DataFrame, method: str, against: str) -> dict[str, object]
         "median": difference.median(),
         "smallest": difference.min(),
         "largest": difference.max(),
-        "count": int((difference > 0).sum()),
+        "count": int((difference > DRAW).sum()),
         "of": len(difference),
     }
 
