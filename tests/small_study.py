@@ -180,9 +180,11 @@ def snakemake(
 
 
 def told(output: str) -> str:
-    """The lines of Snakemake's output that say how a run went."""
-    how = re.compile(r"SLURM-job '|steps \(\d+%\)|Nothing to be done|Exiting because")
-    return "\n".join(f"  {line.strip()}" for line in output.splitlines() if how.search(line))
+    """The lines of Snakemake's output that say how a run went: of its progress the last."""
+    how = re.compile(r"SLURM-job '|Nothing to be done|Exiting because")
+    progress = re.findall(r"\d+ of \d+ steps \(\d+%\) done", output)
+    lines = [line.strip() for line in output.splitlines() if how.search(line)]
+    return "\n".join(f"  {line}" for line in [*lines, *progress[-1:]])
 
 
 def planned_rules(folder: Path, *arguments: str, configfile: str | None = "small.yaml") -> set[str]:
