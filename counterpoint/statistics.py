@@ -262,7 +262,8 @@ def _sample(
         within[block] = coefficients.coefficients(method, *part, weights, layers[kept])
         shuffles = resampling.restricted(resamples.shuffles, kept)
         null[block] = null_coefficients(method, *part, shuffles)
-    return Sample(plain[0], plain[1:], within[0], within[1:], null)
+    # Copies: a view that is kept would keep the draws of its pair.
+    return Sample(plain[0].copy(), plain[1:], within[0].copy(), within[1:], null)
 
 
 def null_coefficients(
