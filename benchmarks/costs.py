@@ -6,8 +6,7 @@ of the first, come the costs: `counterpoint/planning/costs.json`. Those that are
 part in that; what the plan predicts for them is set beside what they took, in `docs/scale.md`.
 
 `python -m benchmarks.costs --tables RESULTS` measures anew only the steps without a model, on
-tables of many pairs made of that study, and keeps all other costs; `--statistics` only the
-statistics, on made-up tables of the default model's size.
+tables of many pairs made of that study, and keeps all other costs.
 """
 
 from __future__ import annotations
@@ -320,52 +319,17 @@ def worked(on: Machine) -> str:
     return "\n\n".join(blocks)
 
 
-def _statistics(pairs: int, said: Any) -> None:
-    """All statistics of a made-up table of the default model's heads."""
-    from counterpoint.claims import claims
-    from counterpoint.stability import stability
-    from counterpoint.statistics import correlations
-    from tests.synthetic import Shape, make_scores
-
-    def used() -> float:
-        so_far = resource.getrusage(resource.RUSAGE_SELF)
-        return so_far.ru_utime + so_far.ru_stime
-
-    before = used()
-    heads, _, _ = make_scores(Shape(pairs=pairs, layers=30, heads=9))
-    making = used() - before
-    for compute in (correlations, claims, stability):
-        compute(heads)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    said.put((float(len(heads)), used() - making, peak))
-
-
-def of_statistics() -> Iterator[tuple[Record, float]]:
-    """What the statistics take on made-up tables, and their peak MB; without the small tables of
-    faithfulness and interaction."""
-    os.environ["OMP_NUM_THREADS"] = "1"
-    processes = multiprocessing.get_context("spawn")
-    for pairs in (8, 32, 128):
-        said = processes.Queue()
-        child = processes.Process(target=_statistics, args=(pairs, said))
-        child.start()
-        rows, seconds, peak = said.get()
-        child.join()
-        yield Record(f"made-up, {pairs} pairs", "compute_statistics", 1, seconds, rows), peak
-
-
-def replaced(tables: Sequence[tuple[Record, float]]) -> None:
-    """Put these records in the place of those of the same rules; the others stay."""
+def tables_anew(study: Study) -> None:
+    """Measure the steps without a model again, and put them in the place of what the costs have."""
     stored = json.loads(SHIPPED.read_text(encoding="utf-8"))
-    rules = {record.rule for record, _ in tables}
-    others = [Record(**record) for record in stored.pop("records") if record["rule"] not in rules]
-    found = [*others, *(record for record, _ in tables)]
+    tables = list(of_tables(study))
+    found = [Record(**record) for record in stored.pop("records")]
+    found = [record for record in found if record.rule not in OF_TABLES]
+    found += [record for record, _ in tables]
     del stored["costs"]
-    memory = [one for one in stored["memory_of_tables"] if one["rule"] not in rules]
-    when = {"rules": sorted(rules), "date": today(), "machine": machine.describe()}
     where = stored | {
-        "memory_of_tables": [*memory, *memory_of(tables)],
-        "later": [one for one in stored.get("later", []) if set(one["rules"]) - rules] + [when],
+        "memory_of_tables": memory_of(tables),
+        "tables": {"date": today(), "machine": machine.describe()},
     }
     write_json(as_json(fit(found), found, where), SHIPPED)
     on = Machine(os.cpu_count() or 1, where["threads"], where["rate_of_one_thread"], where["rate"])
@@ -388,7 +352,6 @@ def main() -> None:
     several = parser.add_mutually_exclusive_group(required=True)
     several.add_argument("--measured", nargs="+", type=Path)
     several.add_argument("--tables", type=Path)
-    several.add_argument("--statistics", action="store_true")
     parser.add_argument("--searches", nargs="*", type=Path, default=[])
     parser.add_argument("--checked", nargs="*", type=Path, default=[])
     parser.add_argument(
@@ -399,9 +362,8 @@ def main() -> None:
         help="the machine's rates with one thread and with all, where it is busy now",
     )
     arguments = parser.parse_args()
-    if arguments.tables or arguments.statistics:
-        study = Study(arguments.tables.resolve()) if arguments.tables else None
-        replaced(list(of_tables(study) if study else of_statistics()))
+    if arguments.tables:
+        tables_anew(Study(arguments.tables.resolve()))
         print(SHIPPED.read_text(encoding="utf-8"))
         return
     import torch

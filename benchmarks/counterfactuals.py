@@ -136,15 +136,13 @@ def main() -> None:
     )
     for one in earlier:
         names = ", ".join(f"`{name}`" for name in one["methods"])
-        words += f" The runs of {names}, whose code has not changed since, are of {one['date']}"
-        words += f" ({one['machine']})."
+        words += f" The runs of {names} are kept from {one['date']} ({one['machine']})."
     figure = "![the methods, head by head](counterfactuals.svg)"
     page = PAGE.read_text(encoding="utf-8")
     write_text(filled(page, f"{words}\n\n{tables}\n\n{figure}"), PAGE)
     with tempfile.TemporaryDirectory() as drawn:
-        for name, drawing in draw_methods(summary).items():
-            svg, _ = save_figure(drawing, drawn, name)
-            write_text(svg.read_text(encoding="utf-8"), PAGE.with_suffix(".svg"))
+        svg, _ = save_figure(draw_methods(summary)["methods"], drawn, "methods")
+        write_text(svg.read_text(encoding="utf-8"), PAGE.with_suffix(".svg"))
     print(tables)
 
 

@@ -26,7 +26,7 @@ TIMES = ("seconds",)
 NOT_RESULTS = ("logs", "benchmarks")
 """Folders that say how a run went and not what it found."""
 
-HOW_IT_RAN = ("date", "machine", "python", "durations", "commit")
+HOW_IT_RAN = ("date", "machine", "durations", "commit")
 """Entries of provenance.json of the same kind."""
 
 
@@ -40,23 +40,29 @@ def files(folder: Path, left_out: Iterable[str] = NOT_RESULTS) -> set[Path]:
     }
 
 
-def assert_same_results(left: Path, right: Path, left_out: Iterable[str] = NOT_RESULTS) -> int:
+def assert_same_results(
+    left: Path,
+    right: Path,
+    left_out: Iterable[str] = NOT_RESULTS,
+    may_differ: Iterable[str] = HOW_IT_RAN,
+) -> int:
     """Compare two folders of results; return how many files they have.
 
     Tables, tensors and provenance are compared by their values, figures and pages for their
     presence, since they hold the numbers of the tables and, the pages, the time they were made.
+    Entries of provenance that ``may_differ`` must be there in both or in neither.
     """
     names = files(left, left_out)
     assert names == files(right, left_out)
     for name in sorted(names):
         try:
-            _assert_same_file(left / name, right / name)
+            _assert_same_file(left / name, right / name, may_differ)
         except AssertionError as difference:
             raise AssertionError(f"{name}: {difference}") from None
     return len(names)
 
 
-def _assert_same_file(left: Path, right: Path) -> None:
+def _assert_same_file(left: Path, right: Path, may_differ: Iterable[str]) -> None:
     match left.suffix:
         case ".parquet":
             _assert_same_table(pd.read_parquet(left), pd.read_parquet(right))
@@ -70,7 +76,7 @@ def _assert_same_file(left: Path, right: Path) -> None:
                 np.testing.assert_allclose(other[key], array, rtol=RELATIVE, atol=ABSOLUTE)
         case ".json":
             one, other = json.loads(left.read_text()), json.loads(right.read_text())
-            for key in HOW_IT_RAN:
+            for key in may_differ:
                 assert (one.pop(key, None) is None) == (other.pop(key, None) is None), key
             assert {
                 key for key in one.keys() | other.keys() if one.get(key) != other.get(key)

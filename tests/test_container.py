@@ -16,7 +16,7 @@ from urllib.parse import urlparse
 
 import pytest
 
-from tests.same_results import assert_same_results
+from tests.same_results import HOW_IT_RAN, assert_same_results
 from tests.small_study import ROOT, prepare, snakemake
 
 pytestmark = [pytest.mark.cluster, pytest.mark.xdist_group("container")]
@@ -104,5 +104,10 @@ def test_the_small_study_in_the_image_equals_the_local_one(image: str, tmp_path:
         run(*inside, "snakemake", "--cores", "2", "--configfile", "small.yaml")
     finally:
         run("buildah", "rm", container)
-    compared = assert_same_results(local / "results" / "small", far / "results" / "small")
+    # The image has Debian's own Python, of another patch release.
+    compared = assert_same_results(
+        local / "results" / "small",
+        far / "results" / "small",
+        may_differ=[*HOW_IT_RAN, "python"],
+    )
     print(f"{compared} files agree; {time.monotonic() - started:.0f} s")

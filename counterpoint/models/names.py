@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 FILE = "module_names.json"
 
+UNKNOWN = (AttributeError, LookupError, NotImplementedError, TypeError, UserError, ValueError)
+"""What `keep_names` may raise for an architecture that cannot be asked for in this way."""
+
 
 @dataclass(frozen=True)
 class ModuleNames:
@@ -80,7 +83,8 @@ def keep_names(folder: str | Path) -> ModuleNames:
     They depend neither on the weights, which are not read, nor on the number of layers: a model of
     one, with whatever stands in memory, costs nothing.
 
-    Raises UserError, or whatever TransformerLens raises, for an architecture it does not know.
+    Raises one of `UNKNOWN` for an architecture that TransformerLens does not know, or whose
+    configuration allows no single layer.
     """
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
@@ -95,7 +99,6 @@ def keep_names(folder: str | Path) -> ModuleNames:
     # TransformerLens splits weights that hold queries, keys and values together.
     hf.to_empty(device="cpu")
     tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-    # Said before TransformerLens wraps it.
     architecture = type(hf).__name__
     names = module_names(hf, tokenizer)
     write_json({"architecture": architecture, **asdict(names)}, Path(folder) / FILE)
