@@ -8,10 +8,12 @@ import sys
 from pathlib import Path
 
 import pytest
+from transformers import AutoModelForCausalLM, CTRLConfig
 
+from counterpoint.errors import UserError
 from counterpoint.models import names
 from counterpoint.models.load import load_language_model
-from tests.tiny_models import ARCHITECTURES, make_tiny_model, save_tiny_model
+from tests.tiny_models import ARCHITECTURES, make_tiny_model, make_tiny_tokenizer, save_tiny_model
 
 
 @pytest.mark.parametrize("architecture", sorted(ARCHITECTURES))
@@ -37,6 +39,17 @@ def test_names_of_another_architecture_are_not_used(tmp_path: Path) -> None:
     other = json.loads(path.read_text()) | {"architecture": "Another", "blocks": "nowhere"}
     path.write_text(json.dumps(other))
     assert load_language_model(tmp_path).names == make_tiny_model("llama").names
+
+
+def test_an_architecture_that_transformerlens_does_not_know(tmp_path: Path) -> None:
+    config = CTRLConfig(vocab_size=61, n_embd=32, dff=48, n_layer=2, n_head=4, n_positions=64)
+    AutoModelForCausalLM.from_config(config).save_pretrained(tmp_path)
+    make_tiny_tokenizer().save_pretrained(tmp_path)
+    with pytest.raises(names.UNKNOWN):
+        names.keep_names(tmp_path)
+    assert not (tmp_path / names.FILE).exists()
+    with pytest.raises(UserError, match=r"CTRLLMHeadModel: TransformerLens does not know it"):
+        load_language_model(tmp_path)
 
 
 def test_with_kept_names_a_load_does_not_import_transformerlens(tmp_path: Path) -> None:

@@ -56,11 +56,19 @@ def bridge(hf: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> Transform
 def module_names(hf: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> ModuleNames:
     """Where TransformerLens' adapter finds the modules of ``hf``, which it wraps in place.
 
-    Raises UserError when it has no such part.
+    Raises UserError when TransformerLens does not know the architecture, or it has no such part.
     """
     architecture = type(hf).__name__
     try:
-        mapping: Any = bridge(hf, tokenizer).adapter.component_mapping
+        known = bridge(hf, tokenizer)
+    except ValueError as unknown:
+        reason = str(unknown).partition(". ")[0]
+        raise UserError(
+            f"model architecture {architecture}: TransformerLens does not know it ({reason})."
+            " Choose a model of another architecture, for example a GPT-2, Llama or Gemma."
+        ) from unknown
+    try:
+        mapping: Any = known.adapter.component_mapping
         parts = mapping["blocks"].submodules
         return ModuleNames(
             blocks=mapping["blocks"].name,
