@@ -5,8 +5,9 @@ the benchmark files of those that are ``measured``, and from tables of many pair
 of the first, come the costs: `counterpoint/planning/costs.json`. Those that are ``checked`` have no
 part in that; what the plan predicts for them is set beside what they took, in `docs/scale.md`.
 
-`python -m benchmarks.costs --tables RESULTS` measures anew only the steps without a model, on
-tables of many pairs made of that study, and keeps all other costs.
+Without ``--measured`` the costs that are there are kept, but for what is measured anew: with
+``--tables RESULTS`` the steps without a model, on tables of many pairs made of that study; with
+``--searches RESULTS …`` the searches and the validation of those studies.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ from counterpoint.files import read_table, write_json, write_table, write_text
 from counterpoint.planning.costs import SHIPPED, Record, as_json, fit, read_costs
 from counterpoint.planning.plan import Machine, plan, records
 from counterpoint.planning.rate import best_rate
-from counterpoint.planning.size import Size, of_configuration, read_size
+from counterpoint.planning.size import of_configuration, read_size
 from counterpoint.planning.work import Pairs, activation_bytes, pairs_of
 from counterpoint.scoring.merge import KEYS
 
@@ -136,6 +137,13 @@ def _table_jobs(folder: Path) -> dict[str, tuple[_Files, _Files]]:
 OF_TABLES = tuple(_table_jobs(Path()))
 
 
+def peak_mb() -> float:
+    """Peak memory of this process, MB. Not ``ru_maxrss``, which begins at what the process that
+    started this one had."""
+    status = Path("/proc/self/status").read_text(encoding="utf-8")
+    return int(status.partition("VmHWM:")[2].split()[0]) / 1024
+
+
 def _alone(rule: str, folder: Path, settings: dict[str, Any], said: Any) -> None:
     """Run a rule's own script on the tables in ``folder``."""
     sys.path.insert(0, str(ROOT / "scripts"))
@@ -143,7 +151,7 @@ def _alone(rule: str, folder: Path, settings: dict[str, Any], said: Any) -> None
     job = SimpleNamespace(input=files, output=made, params=SimpleNamespace(settings=settings))
     importlib.import_module(rule).main(job)
     used = resource.getrusage(resource.RUSAGE_SELF)
-    said.put((used.ru_utime + used.ru_stime, used.ru_maxrss / 1024))
+    said.put((used.ru_utime + used.ru_stime, peak_mb()))
 
 
 def in_a_process(rule: str, folder: Path, settings: dict[str, Any]) -> tuple[float, float]:
@@ -173,21 +181,21 @@ def of_tables(study: Study) -> Iterator[tuple[Record, float]]:
                 yield Record(f"{study.name} × {times}", rule, 1, seconds, float(rows)), peak
 
 
-def of_searches(folder: Path, size: Size, on: Machine) -> list[Record]:
-    """What the searches of a comparison of methods took, by method, with the evaluations that they
-    really made."""
-    tokens = pairs_of(read_table(folder / "pairs.parquet")).tokens
+def of_searches(study: Study, on: Machine) -> list[Record]:
+    """What the searches of a study took, by method, with the evaluations that they really made."""
+    folder = study.folder
     jobs: dict[str, list[tuple[float, float]]] = {}
     for path in sorted((folder / "benchmarks" / "search_counterfactuals").glob("*.tsv")):
         layer, head, method, seed = path.stem.split(".")
         place = folder / "counterfactuals" / f"{layer}.{head}" / "searches"
         trace = read_table(place / f"{method}.{seed}.trace.parquet")
-        made = float(trace["evaluations"].max()) * tokens * size.operations / on.rate_of_one
+        evaluation = study.pairs.tokens * study.size.operations
+        made = float(trace["evaluations"].max()) * evaluation / on.rate_of_one
         (seconds,) = pd.read_csv(path, sep="\t")["s"]
         jobs.setdefault(method, []).append((float(seconds), made))
     return [
         Record(
-            folder.name,
+            study.name,
             f"search_counterfactuals.{method}",
             len(each),
             sum(seconds for seconds, _ in each),
@@ -319,22 +327,15 @@ def worked(on: Machine) -> str:
     return "\n\n".join(blocks)
 
 
-def tables_anew(study: Study) -> None:
-    """Measure the steps without a model again, and put them in the place of what the costs have."""
+def anew(records: Sequence[Record], **where: Any) -> None:
+    """Put what was measured in the place of what the costs had for the same rules. ``where`` is
+    what `costs.json` is to say of it."""
     stored = json.loads(SHIPPED.read_text(encoding="utf-8"))
-    tables = list(of_tables(study))
+    rules = {record.rule for record in records}
     found = [Record(**record) for record in stored.pop("records")]
-    found = [record for record in found if record.rule not in OF_TABLES]
-    found += [record for record, _ in tables]
+    found = [*(record for record in found if record.rule not in rules), *records]
     del stored["costs"]
-    where = stored | {
-        "memory_of_tables": memory_of(tables),
-        "tables": {"date": today(), "machine": machine.describe()},
-    }
-    write_json(as_json(fit(found), found, where), SHIPPED)
-    on = Machine(os.cpu_count() or 1, where["threads"], where["rate_of_one_thread"], where["rate"])
-    page = PAGE.read_text(encoding="utf-8")
-    write_text(filled(page, worked(on), BEGIN_WORKED, END_WORKED), PAGE)
+    write_json(as_json(fit(found), found, stored | where), SHIPPED)
 
 
 def memory_of(tables: Sequence[tuple[Record, float]]) -> list[dict[str, Any]]:
@@ -349,9 +350,8 @@ def today() -> str:
 def main() -> None:
     """Fit the costs, check them, and write both down."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.costs", description=__doc__)
-    several = parser.add_mutually_exclusive_group(required=True)
-    several.add_argument("--measured", nargs="+", type=Path)
-    several.add_argument("--tables", type=Path)
+    parser.add_argument("--measured", nargs="*", type=Path, default=[])
+    parser.add_argument("--tables", type=Path)
     parser.add_argument("--searches", nargs="*", type=Path, default=[])
     parser.add_argument("--checked", nargs="*", type=Path, default=[])
     parser.add_argument(
@@ -362,40 +362,47 @@ def main() -> None:
         help="the machine's rates with one thread and with all, where it is busy now",
     )
     arguments = parser.parse_args()
-    if arguments.tables:
-        tables_anew(Study(arguments.tables.resolve()))
-        print(SHIPPED.read_text(encoding="utf-8"))
-        return
     import torch
 
     threads = min(4, torch.get_num_threads())
     rate_of_one, rate = arguments.rates or (best_rate(1), best_rate(threads))
     on = Machine(torch.get_num_threads(), threads, rate_of_one, rate)
-    measured = [Study(folder.resolve()) for folder in arguments.measured]
-    tables = list(of_tables(measured[0]))
-    found = [record for study in measured for record in study.records(on)]
-    # Jobs of tables differ too little in the studies themselves to tell their start from the rest.
-    found = [record for record in found if record.rule not in OF_TABLES]
-    found += [record for record, _ in tables]
-    for folder in arguments.searches:
-        found += of_searches(folder.resolve(), measured[0].size, on)
-    where = {
+    here = {
         "date": today(),
         "machine": machine.describe(),
         "commit": provenance.git_commit(ROOT),
         "rate_of_one_thread": on.rate_of_one,
         "rate": on.rate,
         "threads": on.threads,
-        "memory_of_tables": memory_of(tables),
     }
-    write_json(as_json(fit(found), found, where), SHIPPED)
+    measured = [Study(folder.resolve()) for folder in arguments.measured]
+    if measured:
+        found = [record for study in measured for record in study.records(on)]
+        # Jobs of tables differ too little in the studies to tell their start from the rest.
+        found = [record for record in found if record.rule not in OF_TABLES]
+        write_json(as_json(fit(found), found, here), SHIPPED)
+    if measured or arguments.tables:
+        study = measured[0] if measured else Study(arguments.tables.resolve())
+        tables = list(of_tables(study))
+        anew([one for one, _ in tables], tables=here, memory_of_tables=memory_of(tables))
+    if arguments.searches:
+        studies = [Study(folder.resolve()) for folder in arguments.searches]
+        found = [record for study in studies for record in of_searches(study, on)]
+        checks = [record for study in studies for record in study.records(on)]
+        found += [record for record in checks if record.rule == "validate_counterfactuals"]
+        anew(found, searches=here)
+
+    stored = json.loads(SHIPPED.read_text(encoding="utf-8"))
+    of_costs = Machine(
+        on.cores, *(stored[name] for name in ("threads", "rate_of_one_thread", "rate"))
+    )
     page = PAGE.read_text(encoding="utf-8")
-    page = filled(page, worked(on), BEGIN_WORKED, END_WORKED)
+    page = filled(page, worked(of_costs), BEGIN_WORKED, END_WORKED)
     studies = [Study(folder.resolve()) for folder in arguments.checked]
     if studies:
         page = filled(page, in_words(studies, on), BEGIN, END)
     write_text(page, PAGE)
-    print(SHIPPED.read_text(encoding="utf-8"))
+    print(json.dumps(stored["costs"], indent=2))
 
 
 if __name__ == "__main__":

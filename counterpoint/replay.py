@@ -3,7 +3,8 @@
 A model hands each block positions, rotary embeddings, a mask and a cache. How these are called and
 made differs between architectures, so they are not made here but recorded: the model runs once on a
 suffix of one row, and the arguments that its blocks received are kept. They depend only on the
-lengths of prefix and suffix, and broadcast over any number of rows.
+lengths of prefix and suffix, and broadcast over any number of rows. What a block answers with
+depends on neither, so that for further lengths the blocks need not compute anything.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, cast
 
 import torch
@@ -91,7 +93,8 @@ class BlockArguments:
     keyword: dict[str, Any]
     hidden_keyword: str | None
     """The name under which the hidden states are passed, or None when they come first."""
-    returns_tuple: bool
+    arity: int
+    """How many values the block returns; 0 where it returns its output alone."""
     attention_arity: int
     """How many values the attention module returns; the first is its output."""
 
@@ -108,7 +111,7 @@ class BlockArguments:
             output = block(hidden, *positional, **keyword)
         else:
             output = block(*positional, **{self.hidden_keyword: hidden}, **keyword)
-        return output[0] if self.returns_tuple else output
+        return output[0] if self.arity else output
 
 
 def hidden_states_of(args: Sequence[Any], kwargs: dict[str, Any]) -> tuple[Tensor, str | None]:
@@ -141,44 +144,74 @@ def run_prefix(model: LanguageModel, tokens: Int[Tensor, "pair prefix"]) -> Pref
     )
 
 
+def block_arguments(
+    model: LanguageModel, length: int, prefix_length: int
+) -> Sequence[BlockArguments]:
+    """What the model hands its blocks for the suffix of a prompt of ``length`` tokens.
+
+    Kept on the model.
+    """
+    kept = cast(
+        "dict[tuple[int, int], list[BlockArguments]]", model.__dict__.setdefault("_arguments", {})
+    )
+    key = (length, prefix_length)
+    if key not in kept:
+        known = next(iter(kept.values()), None)
+        kept[key] = record_block_arguments(model, length, prefix_length, known)
+    return kept[key]
+
+
 @torch.no_grad()
 def record_block_arguments(
-    model: LanguageModel, tokens: Int[Tensor, "1 length"], prefix_length: int
+    model: LanguageModel,
+    length: int,
+    prefix_length: int,
+    known: Sequence[BlockArguments] | None = None,
 ) -> list[BlockArguments]:
-    """Record, for each block, the arguments it gets on the suffix of one prompt."""
-    prefix = run_prefix(model, tokens[:, :prefix_length])
+    """Record, for each block, the arguments it gets on the suffix of one prompt.
+
+    Where what the blocks answer with is ``known``, from another length, they compute nothing.
+    """
+    tokens = torch.zeros(1, length, dtype=torch.long, device=model.device)
     calls: list[tuple[tuple[Any, ...], dict[str, Any]]] = [((), {})] * model.n_layers
-    returns_tuple = [False] * model.n_layers
-    arity = [2] * model.n_layers
+    arity = [one.arity for one in known or ()] or [0] * model.n_layers
+    of_attention = [one.attention_arity for one in known or ()] or [2] * model.n_layers
+    prefix = run_prefix(model, tokens[:, :prefix_length]) if known is None else None
+    if known is not None and prefix_length:
+        # Only its length is looked at.
+        nothing = [torch.zeros(1, 1, prefix_length, 1, device=model.device)] * model.n_layers
+        prefix = PrefixKeysValues(nothing, nothing)
 
-    with ExitStack() as hooks:
-        for layer, (block, attention) in enumerate(
-            zip(model.blocks, model.attentions, strict=True)
-        ):
-
-            def keep_call(
-                module: nn.Module, args: Any, kwargs: dict[str, Any], *, layer: int = layer
-            ) -> None:
-                calls[layer] = (args, kwargs)
-
-            def keep_kind(module: nn.Module, args: Any, output: Any, *, layer: int = layer) -> None:
-                returns_tuple[layer] = isinstance(output, tuple)
-
-            def keep_arity(
-                module: nn.Module, args: Any, output: Any, *, layer: int = layer
-            ) -> None:
+    def called(original: Forward, layer: int) -> Forward:
+        def forward(*args: Any, **kwargs: Any) -> Any:
+            calls[layer] = (args, kwargs)
+            if known is None:
+                output = original(*args, **kwargs)
                 arity[layer] = len(output) if isinstance(output, tuple) else 0
+                return output
+            hidden, _ = hidden_states_of(args, kwargs)
+            return (hidden, *(None,) * (arity[layer] - 1)) if arity[layer] else hidden
 
-            for handle in (
-                block.register_forward_pre_hook(keep_call, with_kwargs=True),
-                block.register_forward_hook(keep_kind),
-                attention.register_forward_hook(keep_arity),
+        return forward
+
+    def attended(original: Forward, layer: int) -> Forward:
+        def forward(*args: Any, **kwargs: Any) -> Any:
+            output = original(*args, **kwargs)
+            of_attention[layer] = len(output) if isinstance(output, tuple) else 0
+            return output
+
+        return forward
+
+    with ExitStack() as replaced:
+        for layer in range(model.n_layers):
+            for module, make in (
+                (model.blocks[layer], called),
+                (model.attentions[layer], attended),
             ):
-                hooks.callback(handle.remove)
-        cache = DynamicCache() if prefix is None else prefix.cache()
+                replaced.enter_context(replaced_forward(module, partial(make, layer=layer)))
         model.hf(
             input_ids=tokens[:, prefix_length:],
-            past_key_values=cache,
+            past_key_values=DynamicCache() if prefix is None else prefix.cache(),
             use_cache=True,
             logits_to_keep=1,
         )
@@ -190,8 +223,8 @@ def record_block_arguments(
                 positional=args if keyword else args[1:],
                 keyword={name: value for name, value in kwargs.items() if name != keyword},
                 hidden_keyword=keyword,
-                returns_tuple=returns_tuple[layer],
-                attention_arity=arity[layer],
+                arity=arity[layer],
+                attention_arity=of_attention[layer],
             )
         )
     return recorded

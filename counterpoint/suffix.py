@@ -15,7 +15,7 @@ the engine with the model's own forward pass and is made once for each shape.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -37,11 +37,10 @@ from counterpoint.linear import through_onednn
 from counterpoint.metrics import Metric, make_metric
 from counterpoint.models.load import LanguageModel
 from counterpoint.replay import (
-    BlockArguments,
     Forward,
     PrefixKeysValues,
+    block_arguments,
     hidden_states_of,
-    record_block_arguments,
     replaced_forward,
 )
 
@@ -93,7 +92,7 @@ class SuffixEngine:
         self.activations = activations
         self.memory_mb = memory_mb
         pairs = activations.pairs
-        self.arguments = _arguments(model, pairs.clean[:1], pairs.first_difference)
+        self.arguments = block_arguments(model, pairs.clean.shape[1], pairs.first_difference)
         self.evaluations = 0
         """Rows evaluated so far."""
         self._rows_that_fit: dict[bool, int] = {}
@@ -292,7 +291,7 @@ class SuffixEngine:
         with contextlib.ExitStack() as replaced:
             for block, arguments in zip(model.blocks, self.arguments, strict=True):
                 replaced.enter_context(
-                    replaced_forward(block, _handing_through(final, arguments.returns_tuple))
+                    replaced_forward(block, _handing_through(final, arguments.arity))
                 )
             if vocabulary is not None:
                 replaced.enter_context(
@@ -333,19 +332,6 @@ class SuffixEngine:
                 " choose another model, such as a GPT-2, Llama, GPT-NeoX, Gemma or Qwen."
             )
         checked.add(key)
-
-
-def _arguments(
-    model: LanguageModel, tokens: Int[Tensor, "1 length"], prefix_length: int
-) -> Sequence[BlockArguments]:
-    """Recorded arguments, kept on the model: they depend on the two lengths alone."""
-    kept = cast(
-        "dict[tuple[int, int], list[BlockArguments]]", model.__dict__.setdefault("_arguments", {})
-    )
-    key = (tokens.shape[1], prefix_length)
-    if key not in kept:
-        kept[key] = record_block_arguments(model, tokens, prefix_length)
-    return kept[key]
 
 
 def _is_out_of_memory(error: RuntimeError) -> bool:
@@ -400,10 +386,11 @@ def _last_position(original: Forward) -> Forward:
     return forward
 
 
-def _handing_through(final: Tensor, returns_tuple: bool) -> Any:
+def _handing_through(final: Tensor, arity: int) -> Any:
     def make(original: Forward) -> Forward:
         def forward(*args: Any, **kwargs: Any) -> Any:
-            return (final.unsqueeze(1),) if returns_tuple else final.unsqueeze(1)
+            given = final.unsqueeze(1)
+            return (given, *(None,) * (arity - 1)) if arity else given
 
         return forward
 

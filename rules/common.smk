@@ -147,9 +147,14 @@ def model_memory(wildcards):
     return study["memory_mb"] + 2500 + weights
 
 
-def gpus(wildcards):
-    """GPUs for a job that runs the model."""
+def gpus_of(wildcards):
+    """GPUs for a job that runs the model of the wildcards' study."""
     return int(CONFIG.studies[wildcards.study]["device"].startswith("cuda"))
+
+
+# Where no study wants one, a number, since Snakemake asks a function again for every job.
+DEVICES = [study["device"] for study in CONFIG.studies.values()]
+gpus = gpus_of if any(device.startswith("cuda") for device in DEVICES) else 0
 
 
 def cores_at_hand(wildcards):

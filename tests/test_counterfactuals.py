@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from counterpoint.activations import TokenPairs, cache_activations, every_unit
-from counterpoint.counterfactuals import objectives
+from counterpoint.counterfactuals import objectives, vocabulary
 from counterpoint.counterfactuals.archive import (
     COLUMNS,
     MAXIMISE,
@@ -250,6 +250,30 @@ def test_screening_replaces_by_the_mean(tiny_llama: LanguageModel) -> None:
     torch.testing.assert_close(screened.pattern, attention[:, TARGET.head], atol=1e-5, rtol=1e-5)
 
 
+def test_written_sentences_leave_their_runs(tiny_model: LanguageModel) -> None:
+    starts = [tuple(tiny_model.encode(START))] * 2
+
+    def moves() -> Moves:
+        evaluator = make_evaluator(tiny_model)
+        propose = Proposals(evaluator, torch.Generator().manual_seed(0))
+        return Moves(evaluator, propose, FluentSettings())
+
+    writing = moves()
+    for length in (9, 2):
+        prompts, run = writing.samples_with_runs(starts, 4, length)
+        whole = writing.evaluator.path.own_run(None, input_ids=prompts)
+        for name, value in vars(run).items():
+            torch.testing.assert_close(value, vars(whole)[name], atol=1e-4, rtol=1e-4)
+    assert writing.evaluator.ledger.evaluations == 2 * 4
+    # The same sentences as without their runs, and the same of them.
+    prompts, run = (written := moves()).samples_with_runs(starts, 4, 9)
+    assert list(map(tuple, prompts.tolist())) == moves().samples(starts, 4, 9)
+    screened = written.evaluator.screen(prompts, run)
+    assert written.evaluator.ledger.evaluations == 2 * 4
+    again = written.evaluator.screen(prompts)
+    torch.testing.assert_close(screened.leaning, again.leaning, atol=1e-4, rtol=1e-4)
+
+
 def test_promising_places_can_be_edited(tiny_model: LanguageModel) -> None:
     clean, corrupted = make_pairs(tiny_model, 4)
     prompts = torch.cat([clean, corrupted])
@@ -295,6 +319,18 @@ def test_vocabulary(tiny_llama: LanguageModel) -> None:
     # "w" (4) after a word becomes part of it: " w5w" is no text of these two tokens.
     assert not words.round_trips([1, 5, 4])
     assert words.word[3] == words.word[4], "with and without space it is one word"
+
+
+def test_the_vocabulary_is_read_as_transformers_reads_it(tiny_llama: LanguageModel) -> None:
+    tokenizer = tiny_llama.tokenizer
+    rows = [[5, token, 7] for token in range(len(tokenizer))]
+    texts = tokenizer.batch_decode(rows, clean_up_tokenization_spaces=False)
+    assert vocabulary.decoded(tiny_llama, rows) == texts
+    wanted = tokenizer(texts, add_special_tokens=False)["input_ids"]
+    backend = tokenizer.backend_tokenizer
+    backend.enable_padding(length=9)
+    backend.enable_truncation(2)
+    assert vocabulary.encoded(tiny_llama, texts) == wanted
 
 
 def test_answers_in_prompts(tiny_llama: LanguageModel) -> None:
@@ -430,6 +466,17 @@ def test_merged_archives(tiny_llama: LanguageModel) -> None:
 
 
 # -- relaxation ----------------------------------------------------------------------------------
+
+
+def test_pulls_are_the_slopes_where_the_prompts_are_equal(tiny_model: LanguageModel) -> None:
+    prompts = torch.cat(make_pairs(tiny_model, 3))
+    evaluator = make_evaluator(tiny_model, target=Target(0, 1))
+    relaxed = Relaxation(evaluator)
+    pulls = relaxed.pulls(prompts)
+    assert evaluator.ledger.evaluations == 2 * len(prompts)
+    slopes = relaxed.slopes(torch.stack([prompts, prompts], 1))[:, 1]
+    torch.testing.assert_close(pulls, slopes, atol=1e-5, rtol=1e-4)
+    assert pulls.abs().max() > 1e-3
 
 
 def test_relaxed_outputs_at_tokens_are_the_pairs_own(tiny_model: LanguageModel) -> None:

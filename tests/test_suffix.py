@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from transformers.cache_utils import Cache
 
 from counterpoint.activations import (
     DIRECTIONS,
@@ -26,6 +29,7 @@ from counterpoint.files import read_tensors, write_tensors
 from counterpoint.metrics import make_metric
 from counterpoint.models.load import LanguageModel
 from counterpoint.patching import activation_patching, layer_patching
+from counterpoint.replay import record_block_arguments
 from counterpoint.suffix import Rows, SuffixEngine
 from tests.pair_factory import random_pairs
 from tests.reference import PlainReference
@@ -321,3 +325,33 @@ def test_encoder_decoders_and_bidirectional_models_are_refused() -> None:
     )
     with pytest.raises(UserError, match="causal"):
         wrap(BertModel(bert), tokenizer)
+
+
+@pytest.mark.parametrize("lengths", [(5, 0), (7, 3)])
+def test_arguments_of_further_lengths_need_no_blocks(
+    tiny_model: LanguageModel, lengths: tuple[int, int]
+) -> None:
+    known = record_block_arguments(tiny_model, 6, 2)
+    plain = record_block_arguments(tiny_model, *lengths)
+    again = record_block_arguments(tiny_model, *lengths, known)
+    for one, other in zip(again, plain, strict=True):
+        assert one.hidden_keyword == other.hidden_keyword
+        assert (one.arity, one.attention_arity) == (other.arity, other.attention_arity)
+        ours, theirs = (
+            [*each.positional, *(each.keyword[name] for name in sorted(each.keyword))]
+            for each in (one, other)
+        )
+        assert one.keyword.keys() == other.keyword.keys()
+        for mine, its in zip(_plain(ours), _plain(theirs), strict=True):
+            assert torch.equal(mine, its) if isinstance(its, torch.Tensor) else mine == its
+
+
+def _plain(values: Any) -> list[Any]:
+    """Tensors and plain values of nested tuples; a cache counts by its length alone."""
+    found = []
+    for value in values:
+        if isinstance(value, tuple):
+            found += _plain(value)
+        else:
+            found.append("cache" if isinstance(value, Cache) else value)
+    return found

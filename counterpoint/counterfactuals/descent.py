@@ -80,6 +80,7 @@ class Descent:
         self.relaxed = Relaxation(self.evaluator)
         self.scale = median_distance(self.relaxed.table, self.evaluator.vocabulary.allowed)
         self.aggregator = _aggregator(self.own.aggregator)
+        self.neighbours = Neighbours(self.relaxed.table)
         self.turn = -1
         self._begin()
 
@@ -118,7 +119,7 @@ class Descent:
         run = self.relaxed.run(embeddings[None])
         self.answers = run.answers[0].tolist()
         (jacobian,) = jac(
-            _losses(run, embeddings, projected, self.relaxed.table, self.scale),
+            _losses(run, embeddings, projected, self.neighbours, self.scale),
             embeddings,
             parallel_chunk_size=1,
         )
@@ -154,6 +155,29 @@ class Descent:
         self.seen, self.idle = set(map(tuple, state["seen"])), state["idle"]
         self.pair = state["tensors"]["pair"].to(self.pair)
         self.velocity = state["tensors"]["velocity"].to(self.pair)
+
+
+class Neighbours:
+    """The `NEIGHBOURS` tokens nearest to each that was asked for, itself the first."""
+
+    def __init__(self, table: Float[Tensor, "token d_model"]) -> None:
+        self.table = table
+        self._known: dict[int, tuple[Tensor, Tensor]] = {}
+
+    @torch.no_grad()
+    def of(
+        self, tokens: Int[Tensor, " place"]
+    ) -> tuple[Int[Tensor, "place neighbour"], Float[Tensor, "place 1"]]:
+        """Them, and the square of the distance of the nearest other one."""
+        asked = tokens.tolist()
+        new = [token for token in dict.fromkeys(asked) if token not in self._known]
+        if new:
+            apart = torch.cdist(self.table[new], self.table)
+            near = apart.topk(min(NEIGHBOURS, len(self.table)), largest=False)
+            unit = near.values[:, 1:2].square().clamp_min(torch.finfo(apart.dtype).tiny)
+            self._known |= dict(zip(new, zip(near.indices, unit, strict=True), strict=True))
+        indices, units = zip(*(self._known[token] for token in asked), strict=True)
+        return torch.stack(indices), torch.stack(units)
 
 
 def _aggregate(
@@ -197,7 +221,7 @@ def _losses(
     run: RelaxedRun,
     embeddings: Float[Tensor, "2 length d_model"],
     tokens: Int[Tensor, "2 length"],
-    table: Float[Tensor, "token d_model"],
+    neighbours: Neighbours,
     scale: float,
 ) -> list[Tensor]:
     """The four objectives as numbers to make small, in the order a, b, c, d."""
@@ -208,7 +232,7 @@ def _losses(
         -change,
         -slopes.min() / change.clamp_min(LEAST_MEAN_SLOPE),
         (apart / (apart + scale**2)).sum(),
-        _soft_cross_entropy(run.logits[0], embeddings, tokens, table).mean(),
+        _soft_cross_entropy(run.logits[0], embeddings, tokens, neighbours).mean(),
     ]
 
 
@@ -225,18 +249,15 @@ def _soft_cross_entropy(
     logits: Float[Tensor, "2 length vocabulary"],
     embeddings: Float[Tensor, "2 length d_model"],
     tokens: Int[Tensor, "2 length"],
-    table: Float[Tensor, "token d_model"],
+    neighbours: Neighbours,
 ) -> Float[Tensor, " 2"]:
     """Mean loss of each prompt, each target a mixture of the tokens near its embedding."""
-    targets = tokens[:, 1:].flatten()
-    with torch.no_grad():
-        apart = torch.cdist(table[targets], table)
-        near = apart.topk(min(NEIGHBOURS, len(table)), largest=False)
-        # The nearest is the token itself; the next one's distance is the unit.
-        unit = near.values[:, 1:2].square().clamp_min(torch.finfo(apart.dtype).tiny)
-    squares = (embeddings[:, 1:].flatten(0, 1)[:, None] - table[near.indices]).square().sum(-1)
+    # The nearest is the token itself; the next one's distance is the unit.
+    near, unit = neighbours.of(tokens[:, 1:].flatten())
+    there = neighbours.table[near]
+    squares = (embeddings[:, 1:].flatten(0, 1)[:, None] - there).square().sum(-1)
     weights = (-2 * squares / unit).softmax(-1)
-    surprise = -logits[:, :-1].flatten(0, 1).log_softmax(-1).gather(-1, near.indices)
+    surprise = -logits[:, :-1].flatten(0, 1).log_softmax(-1).gather(-1, near)
     return (weights * surprise).sum(-1).unflatten(0, (2, -1)).mean(-1)
 
 

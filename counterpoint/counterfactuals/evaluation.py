@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any, cast
 
 import torch
 from jaxtyping import Bool, Float, Int
-from torch import Tensor
+from torch import Tensor, nn
 from transformers.cache_utils import DynamicCache, DynamicLayer
 
 from counterpoint.activations import TokenPairs, cache_activations, output_bias
@@ -26,11 +26,10 @@ from counterpoint.counterfactuals.problem import Ledger, Settings, Target
 from counterpoint.counterfactuals.vocabulary import Vocabulary
 from counterpoint.models.load import LanguageModel
 from counterpoint.replay import (
-    BlockArguments,
     Forward,
     PrefixKeysValues,
+    block_arguments,
     hidden_states_of,
-    record_block_arguments,
     replaced_forward,
 )
 from counterpoint.suffix import SuffixEngine
@@ -102,55 +101,88 @@ class Measured:
         )
 
 
+class RunParts:
+    """What a target's layer saw and gave in one forward pass or in several, each of which took the
+    positions after those of the one before."""
+
+    def __init__(self, head: int) -> None:
+        self.head = head
+        self._seen: dict[str, list[Tensor]] = {}
+
+    def keep(self, name: str, value: Any) -> None:
+        """Take what a hook was given."""
+        value, *others = value if isinstance(value, tuple) else (value,)
+        self._seen.setdefault(name, []).append(value)
+        if name == "attention" and others and others[0] is not None:
+            self._seen.setdefault("pattern", []).append(others[0][:, self.head])
+
+    def run(self, logits: Sequence[Float[Tensor, "row position vocabulary"]]) -> TargetRun:
+        """All positions as one run."""
+        seen = {name: _joined(self._seen[name]) for name in ("residual", "attention", "z")}
+        return TargetRun(**seen, logits=_joined(logits), pattern=self._pattern())
+
+    def _pattern(self) -> Float[Tensor, "row suffix key"] | None:
+        parts = self._seen.get("pattern")
+        if parts is None:
+            return None
+        keys = parts[-1].shape[-1]
+        return _joined([nn.functional.pad(one, (0, keys - one.shape[-1])) for one in parts])
+
+
+def _joined(parts: Sequence[Tensor]) -> Tensor:
+    return parts[0] if len(parts) == 1 else torch.cat(list(parts), 1)
+
+
 class HeadPath:
     """Runs of a model with one head's output on the way between two prompts."""
 
     def __init__(self, model: LanguageModel, target: Target) -> None:
         target.check(model)
         self.model, self.target = model, target
-        self._arguments: dict[tuple[int, int], list[BlockArguments]] = {}
         self._bias = output_bias(model, target.layer)
 
     def own_run(self, prefix: PrefixKeysValues | None, **inputs: Tensor) -> TargetRun:
         """Run the model on a suffix, given as ``input_ids`` or ``inputs_embeds``."""
-        model, layer = self.model, self.target.layer
-        kept: dict[str, Tensor] = {}
+        with self.kept_parts() as parts:
+            cache = DynamicCache() if prefix is None else prefix.cache()
+            logits = self.model.hf(**inputs, past_key_values=cache, use_cache=True).logits
+        return parts.run([logits])
 
-        pattern: Tensor | None = None
-
-        def keep(name: str, value: Any) -> None:
-            nonlocal pattern
-            kept[name] = value[0] if isinstance(value, tuple) else value
-            if name == "attention" and isinstance(value, tuple) and value[1] is not None:
-                pattern = value[1][:, self.target.head]
-
+    @contextmanager
+    def kept_parts(self) -> Iterator[RunParts]:
+        """Within the block every forward pass leaves its part of a run."""
+        model, layer, parts = self.model, self.target.layer, RunParts(self.target.head)
         with ExitStack() as hooks:
             for handle in (
                 model.blocks[layer].register_forward_pre_hook(
-                    lambda m, args, kwargs: keep("residual", hidden_states_of(args, kwargs)[0]),
+                    lambda m, args, kwargs: parts.keep(
+                        "residual", hidden_states_of(args, kwargs)[0]
+                    ),
                     with_kwargs=True,
                 ),
                 model.attentions[layer].register_forward_hook(
-                    lambda m, args, output: keep("attention", output)
+                    lambda m, args, output: parts.keep("attention", output)
                 ),
                 model.output_projections[layer].register_forward_pre_hook(
-                    lambda m, args: keep("z", args[0])
+                    lambda m, args: parts.keep("z", args[0])
                 ),
             ):
                 hooks.callback(handle.remove)
-            cache = DynamicCache() if prefix is None else prefix.cache()
-            logits = model.hf(**inputs, past_key_values=cache, use_cache=True).logits
-        return TargetRun(kept["residual"], kept["attention"], kept["z"], logits, pattern)
+            yield parts
+
+    def own_part(self, z: Float[Tensor, "row suffix z"]) -> Float[Tensor, "row suffix z"]:
+        """z with the values of all other heads at 0."""
+        width = z.shape[-1] // self.model.n_heads
+        mask = torch.zeros_like(z[0, 0])
+        mask[self.target.head * width : (self.target.head + 1) * width] = 1
+        return z * mask
 
     def difference(
         self, z_from: Float[Tensor, "row suffix z"], z_to: Float[Tensor, "row suffix z"]
     ) -> Float[Tensor, "row suffix d_model"]:
         """Δ of the target's output between two runs."""
-        width = z_from.shape[-1] // self.model.n_heads
-        mask = torch.zeros_like(z_from[0, 0])
-        mask[self.target.head * width : (self.target.head + 1) * width] = 1
         projection = self.model.output_projections[self.target.layer]
-        return projection((z_to - z_from) * mask) - self._bias
+        return projection(self.own_part(z_to - z_from)) - self._bias
 
     def patched(
         self,
@@ -162,7 +194,7 @@ class HeadPath:
         """The last block's output when the target's layer has this input and attention output."""
         model, layer = self.model, self.target.layer
         start = length - residual.shape[1]
-        arguments = self.arguments(length, start)
+        arguments = block_arguments(model, length, start)
         if prefix is None:
             empty = residual.new_empty(1, 1, 0, 1)
             prefix = PrefixKeysValues([empty] * model.n_layers, [empty] * model.n_layers)
@@ -174,14 +206,6 @@ class HeadPath:
         for later in range(layer + 1, model.n_layers):
             hidden = arguments[later].call(model.blocks[later], hidden, cache)
         return hidden
-
-    def arguments(self, length: int, start: int) -> list[BlockArguments]:
-        """What the model hands its blocks for a suffix from ``start``."""
-        key = (length, start)
-        if key not in self._arguments:
-            tokens = torch.zeros(1, length, dtype=torch.long, device=self.model.device)
-            self._arguments[key] = record_block_arguments(self.model, tokens, start)
-        return self._arguments[key]
 
 
 class Evaluator:
@@ -343,15 +367,18 @@ class Evaluator:
         return measured
 
     @torch.no_grad()
-    def screen(self, prompts: Int[Tensor, "row length"]) -> Screened:
-        """How much each prompt leans on the target; costs 2 evaluations for each."""
-        run = self.path.own_run(None, input_ids=prompts)
+    def screen(self, prompts: Int[Tensor, "row length"], run: TargetRun | None = None) -> Screened:
+        """How much each prompt leans on the target; costs an evaluation for each, and one more
+        where its own ``run`` is not given."""
+        if run is None:
+            run = self.path.own_run(None, input_ids=prompts)
+            self.ledger.evaluations += len(prompts)
         mean = run.z.clone()
         mean[:, 1:] = run.z[:, 1:].mean((0, 1))
         delta = self.path.difference(run.z, mean)
         final = self.path.patched(run.residual, run.attention + delta, None, prompts.shape[1])
         top = run.logits[:, 1:].topk(2)
-        self.ledger.evaluations += 2 * len(prompts)
+        self.ledger.evaluations += len(prompts)
         own = top.values[..., 0] - top.values[..., 1]
         first, second = top.indices.unbind(-1)
         losses = token_losses(run.logits[:, :-1], prompts[:, 1:]).cumsum(1)

@@ -234,11 +234,8 @@ class Fluent:
         length = max(map(len, self.starts))
         plain = self.own.plain and self.propose.chance() < 0.5
         begun = self.plain if plain else self.starts
-        drawn = self.moves.samples(begun, self.own.samples, length)
-        drawn += [one for one in self.starts if len(one) == length][:2]
-        places = promising(
-            self.moves, self.moves.tensor(drawn), cap=self.estimator.cap, tries=self.own.tries
-        )
+        drawn, run = self.moves.samples_with_runs(begun, self.own.samples, length)
+        places = promising(self.moves, drawn, run, cap=self.estimator.cap, tries=self.own.tries)
         return places[: max(1, len(drawn) // 6)]
 
     def _polish(self) -> Variants | None:

@@ -20,6 +20,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from counterpoint.counterfactuals.evaluation import TargetRun
 from counterpoint.counterfactuals.every_head import (
     estimated_effects,
     run_with_values,
@@ -49,17 +50,23 @@ class Place:
 
 
 def promising(
-    moves: Moves, prompts: Int[Tensor, "row length"], *, cap: float, tries: int
+    moves: Moves,
+    prompts: Int[Tensor, "row length"],
+    run: TargetRun | None = None,
+    *,
+    cap: float,
+    tries: int,
 ) -> list[Place]:
     """Places of half of the ``prompts``, the most promising first.
 
     ``cap`` is the most mean loss per token of a sentence; ``tries`` edits of each are run, by
-    tokens that are likely there. Costs 2 evaluations for each prompt, and 2 + ``tries`` for each
-    that leans on the head more than half of them do.
+    tokens that are likely there. Costs an evaluation for each prompt, one more where their own
+    ``run`` is not given, and 2 + ``tries`` for each that leans on the head more than half of them
+    do.
     """
     evaluator, propose = moves.evaluator, moves.propose
     target, n_heads = evaluator.path.target, evaluator.model.n_heads
-    screened = evaluator.screen(prompts)
+    screened = evaluator.screen(prompts, run)
     leaning = screened.leaning.masked_fill(screened.loss > cap, -torch.inf)
     leaning[:, : min(SHORTEST - 1, leaning.shape[1] - 1)] = -torch.inf
     best = leaning.max(1)

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from counterpoint.counterfactuals.evaluation import Evaluator
+from counterpoint.counterfactuals.evaluation import Evaluator, TargetRun
 from counterpoint.counterfactuals.sampling import continuations, perturbed
 
 
@@ -43,6 +43,19 @@ class Proposals:
     ) -> Int[Tensor, "row steps"]:
         """Each row's own continuation."""
         return self._continue(rows[:, None], steps)
+
+    def write(
+        self, rows: Int[Tensor, "row begun"], steps: int
+    ) -> tuple[Int[Tensor, "row length"], TargetRun]:
+        """Each row with its own continuation, and the run that wrote it."""
+        evaluator, logits = self.evaluator, list[Tensor]()
+        allowed = evaluator.vocabulary.allowed
+        with evaluator.path.kept_parts() as parts:
+            drawn = continuations(
+                evaluator.model, rows[:, None], steps, allowed, self.generator, logits
+            )
+        evaluator.ledger.evaluations += len(rows)
+        return torch.cat([rows, drawn], 1), parts.run(logits)
 
     def _continue(
         self, groups: Int[Tensor, "group prompt length"], steps: int

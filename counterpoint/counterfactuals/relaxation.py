@@ -84,6 +84,23 @@ class Relaxation:
         self.evaluator.ledger.evaluations += 3 * len(tokens)
         return gradient
 
+    def pulls(self, tokens: Int[Tensor, "row length"]) -> Float[Tensor, "row length d_model"]:
+        """What `slopes` gives for y where y is x, for 2 evaluations of each row.
+
+        The path stands still there, so that LD's gradient is taken once, at x's run, and carried
+        back through the target's values alone.
+        """
+        path, embeddings = self.evaluator.path, self.embed(tokens).requires_grad_()
+        with torch.enable_grad():
+            run = path.own_run(None, inputs_embeds=embeddings)
+            last = run.logits[:, -1]
+            own = last.gather(-1, self._answers(last.detach()[:, None].expand(-1, 2, -1)))
+            fall = (own[:, 1] - own[:, 0]).sum()
+            (of_values,) = torch.autograd.grad(fall, run.z, retain_graph=True)
+            (gradient,) = torch.autograd.grad(run.z, embeddings, path.own_part(of_values))
+        self.evaluator.ledger.evaluations += 2 * len(tokens)
+        return gradient
+
     def _answers(self, last: Float[Tensor, "pair 2 vocabulary"]) -> Int[Tensor, "pair 2"]:
         if self.evaluator.declared is not None:
             return torch.tensor([self.evaluator.declared] * len(last), device=last.device)

@@ -16,7 +16,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from counterpoint.counterfactuals.evaluation import Evaluator
+from counterpoint.counterfactuals.evaluation import Evaluator, TargetRun
 from counterpoint.counterfactuals.problem import Target
 from counterpoint.counterfactuals.proposals import Proposals, without
 from counterpoint.counterfactuals.relaxation import Relaxation
@@ -98,14 +98,24 @@ class Moves:
 
     def samples(self, starts: Sequence[Prompt], count: int, length: int) -> list[Prompt]:
         """Sentences of the model's own, all begun with as many tokens of random starts."""
+        begun, steps = self._begun(starts, count, length)
+        drawn = self.propose.continue_each(begun, steps)
+        return [tuple(row) for row in torch.cat([begun, drawn], 1).tolist()]
+
+    def samples_with_runs(
+        self, starts: Sequence[Prompt], count: int, length: int
+    ) -> tuple[Int[Tensor, "row length"], TargetRun]:
+        """`samples`, and the runs that wrote them."""
+        return self.propose.write(*self._begun(starts, count, length))
+
+    def _begun(
+        self, starts: Sequence[Prompt], count: int, length: int
+    ) -> tuple[Int[Tensor, "row begun"], int]:
+        """Beginnings of random starts, and by how many tokens to continue them."""
         begin = min(self.first + self.propose.number(4), *map(len, starts))
         rows = [starts[self.propose.number(len(starts))][:begin] for _ in range(count)]
         begun = self.tensor([list(row) for row in rows])
-        length = min(length, self.model.max_length)
-        if length <= begun.shape[1]:
-            return [tuple(row) for row in rows]
-        drawn = self.propose.continue_each(begun, length - begun.shape[1])
-        return [tuple(row) for row in torch.cat([begun, drawn], 1).tolist()]
+        return begun, max(0, min(length, self.model.max_length) - begin)
 
     # -- from a sentence -----------------------------------------------------------------------
 
@@ -120,7 +130,7 @@ class Moves:
         """Likely tokens at one place of a sentence, what follows kept for `suffix` positions.
 
         With ``head`` half of them are those that its gradient favours: of how far its output, put
-        in the sentence's own run, would move the answer (6 evaluations). ``known`` is a token that
+        in the sentence's own run, would move the answer (2 evaluations). ``known`` is a token that
         is among them anyway.
         """
         base = self.tensor(sentence[: place + self.own.suffix])
@@ -130,8 +140,9 @@ class Moves:
         scores = without(self.likely(base[:place]), given)
         favoured = base[:0]
         if head is not None and self.own.gradient:
-            gradient = self.gradient(head, base, base)
-            favoured = self._favoured(scores, gradient[1, place], (self.own.variants - 1) // 2)
+            self.evaluator.aim(head)
+            gradient = self.relaxed.pulls(base[None])[0, place]
+            favoured = self._favoured(scores, gradient, (self.own.variants - 1) // 2)
         count = self.own.variants - len(given) - len(favoured)
         drawn = self.draw(without(scores, favoured), count)
         return self._written(base, place, torch.cat([given, favoured, drawn]), origin)

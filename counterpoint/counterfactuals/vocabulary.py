@@ -73,24 +73,38 @@ class Vocabulary:
         return int(ids[0])
 
 
+def decoded(model: LanguageModel, rows: list[list[int]]) -> list[str]:
+    """The text of each row. A fast tokenizer's own batches take a tenth of the time."""
+    fast = getattr(model.tokenizer, "backend_tokenizer", None)
+    if fast is None:
+        return list(model.tokenizer.batch_decode(rows, clean_up_tokenization_spaces=False))
+    return list(fast.decode_batch(rows, skip_special_tokens=False))
+
+
+def encoded(model: LanguageModel, texts: list[str]) -> list[list[int]]:
+    """The tokens of each text, no special ones added."""
+    fast = getattr(model.tokenizer, "backend_tokenizer", None)
+    if fast is None:
+        return list(model.tokenizer(texts, add_special_tokens=False)["input_ids"])
+    # As transformers has it, which sets both anew for every batch.
+    fast.no_padding()
+    fast.no_truncation()
+    return [one.ids for one in fast.encode_batch_fast(texts, add_special_tokens=False)]
+
+
 def _texts(model: LanguageModel) -> list[str]:
-    tokenizer = model.tokenizer
-    named = min(model.d_vocab, len(tokenizer))
-    texts = tokenizer.batch_decode(
-        [[token] for token in range(named)], clean_up_tokenization_spaces=False
-    )
+    named = min(model.d_vocab, len(model.tokenizer))
+    texts = decoded(model, [[token] for token in range(named)])
     # Ids without a name (a padded embedding) share no word with any token.
     return texts + [f"\0{token}" for token in range(named, model.d_vocab)]
 
 
 def _free_standing(model: LanguageModel, start: Sequence[int]) -> Bool[Tensor, " token"]:
     """Tokens t for which "before t after" round-trips, with before and after from ``start``."""
-    tokenizer = model.tokenizer
-    named = min(model.d_vocab, len(tokenizer))
+    named = min(model.d_vocab, len(model.tokenizer))
     before, after = start[-2:-1], start[-1:]
     wanted = [[*before, token, *after] for token in range(named)]
-    texts = tokenizer.batch_decode(wanted, clean_up_tokenization_spaces=False)
-    made = tokenizer(texts, add_special_tokens=False)["input_ids"]
+    made = encoded(model, decoded(model, wanted))
     free = torch.zeros(model.d_vocab, dtype=torch.bool)
     free[:named] = torch.tensor([one == other for one, other in zip(made, wanted, strict=True)])
     return free

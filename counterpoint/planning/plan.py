@@ -49,9 +49,13 @@ LIBRARIES_MB = 900
 TABLES_MB = 450
 """Python with pandas, pyarrow and matplotlib."""
 
-KB_PER_ROW = {"compute_statistics": 3.3, "draw_figures": 0.4, "render_report": 0.4}
-"""Of a row of `heads.parquet` in the memory of what reads it whole: measured with 4,320 to 69,120
-rows (`memory_of_tables` in `costs.json`), the report's taken to be the figures'."""
+KB_PER_ROW = {"compute_statistics": 0.5, "draw_figures": 0.4, "render_report": 0.4}
+"""Of a row of `heads.parquet` in the memory of what reads it whole, and `KB_PER_PAIR` of a pair
+besides. From two measurements with different numbers of rows to a pair: 8 to 128 pairs of 540
+(`memory_of_tables` in `costs.json`) and 64 to 1,024 pairs of 24 (`docs/scale.md`). A row of the
+report's is taken to be as one of the figures'."""
+
+KB_PER_PAIR = {"compute_statistics": 150, "draw_figures": 70, "render_report": 190}
 
 
 @dataclass(frozen=True)
@@ -165,8 +169,8 @@ def plan(
 
 def _memory_mb(rule: str, settings: Mapping[str, Any], size: Size, pairs: Pairs) -> float:
     if rule in KB_PER_ROW:
-        rows = pairs.count * len(settings["directions"]) * size.heads
-        return TABLES_MB + rows * KB_PER_ROW[rule] / 1024
+        rows = len(settings["directions"]) * size.heads
+        return TABLES_MB + pairs.count * (KB_PER_PAIR[rule] + rows * KB_PER_ROW[rule]) / 1024
     if rule in SEVERAL_THREADS or rule.startswith("search_counterfactuals"):
         # Batches fill what they may, where there are pairs enough.
         return LIBRARIES_MB + size.weights_mb + float(settings["memory_mb"])
