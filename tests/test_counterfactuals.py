@@ -272,6 +272,10 @@ def test_written_sentences_leave_their_runs(tiny_model: LanguageModel) -> None:
     assert written.evaluator.ledger.evaluations == 2 * 4
     again = written.evaluator.screen(prompts)
     torch.testing.assert_close(screened.leaning, again.leaning, atol=1e-4, rtol=1e-4)
+    # Rows of two runs are those of one.
+    both = writing.propose.read(prompts[:1]).with_rows(writing.propose.read(prompts[1:]))
+    for name, value in vars(both).items():
+        torch.testing.assert_close(value, vars(run)[name], atol=1e-4, rtol=1e-4)
 
 
 def test_promising_places_can_be_edited(tiny_model: LanguageModel) -> None:

@@ -50,6 +50,14 @@ class TargetRun:
     pattern: Float[Tensor, "row suffix key"] | None
     """The head's attention, where the model's attention module gives it."""
 
+    def with_rows(self, other: TargetRun) -> TargetRun:
+        """These rows and those of another run of as many positions."""
+        rows = {
+            name: None if value is None else torch.cat([value, getattr(other, name)])
+            for name, value in vars(self).items()
+        }
+        return TargetRun(**cast("dict[str, Tensor]", rows))
+
 
 @dataclass(frozen=True, eq=False)
 class Screened:

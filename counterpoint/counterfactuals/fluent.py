@@ -44,6 +44,9 @@ from counterpoint.counterfactuals.variants import Moves, Parent, Prompt, Variant
 STARTS_TRIED = 32
 """Starts whose loss is known and on which, where they are pairs, the target is patched."""
 
+STARTS_READ = 2
+"""Start prompts that the first of the fresh sentences are read with."""
+
 STARTS_WORKED_ON = 2
 """Of the start pairs those, by what the target does, that the search works on."""
 
@@ -108,6 +111,7 @@ class Fluent:
         """Heads that are part of every check: the target, and rivals that estimates overlooked."""
         self.confirmed: set[tuple[Prompt, Prompt]] = set()
         self.places: list[Place] = []
+        self.rounds = 0
         self.confirmations = list(CONFIRMATIONS)
         self.polished = 0
         self.surpassing = 0
@@ -163,6 +167,7 @@ class Fluent:
             "confirmed": sorted(self.confirmed),
             "always": self.always,
             "pairs": self.pairs,
+            "rounds": self.rounds,
             "places": [[one.sentence, one.position, one.token] for one in self.places],
             "gradients": self.moves.state(),
             "confirmations": self.confirmations,
@@ -180,6 +185,7 @@ class Fluent:
         self.always = list(state["always"])
         self.pairs = [(tuple(x), tuple(y)) for x, y in state["pairs"]]
         self.places = [Place(tuple(sentence), *where) for sentence, *where in state["places"]]
+        self.rounds = state["rounds"]
         self.moves.restore(state["gradients"])
         self.confirmations = list(state["confirmations"])
         self.polished = state["polished"]
@@ -230,11 +236,16 @@ class Fluent:
         return operators[self.propose.number(len(operators))](parent, self.target)
 
     def _promising(self) -> list[Place]:
-        """The most promising places of some sentences."""
+        """The most promising places of some sentences, at first of start prompts too."""
         length = max(map(len, self.starts))
         plain = self.own.plain and self.propose.chance() < 0.5
         begun = self.plain if plain else self.starts
         drawn, run = self.moves.samples_with_runs(begun, self.own.samples, length)
+        given = [one for one in self.starts if len(one) == length][:STARTS_READ]
+        if not self.rounds:
+            both = self.moves.tensor(given)
+            drawn, run = torch.cat([drawn, both]), run.with_rows(self.propose.read(both))
+        self.rounds += 1
         places = promising(self.moves, drawn, run, cap=self.estimator.cap, tries=self.own.tries)
         return places[: max(1, len(drawn) // 6)]
 
