@@ -286,12 +286,18 @@ def test_promising_places_can_be_edited(tiny_model: LanguageModel) -> None:
     moves = Moves(evaluator, propose, FluentSettings(proposals=20))
 
     def places(cap: float) -> list[Place]:
-        return promising(moves, prompts, cap=cap, tries=3)
+        return promising(moves, prompts, cap=cap, tries=3, count=4)
 
     first = moves.first
     found = places(math.inf)
-    # Half of the prompts; each sentence is a beginning of one.
-    assert len(found) == len(prompts) // 2
+    # Each sentence is a beginning of one of the prompts that lean on the head most.
+    assert len(found) == 4
+    assert [one.promise for one in found] == sorted((one.promise for one in found), reverse=True)
+    leaning = evaluator.screen(prompts).leaning[:, 3:].amax(1)
+    evaluator.ledger.evaluations -= 2 * len(prompts)
+    most = [prompts[row].tolist() for row in leaning.argsort(descending=True)[:4]]
+    for one in found:
+        assert list(one.sentence) in [prompt[: len(one.sentence)] for prompt in most]
     assert evaluator.ledger.evaluations == 2 * len(prompts) + 5 * len(found)
     for one in found:
         assert first <= one.position < len(one.sentence)

@@ -17,7 +17,7 @@ that are kept. The end of the budget goes to a polish of the best pair, place by
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, astuple, dataclass
 
 import numpy as np
 import torch
@@ -47,6 +47,9 @@ STARTS_TRIED = 32
 STARTS_READ = 2
 """Start prompts that the first of the fresh sentences are read with."""
 
+PLACES_KEPT = 24
+"""The most promising places that wait to be worked on."""
+
 STARTS_WORKED_ON = 2
 """Of the start pairs those, by what the target does, that the search works on."""
 
@@ -70,7 +73,8 @@ class FluentSettings(VariantSettings):
     """Smaller batches than the atlas', since one head is served; ``polish`` is the last share of
     the budget, in which only the best pair is worked on. With ``plain`` half of the samples
     continue beginnings of plain English sentences (`sentences.PLAIN`), and not of the starts.
-    ``tries`` edits of each are run to see what it promises (`leaning`)."""
+    Of ``tries`` edits of some of them comes what they promise (`leaning`); as often as ``places``
+    were worked on, new sentences are read, and the most promising of all are next."""
 
     variants: int = 16
     suffix: int = 12
@@ -84,6 +88,7 @@ class FluentSettings(VariantSettings):
     polish: float = 0.15
     plain: bool = True
     tries: int = 6
+    places: int = 3
 
 
 class Fluent:
@@ -111,7 +116,8 @@ class Fluent:
         """Heads that are part of every check: the target, and rivals that estimates overlooked."""
         self.confirmed: set[tuple[Prompt, Prompt]] = set()
         self.places: list[Place] = []
-        self.rounds = 0
+        self.worked = 0
+        """Places that were worked on."""
         self.confirmations = list(CONFIRMATIONS)
         self.polished = 0
         self.surpassing = 0
@@ -167,8 +173,8 @@ class Fluent:
             "confirmed": sorted(self.confirmed),
             "always": self.always,
             "pairs": self.pairs,
-            "rounds": self.rounds,
-            "places": [[one.sentence, one.position, one.token] for one in self.places],
+            "places": [astuple(one) for one in self.places],
+            "worked": self.worked,
             "gradients": self.moves.state(),
             "confirmations": self.confirmations,
             "polished": self.polished,
@@ -185,7 +191,7 @@ class Fluent:
         self.always = list(state["always"])
         self.pairs = [(tuple(x), tuple(y)) for x, y in state["pairs"]]
         self.places = [Place(tuple(sentence), *where) for sentence, *where in state["places"]]
-        self.rounds = state["rounds"]
+        self.worked = state["worked"]
         self.moves.restore(state["gradients"])
         self.confirmations = list(state["confirmations"])
         self.polished = state["polished"]
@@ -222,10 +228,12 @@ class Fluent:
     def _variants(self) -> Variants | None:
         moves, elites = self.moves, self.niche.elites
         if self.propose.chance() < self.own.explore or not elites:
-            if not self.places:
-                self.places = self._promising()
+            if not self.places or self.worked % self.own.places == 0:
+                found = [*self.places, *self._promising()]
+                self.places = sorted(found, key=lambda place: -place.promise)[:PLACES_KEPT]
             if not self.places:
                 return None
+            self.worked += 1
             place = self.places.pop(0)
             return moves.edits(
                 place.sentence, place.position, (place.sentence,), self.target, place.token
@@ -242,12 +250,17 @@ class Fluent:
         begun = self.plain if plain else self.starts
         drawn, run = self.moves.samples_with_runs(begun, self.own.samples, length)
         given = [one for one in self.starts if len(one) == length][:STARTS_READ]
-        if not self.rounds:
+        if not self.worked:
             both = self.moves.tensor(given)
             drawn, run = torch.cat([drawn, both]), run.with_rows(self.propose.read(both))
-        self.rounds += 1
-        places = promising(self.moves, drawn, run, cap=self.estimator.cap, tries=self.own.tries)
-        return places[: max(1, len(drawn) // 6)]
+        return promising(
+            self.moves,
+            drawn,
+            run,
+            cap=self.estimator.cap,
+            tries=self.own.tries,
+            count=2 * self.own.places,
+        )
 
     def _polish(self) -> Variants | None:
         """The best pair's edit and its shared tokens, in turns."""

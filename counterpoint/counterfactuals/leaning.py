@@ -3,12 +3,15 @@
 Most heads matter little in most sentences, and a batch of variants is dear. So many sentences are
 looked at in stages, each for the better part of the one before:
 
-1. how much the answer leans on the head, by mean ablation, at every end (`Evaluator.screen`);
-2. at the end where it does most, the gradient of likeliest token less runner-up with respect to
-   every head's values. Gradient times the head's distance from its mean says at which positions the
-   head acts, its attention from there what it reads: a place to edit;
+1. how much the answer leans on the head, by mean ablation, at every end (`Evaluator.screen`). Of
+   what is known of a sentence beforehand this says best whether a pair will come of it;
+2. of those that lean most, at that end, the gradient of likeliest token less runner-up with respect
+   to every head's values. Gradient times the head's distance from its mean says at which positions
+   the head acts, its attention from there what it reads: places to edit;
 3. a few likely tokens at such places, run: the gradient times the differences of values is what
-   every head does, to first order, and the quality of that is the promise of the place.
+   every head does, to first order, and the quality of that says which place and token to take.
+
+The promise of a place is how far its sentence leans on the head times the root of that quality.
 """
 
 from __future__ import annotations
@@ -41,12 +44,13 @@ LEAST_READ = 1e-9
 
 @dataclass(frozen=True)
 class Place:
-    """A sentence, cut to where it leans on the head most, a position in it, and the token that
-    promises most there."""
+    """A sentence, cut to where it leans on the head most, a position in it, and a token that
+    promises much there."""
 
     sentence: tuple[int, ...]
     position: int
     token: int
+    promise: float
 
 
 def promising(
@@ -56,13 +60,14 @@ def promising(
     *,
     cap: float,
     tries: int,
+    count: int,
 ) -> list[Place]:
-    """Places of half of the ``prompts``, the most promising first.
+    """A place in each of those ``count`` of the ``prompts`` that lean on the head most, the most
+    promising first.
 
     ``cap`` is the most mean loss per token of a sentence; ``tries`` edits of each are run, by
     tokens that are likely there. Costs an evaluation for each prompt, one more where their own
-    ``run`` is not given, and 2 + ``tries`` for each that leans on the head more than half of them
-    do.
+    ``run`` is not given, and 2 + ``tries`` for each that is chosen.
     """
     evaluator, propose = moves.evaluator, moves.propose
     target, n_heads = evaluator.path.target, evaluator.model.n_heads
@@ -70,7 +75,7 @@ def promising(
     leaning = screened.leaning.masked_fill(screened.loss > cap, -torch.inf)
     leaning[:, : min(SHORTEST - 1, leaning.shape[1] - 1)] = -torch.inf
     best = leaning.max(1)
-    rows = best.values.argsort(descending=True)[: max(1, len(prompts) // 2)]
+    rows = best.values.argsort(descending=True)[:count]
     rows = rows[best.values[rows].isfinite()]
     if not len(rows):
         return []
@@ -101,13 +106,15 @@ def promising(
     # Toward which answer it moves is left to the variants; here it is how far.
     sizes = effects.abs().double().cpu().numpy()
     number = target.layer * n_heads + target.head
-    promise = quality(sizes[:, number], margins(sizes)[:, number])
+    first_order = quality(sizes[:, number], margins(sizes)[:, number])
+    leans = best.values[rows].clamp_min(0).double().cpu().numpy()
+    promise = leans[sentence.cpu().numpy()] * np.sqrt(first_order)
     found: dict[int, Place] = {}
     for edit in np.argsort(-promise, kind="stable").tolist():
         row = int(sentence[edit])
         cut = tuple(x[row, : int(last[row]) + 1].tolist())
         at = int(position[edit])
-        found.setdefault(row, Place(cut, at, int(y[edit, at])))
+        found.setdefault(row, Place(cut, at, int(y[edit, at]), float(promise[edit])))
     return list(found.values())
 
 
