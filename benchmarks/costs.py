@@ -390,7 +390,7 @@ def main() -> None:
         found = [record for study in studies for record in of_searches(study, on)]
         checks = [record for study in studies for record in study.records(on)]
         found += [record for record in checks if record.rule == "validate_counterfactuals"]
-        anew(found, searches=here)
+        anew(found, searches={**here, "rules": sorted({record.rule for record in found})})
 
     stored = json.loads(SHIPPED.read_text(encoding="utf-8"))
     of_costs = Machine(

@@ -25,6 +25,7 @@ from counterpoint.counterfactuals.archive import (
     merge,
     non_dominated,
 )
+from counterpoint.counterfactuals.descent import Neighbours
 from counterpoint.counterfactuals.evaluation import Evaluator, Measured
 from counterpoint.counterfactuals.every_head import Pair, first_order, run_with_values
 from counterpoint.counterfactuals.evolution import EvolutionSettings
@@ -293,8 +294,7 @@ def test_promising_places_can_be_edited(tiny_model: LanguageModel) -> None:
     # Each sentence is a beginning of one of the prompts that lean on the head most.
     assert len(found) == 4
     assert [one.promise for one in found] == sorted((one.promise for one in found), reverse=True)
-    leaning = evaluator.screen(prompts).leaning[:, 3:].amax(1)
-    evaluator.ledger.evaluations -= 2 * len(prompts)
+    leaning = make_evaluator(tiny_model).screen(prompts).leaning[:, 3:].amax(1)
     most = [prompts[row].tolist() for row in leaning.argsort(descending=True)[:4]]
     for one in found:
         assert list(one.sentence) in [prompt[: len(one.sentence)] for prompt in most]
@@ -487,6 +487,19 @@ def test_pulls_are_the_slopes_where_the_prompts_are_equal(tiny_model: LanguageMo
     slopes = relaxed.slopes(torch.stack([prompts, prompts], 1))[:, 1]
     torch.testing.assert_close(pulls, slopes, atol=1e-5, rtol=1e-4)
     assert pulls.abs().max() > 1e-3
+
+
+def test_neighbours_are_the_nearest_tokens_however_often_asked(tiny_llama: LanguageModel) -> None:
+    table = Relaxation(make_evaluator(tiny_llama)).table
+    neighbours = Neighbours(table)
+    for tokens in ([7, 9, 7], [9, 30, 12]):
+        near, unit = neighbours.of(torch.tensor(tokens))
+        for place, token in enumerate(tokens):
+            apart = (table - table[token]).norm(dim=1)
+            order = apart.argsort()
+            assert near[place, 0] == token
+            assert set(near[place].tolist()) == set(order[: near.shape[1]].tolist())
+            assert float(unit[place]) == pytest.approx(float(apart[order[1]]) ** 2, rel=1e-3)
 
 
 def test_relaxed_outputs_at_tokens_are_the_pairs_own(tiny_model: LanguageModel) -> None:
