@@ -81,7 +81,13 @@ def read_table(path: PathLike) -> pd.DataFrame:
     """Read a table that `write_table` wrote."""
     import pandas as pd
 
-    return pd.read_parquet(path) if Path(path).suffix == ".parquet" else pd.read_csv(path)
+    if Path(path).suffix != ".parquet":
+        return pd.read_csv(path)
+    from pyarrow.fs import LocalFileSystem
+
+    # By its own file system Arrow opens the file itself. A file that pandas opens is held by
+    # Arrow's threads, which abort a process that ends before they have let go of it.
+    return pd.read_parquet(path, filesystem=LocalFileSystem())
 
 
 def write_tensors(

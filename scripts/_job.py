@@ -5,17 +5,19 @@
   Counterpoint itself reports, one line at a time.
 * The number of threads is the rule's; nothing but fetching a model may use the network.
 * A user's mistake ends the job with its message alone, without a traceback.
+* A job that has done its work has succeeded, whatever a library's threads still do.
 """
 
 from __future__ import annotations
 
+import atexit
 import logging
 import os
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
@@ -31,8 +33,8 @@ _THREAD_VARIABLES = (
 )
 
 
-def run(main: Callable[[Any], None], snakemake: Any, *, offline: bool = True) -> None:
-    """Call ``main(snakemake)``; end the process with status 1 when it fails."""
+def run(main: Callable[[Any], None], snakemake: Any, *, offline: bool = True) -> NoReturn:
+    """Call ``main(snakemake)`` and end the process, with status 1 when it fails."""
     # These are read when torch and numpy are imported, which scripts do inside main.
     for variable in _THREAD_VARIABLES:
         os.environ[variable] = str(snakemake.threads)
@@ -46,12 +48,27 @@ def run(main: Callable[[Any], None], snakemake: Any, *, offline: bool = True) ->
         main(snakemake)
     except UserError as mistake:
         _say(f"error: {mistake}", terminal)
-        sys.exit(1)
+        _end(1)
     except Exception as defect:
         logging.exception("failed")
         _say(f"failed: {type(defect).__name__}: {defect}", terminal)
-        sys.exit(1)
+        _end(1)
     log.info("done in %.1f s", time.monotonic() - started)
+    _end(0)
+
+
+def _end(status: int) -> NoReturn:
+    """End the process without taking the interpreter down first.
+
+    A thread of Arrow's that lets go of a Python object while the interpreter goes down aborts the
+    process (github.com/apache/arrow/issues/34314), and Snakemake would then delete what a job has
+    rightly written. Files are closed when ``main`` returns, and what libraries want to do at the
+    end is done here.
+    """
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
 
 
 def _redirect(path: Path) -> Any:

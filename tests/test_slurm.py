@@ -68,6 +68,12 @@ class Run:
     def output(self) -> str:
         return self.log.read_text()
 
+    @property
+    def defects(self) -> str:
+        """The output, and what the failed jobs have said; the logs of the others are deleted."""
+        logs = (self.log.parent / ".snakemake" / "slurm_logs").rglob("*.log")
+        return "\n".join([self.output, *(path.read_text() for path in sorted(logs))])
+
     def end(self) -> int:
         """Wait for the end; the exit status."""
         try:
@@ -138,14 +144,14 @@ def test_a_study_under_slurm_survives_lost_jobs_and_equals_the_local_one(
     third = Run(far)
     done = snakemake(local)
     assert done.returncode == 0, done.stdout
-    assert third.end() == 0, third.output
+    assert third.end() == 0, third.defects
     assert {name: made(results)[name] for name in after_kill} == after_kill
     # Each job was submitted once, but for the one that was lost, in the first run and the second;
     # the model is fetched where Snakemake runs.
     jobs = len(re.findall(r"^Job \d+:", done.stdout, re.MULTILINE))
     assert first.submitted() + third.submitted() == jobs - 1 + 1
     again = Run(far)
-    assert again.end() == 0
+    assert again.end() == 0, again.defects
     assert "Nothing to be done" in again.output
     print(f"Started again:\n{told(third.output)}\nOnce more:\n{told(again.output)}")
 
