@@ -34,7 +34,7 @@ from counterpoint.counterfactuals.quality import (
 )
 from counterpoint.counterfactuals.ranks import standing
 from counterpoint.counterfactuals.sentences import PLAIN
-from counterpoint.counterfactuals.variants import Moves, Variants, VariantSettings
+from counterpoint.counterfactuals.variants import Moves, Parent, Variants, VariantSettings
 from counterpoint.errors import UserError
 from counterpoint.files import read_table
 from counterpoint.models.load import LanguageModel
@@ -167,21 +167,54 @@ def test_edits_differ_at_one_place_and_keep_the_sentence(tiny_model: LanguageMod
 
 @pytest.mark.parametrize("name", ["other_edits", "other_shared", "other_tail", "moved"])
 @pytest.mark.parametrize("gradient", [True, False])
-def test_moves_of_a_pair_make_pairs(tiny_llama: LanguageModel, name: str, gradient: bool) -> None:
-    own = VariantSettings(variants=8, proposals=20, gradient=gradient)
-    evaluator, moves, _ = make_parts(tiny_llama, own)
+@pytest.mark.parametrize(("changes", "places"), [(1, [4]), (2, [4]), (2, [2, 4])])
+def test_moves_of_a_pair_make_pairs(
+    tiny_llama: LanguageModel, name: str, gradient: bool, changes: int, places: list[int]
+) -> None:
+    own = VariantSettings(variants=8, proposals=20, gradient=gradient, changes=changes, largest=99)
+    evaluator, moves, estimator = make_parts(tiny_llama, own)
     x = tuple(tiny_llama.encode(STARTS[0]))
-    y = (*x[:4], x[4] + 1, *x[5:])
+    y = tuple(token + (place in places) for place, token in enumerate(x))
     parent = candidate(0, 1.0, 1.0)
     parent = Candidate(**{**parent.__dict__, "clean": x, "corrupted": y, "origin": (x, y)})
+    assert parent.places == places
     spent = evaluator.ledger.evaluations
     variants = getattr(moves, name)(parent, Target(1, 2))
     assert variants is not None
+    assert evaluator.ledger.evaluations > spent
     prompts = variants.prompts
+    assert len(prompts) <= own.variants
     assert variants.origin.shape == (2, *prompts.shape)
     differ = (prompts[:, None] != prompts[None]).sum(-1)
-    assert bool((differ == 1).any())
-    assert evaluator.ledger.evaluations > spent
+    assert bool((differ == (len(places) if name == "other_tail" else 1)).any())
+    if name in ("other_edits", "other_shared"):
+        changed = (prompts != torch.tensor(x)[: prompts.shape[1]]).any(0).nonzero()[:, 0].tolist()
+        assert len({*changed, *places}) == len(places) + (name == "other_shared")
+    # What is followed differs in as many tokens as it may, and no more.
+    found = estimator.estimate(variants)
+    rows = range(len(found.rows)) if found else ()
+    assert all(len(found.candidate(row).places) <= changes for row in rows)
+
+
+def test_two_tokens_of_a_pair_may_differ(tiny_llama: LanguageModel) -> None:
+    x = tuple(tiny_llama.encode(STARTS[0]))
+    y = (*x[:4], x[4] + 1, *x[5:])
+    for changes in (1, 2):
+        own = VariantSettings(variants=12, proposals=30, changes=changes, largest=99)
+        _, moves, estimator = make_parts(tiny_llama, own)
+        variants = moves.other_shared(Parent(x, y, (x,)), Target(1, 2))
+        assert variants is not None
+        found = estimator.estimate(variants)
+        assert found is not None
+        pairs = [found.candidate(row) for row in range(len(found.rows))]
+        assert {len(pair.places) for pair in pairs} == set(range(1, changes + 1))
+        # Estimated and checked like all others.
+        promise = np.array([float(len(pair.places) == changes) for pair in pairs])
+        for pair, effects in estimator.check(found, promise):
+            assert len(pair.places) == changes
+            exact = plain_changes(tiny_llama, pair.pair)
+            for head, effect in effects.items():
+                assert effect == pytest.approx(exact[head], abs=1e-4)
 
 
 # -- estimates -----------------------------------------------------------------------------------

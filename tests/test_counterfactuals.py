@@ -10,6 +10,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from counterpoint.activations import TokenPairs, cache_activations, every_unit
 from counterpoint.counterfactuals import objectives, vocabulary
@@ -28,7 +30,11 @@ from counterpoint.counterfactuals.archive import (
 from counterpoint.counterfactuals.descent import Neighbours
 from counterpoint.counterfactuals.evaluation import Evaluator, Measured
 from counterpoint.counterfactuals.every_head import Pair, first_order, run_with_values
-from counterpoint.counterfactuals.evolution import EvolutionSettings
+from counterpoint.counterfactuals.evolution import (
+    Evolution,
+    EvolutionSettings,
+    reference_directions,
+)
 from counterpoint.counterfactuals.fluent import FluentSettings
 from counterpoint.counterfactuals.leaning import Place, promising
 from counterpoint.counterfactuals.problem import (
@@ -43,6 +49,7 @@ from counterpoint.counterfactuals.proposals import Proposals
 from counterpoint.counterfactuals.relaxation import Relaxation
 from counterpoint.counterfactuals.sampling import LIKELIEST
 from counterpoint.counterfactuals.search import METHODS, search
+from counterpoint.counterfactuals.steps import Setup
 from counterpoint.counterfactuals.variants import Moves
 from counterpoint.counterfactuals.vocabulary import Vocabulary
 from counterpoint.curves import attribution_patching
@@ -274,7 +281,8 @@ def test_written_sentences_leave_their_runs(tiny_model: LanguageModel) -> None:
     again = written.evaluator.screen(prompts)
     torch.testing.assert_close(screened.leaning, again.leaning, atol=1e-4, rtol=1e-4)
     # Rows of two runs are those of one.
-    both = writing.propose.read(prompts[:1]).with_rows(writing.propose.read(prompts[1:]))
+    one, rest = (writing.propose.write(rows, 0)[1] for rows in (prompts[:1], prompts[1:]))
+    both = one.with_rows(rest)
     for name, value in vars(both).items():
         torch.testing.assert_close(value, vars(run)[name], atol=1e-4, rtol=1e-4)
 
@@ -677,17 +685,18 @@ def test_an_empty_archive_says_why(method: str, tiny_llama: LanguageModel, tmp_p
     assert len(merge([kept, search(tiny_llama, method, TARGET, STARTS, BUDGET).archive]))
 
 
-def test_fluent_pairs_are_small_fluent_edits(tiny_llama: LanguageModel) -> None:
+@pytest.mark.parametrize("changes", [1, 2])
+def test_fluent_pairs_are_small_fluent_edits(tiny_llama: LanguageModel, changes: int) -> None:
     texts = dict.fromkeys(text for one in STARTS for text in (one.clean, one.corrupted) if text)
     starts = [torch.tensor(tiny_llama.encode(text)) for text in texts]
     losses = [
         float(torch.nn.functional.cross_entropy(tiny_llama.hf(row[None]).logits[0, :-1], row[1:]))
         for row in starts
     ]
-    settings = Settings(Budget(1500), method=FluentSettings(surprise=0.5, samples=8))
+    settings = Settings(Budget(1500), method=FluentSettings(changes=changes, samples=8))
     archive = search(tiny_llama, "fluent", TARGET, STARTS, settings).archive
     assert len(archive) > 3
-    assert archive["changed_tokens"].max() == 1
+    assert archive["changed_tokens"].max() == changes
     cap = sum(losses) / len(losses) + 0.5
     assert np.log(archive["perplexity"]).max() <= cap + 1e-4
     first = archive.sort_values("choice").iloc[0]
@@ -708,6 +717,36 @@ def test_evolution_stops_at_enough(tiny_llama: LanguageModel) -> None:
     result = search(tiny_llama, "evolution", TARGET, START, settings)
     assert result.archive["ld_change"].max() >= 0.05
     assert result.trace["evaluations"].iloc[-1] < 5000
+
+
+@given(st.integers(4, 200))
+def test_reference_directions_lie_evenly_on_the_simplex(most: int) -> None:
+    directions = reference_directions(most)
+    assert 4 <= len(directions) <= most
+    np.testing.assert_allclose(directions.sum(1), 1)
+    assert directions.min() >= 0
+    # The next finer lattice would have too many: 4, 10, 20, 35, … points.
+    step = directions[directions > 1e-9].min()
+    finer = round(1 / step) + 1
+    assert math.comb(finer + 3, 3) > most
+
+
+def test_evolution_projects_to_the_nearest_tokens(tiny_llama: LanguageModel) -> None:
+    evaluator, generator = make_evaluator(tiny_llama), torch.Generator().manual_seed(0)
+    start = tiny_llama.encode(START)
+    archive = Archive(evaluator.ledger)
+    search = Evolution(Setup(evaluator, archive, [(start, start)], LENIENT, generator))
+    search.step()
+    search.step()
+    table = tiny_llama.embedding(torch.arange(tiny_llama.d_vocab))
+    for pair in search._pairs(search.algorithm.pop.get("X")):
+        for _ in range(2):
+            tokens = search.project(pair)
+            for row, one in zip(tokens, pair, strict=True):
+                for place in range(1, len(row)):
+                    apart = (table - one[place]).norm(dim=1)
+                    able = search.allowed[0, place]
+                    assert apart[row[place]] <= apart[able].min() * (1 + 1e-4)
 
 
 # -- what the methods stand on -------------------------------------------------------------------

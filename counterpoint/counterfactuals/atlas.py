@@ -170,7 +170,7 @@ class Atlas:
         moves = self.moves
         if self.propose.chance() < self.own.explore or not any(one.elites for one in self.niches):
             if not self.sentences:
-                length = max(map(len, self.starts))
+                length = moves.length(self.starts)
                 self.sentences = moves.samples(self.starts, self.own.samples, length)
             sentence = self.sentences.pop()
             places = max(1, len(sentence) - 1 - moves.first)

@@ -82,7 +82,7 @@ class Estimates:
     rows: list[tuple[int, int, int]]
     """Of each pair: the numbers of x and y among the variants, and of the end."""
     place: list[int]
-    """Where its prompts differ."""
+    """Where its prompts differ first."""
     top: Int[Tensor, "prompt end"]
     losses: Float[Tensor, "prompt end"]
     effects: Float[Array, "pair head"]
@@ -270,11 +270,12 @@ class Estimator:
         largest: Float[Tensor, "prompt end"],
         top: Int[Tensor, "prompt end"],
     ) -> Bool[Tensor, "x y end"]:
-        """Which ordered pairs, at which end, differ in one token, are fluent and have two plain
+        """Which ordered pairs, at which end, differ in few tokens, are fluent and have two plain
         answers that are not written into either by the search (or as the setting says)."""
         words, prompts = self.evaluator.vocabulary, variants.prompts
         rule, refused = self.evaluator.settings.answer_in_prompt, self.evaluator.ledger.refused
-        differ = (prompts[:, None] != prompts[None]).cumsum(-1)[..., stops - 1] == 1
+        changed = (prompts[:, None] != prompts[None]).cumsum(-1)[..., stops - 1]
+        differ = (changed > 0) & (changed <= self.own.changes)
         fluent = (losses <= self.cap) & (largest <= self.own.largest)
         refused["a prompt is not fluent"] += int((~fluent).sum())
         good = fluent & words.plain[top]
@@ -333,8 +334,8 @@ class Estimator:
     ) -> list[tuple[Candidate, dict[int, float]]]:
         """Exact LD changes of the heads ``always`` and the rivals on the most promising pairs.
 
-        Pairs are checked together where they end and differ at the same places. What was checked
-        before, or does not tokenise back, is passed over.
+        Pairs are checked together where they end and first differ at the same places. What was
+        checked before, or does not tokenise back, is passed over.
         """
         groups: dict[tuple[int, int], list[int]] = {}
         for row in np.argsort(-promise, kind="stable").tolist():

@@ -16,6 +16,7 @@ at its parent, shared by the children of one parent, and 6 for its own values.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,8 +40,8 @@ TRIES = 20
 
 @dataclass(frozen=True)
 class EvolutionSettings:
-    """``population`` pairs, of which each generation's ``children`` may replace as many. ``step``
-    and ``noise`` are lengths per position, in units of the median distance of two tokens. Noise
+    """``population`` pairs, 4 or more, of which each generation's ``children`` may replace as
+    many. ``step`` and ``noise`` are lengths per position, in median distances of two tokens. Noise
     that is to reach another token must be several times as long as the way there, since few of
     its directions lead to one: with SmolLM2 0.7 changed no token of a prompt of 17, 2.5 about two,
     4 half of them. LD changes of ``enough`` end the search."""
@@ -59,7 +60,6 @@ class Evolution:
         from pymoo.algorithms.moo.nsga3 import NSGA3
         from pymoo.core.problem import Problem
         from pymoo.core.termination import NoTermination
-        from pymoo.util.ref_dirs import get_reference_directions
 
         self.evaluator, self.archive = setup.evaluator, setup.archive
         self.own = own = setup.own(EvolutionSettings)
@@ -78,10 +78,12 @@ class Evolution:
         """Of every generation, from which pymoo's own state can be made anew."""
         self._again: np.ndarray | None = None
         """The children of a generation that is told again."""
+        self._projected: dict[bytes, Tensor] = {}
+        """What pairs were projected to: those of the population are asked for again and again."""
         seed = int(torch.randint(2**31, (1,), generator=self.generator))
         first = [self._moved(self.start, None) for _ in range(own.population)]
         self.algorithm = NSGA3(
-            get_reference_directions("energy", 4, own.population, seed=seed),
+            reference_directions(own.population),
             pop_size=own.population,
             n_offsprings=own.children,
             sampling=torch.stack(first).flatten(1).cpu().numpy(),
@@ -133,6 +135,8 @@ class Evolution:
         if self._again is not None:
             return self._again
         pairs = self._pairs(population.get("X"))
+        living = {pair.cpu().numpy().tobytes() for pair in pairs}
+        self._projected = {key: to for key, to in self._projected.items() if key in living}
         taken = {tuple(self.project(pair).flatten().tolist()) for pair in pairs}
         parents = torch.randint(len(pairs), (count,), generator=self.generator).tolist()
         different = list(dict.fromkeys(parents))
@@ -154,10 +158,13 @@ class Evolution:
 
     def project(self, pair: Float[Tensor, "2 length d_model"]) -> Int[Tensor, "2 length"]:
         """The nearest tokens; where nothing may be written, the start's own."""
-        moved = self.free[:, 0].bool()
-        tokens = self.origin.clone()
-        tokens[:, moved] = nearest(self.relaxed, pair[:, moved], self.allowed[:, moved])
-        return tokens
+        key = pair.cpu().numpy().tobytes()
+        if key not in self._projected:
+            moved = self.free[:, 0].bool()
+            tokens = self.origin.clone()
+            tokens[:, moved] = nearest(self.relaxed, pair[:, moved], self.allowed[:, moved])
+            self._projected[key] = tokens
+        return self._projected[key]
 
     def _moved(self, pair: Tensor, gradient: Tensor | None) -> Tensor:
         """``pair`` moved up the gradient, and by noise."""
@@ -189,6 +196,18 @@ class Evolution:
             .to(self.start.device)
             .reshape(-1, *self.start.shape)
         )
+
+
+def reference_directions(most: int) -> Float[np.ndarray, "direction 4"]:
+    """The directions that NSGA-III keeps a population along: evenly over the simplex of the four
+    objectives (Das & Dennis 1998), in as many steps as give no more than ``most``, at least one."""
+    from pymoo.util.ref_dirs import get_reference_directions
+
+    steps = 1
+    while math.comb(steps + 1 + 3, 3) <= most:
+        steps += 1
+    directions: np.ndarray = get_reference_directions("das-dennis", 4, n_partitions=steps)
+    return directions
 
 
 def _mating(search: Evolution) -> Any:

@@ -1,9 +1,9 @@
 """`fluent`: discrete search in which fluency and the small edit are built in, not penalised.
 
-y is x but for one token, every token that is written is one that the model itself finds likely at
-its place, and a pair is only followed while each prompt's mean loss per token stays below a cap
-(the start prompts' mean and `VariantSettings.surprise` more) and no token from the edit on is a
-great surprise. What is sought is not the LD change alone but a pair on which the target comes
+y is x but for one token or two, every token that is written is one that the model itself finds
+likely at its place, and a pair is only followed while each prompt's mean loss per token stays below
+a cap (the start prompts' mean and `VariantSettings.surprise` more) and no token from the edit on is
+a great surprise. What is sought is not the LD change alone but a pair on which the target comes
 first: its margin over the strongest other head counts as much (`quality.quality`).
 
 Sentences are the start prompts and the model's own samples. A step takes a batch of variants
@@ -45,7 +45,7 @@ STARTS_TRIED = 32
 """Starts whose loss is known and on which, where they are pairs, the target is patched."""
 
 STARTS_READ = 2
-"""Start prompts that the first of the fresh sentences are read with."""
+"""Start prompts that are read, gone on with, with the first of the fresh sentences."""
 
 PLACES_KEPT = 24
 """The most promising places that wait to be worked on."""
@@ -76,6 +76,7 @@ class FluentSettings(VariantSettings):
     Of ``tries`` edits of some of them comes what they promise (`leaning`); as often as ``places``
     were worked on, new sentences are read, and the most promising of all are next."""
 
+    changes: int = 2
     variants: int = 16
     suffix: int = 12
     patched: int = 12
@@ -244,15 +245,16 @@ class Fluent:
         return operators[self.propose.number(len(operators))](parent, self.target)
 
     def _promising(self) -> list[Place]:
-        """The most promising places of some sentences, at first of start prompts too."""
-        length = max(map(len, self.starts))
+        """The most promising places of some sentences, at first of start prompts, gone on with,
+        too."""
+        longest, length = max(map(len, self.starts)), self.moves.length(self.starts)
         plain = self.own.plain and self.propose.chance() < 0.5
         begun = self.plain if plain else self.starts
         drawn, run = self.moves.samples_with_runs(begun, self.own.samples, length)
-        given = [one for one in self.starts if len(one) == length][:STARTS_READ]
         if not self.worked:
-            both = self.moves.tensor(given)
-            drawn, run = torch.cat([drawn, both]), run.with_rows(self.propose.read(both))
+            given = [one for one in self.starts if len(one) == longest][:STARTS_READ]
+            further, own = self.propose.write(self.moves.tensor(given), length - longest)
+            drawn, run = torch.cat([drawn, further]), run.with_rows(own)
         return promising(
             self.moves,
             drawn,

@@ -57,12 +57,6 @@ class Proposals:
         evaluator.ledger.evaluations += len(rows)
         return torch.cat([rows, drawn], 1), parts.run(logits)
 
-    @torch.no_grad()
-    def read(self, rows: Int[Tensor, "row length"]) -> TargetRun:
-        """The rows' own run."""
-        self.evaluator.ledger.evaluations += len(rows)
-        return self.evaluator.path.own_run(None, input_ids=rows)
-
     def _continue(
         self, groups: Int[Tensor, "group prompt length"], steps: int
     ) -> Int[Tensor, "group steps"]:

@@ -1,4 +1,4 @@
-"""Variants: prompts that differ from each other in one token, every two of which are a pair.
+"""Variants: prompts that differ from each other in few tokens, every two of which may be a pair.
 
 The model proposes: a token is written where the model finds it likely, and sentences and tails are
 its own samples. `Moves` makes variants from a sentence or from a pair; each costs few evaluations.
@@ -32,16 +32,18 @@ GRADIENTS_KEPT = 32
 class VariantSettings:
     """What searches by variants have in common.
 
-    ``surprise``: nats per token above the start prompts' mean loss that either prompt may have, and
-    ``largest`` the most nats of a single token from the edit on. ``variants`` prompts are run at a
-    time, made with the ``proposals`` likeliest tokens, with at most ``suffix`` positions from the
-    first that differs to the end. Where one head is sought ``patched`` pairs of them are patched
-    exactly; ``readings`` are differentiated, and the ``checks`` most promising pairs checked on the
+    ``changes`` is the most tokens in which the prompts of a pair differ, 1 or 2. ``surprise``:
+    nats per token above the start prompts' mean loss that either prompt may have, and ``largest``
+    the most nats of a single token from the edit on. ``variants`` prompts are run at a time, made
+    with the ``proposals`` likeliest tokens, with at most ``suffix`` positions from the first that
+    differs to the end. Where one head is sought ``patched`` pairs of them are patched exactly;
+    ``readings`` are differentiated, and the ``checks`` most promising pairs checked on the
     ``rivals`` strongest heads. A niche keeps ``elites`` pairs; ``samples`` sentences are drawn at a
-    time; ``explore`` is the share of steps that take a fresh sentence. Without ``gradient`` tokens
-    are drawn by likelihood alone.
+    time, of ``length`` tokens or as many as the longest start; ``explore`` is the share of steps
+    that take a fresh sentence. Without ``gradient`` tokens are drawn by likelihood alone.
     """
 
+    changes: int = 1
     surprise: float = 0.5
     largest: float = 10.0
     variants: int = 24
@@ -53,6 +55,7 @@ class VariantSettings:
     rivals: int = 16
     elites: int = 4
     samples: int = 48
+    length: int = 32
     explore: float = 0.4
     gradient: bool = True
 
@@ -70,17 +73,17 @@ class Variants:
 
 @dataclass(frozen=True)
 class Parent:
-    """A pair that differs in one token, and the sentence, or given pair, that it came from."""
+    """A pair that differs in few tokens, and the sentence, or given pair, that it came from."""
 
     clean: Prompt
     corrupted: Prompt
     origin: tuple[Prompt, ...]
 
     @property
-    def place(self) -> int:
-        """The position of the edit."""
+    def places(self) -> list[int]:
+        """The positions of the edit."""
         both = zip(self.clean, self.corrupted, strict=True)
-        return next(place for place, (one, other) in enumerate(both) if one != other)
+        return [place for place, (one, other) in enumerate(both) if one != other]
 
 
 class Moves:
@@ -107,6 +110,10 @@ class Moves:
     ) -> tuple[Int[Tensor, "row length"], TargetRun]:
         """`samples`, and the runs that wrote them."""
         return self.propose.write(*self._begun(starts, count, length))
+
+    def length(self, starts: Sequence[Prompt]) -> int:
+        """Tokens of a sentence that is drawn."""
+        return min(max(self.own.length, *map(len, starts)), self.model.max_length)
 
     def _begun(
         self, starts: Sequence[Prompt], count: int, length: int
@@ -150,47 +157,33 @@ class Moves:
     # -- from a pair ---------------------------------------------------------------------------
 
     def other_edits(self, parent: Parent, head: Target) -> Variants:
-        """Other tokens at the edited place, of x and of y, a part guided by the head's gradient."""
-        place = parent.place
+        """Other tokens at an edited place, a part guided by the head's gradient: of x and y alike,
+        or, where they differ elsewhere too, in each of them."""
+        places = parent.places
+        place = places[0]
+        if len(places) > 1:
+            return self._in_both(parent, places[self.propose.number(len(places))], head)
         x, y = self.tensor(parent.clean), self.tensor(parent.corrupted)
         scores = without(self.likely(x[:place]), torch.stack([x[place], y[place]]))
-        favoured = x[:0]
-        if self.own.gradient:
-            gradient = self.gradient(head, x, y)
-            quarter = (self.own.variants - 2) // 4
-            favoured = torch.unique(
-                torch.cat([self._favoured(scores, gradient[s, place], quarter) for s in (0, 1)])
-            )
+        favoured = self._favoured_of_each(scores, head, x, y, place, (self.own.variants - 2) // 4)
         drawn = self.draw(without(scores, favoured), self.own.variants - 2 - len(favoured))
         tokens = torch.cat([x[place : place + 1], y[place : place + 1], favoured, drawn])
         return self._written(x, place, tokens, parent.origin)
 
     def other_shared(self, parent: Parent, head: Target) -> Variants | None:
-        """Another token at an unedited place, in both prompts; half of them by the gradient."""
-        x, y = self.tensor(parent.clean), self.tensor(parent.corrupted)
-        begin = max(self.first, len(x) - self.own.suffix)
-        places = [place for place in range(begin, len(x)) if place != parent.place]
+        """Other tokens at an unedited place of both prompts; half of them by the gradient."""
+        begin = max(self.first, len(parent.clean) - self.own.suffix)
+        edited = parent.places
+        places = [place for place in range(begin, len(parent.clean)) if place not in edited]
         if not places:
             return None
-        place = places[self.propose.number(len(places))]
-        known = self.propose.log_probabilities(torch.stack([x, y])[:, :place])[:, -1].mean(0)
-        scores = without(known, x[place])
-        count = self.own.variants // 2
-        favoured = x[:0]
-        if self.own.gradient:
-            gradient = self.gradient(head, x, y)[:, place].sum(0)
-            favoured = self._favoured(scores, gradient, count // 2)
-        drawn = self.draw(without(scores, favoured), count - len(favoured))
-        tokens = torch.cat([favoured, drawn])
-        prompts = torch.stack([x, y]).repeat(len(tokens), 1, 1)
-        prompts[:, :, place] = tokens[:, None]
-        return self._several(prompts.flatten(0, 1), parent.origin)
+        return self._in_both(parent, places[self.propose.number(len(places))], head)
 
     def other_tail(self, parent: Parent, head: Target) -> Variants | None:
         """Everything after the edit, or from a later place on, drawn anew; it may get longer."""
-        edited = parent.place
+        first, *_, edited = [parent.places[0], *parent.places]
         place = edited + 1 + self.propose.number(max(1, len(parent.clean) - edited - 1))
-        stop = min(edited + self.own.suffix, self.model.max_length)
+        stop = min(first + self.own.suffix, self.model.max_length)
         if stop <= place:
             return None
         both = self.tensor([parent.clean[:place], parent.corrupted[:place]])
@@ -208,6 +201,43 @@ class Moves:
         return self.edits(parent.clean, min(place, len(parent.clean) - 1), parent.origin, head)
 
     # -- parts ---------------------------------------------------------------------------------
+
+    def _in_both(self, parent: Parent, place: int, head: Target) -> Variants:
+        """x and y, each with some tokens at one place: the same ones, so that they are pairs with
+        one token there, and, where pairs may differ in two places, with different ones too."""
+        x, y = self.tensor(parent.clean), self.tensor(parent.corrupted)
+        known = self.propose.log_probabilities(torch.stack([x, y])[:, :place])[:, -1].mean(0)
+        given = torch.unique(torch.stack([x[place], y[place]]))
+        scores, count = without(known, given), self.own.variants // 2
+        favoured = x[:0]
+        if self.own.changes > 1:
+            count -= len(given)
+            favoured = self._favoured_of_each(scores, head, x, y, place, count // 4)
+        else:
+            given = given[:0]
+            if self.own.gradient:
+                gradient = self.gradient(head, x, y)[:, place].sum(0)
+                favoured = self._favoured(scores, gradient, count // 2)
+        drawn = self.draw(without(scores, favoured), count - len(favoured))
+        tokens = torch.cat([given, favoured, drawn])
+        prompts = torch.stack([x, y]).repeat(len(tokens), 1, 1)
+        prompts[:, :, place] = tokens[:, None]
+        return self._several(torch.unique(prompts.flatten(0, 1), dim=0), parent.origin)
+
+    def _favoured_of_each(
+        self,
+        scores: Float[Tensor, " token"],
+        head: Target,
+        x: Tensor,
+        y: Tensor,
+        place: int,
+        count: int,
+    ) -> Int[Tensor, " favoured"]:
+        """Of the likeliest tokens those that the gradient favours most in x, and those in y."""
+        if not self.own.gradient:
+            return x[:0]
+        gradient = self.gradient(head, x, y)[:, place]
+        return torch.unique(torch.cat([self._favoured(scores, one, count) for one in gradient]))
 
     def gradient(
         self, head: Target, x: Int[Tensor, " length"], y: Int[Tensor, " length"]
