@@ -27,7 +27,7 @@ from counterpoint.counterfactuals.archive import (
     merge,
     non_dominated,
 )
-from counterpoint.counterfactuals.descent import Neighbours
+from counterpoint.counterfactuals.descent import Descent, Neighbours
 from counterpoint.counterfactuals.evaluation import Evaluator, Measured
 from counterpoint.counterfactuals.every_head import Pair, first_order, run_with_values
 from counterpoint.counterfactuals.evolution import (
@@ -729,6 +729,30 @@ def test_reference_directions_lie_evenly_on_the_simplex(most: int) -> None:
     step = directions[directions > 1e-9].min()
     finer = round(1 / step) + 1
     assert math.comb(finer + 3, 3) > most
+
+
+def test_a_descent_goes_as_it_would_alone(tiny_model: LanguageModel) -> None:
+    starts = [tiny_model.encode(" ".join(f"w{i + j}" for j in range(6))) for i in (3, 9, 14)]
+    budget = Settings(Budget(20 * 15 * 3), answer_in_prompt="allow", smallest_change=-math.inf)
+
+    def descend(starts: list[list[int]]) -> Descent:
+        evaluator = make_evaluator(tiny_model, budget)
+        generator = torch.Generator().manual_seed(0)
+        pairs = [(one, one) for one in starts]
+        found = Descent(Setup(evaluator, Archive(evaluator.ledger), pairs, budget, generator))
+        for _ in range(3):
+            found.step()
+        return found
+
+    # A start of another length is left out.
+    together, alone = descend([*starts, starts[0][:-1]]), descend(starts[:1])
+    assert together.turns == [0, 1, 2]
+    assert alone.turns == [0, 1, 2]
+    for which, start in enumerate(starts):
+        assert together._tokens()[which].tolist() == [start, start]
+    torch.testing.assert_close(together.pair[0], alone.pair[0], atol=1e-4, rtol=1e-3)
+    torch.testing.assert_close(together.velocity[0], alone.velocity[0], atol=1e-4, rtol=1e-3)
+    assert together.seen[0] == alone.seen[0]
 
 
 def test_evolution_projects_to_the_nearest_tokens(tiny_llama: LanguageModel) -> None:

@@ -27,10 +27,14 @@ may not be written: special ones, ones that do not round-trip and, by the settin
 answers at the step before. Each new projection that could enter the
 archive is measured exactly, as a discrete pair. A step costs 20 evaluations: 6 rows forward, 6
 backward for a, 6 for b and 2 for d.
+
+Several descents, from different starts of one length, take their steps side by side, in the same
+passes of the model, which are too small alone to use a processor well. None knows of the others.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -55,6 +59,7 @@ LEAST_MEAN_SLOPE = 0.1
 NEIGHBOURS = 32
 """Tokens that a token is mixed with as a target of the cross-entropy."""
 
+FORWARD_ROWS = 6
 BACKWARD_ROWS = 6 + 6 + 2
 
 
@@ -62,97 +67,139 @@ BACKWARD_ROWS = 6 + 6 + 2
 class DescentSettings:
     """``step`` is the length of a step, over all positions, in units of the median distance of two
     tokens; ``noise`` that of the seeded noise on the first continuous pair, per position.
-    After ``patience`` steps without a new pair in the archive the descent begins again."""
+    After ``patience`` steps without a new pair in the archive a descent begins again, elsewhere.
+    As many as ``together`` go on side by side, fewer where the budget would give each of them less
+    than ``patience`` steps."""
 
     aggregator: Literal["upgrad", "mgda"] = "upgrad"
     step: float = 2.0
     momentum: float = 0.5
     noise: float = 0.5
     patience: int = 15
+    together: int = 4
 
 
 class Descent:
-    """Descents (`steps.Steps`) from each start's first prompt in turn, as x and as y."""
+    """Descents (`steps.Steps`) from each start's first prompt in turn, as x and as y; of the starts
+    those of the commonest length."""
 
     def __init__(self, setup: Setup) -> None:
-        self.evaluator, self.archive, self.starts = setup.evaluator, setup.archive, setup.starts
+        self.evaluator, self.archive = setup.evaluator, setup.archive
         self.own, self.generator = setup.own(DescentSettings), setup.generator
         self.relaxed = Relaxation(self.evaluator)
         self.scale = median_distance(self.relaxed.table, self.evaluator.vocabulary.allowed)
         self.aggregator = _aggregator(self.own.aggregator)
         self.neighbours = Neighbours(self.relaxed.table)
-        self.turn = -1
-        self._begin()
+        ((length, _),) = Counter(len(clean) for clean, _ in setup.starts).most_common(1)
+        self.starts = [clean for clean, _ in setup.starts if len(clean) == length]
+        steps = setup.settings.budget.evaluations // (FORWARD_ROWS + BACKWARD_ROWS)
+        count = max(1, min(self.own.together, steps // self.own.patience))
+        self.begun = 0
+        """Descents that have begun."""
+        self.turns = [0] * count
+        """The start of each descent under way, as a number that counts on past the last."""
+        self.answers: list[list[int]] = [[] for _ in range(count)]
+        self.seen: list[set[tuple[int, ...]]] = [set() for _ in range(count)]
+        self.idle = [0] * count
+        """Steps of each without a new pair."""
+        self.pair = self.relaxed.embed(self._tokens())
+        self.velocity = torch.zeros_like(self.pair)
+        for which in range(count):
+            self._begin(which)
 
-    def _begin(self) -> None:
-        """A descent from the next start."""
-        self.turn += 1
-        self._place()
-        start = self.relaxed.embed(self.tokens)
+    def _tokens(self) -> Int[Tensor, "descent 2 length"]:
+        """What each descent began with."""
+        clean = [self.starts[turn % len(self.starts)] for turn in self.turns]
+        device = self.evaluator.model.device
+        return torch.tensor([[one, one] for one in clean], device=device)
+
+    def _begin(self, which: int) -> None:
+        """Give a descent up, and begin another in its place from the next start."""
+        self.turns[which] = self.begun
+        self.begun += 1
+        start = self.relaxed.embed(self._tokens()[which])
         noise = torch.randn(start.shape, generator=self.generator).to(start)
         length = self.own.noise * self.scale / start.shape[-1] ** 0.5
-        self.pair = start + self.free * noise * length
-        self.velocity = torch.zeros_like(self.pair)
-        self.answers: list[int] = []
-        self.seen: set[tuple[int, ...]] = set()
-        self.idle = 0
+        self.pair[which] = start + self._free()[which] * noise * length
+        self.velocity[which] = 0
+        self.answers[which], self.seen[which], self.idle[which] = [], set(), 0
 
-    def _place(self) -> None:
-        """The tokens of the start whose turn it is, and which positions may move."""
-        clean, _ = self.starts[self.turn % len(self.starts)]
-        self.tokens = torch.tensor([clean, clean], device=self.evaluator.model.device)
-        self.free = torch.ones(len(clean), 1, device=self.tokens.device)
-        if clean[0] == self.evaluator.model.beginning_of_sequence:
-            self.free[0] = 0
+    def _free(self) -> Float[Tensor, "descent 2 length 1"]:
+        """1 at the positions that may move, else 0."""
+        tokens = self._tokens()
+        free = torch.ones_like(tokens, dtype=self.pair.dtype)
+        if self.evaluator.model.beginning_of_sequence is not None:
+            free[..., 0] = (tokens[..., 0] != self.evaluator.model.beginning_of_sequence).to(free)
+        return free[..., None]
 
     def step(self) -> bool:
-        """One step down, and the projection measured."""
+        """One step down of every descent, and its projection measured."""
         from torchjd.autojac import jac
 
-        if self.idle >= self.own.patience:
-            self._begin()
-        projected = self.tokens.clone()
-        moved = self.free[:, 0].bool()
-        allowed = writable(self.evaluator, self.tokens, self.answers)
-        projected[:, moved] = nearest(self.relaxed, self.pair[:, moved], allowed[:, moved])
+        for which, idle in enumerate(self.idle):
+            if idle >= self.own.patience:
+                self._begin(which)
+        origin, free = self._tokens(), self._free()
+        projected = torch.stack(
+            [
+                self._project(which, *both)
+                for which, both in enumerate(zip(origin, free, strict=True))
+            ]
+        )
         embeddings = self.relaxed.embed(projected).requires_grad_()
-        run = self.relaxed.run(embeddings[None])
-        self.answers = run.answers[0].tolist()
+        run = self.relaxed.run(embeddings)
+        self.answers = run.answers.tolist()
         (jacobian,) = jac(
             _losses(run, embeddings, projected, self.neighbours, self.scale),
             embeddings,
             parallel_chunk_size=1,
         )
-        self.evaluator.ledger.evaluations += BACKWARD_ROWS
-        direction = _aggregate(jacobian * self.free, self.aggregator)
+        self.evaluator.ledger.evaluations += BACKWARD_ROWS * len(projected)
+        direction = torch.stack(
+            [
+                _aggregate(own * moves, self.aggregator)
+                for own, moves in zip(jacobian.unbind(1), free, strict=True)
+            ]
+        )
         momentum = self.own.momentum
         self.velocity = momentum * self.velocity + (1 - momentum) * direction
         self.pair = self.pair - self.own.step * self.scale * self.velocity
 
-        key = tuple(projected.flatten().tolist())
-        self.idle += 1
-        if key not in self.seen:
-            self.seen.add(key)
-            if _keep(self.evaluator, self.archive, run, projected, self.tokens):
-                self.idle = 0
+        for which, tokens in enumerate(projected):
+            key = tuple(tokens.flatten().tolist())
+            self.idle[which] += 1
+            if key not in self.seen[which]:
+                self.seen[which].add(key)
+                if _keep(self.evaluator, self.archive, run, which, tokens, origin[which]):
+                    self.idle[which] = 0
         self.archive.note()
         return True
+
+    def _project(
+        self, which: int, origin: Int[Tensor, "2 length"], free: Float[Tensor, "2 length 1"]
+    ) -> Int[Tensor, "2 length"]:
+        """The nearest tokens that may be written; where nothing may, the start's own."""
+        projected, moved = origin.clone(), free[0, :, 0].bool()
+        allowed = writable(self.evaluator, origin, self.answers[which])
+        projected[:, moved] = nearest(self.relaxed, self.pair[which][:, moved], allowed[:, moved])
+        return projected
 
     def state(self) -> State:
         """As `steps.Steps` has it."""
         return {
-            "turn": self.turn,
+            "begun": self.begun,
+            "turns": self.turns,
             "answers": self.answers,
-            "seen": sorted(self.seen),
+            "seen": [sorted(seen) for seen in self.seen],
             "idle": self.idle,
             "tensors": {"pair": self.pair, "velocity": self.velocity},
         }
 
     def restore(self, state: State) -> None:
         """As `steps.Steps` has it."""
-        self.turn, self.answers = state["turn"], state["answers"]
-        self._place()
-        self.seen, self.idle = set(map(tuple, state["seen"])), state["idle"]
+        self.begun, self.turns = state["begun"], list(state["turns"])
+        self.answers, self.idle = [list(one) for one in state["answers"]], list(state["idle"])
+        self.seen = [set(map(tuple, seen)) for seen in state["seen"]]
         self.pair = state["tensors"]["pair"].to(self.pair)
         self.velocity = state["tensors"]["velocity"].to(self.pair)
 
@@ -195,18 +242,19 @@ def _keep(
     evaluator: Evaluator,
     archive: Archive,
     run: RelaxedRun,
+    which: int,
     tokens: Int[Tensor, "2 length"],
     origin: Int[Tensor, "2 length"],
 ) -> bool:
-    """Measure the projected pair exactly, if it could enter the archive, and put it in."""
-    outputs = run.outputs[0].detach()
+    """Measure a projected pair of the run exactly, if it could enter the archive, and put it in."""
+    outputs = run.outputs[which].detach()
     point = np.array(
         [
             [
                 float(objectives.ld_change(outputs)),
                 float(objectives.evenness(outputs)),
                 float((tokens[0] != tokens[1]).sum()),
-                float(_cross_entropy(run.logits[0].detach(), tokens).max()),
+                float(_cross_entropy(run.logits[which].detach(), tokens).max()),
             ]
         ]
     )
@@ -219,20 +267,24 @@ def _keep(
 
 def _losses(
     run: RelaxedRun,
-    embeddings: Float[Tensor, "2 length d_model"],
-    tokens: Int[Tensor, "2 length"],
+    embeddings: Float[Tensor, "descent 2 length d_model"],
+    tokens: Int[Tensor, "descent 2 length"],
     neighbours: Neighbours,
     scale: float,
 ) -> list[Tensor]:
-    """The four objectives as numbers to make small, in the order a, b, c, d."""
-    change = objectives.ld_change(run.outputs[0])
-    slopes = objectives.falls(run.outputs[0])
-    apart = (embeddings[0] - embeddings[1]).square().sum(-1)
+    """The four objectives as numbers to make small, in the order a, b, c, d, each summed over the
+    descents: the gradient with respect to one descent's embeddings is its own."""
+    change = objectives.ld_change(run.outputs)
+    slopes = objectives.falls(run.outputs)
+    apart = (embeddings[:, 0] - embeddings[:, 1]).square().sum(-1)
+    surprise = _soft_cross_entropy(
+        run.logits.flatten(0, 1), embeddings.flatten(0, 1), tokens.flatten(0, 1), neighbours
+    )
     return [
-        -change,
-        -slopes.min() / change.clamp_min(LEAST_MEAN_SLOPE),
+        -change.sum(),
+        -(slopes.min(-1).values / change.clamp_min(LEAST_MEAN_SLOPE)).sum(),
         (apart / (apart + scale**2)).sum(),
-        _soft_cross_entropy(run.logits[0], embeddings, tokens, neighbours).mean(),
+        surprise.sum() / 2,
     ]
 
 
@@ -246,11 +298,11 @@ def _cross_entropy(
 
 
 def _soft_cross_entropy(
-    logits: Float[Tensor, "2 length vocabulary"],
-    embeddings: Float[Tensor, "2 length d_model"],
-    tokens: Int[Tensor, "2 length"],
+    logits: Float[Tensor, "row length vocabulary"],
+    embeddings: Float[Tensor, "row length d_model"],
+    tokens: Int[Tensor, "row length"],
     neighbours: Neighbours,
-) -> Float[Tensor, " 2"]:
+) -> Float[Tensor, " row"]:
     """Mean loss of each prompt, each target a mixture of the tokens near its embedding."""
     # The nearest is the token itself; the next one's distance is the unit.
     near, unit = neighbours.of(tokens[:, 1:].flatten())
@@ -258,7 +310,7 @@ def _soft_cross_entropy(
     squares = (embeddings[:, 1:].flatten(0, 1)[:, None] - there).square().sum(-1)
     weights = (-2 * squares / unit).softmax(-1)
     surprise = -logits[:, :-1].flatten(0, 1).log_softmax(-1).gather(-1, near)
-    return (weights * surprise).sum(-1).unflatten(0, (2, -1)).mean(-1)
+    return (weights * surprise).sum(-1).unflatten(0, (len(tokens), -1)).mean(-1)
 
 
 def nearest(

@@ -18,7 +18,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from counterpoint.counterfactuals.evaluation import Evaluator, TargetRun
+from counterpoint.counterfactuals.evaluation import Evaluator
 from counterpoint.counterfactuals.every_head import (
     Pair,
     estimated_effects,
@@ -26,6 +26,7 @@ from counterpoint.counterfactuals.every_head import (
     kept_values,
     value_gradients,
 )
+from counterpoint.counterfactuals.head_path import TargetRun
 from counterpoint.counterfactuals.losses import token_losses
 from counterpoint.counterfactuals.problem import Target
 from counterpoint.counterfactuals.quality import GOOD_MARGIN, lead, quality

@@ -2,61 +2,38 @@
 
 The prompts of a batch have one length. What all of them share at the beginning is run once; of the
 rest, each different prompt once (x's of many candidates is often the same). Then the rows of the
-path re-enter at the target's layer with the attention output of x's run shifted by α Δ.
+path re-enter at the target's layer with the attention output of x's run shifted by α Δ
+(`head_path.HeadPath`).
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import cast
 
 import torch
 from jaxtyping import Bool, Float, Int
-from torch import Tensor, nn
+from torch import Tensor
 from transformers.cache_utils import DynamicCache, DynamicLayer
 
-from counterpoint.activations import TokenPairs, cache_activations, output_bias
+from counterpoint.activations import TokenPairs, cache_activations
 from counterpoint.counterfactuals import objectives
 from counterpoint.counterfactuals.archive import Scored
+from counterpoint.counterfactuals.head_path import HeadPath, TargetRun
 from counterpoint.counterfactuals.losses import token_losses
 from counterpoint.counterfactuals.problem import Ledger, Settings, Target
 from counterpoint.counterfactuals.vocabulary import Vocabulary
 from counterpoint.models.load import LanguageModel
 from counterpoint.replay import (
-    Forward,
     PrefixKeysValues,
-    block_arguments,
-    hidden_states_of,
-    replaced_forward,
 )
 from counterpoint.suffix import SuffixEngine
 
 PREFIXES_KEPT = 64
 
 _Prefix = tuple[PrefixKeysValues | None, Tensor, Tensor | None]
-
-
-@dataclass(frozen=True, eq=False)
-class TargetRun:
-    """What runs leave of the target's layer, for the positions of a suffix."""
-
-    residual: Float[Tensor, "row suffix d_model"]
-    attention: Float[Tensor, "row suffix d_model"]
-    z: Float[Tensor, "row suffix z"]
-    logits: Float[Tensor, "row suffix vocabulary"]
-    pattern: Float[Tensor, "row suffix key"] | None
-    """The head's attention, where the model's attention module gives it."""
-
-    def with_rows(self, other: TargetRun) -> TargetRun:
-        """These rows and those of another run of as many positions."""
-        rows = {
-            name: None if value is None else torch.cat([value, getattr(other, name)])
-            for name, value in vars(self).items()
-        }
-        return TargetRun(**cast("dict[str, Tensor]", rows))
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,113 +84,6 @@ class Measured:
             loss_corrupted=float(self.loss_corrupted[pair]),
             evaluations=evaluations,
         )
-
-
-class RunParts:
-    """What a target's layer saw and gave in one forward pass or in several, each of which took the
-    positions after those of the one before."""
-
-    def __init__(self, head: int) -> None:
-        self.head = head
-        self._seen: dict[str, list[Tensor]] = {}
-
-    def keep(self, name: str, value: Any) -> None:
-        """Take what a hook was given."""
-        value, *others = value if isinstance(value, tuple) else (value,)
-        self._seen.setdefault(name, []).append(value)
-        if name == "attention" and others and others[0] is not None:
-            self._seen.setdefault("pattern", []).append(others[0][:, self.head])
-
-    def run(self, logits: Sequence[Float[Tensor, "row position vocabulary"]]) -> TargetRun:
-        """All positions as one run."""
-        seen = {name: _joined(self._seen[name]) for name in ("residual", "attention", "z")}
-        return TargetRun(**seen, logits=_joined(logits), pattern=self._pattern())
-
-    def _pattern(self) -> Float[Tensor, "row suffix key"] | None:
-        parts = self._seen.get("pattern")
-        if parts is None:
-            return None
-        keys = parts[-1].shape[-1]
-        return _joined([nn.functional.pad(one, (0, keys - one.shape[-1])) for one in parts])
-
-
-def _joined(parts: Sequence[Tensor]) -> Tensor:
-    return parts[0] if len(parts) == 1 else torch.cat(list(parts), 1)
-
-
-class HeadPath:
-    """Runs of a model with one head's output on the way between two prompts."""
-
-    def __init__(self, model: LanguageModel, target: Target) -> None:
-        target.check(model)
-        self.model, self.target = model, target
-        self._bias = output_bias(model, target.layer)
-
-    def own_run(self, prefix: PrefixKeysValues | None, **inputs: Tensor) -> TargetRun:
-        """Run the model on a suffix, given as ``input_ids`` or ``inputs_embeds``."""
-        with self.kept_parts() as parts:
-            cache = DynamicCache() if prefix is None else prefix.cache()
-            logits = self.model.hf(**inputs, past_key_values=cache, use_cache=True).logits
-        return parts.run([logits])
-
-    @contextmanager
-    def kept_parts(self) -> Iterator[RunParts]:
-        """Within the block every forward pass leaves its part of a run."""
-        model, layer, parts = self.model, self.target.layer, RunParts(self.target.head)
-        with ExitStack() as hooks:
-            for handle in (
-                model.blocks[layer].register_forward_pre_hook(
-                    lambda m, args, kwargs: parts.keep(
-                        "residual", hidden_states_of(args, kwargs)[0]
-                    ),
-                    with_kwargs=True,
-                ),
-                model.attentions[layer].register_forward_hook(
-                    lambda m, args, output: parts.keep("attention", output)
-                ),
-                model.output_projections[layer].register_forward_pre_hook(
-                    lambda m, args: parts.keep("z", args[0])
-                ),
-            ):
-                hooks.callback(handle.remove)
-            yield parts
-
-    def own_part(self, z: Float[Tensor, "row suffix z"]) -> Float[Tensor, "row suffix z"]:
-        """z with the values of all other heads at 0."""
-        width = z.shape[-1] // self.model.n_heads
-        mask = torch.zeros_like(z[0, 0])
-        mask[self.target.head * width : (self.target.head + 1) * width] = 1
-        return z * mask
-
-    def difference(
-        self, z_from: Float[Tensor, "row suffix z"], z_to: Float[Tensor, "row suffix z"]
-    ) -> Float[Tensor, "row suffix d_model"]:
-        """Δ of the target's output between two runs."""
-        projection = self.model.output_projections[self.target.layer]
-        return projection(self.own_part(z_to - z_from)) - self._bias
-
-    def patched(
-        self,
-        residual: Float[Tensor, "row suffix d_model"],
-        attention: Float[Tensor, "row suffix d_model"],
-        prefix: PrefixKeysValues | None,
-        length: int,
-    ) -> Float[Tensor, "row suffix d_model"]:
-        """The last block's output when the target's layer has this input and attention output."""
-        model, layer = self.model, self.target.layer
-        start = length - residual.shape[1]
-        arguments = block_arguments(model, length, start)
-        if prefix is None:
-            empty = residual.new_empty(1, 1, 0, 1)
-            prefix = PrefixKeysValues([empty] * model.n_layers, [empty] * model.n_layers)
-        cache = prefix.cache()
-        with replaced_forward(
-            model.attentions[layer], _giving(attention, arguments[layer].attention_arity)
-        ):
-            hidden = arguments[layer].call(model.blocks[layer], residual, cache)
-        for later in range(layer + 1, model.n_layers):
-            hidden = arguments[later].call(model.blocks[later], hidden, cache)
-        return hidden
 
 
 class Evaluator:
@@ -500,18 +370,6 @@ def _shared(clean: Int[Tensor, "pair length"], corrupted: Int[Tensor, "pair leng
     both = torch.cat([clean, corrupted])
     same = (both == both[0]).all(0)
     return min(int(same.int().cumprod(0).sum()), both.shape[1] - 1)
-
-
-def _giving(value: Tensor, arity: int) -> Callable[[Forward], Forward]:
-    """A forward that returns ``value``, as a tuple where the module returns one."""
-
-    def make(original: Forward) -> Forward:
-        def forward(*args: Any, **kwargs: Any) -> Any:
-            return (value, *(None,) * (arity - 1)) if arity else value
-
-        return forward
-
-    return make
 
 
 @torch.no_grad()

@@ -23,12 +23,12 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from counterpoint.counterfactuals.evaluation import TargetRun
 from counterpoint.counterfactuals.every_head import (
     estimated_effects,
     run_with_values,
     value_gradients,
 )
+from counterpoint.counterfactuals.head_path import TargetRun
 from counterpoint.counterfactuals.proposals import without
 from counterpoint.counterfactuals.quality import quality
 from counterpoint.counterfactuals.ranks import margins

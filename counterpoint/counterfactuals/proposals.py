@@ -10,7 +10,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from counterpoint.counterfactuals.evaluation import Evaluator, TargetRun
+from counterpoint.counterfactuals.evaluation import Evaluator
+from counterpoint.counterfactuals.head_path import TargetRun
 from counterpoint.counterfactuals.sampling import continuations, perturbed
 
 

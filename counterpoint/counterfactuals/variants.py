@@ -16,7 +16,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from counterpoint.counterfactuals.evaluation import Evaluator, TargetRun
+from counterpoint.counterfactuals.evaluation import Evaluator
+from counterpoint.counterfactuals.head_path import TargetRun
 from counterpoint.counterfactuals.problem import Target
 from counterpoint.counterfactuals.proposals import Proposals, without
 from counterpoint.counterfactuals.relaxation import Relaxation
