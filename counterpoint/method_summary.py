@@ -18,7 +18,13 @@ from typing import Any
 import pandas as pd
 
 from counterpoint.counterfactuals.caps import CAPS, FLUENT
-from counterpoint.counterfactuals.quality import GOOD_CHANGE, GOOD_MARGIN, LEAST_CHANGE, quality
+from counterpoint.counterfactuals.quality import (
+    GOOD_CHANGE,
+    GOOD_MARGIN,
+    LEAST_CHANGE,
+    quality,
+    steps,
+)
 
 DECISIVE = f"ld_change_cap_{FLUENT}"
 """The measure by which methods beat each other."""
@@ -128,11 +134,20 @@ def _wins(medians: pd.DataFrame, method: str, against: str) -> dict[str, object]
 
 
 def reached(runs: pd.DataFrame, method: str) -> pd.DataFrame:
-    """For each head the run of ``method`` whose chosen pair is worth most to it (`quality`)."""
+    """For each head the run of ``method`` whose chosen pair is worth most to it: by its step
+    (`quality.steps`), then by whether its edit works in half of the fresh contexts, then by its
+    `quality`."""
     own = runs[runs["method"] == method]
-    worth = quality(own["chosen_ld_change"].to_numpy(float), own["chosen_margin"].to_numpy(float))
-    order = own.assign(worth=worth).sort_values("worth", ascending=False, kind="stable")
+    change, margin = (own[f"chosen_{name}"].to_numpy(float) for name in ("ld_change", "margin"))
+    order = own.assign(
+        step=steps(change, margin), elsewhere=_transfers(own), worth=quality(change, margin)
+    ).sort_values(["step", "elsewhere", "worth"], ascending=False, kind="stable")
     return order.drop_duplicates(["layer", "head"]).sort_values(["layer", "head"])
+
+
+def _transfers(runs: pd.DataFrame) -> pd.Series:
+    """Whether the edit works in half of the contexts; False where it was not tried."""
+    return runs["chosen_transfer_first_five"] * 2 >= runs["chosen_transfer_contexts"]
 
 
 # Tables for people
@@ -222,7 +237,7 @@ def reached_as_markdown(runs: pd.DataFrame, method: str) -> str:
     changed = first & (best["chosen_ld_change"] >= GOOD_CHANGE)
     ahead = changed & (best["chosen_margin"] >= GOOD_MARGIN)
     by_ig = best["chosen_ig_rank"] == 1
-    half = best["chosen_transfer_first_five"] * 2 >= best["chosen_transfer_contexts"]
+    half = _transfers(best)
     table = _table(
         [
             *("head", "seed", "LD change", "rank by AP", "margin", "second", "rank by IG"),

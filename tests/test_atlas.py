@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -31,6 +32,7 @@ from counterpoint.counterfactuals.quality import (
     WELL_AHEAD,
     lead,
     quality,
+    steps,
 )
 from counterpoint.counterfactuals.ranks import standing
 from counterpoint.counterfactuals.sentences import PLAIN
@@ -103,6 +105,7 @@ def test_quality_grows_with_change_and_lead(
     assert (low >= FIRST) == (margin > 1 and change >= LEAST_CHANGE)
     assert (low >= 2 * FIRST) == (margin > 1 and change >= GOOD_CHANGE)
     assert (low >= WELL_AHEAD) == (margin >= GOOD_MARGIN and change >= GOOD_CHANGE)
+    assert low // FIRST == steps(np.array(change), np.array(margin))
 
 
 def test_quality_of_what_is_missing_is_nothing() -> None:
@@ -134,6 +137,13 @@ def test_a_niche_keeps_the_best_of_each_beginning(offers: list[tuple[int, float,
         best[first] = max(best.get(first, 0.0), worth)
     assert [one.quality for one in niche.elites] == sorted(best.values(), reverse=True)[:3]
     assert niche.best == max(best.values(), default=0.0)
+
+
+def test_an_edit_that_works_elsewhere_is_a_step_for_a_head_well_ahead() -> None:
+    ahead, first = candidate(0, 1.2, 1.6), candidate(0, 1.2, 1.4)
+    for one, worth in ((ahead, FIRST), (first, 0)):
+        assert replace(one, elsewhere=0.5).quality == one.quality + worth
+        assert replace(one, elsewhere=0.25).quality == one.quality
 
 
 def test_standing_by_hand() -> None:

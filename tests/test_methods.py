@@ -113,7 +113,9 @@ def test_a_row_per_search(monkeypatch: pytest.MonkeyPatch, tiny_llama: LanguageM
 
     def count(model: Any, head: Any, pair: pd.Series, **_: Any) -> dict[str, Any]:
         measured.append(pair["ld_change"])
-        return {name: pair.get(name, 1.0) for name in OF_A_PAIR if name not in measuring.IN_DEPTH}
+        found = {name: pair.get(name, 1.0) for name in OF_A_PAIR if name not in measuring.IN_DEPTH}
+        # Ahead with a change of 3, and not with one of 2.9.
+        return found | {"margin": pair["ld_change"] - 1.95}
 
     def look(model: Any, head: Any, pair: Pair, *_: Any, **__: Any) -> dict[str, Any]:
         deep.append(pair.corrupted[2])
@@ -126,13 +128,14 @@ def test_a_row_per_search(monkeypatch: pytest.MonkeyPatch, tiny_llama: LanguageM
     searches = [
         Search("fluent", 0, made_up(PAIRS), trace_of()),
         Search("fluent", 1, made_up([*PAIRS, (2.9, 2.0, 2.0, 0)]), trace_of()),
+        Search("fluent", 2, made_up(PAIRS), trace_of()),
         Search("descent", 0, made_up(PAIRS), trace_of(90)),
         Search("descent", 1, made_up(PAIRS[:2]), trace_of()),
         Search("evolution", 0, nothing, trace_of().iloc[:0]),
     ]
     table = measure_searches(tiny_llama, TARGET, searches, 3.0 + 1e-9, in_depth=["fluent"])
     assert dict(table.dtypes.astype(str)) == measuring.COLUMNS
-    fluent, worse, descent, gibberish, empty = table.to_dict("records")
+    fluent, worse, again, descent, gibberish, empty = table.to_dict("records")
     assert [fluent[f"ld_change_cap_{name}"] for name in caps.CAPS] == [1.0, 4.0, 6.0]
     assert (fluent["best_ld_change"], fluent["chosen_ld_change"]) == (4.0, 3.0)
     assert (fluent["layer"], fluent["head"], fluent["pairs"]) == (1, 2, 6)
@@ -143,11 +146,13 @@ def test_a_row_per_search(monkeypatch: pytest.MonkeyPatch, tiny_llama: LanguageM
     assert math.isnan(gibberish["best_rank"]) and pd.isna(gibberish["best_clean"])
     assert gibberish["reason"] == "none of 2 pairs is under the cap"
     assert (empty["evaluations"], empty["reason"]) == (0, "all were refused")
-    # One pair is measured once; in depth the chosen one that is worth most, of methods that ask.
+    # One pair is measured once; in depth the chosen ones on the highest step, of methods that ask.
     assert measured == [4.0, 3.0, 2.9]
     # The fifth of the pairs, by its token.
     assert deep == [8 + 4]
-    assert fluent["chosen_ig_rank"] == 2.0 and math.isnan(fluent["best_ig_rank"])
+    assert fluent["chosen_ig_rank"] == again["chosen_ig_rank"] == 2.0 and math.isnan(
+        fluent["best_ig_rank"]
+    )
     assert math.isnan(worse["chosen_ig_rank"]) and math.isnan(descent["chosen_ig_rank"])
 
 

@@ -15,6 +15,7 @@ from counterpoint.counterfactuals.transfer import (
     SAMPLED,
     Context,
     draw_samples,
+    expected_elsewhere,
     fresh_contexts,
     tail_of,
     transfer_of,
@@ -80,6 +81,32 @@ def test_ranks_and_changes_are_those_of_the_reference(tiny_llama: LanguageModel)
         np.median([-effects[place] for effects in declared]), abs=1e-5
     )
     assert set(found) == set(COLUMNS)
+
+
+def test_what_is_expected_elsewhere_is_the_reference_to_first_order(
+    tiny_llama: LanguageModel,
+) -> None:
+    clean, corrupted = [1, 5, 6, 7, 8, 9, 10], [1, 5, 6, 7, 8, 20, 10]
+    contexts = fresh_contexts(tiny_llama, draw_samples(tiny_llama, 12, seed=4), clean, corrupted, 4)
+    bridge, step, ranks = tiny_llama.bridge(), 1e-2, []
+    for context in contexts:
+        x, y = torch.tensor(context.clean), torch.tensor(context.corrupted)
+        correct, incorrect = (int(bridge(one[None])[0, -1].argmax()) for one in (x, y))
+        if correct == incorrect:
+            ranks.append(np.full(tiny_llama.n_layers * tiny_llama.n_heads, 99))
+            continue
+        reference = PlainReference(
+            bridge, x, y, lambda logits, a=correct, b=incorrect: logits[a] - logits[b]
+        )
+        slopes = [
+            (reference.head(layer, head, step) - reference.head(layer, head, -step)).item()
+            for layer in range(tiny_llama.n_layers)
+            for head in range(tiny_llama.n_heads)
+        ]
+        ranks.append(np.array([rank_of(np.array(slopes), place) for place in range(len(slopes))]))
+    for place, own in enumerate(np.stack(ranks, 1)):
+        assert expected_elsewhere(tiny_llama, place, contexts) == (own <= 5).mean()
+    assert expected_elsewhere(tiny_llama, 0, []) == 0
 
 
 def test_one_answer_for_both_prompts_is_no_success(tiny_llama: LanguageModel) -> None:

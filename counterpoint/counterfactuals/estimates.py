@@ -29,7 +29,7 @@ from counterpoint.counterfactuals.every_head import (
 from counterpoint.counterfactuals.head_path import TargetRun
 from counterpoint.counterfactuals.losses import token_losses
 from counterpoint.counterfactuals.problem import Target
-from counterpoint.counterfactuals.quality import GOOD_MARGIN, lead, quality
+from counterpoint.counterfactuals.quality import FIRST, GOOD_MARGIN, WELL_AHEAD, lead, quality
 from counterpoint.counterfactuals.ranks import margins, standing
 from counterpoint.counterfactuals.sampling import perturbed
 from counterpoint.counterfactuals.variants import Parent, Variants, VariantSettings
@@ -45,7 +45,8 @@ LEAST_ESTIMATE = 0.2
 class Candidate(Parent):
     """A pair for one head, as far as it was checked; losses are means per token in nats.
 
-    ``margin`` is the head's LD change over the largest effect among the other heads checked.
+    ``margin`` is the head's LD change over the largest effect among the other heads checked,
+    ``elsewhere`` the share of fresh contexts in which it stays among the first, where tried.
     """
 
     correct: int
@@ -54,6 +55,7 @@ class Candidate(Parent):
     margin: float
     loss_clean: float
     loss_corrupted: float
+    elsewhere: float = 0.0
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> Candidate:
@@ -63,7 +65,10 @@ class Candidate(Parent):
 
     @property
     def quality(self) -> float:
-        return float(quality(np.array(self.ld_change), np.array(self.margin)))
+        """One more step than `quality.quality` has for a pair on which the head is well ahead and
+        whose edit works in half of the contexts."""
+        own = float(quality(np.array(self.ld_change), np.array(self.margin)))
+        return own + FIRST * (own >= WELL_AHEAD and self.elsewhere >= 0.5)
 
     @property
     def lead(self) -> float:

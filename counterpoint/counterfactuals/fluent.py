@@ -12,12 +12,13 @@ one of the best pairs found: other edits, other shared tokens, another tail, ano
 tokens are the best by the gradient of the target's LD change, half drawn by likelihood. The batch
 is measured in stages (`estimates`): the prompts' own runs; first-order effects of all heads on all
 pairs; exact AP of target and rivals on the few pairs that promise most; the target's path on those
-that are kept. The end of the budget goes to a polish of the best pair, place by place.
+that are kept. The end of the budget goes to a polish of the best pair, place by place, and to
+others as good where its edit does not work in other contexts (`transfer`).
 """
 
 from __future__ import annotations
 
-from dataclasses import asdict, astuple, dataclass
+from dataclasses import asdict, astuple, dataclass, replace
 
 import numpy as np
 import torch
@@ -39,6 +40,13 @@ from counterpoint.counterfactuals.proposals import Proposals
 from counterpoint.counterfactuals.quality import FIRST, WELL_AHEAD, quality
 from counterpoint.counterfactuals.sentences import PLAIN
 from counterpoint.counterfactuals.steps import Setup
+from counterpoint.counterfactuals.transfer import (
+    SAMPLES_PER_CONTEXT,
+    Samples,
+    draw_samples,
+    expected_elsewhere,
+    fresh_contexts,
+)
 from counterpoint.counterfactuals.variants import Moves, Parent, Prompt, Variants, VariantSettings
 
 STARTS_TRIED = 32
@@ -63,6 +71,10 @@ was among them in 99 of 100, among the first 6 of one gradient alone in 86."""
 RIVALS_LEARNED = 4
 """Strongest heads of a confirmed pair, which then take part in every check."""
 
+OTHERS_CONFIRMED = 2
+"""Pairs besides the best that are confirmed in the end, where the best one's edit does not work in
+other contexts and theirs may."""
+
 WORTH_KEEPING = 0.5
 """Share of the best pair's lead (`quality.lead`) that a pair must promise. Not of its quality: once
 the best has taken a step no other is near it, and it would be worked on alone."""
@@ -74,7 +86,8 @@ class FluentSettings(VariantSettings):
     the budget, in which only the best pair is worked on. With ``plain`` half of the samples
     continue beginnings of plain English sentences (`sentences.PLAIN`), and not of the starts.
     Of ``tries`` edits of some of them comes what they promise (`leaning`); as often as ``places``
-    were worked on, new sentences are read, and the most promising of all are next."""
+    were worked on, new sentences are read, and the most promising of all are next. The edit of a
+    pair on which the head is well ahead is tried in as many ``contexts``."""
 
     changes: int = 2
     variants: int = 16
@@ -90,6 +103,7 @@ class FluentSettings(VariantSettings):
     plain: bool = True
     tries: int = 6
     places: int = 3
+    contexts: int = 4
 
 
 class Fluent:
@@ -120,6 +134,10 @@ class Fluent:
         self.worked = 0
         """Places that were worked on."""
         self.confirmations = list(CONFIRMATIONS)
+        self.others_confirmed = 0
+        self.samples_seed: int | None = None
+        """Of the sentences that contexts begin with, once they are drawn."""
+        self._samples: Samples | None = None
         self.polished = 0
         self.surpassing = 0
 
@@ -154,8 +172,8 @@ class Fluent:
         if self.pairs:
             both = self.moves.tensor(list(self.pairs.pop(0)))
             self._measure(Variants(both, both[:, None].expand(-1, 2, -1)))
-        elif self._to_confirm():
-            self._confirm(self.niche.elites[0])
+        elif (pair := self._to_confirm()) is not None:
+            self._confirm(pair)
         elif (given := self._to_surpass()) is not None:
             self._surpass(given)
         elif self.ledger.spent >= 1 - self.own.polish and self.niche.elites:
@@ -178,6 +196,8 @@ class Fluent:
             "worked": self.worked,
             "gradients": self.moves.state(),
             "confirmations": self.confirmations,
+            "others_confirmed": self.others_confirmed,
+            "samples_seed": self.samples_seed,
             "polished": self.polished,
             "surpassing": self.surpassing,
         }
@@ -195,24 +215,36 @@ class Fluent:
         self.worked = state["worked"]
         self.moves.restore(state["gradients"])
         self.confirmations = list(state["confirmations"])
+        self.others_confirmed = state["others_confirmed"]
+        self.samples_seed, self._samples = state["samples_seed"], None
         self.polished = state["polished"]
         self.surpassing = state["surpassing"]
 
-    def _to_confirm(self) -> bool:
-        """Whether it is time to, and the best pair is not confirmed yet. Before the last time only
-        one that seems to come first."""
-        spent = self.ledger.spent
-        if not self.niche.elites or spent < self.confirmations[0]:
-            return False
+    def _to_confirm(self) -> Candidate | None:
+        """The best pair, if it is time to and it is not confirmed yet. Before the last time only
+        one that seems to come first. In the polish another on which the target seems well ahead,
+        while the edit of the best one does not work elsewhere."""
+        spent, elites = self.ledger.spent, self.niche.elites
+        if not elites or spent < self.confirmations[0]:
+            return None
         while len(self.confirmations) > 1 and spent >= self.confirmations[0]:
             self.confirmations.pop(0)
-        best = self.niche.elites[0]
-        claims = best.quality >= FIRST or len(self.confirmations) == 1
-        return claims and (best.clean, best.corrupted) not in self.confirmed
+        best = elites[0]
+        if (best.clean, best.corrupted) not in self.confirmed:
+            return best if best.quality >= FIRST or len(self.confirmations) == 1 else None
+        polish = spent >= 1 - self.own.polish
+        if polish and best.elsewhere < 0.5 and self.others_confirmed < OTHERS_CONFIRMED:
+            for other in elites[1:]:
+                if other.quality < WELL_AHEAD:
+                    break
+                if (other.clean, other.corrupted) not in self.confirmed:
+                    self.others_confirmed += 1
+                    return other
+        return None
 
     def _confirm(self, best: Candidate) -> None:
         """Patch the heads that are likeliest to be rivals of the target on a pair, and learn those
-        that are."""
+        that are. Where the target is well ahead, see whether the edit works in other contexts."""
         rankings = np.argsort(-np.abs(first_order(self.model, best.pair)), axis=1, kind="stable")
         heads = in_turns(*rankings.tolist())[:RIVALS_TRIED]
         heads = list(dict.fromkeys([*self.always, *heads]))
@@ -222,7 +254,23 @@ class Fluent:
         known = dict(zip(heads, effects[:, 0].tolist(), strict=True))
         strongest = sorted(known, key=lambda head: -abs(known[head]))[:RIVALS_LEARNED]
         self.always = list(dict.fromkeys([*self.always, *strongest]))
-        self.niche.replace(best, for_head(best, known, self.number))
+        sure = for_head(best, known, self.number)
+        if sure.quality >= WELL_AHEAD:
+            sure = replace(sure, elsewhere=self._elsewhere(sure))
+        self.niche.replace(best, sure)
+
+    def _elsewhere(self, pair: Candidate) -> float:
+        """In which share of fresh contexts the target stays among the first, to first order."""
+        count = self.own.contexts
+        if self.samples_seed is None:
+            self.samples_seed = self.propose.number(2**31)
+            self.ledger.evaluations += SAMPLES_PER_CONTEXT * count
+        if self._samples is None:
+            self._samples = draw_samples(self.model, SAMPLES_PER_CONTEXT * count, self.samples_seed)
+        contexts = fresh_contexts(self.model, self._samples, pair.clean, pair.corrupted, count)
+        # Twice as many are read as are taken, both prompts of each.
+        self.ledger.evaluations += 2 * 2 * count + 4 * len(contexts)
+        return expected_elsewhere(self.model, self.number, contexts)
 
     # -- variants --------------------------------------------------------------------------------
 

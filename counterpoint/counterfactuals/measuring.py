@@ -19,7 +19,7 @@ from counterpoint.counterfactuals.alone import engine_of, pair_of
 from counterpoint.counterfactuals.every_head import Pair
 from counterpoint.counterfactuals.losses import mean_loss
 from counterpoint.counterfactuals.problem import Target
-from counterpoint.counterfactuals.quality import quality
+from counterpoint.counterfactuals.quality import steps
 from counterpoint.counterfactuals.ranks import rank_of, standing
 from counterpoint.counterfactuals.transfer import Transfer
 from counterpoint.gradients import integrated_gradients
@@ -100,11 +100,12 @@ def measure_searches(
     ``study_loss`` is the mean loss of the study's prompts (`losses.mean_over`), above which the
     caps lie.
     ``ld_change_cap_*`` is 0 where a search has no pair under the cap: it made the head matter
-    nothing. ``reason`` says why there is no best pair. Of each method
-    ``in_depth`` the chosen pair that is worth most (`quality`) is ranked by IG joint as well, and
-    its edit tried in ``transfers`` fresh contexts.
+    nothing. ``reason`` says why there is no best pair. Of each method ``in_depth`` the chosen pairs
+    on the highest step (`quality.steps`) are ranked by IG joint as well, and their edits tried in
+    ``transfers`` fresh contexts.
     """
     known: dict[Pair, dict[str, object]] = {}
+    in_depth_of: dict[Pair, dict[str, object]] = {}
 
     def measured(row: pd.Series) -> dict[str, object]:
         # Several seeds often end at one pair.
@@ -118,19 +119,24 @@ def measure_searches(
     transfer = Transfer(model, transfers, memory_mb=memory_mb)
     for method in in_depth:
         own = [number for number, row in enumerate(rows) if row["method"] == method]
-        worth = [_worth(rows[number]) for number in own]
-        number = own[int(np.argmax(worth))] if own else None
-        pair = None if number is None else _under_cap(searched[number], study_loss)[1]
-        if number is not None and pair is not None:
-            found = measure_in_depth(model, target, pair_of(pair), transfer, memory_mb=memory_mb)
-            rows[number] |= {f"chosen_{name}": value for name, value in found.items()}
+        reached = {number: _step(rows[number]) for number in own}
+        for number in own:
+            chosen = _under_cap(searched[number], study_loss)[1]
+            if chosen is None or reached[number] < max(reached.values()):
+                continue
+            pair = pair_of(chosen)
+            if pair not in in_depth_of:
+                in_depth_of[pair] = measure_in_depth(
+                    model, target, pair, transfer, memory_mb=memory_mb
+                )
+            rows[number] |= {f"chosen_{name}": one for name, one in in_depth_of[pair].items()}
     return typed(rows)
 
 
-def _worth(row: dict[str, Any]) -> float:
-    """`quality` of a search's chosen pair by the fresh runs."""
+def _step(row: dict[str, Any]) -> float:
+    """The step of a search's chosen pair by the fresh runs."""
     change, margin = (row.get(f"chosen_{name}", np.nan) for name in ("ld_change", "margin"))
-    return float(quality(np.array(change, dtype=float), np.array(margin, dtype=float)))
+    return float(steps(np.array(change, dtype=float), np.array(margin, dtype=float)))
 
 
 def _under_cap(search: Search, study_loss: float) -> tuple[pd.Series | None, pd.Series | None]:

@@ -36,11 +36,16 @@ def lead(change: Float[Array, "*head"], margin: Float[Array, "*head"]) -> Float[
     return np.minimum(by_both, 0.995 * FIRST)
 
 
-def quality(change: Float[Array, "*head"], margin: Float[Array, "*head"]) -> Float[Array, "*head"]:
-    """The `lead`, and `FIRST` more where the head leads with `LEAST_CHANGE`, as much more with
-    `GOOD_CHANGE`, and again with `GOOD_MARGIN` besides. NaN counts as nothing."""
+def steps(change: Float[Array, "*head"], margin: Float[Array, "*head"]) -> Float[Array, "*head"]:
+    """1 where the head leads with `LEAST_CHANGE`, 2 with `GOOD_CHANGE`, 3 with `GOOD_MARGIN`
+    besides, else 0. NaN counts as nothing."""
     change, margin = (np.maximum(np.nan_to_num(one), 0) for one in (change, margin))
     first = (margin > 1) & (change >= LEAST_CHANGE)
     changed = first & (change >= GOOD_CHANGE)
     good = changed & (margin >= GOOD_MARGIN)
-    return lead(change, margin) + FIRST * first + FIRST * changed + FIRST * good
+    return 1.0 * first + changed + good
+
+
+def quality(change: Float[Array, "*head"], margin: Float[Array, "*head"]) -> Float[Array, "*head"]:
+    """The `lead`, and `FIRST` more for each of the `steps`."""
+    return lead(change, margin) + FIRST * steps(change, margin)

@@ -26,7 +26,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from counterpoint.activations import TokenPairs, cache_activations, every_unit
-from counterpoint.counterfactuals.every_head import Pair
+from counterpoint.counterfactuals.every_head import Pair, estimated_effects, run_with_values
 from counterpoint.counterfactuals.losses import prompt_losses
 from counterpoint.counterfactuals.ranks import rank_of
 from counterpoint.counterfactuals.sampling import continuations
@@ -212,6 +212,25 @@ def fresh_contexts(
         worse = max(float(loss.mean()) for loss in losses)
         found.append(Context(clean_prompt, corrupted_prompt, worse))
     return sorted(found, key=lambda context: context.loss)[:count]
+
+
+def expected_elsewhere(model: LanguageModel, place: int, contexts: Sequence[Context]) -> float:
+    """The share of ``contexts`` in which the head at ``place`` is among the first five to first
+    order, by gradients in x's run; 4 evaluations for each."""
+    stays = 0
+    for context in contexts:
+        both = torch.tensor([context.clean, context.corrupted], device=model.device)
+        run = run_with_values(model, both, differentiable=True)
+        correct, incorrect = run.logits[:, -1].argmax(-1).tolist()
+        fall = run.logits[0, -1, incorrect] - run.logits[0, -1, correct]
+        gradients = torch.autograd.grad(fall, run.z)
+        (effects,) = estimated_effects(
+            model.n_heads,
+            [one[:1] for one in gradients],
+            [(one[1:] - one[:1]).detach() for one in run.z],
+        )
+        stays += correct != incorrect and rank_of(effects.cpu().numpy(), place) <= 5
+    return stays / len(contexts) if contexts else 0.0
 
 
 class Transfer:
