@@ -98,6 +98,7 @@ class FluentSettings(VariantSettings):
     rivals: int = 6
     elites: int = 8
     samples: int = 24
+    length: int = 32
     explore: float = 0.6
     polish: float = 0.15
     plain: bool = True

@@ -56,7 +56,7 @@ class VariantSettings:
     rivals: int = 16
     elites: int = 4
     samples: int = 48
-    length: int = 32
+    length: int = 16
     explore: float = 0.4
     gradient: bool = True
 
