@@ -137,13 +137,6 @@ def _table_jobs(folder: Path) -> dict[str, tuple[_Files, _Files]]:
 OF_TABLES = tuple(_table_jobs(Path()))
 
 
-def peak_mb() -> float:
-    """Peak memory of this process, MB. Not ``ru_maxrss``, which begins at what the process that
-    started this one had."""
-    status = Path("/proc/self/status").read_text(encoding="utf-8")
-    return int(status.partition("VmHWM:")[2].split()[0]) / 1024
-
-
 def _alone(rule: str, folder: Path, settings: dict[str, Any], said: Any) -> None:
     """Run a rule's own script on the tables in ``folder``."""
     sys.path.insert(0, str(ROOT / "scripts"))
@@ -151,7 +144,7 @@ def _alone(rule: str, folder: Path, settings: dict[str, Any], said: Any) -> None
     job = SimpleNamespace(input=files, output=made, params=SimpleNamespace(settings=settings))
     importlib.import_module(rule).main(job)
     used = resource.getrusage(resource.RUSAGE_SELF)
-    said.put((used.ru_utime + used.ru_stime, peak_mb()))
+    said.put((used.ru_utime + used.ru_stime, machine.peak_mb()))
 
 
 def in_a_process(rule: str, folder: Path, settings: dict[str, Any]) -> tuple[float, float]:

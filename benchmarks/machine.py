@@ -13,6 +13,13 @@ def describe() -> str:
     return f"{_processor()}, {torch.get_num_threads()} threads, torch {torch.__version__}"
 
 
+def peak_mb() -> float:
+    """Peak memory of this process, MB. Not ``ru_maxrss``, which begins at what the process that
+    started this one had."""
+    status = Path("/proc/self/status").read_text(encoding="utf-8")
+    return int(status.partition("VmHWM:")[2].split()[0]) / 1024
+
+
 def _processor() -> str:
     information = Path("/proc/cpuinfo")
     if information.is_file():

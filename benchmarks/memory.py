@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import argparse
 import json
-import resource
 import tempfile
 import time
 from pathlib import Path
 
+from benchmarks import machine
 from counterpoint.files import write_tensors
 from counterpoint.models.load import load_language_model
 from counterpoint.pairs import read_pairs, validate_pairs
@@ -43,11 +43,15 @@ def main() -> None:
         start = time.perf_counter()
         score_curves(model, shard, measurement)
         seconds = time.perf_counter() - start
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     buckets = len(pairs.groupby(["length", "first_difference"]))
     print(
         json.dumps(
-            {"pairs": len(pairs), "buckets": buckets, "peak_mib": peak, "curve_seconds": seconds}
+            {
+                "pairs": len(pairs),
+                "buckets": buckets,
+                "peak_mib": machine.peak_mb(),
+                "curve_seconds": seconds,
+            }
         )
     )
 
