@@ -233,9 +233,7 @@ def reached_as_markdown(runs: pd.DataFrame, method: str) -> str:
     """`reached` in words and as a table, in Markdown, with the pairs themselves."""
     best = reached(runs, method)
     heads, seeds = len(best), runs["seed"].nunique()
-    first = (best["chosen_rank"] == 1) & (best["chosen_ld_change"] >= LEAST_CHANGE)
-    changed = first & (best["chosen_ld_change"] >= GOOD_CHANGE)
-    ahead = changed & (best["chosen_margin"] >= GOOD_MARGIN)
+    first, changed, ahead = ((best["step"] >= step).sum() for step in (1, 2, 3))
     by_ig = best["chosen_ig_rank"] == 1
     half = _transfers(best)
     table = _table(
@@ -263,9 +261,9 @@ def reached_as_markdown(runs: pd.DataFrame, method: str) -> str:
         [
             f"What `{method}` reached on each head: of {seeds} searches the one whose chosen pair "
             f"(under the cap + 0.5 nat) is worth most. Of {heads} heads the target is first by "
-            f"exact |AP| among all heads on {int(first.sum())} with an LD change of at least "
-            f"{LEAST_CHANGE:g} and on {int(changed.sum())} with at least {GOOD_CHANGE:g}, by "
-            f"{GOOD_MARGIN:g} times the second or more on {int(ahead.sum())}; first by IG joint on "
+            f"exact |AP| among all heads on {first} with an LD change of at least "
+            f"{LEAST_CHANGE:g} and on {changed} with at least {GOOD_CHANGE:g}, by "
+            f"{GOOD_MARGIN:g} times the second or more on {ahead}; first by IG joint on "
             f"{int(by_ig.sum())}; in the first five in at least half of the fresh contexts on "
             f"{int(half.sum())}. The numbers are from fresh runs of batch 1.",
             table,

@@ -117,20 +117,14 @@ class Descent:
         """Give a descent up, and begin another in its place from the next start."""
         self.turns[which] = self.begun
         self.begun += 1
-        start = self.relaxed.embed(self._tokens()[which])
+        origin = self._tokens()[which]
+        start = self.relaxed.embed(origin)
         noise = torch.randn(start.shape, generator=self.generator).to(start)
         length = self.own.noise * self.scale / start.shape[-1] ** 0.5
-        self.pair[which] = start + self._free()[which] * noise * length
+        free = movable(self.evaluator, origin)[..., None]
+        self.pair[which] = start + free * noise * length
         self.velocity[which] = 0
         self.answers[which], self.seen[which], self.idle[which] = [], set(), 0
-
-    def _free(self) -> Float[Tensor, "descent 2 length 1"]:
-        """1 at the positions that may move, else 0."""
-        tokens = self._tokens()
-        free = torch.ones_like(tokens, dtype=self.pair.dtype)
-        if self.evaluator.model.beginning_of_sequence is not None:
-            free[..., 0] = (tokens[..., 0] != self.evaluator.model.beginning_of_sequence).to(free)
-        return free[..., None]
 
     def step(self) -> bool:
         """One step down of every descent, and its projection measured."""
@@ -139,13 +133,11 @@ class Descent:
         for which, idle in enumerate(self.idle):
             if idle >= self.own.patience:
                 self._begin(which)
-        origin, free = self._tokens(), self._free()
-        projected = torch.stack(
-            [
-                self._project(which, *both)
-                for which, both in enumerate(zip(origin, free, strict=True))
-            ]
-        )
+        origin = self._tokens()
+        free = movable(self.evaluator, origin)
+        allowed = [writable(self.evaluator, *one) for one in zip(origin, self.answers, strict=True)]
+        every = zip(self.pair, origin, free, allowed, strict=True)
+        projected = torch.stack([project(self.relaxed, *one) for one in every])
         embeddings = self.relaxed.embed(projected).requires_grad_()
         run = self.relaxed.run(embeddings)
         self.answers = run.answers.tolist()
@@ -157,7 +149,7 @@ class Descent:
         self.evaluator.ledger.evaluations += BACKWARD_ROWS * len(projected)
         direction = torch.stack(
             [
-                _aggregate(own * moves, self.aggregator)
+                _aggregate(own * moves[..., None], self.aggregator)
                 for own, moves in zip(jacobian.unbind(1), free, strict=True)
             ]
         )
@@ -174,15 +166,6 @@ class Descent:
                     self.idle[which] = 0
         self.archive.note()
         return True
-
-    def _project(
-        self, which: int, origin: Int[Tensor, "2 length"], free: Float[Tensor, "2 length 1"]
-    ) -> Int[Tensor, "2 length"]:
-        """The nearest tokens that may be written; where nothing may, the start's own."""
-        projected, moved = origin.clone(), free[0, :, 0].bool()
-        allowed = writable(self.evaluator, origin, self.answers[which])
-        projected[:, moved] = nearest(self.relaxed, self.pair[which][:, moved], allowed[:, moved])
-        return projected
 
     def state(self) -> State:
         """As `steps.Steps` has it."""
@@ -311,6 +294,30 @@ def _soft_cross_entropy(
     weights = (-2 * squares / unit).softmax(-1)
     surprise = -logits[:, :-1].flatten(0, 1).log_softmax(-1).gather(-1, near)
     return (weights * surprise).sum(-1).unflatten(0, (len(tokens), -1)).mean(-1)
+
+
+def movable(
+    evaluator: Evaluator, tokens: Int[Tensor, "*row length"]
+) -> Bool[Tensor, "*row length"]:
+    """All positions but that of the beginning-of-sequence token."""
+    free = torch.ones_like(tokens, dtype=torch.bool)
+    first = evaluator.model.beginning_of_sequence
+    if first is not None:
+        free[..., 0] = tokens[..., 0] != first
+    return free
+
+
+def project(
+    relaxed: Relaxation,
+    pair: Float[Tensor, "2 length d_model"],
+    origin: Int[Tensor, "2 length"],
+    free: Bool[Tensor, "2 length"],
+    allowed: Bool[Tensor, "2 length token"],
+) -> Int[Tensor, "2 length"]:
+    """The nearest ``allowed`` tokens at the ``free`` positions, elsewhere those of ``origin``."""
+    projected, moved = origin.clone(), free[0]
+    projected[:, moved] = nearest(relaxed, pair[:, moved], allowed[:, moved])
+    return projected
 
 
 def nearest(

@@ -68,7 +68,12 @@ class Candidate(Parent):
         """One more step than `quality.quality` has for a pair on which the head is well ahead and
         whose edit works in half of the contexts."""
         own = float(quality(np.array(self.ld_change), np.array(self.margin)))
-        return own + FIRST * (own >= WELL_AHEAD and self.elsewhere >= 0.5)
+        return own + FIRST * (own >= WELL_AHEAD and self.works_elsewhere)
+
+    @property
+    def works_elsewhere(self) -> bool:
+        """Whether the edit is known to work in half of the contexts it was tried in."""
+        return self.elsewhere >= 0.5
 
     @property
     def lead(self) -> float:

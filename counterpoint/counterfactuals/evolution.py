@@ -26,7 +26,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from counterpoint.counterfactuals.archive import REFERENCE
-from counterpoint.counterfactuals.descent import median_distance, nearest, writable
+from counterpoint.counterfactuals.descent import median_distance, movable, project, writable
 from counterpoint.counterfactuals.problem import State
 from counterpoint.counterfactuals.relaxation import Relaxation
 from counterpoint.counterfactuals.steps import Setup
@@ -70,9 +70,7 @@ class Evolution:
         self.scale = median_distance(self.relaxed.table, evaluator.vocabulary.allowed)
         self.start = self.relaxed.embed(origin)
         self.allowed = writable(evaluator, origin, [])
-        self.free = torch.ones(origin.shape[1], 1, device=origin.device)
-        if origin[0, 0] == evaluator.model.beginning_of_sequence:
-            self.free[0] = 0
+        self.free = movable(evaluator, origin)
         self.individuals: list[np.ndarray] = []
         self.objectives: list[np.ndarray] = []
         """Of every generation, from which pymoo's own state can be made anew."""
@@ -160,10 +158,7 @@ class Evolution:
         """The nearest tokens; where nothing may be written, the start's own."""
         key = pair.cpu().numpy().tobytes()
         if key not in self._projected:
-            moved = self.free[:, 0].bool()
-            tokens = self.origin.clone()
-            tokens[:, moved] = nearest(self.relaxed, pair[:, moved], self.allowed[:, moved])
-            self._projected[key] = tokens
+            self._projected[key] = project(self.relaxed, pair, self.origin, self.free, self.allowed)
         return self._projected[key]
 
     def _moved(self, pair: Tensor, gradient: Tensor | None) -> Tensor:
@@ -173,7 +168,7 @@ class Evolution:
         if gradient is not None:
             lengths = gradient.norm(dim=-1, keepdim=True).amax().clamp_min(1e-12)
             move = move + self.own.step * gradient / lengths
-        return pair + self.free * self.scale * move
+        return pair + self.free[..., None] * self.scale * move
 
     def _judge(self, individuals: Float[np.ndarray, "individual variable"]) -> np.ndarray:
         """Objectives of each individual, all to be made small."""

@@ -136,9 +136,9 @@ class Fluent:
         """Places that were worked on."""
         self.confirmations = list(CONFIRMATIONS)
         self.others_confirmed = 0
-        self.samples_seed: int | None = None
+        self.beginnings_seed: int | None = None
         """Of the sentences that contexts begin with, once they are drawn."""
-        self._samples: Samples | None = None
+        self._beginnings: Samples | None = None
         self.polished = 0
         self.surpassing = 0
 
@@ -198,7 +198,7 @@ class Fluent:
             "gradients": self.moves.state(),
             "confirmations": self.confirmations,
             "others_confirmed": self.others_confirmed,
-            "samples_seed": self.samples_seed,
+            "beginnings_seed": self.beginnings_seed,
             "polished": self.polished,
             "surpassing": self.surpassing,
         }
@@ -217,7 +217,7 @@ class Fluent:
         self.moves.restore(state["gradients"])
         self.confirmations = list(state["confirmations"])
         self.others_confirmed = state["others_confirmed"]
-        self.samples_seed, self._samples = state["samples_seed"], None
+        self.beginnings_seed, self._beginnings = state["beginnings_seed"], None
         self.polished = state["polished"]
         self.surpassing = state["surpassing"]
 
@@ -234,7 +234,7 @@ class Fluent:
         if (best.clean, best.corrupted) not in self.confirmed:
             return best if best.quality >= FIRST or len(self.confirmations) == 1 else None
         polish = spent >= 1 - self.own.polish
-        if polish and best.elsewhere < 0.5 and self.others_confirmed < OTHERS_CONFIRMED:
+        if polish and not best.works_elsewhere and self.others_confirmed < OTHERS_CONFIRMED:
             for other in elites[1:]:
                 if other.quality < WELL_AHEAD:
                     break
@@ -263,12 +263,14 @@ class Fluent:
     def _elsewhere(self, pair: Candidate) -> float:
         """In which share of fresh contexts the target stays among the first, to first order."""
         count = self.own.contexts
-        if self.samples_seed is None:
-            self.samples_seed = self.propose.number(2**31)
+        if self.beginnings_seed is None:
+            self.beginnings_seed = self.propose.number(2**31)
             self.ledger.evaluations += SAMPLES_PER_CONTEXT * count
-        if self._samples is None:
-            self._samples = draw_samples(self.model, SAMPLES_PER_CONTEXT * count, self.samples_seed)
-        contexts = fresh_contexts(self.model, self._samples, pair.clean, pair.corrupted, count)
+        if self._beginnings is None:
+            self._beginnings = draw_samples(
+                self.model, SAMPLES_PER_CONTEXT * count, self.beginnings_seed
+            )
+        contexts = fresh_contexts(self.model, self._beginnings, pair.clean, pair.corrupted, count)
         # Twice as many are read as are taken, both prompts of each.
         self.ledger.evaluations += 2 * 2 * count + 4 * len(contexts)
         return expected_elsewhere(self.model, self.number, contexts)

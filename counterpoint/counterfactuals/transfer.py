@@ -26,7 +26,12 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from counterpoint.activations import TokenPairs, cache_activations, every_unit
-from counterpoint.counterfactuals.every_head import Pair, estimated_effects, run_with_values
+from counterpoint.counterfactuals.every_head import (
+    Pair,
+    estimated_effects,
+    run_with_values,
+    value_gradients,
+)
 from counterpoint.counterfactuals.losses import prompt_losses
 from counterpoint.counterfactuals.ranks import rank_of
 from counterpoint.counterfactuals.sampling import continuations
@@ -220,16 +225,14 @@ def expected_elsewhere(model: LanguageModel, place: int, contexts: Sequence[Cont
     stays = 0
     for context in contexts:
         both = torch.tensor([context.clean, context.corrupted], device=model.device)
-        run = run_with_values(model, both, differentiable=True)
-        correct, incorrect = run.logits[:, -1].argmax(-1).tolist()
-        fall = run.logits[0, -1, incorrect] - run.logits[0, -1, correct]
-        gradients = torch.autograd.grad(fall, run.z)
-        (effects,) = estimated_effects(
-            model.n_heads,
-            [one[:1] for one in gradients],
-            [(one[1:] - one[:1]).detach() for one in run.z],
-        )
-        stays += correct != incorrect and rank_of(effects.cpu().numpy(), place) <= 5
+        run = run_with_values(model, both)
+        correct, incorrect = run.logits[:, -1].argmax(-1)[:, None]
+        last = torch.tensor([both.shape[1] - 1], device=model.device)
+        _, gradients = value_gradients(model, both[:1], last, correct, incorrect)
+        apart = [z[1:] - z[:1] for z in run.z]
+        (effects,) = estimated_effects(model.n_heads, gradients, apart)
+        differ = bool(correct != incorrect)
+        stays += differ and rank_of(effects.cpu().numpy(), place) <= 5
     return stays / len(contexts) if contexts else 0.0
 
 

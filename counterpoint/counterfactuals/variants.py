@@ -182,9 +182,10 @@ class Moves:
 
     def other_tail(self, parent: Parent, head: Target) -> Variants | None:
         """Everything after the edit, or from a later place on, drawn anew; it may get longer."""
-        first, *_, edited = [parent.places[0], *parent.places]
-        place = edited + 1 + self.propose.number(max(1, len(parent.clean) - edited - 1))
-        stop = min(first + self.own.suffix, self.model.max_length)
+        edited = parent.places
+        after = edited[-1] + 1
+        place = after + self.propose.number(max(1, len(parent.clean) - after))
+        stop = min(edited[0] + self.own.suffix, self.model.max_length)
         if stop <= place:
             return None
         both = self.tensor([parent.clean[:place], parent.corrupted[:place]])
