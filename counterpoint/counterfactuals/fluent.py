@@ -38,7 +38,6 @@ from counterpoint.counterfactuals.objectives import ALPHAS, evenness
 from counterpoint.counterfactuals.problem import Starts, State
 from counterpoint.counterfactuals.proposals import Proposals
 from counterpoint.counterfactuals.quality import FIRST, WELL_AHEAD, quality
-from counterpoint.counterfactuals.sentences import PLAIN
 from counterpoint.counterfactuals.steps import Setup
 from counterpoint.counterfactuals.transfer import (
     SAMPLES_PER_CONTEXT,
@@ -83,11 +82,10 @@ the best has taken a step no other is near it, and it would be worked on alone."
 @dataclass(frozen=True)
 class FluentSettings(VariantSettings):
     """Smaller batches than the atlas', since one head is served; ``polish`` is the last share of
-    the budget, in which only the best pair is worked on. With ``plain`` half of the samples
-    continue beginnings of plain English sentences (`sentences.PLAIN`), and not of the starts.
-    Of ``tries`` edits of some of them comes what they promise (`leaning`); as often as ``places``
-    were worked on, new sentences are read, and the most promising of all are next. The edit of a
-    pair on which the head is well ahead is tried in as many ``contexts``."""
+    the budget, in which only the best pair is worked on. Of ``tries`` edits of some sentences comes
+    what they promise (`leaning`); as often as ``places`` were worked on, new sentences are read,
+    and the most promising of all are next. The edit of a pair on which the head is well ahead is
+    tried in as many ``contexts``."""
 
     changes: int = 2
     variants: int = 16
@@ -99,9 +97,9 @@ class FluentSettings(VariantSettings):
     elites: int = 8
     samples: int = 24
     length: int = 32
+    varied: bool = True
     explore: float = 0.6
     polish: float = 0.15
-    plain: bool = True
     tries: int = 6
     places: int = 3
     contexts: int = 4
@@ -118,7 +116,6 @@ class Fluent:
         self.target = evaluator.path.target
         self.number = self.target.layer * self.model.n_heads + self.target.head
         self.starts: list[Prompt] = [tuple(clean) for clean, _ in starts]
-        self.plain: list[Prompt] = [tuple(self.model.encode(text)) for text in PLAIN]
         self.propose = Proposals(evaluator, setup.generator)
         self.moves = Moves(evaluator, self.propose, own)
         losses, self.pairs, given = self._try_starts(starts[:STARTS_TRIED])
@@ -299,9 +296,7 @@ class Fluent:
         """The most promising places of some sentences, at first of start prompts, gone on with,
         too."""
         longest, length = max(map(len, self.starts)), self.moves.length(self.starts)
-        plain = self.own.plain and self.propose.chance() < 0.5
-        begun = self.plain if plain else self.starts
-        drawn, run = self.moves.samples_with_runs(begun, self.own.samples, length)
+        drawn, run = self.moves.samples_with_runs(self.starts, self.own.samples, length)
         if not self.worked:
             given = [one for one in self.starts if len(one) == longest][:STARTS_READ]
             further, own = self.propose.write(self.moves.tensor(given), length - longest)

@@ -22,6 +22,7 @@ from counterpoint.counterfactuals.problem import Target
 from counterpoint.counterfactuals.proposals import Proposals, without
 from counterpoint.counterfactuals.relaxation import Relaxation
 from counterpoint.counterfactuals.sampling import perturbed
+from counterpoint.counterfactuals.sentences import VARIED
 
 Prompt = tuple[int, ...]
 
@@ -40,8 +41,10 @@ class VariantSettings:
     differs to the end. Where one head is sought ``patched`` pairs of them are patched exactly;
     ``readings`` are differentiated, and the ``checks`` most promising pairs checked on the
     ``rivals`` strongest heads. A niche keeps ``elites`` pairs; ``samples`` sentences are drawn at a
-    time, of ``length`` tokens or as many as the longest start; ``explore`` is the share of steps
-    that take a fresh sentence. Without ``gradient`` tokens are drawn by likelihood alone.
+    time, of ``length`` tokens or as many as the longest start. They begin as texts of many kinds
+    do (`sentences.VARIED`) or, where they are not to be ``varied``, as the starts; ``explore`` is
+    the share of steps that take a fresh sentence. Without ``gradient`` tokens are drawn by
+    likelihood alone.
     """
 
     changes: int = 1
@@ -57,6 +60,7 @@ class VariantSettings:
     elites: int = 4
     samples: int = 48
     length: int = 16
+    varied: bool = False
     explore: float = 0.4
     gradient: bool = True
 
@@ -96,12 +100,14 @@ class Moves:
         self.relaxed = Relaxation(evaluator)
         self.first = 2 if self.model.beginning_of_sequence is not None else 1
         """The first position that is written: nothing says which word should be the very first."""
+        self.varied: list[Prompt] = [tuple(self.model.encode(text)) for text in VARIED]
         self._gradients: OrderedDict[tuple[Target, Prompt, Prompt], Tensor] = OrderedDict()
 
     # -- sentences -----------------------------------------------------------------------------
 
     def samples(self, starts: Sequence[Prompt], count: int, length: int) -> list[Prompt]:
-        """Sentences of the model's own, all begun with as many tokens of random starts."""
+        """Sentences of the model's own, all begun with as many tokens: of random texts of many
+        kinds, or of random starts."""
         begun, steps = self._begun(starts, count, length)
         drawn = self.propose.continue_each(begun, steps)
         return [tuple(row) for row in torch.cat([begun, drawn], 1).tolist()]
@@ -119,7 +125,8 @@ class Moves:
     def _begun(
         self, starts: Sequence[Prompt], count: int, length: int
     ) -> tuple[Int[Tensor, "row begun"], int]:
-        """Beginnings of random starts, and by how many tokens to continue them."""
+        """Beginnings, and by how many tokens to continue them."""
+        starts = self.varied if self.own.varied else starts
         begin = min(self.first + self.propose.number(4), *map(len, starts))
         rows = [starts[self.propose.number(len(starts))][:begin] for _ in range(count)]
         begun = self.tensor([list(row) for row in rows])
