@@ -35,7 +35,7 @@ from counterpoint.counterfactuals.quality import (
     steps,
 )
 from counterpoint.counterfactuals.ranks import standing
-from counterpoint.counterfactuals.sentences import PLAIN
+from counterpoint.counterfactuals.sentences import OTHER, PLAIN, VARIED
 from counterpoint.counterfactuals.variants import Moves, Parent, Variants, VariantSettings
 from counterpoint.errors import UserError
 from counterpoint.files import read_table
@@ -160,6 +160,18 @@ def test_samples_begin_with_no_more_than_the_shortest_start(tiny_llama: Language
     starts = [(1, 5, 6), tuple(range(1, 12))]
     for _ in range(8):
         assert {len(one) for one in moves.samples(starts, 3, 10)} == {10}
+
+
+def test_samples_begin_as_the_starts_or_as_texts_of_many_kinds(tiny_llama: LanguageModel) -> None:
+    starts = [(1, 5, 6, 7, 8)]
+    for varied, second in ((False, 5), (True, 40)):
+        _, moves, _ = make_parts(tiny_llama, replace(LENIENT, varied=varied))
+        assert moves.varied == [tuple(tiny_llama.encode(text)) for text in VARIED]
+        moves.varied = [(1, 40, 41, 42, 43)]
+        for one in moves.samples(starts, 4, 10):
+            assert one[:2] == (1, second)
+    # Both sorts of text as often.
+    assert sum(text in PLAIN for text in VARIED) == sum(text in OTHER for text in VARIED)
 
 
 def test_edits_differ_at_one_place_and_keep_the_sentence(tiny_model: LanguageModel) -> None:
