@@ -126,9 +126,10 @@ class Moves:
         self, starts: Sequence[Prompt], count: int, length: int
     ) -> tuple[Int[Tensor, "row begun"], int]:
         """Beginnings, and by how many tokens to continue them."""
-        starts = self.varied if self.own.varied else starts
-        begin = min(self.first + self.propose.number(4), *map(len, starts))
-        rows = [starts[self.propose.number(len(starts))][:begin] for _ in range(count)]
+        texts = self.varied if self.own.varied else starts
+        # Few words: places in sentences with longer beginnings promise less (docs).
+        begin = min(self.first + self.propose.number(4), *map(len, texts))
+        rows = [texts[self.propose.number(len(texts))][:begin] for _ in range(count)]
         begun = self.tensor([list(row) for row in rows])
         return begun, max(0, min(length, self.model.max_length) - begin)
 
