@@ -50,6 +50,22 @@ class PrefixKeysValues:
     keys: list[Float[Tensor, "pair head prefix d_head"]]
     values: list[Float[Tensor, "pair head prefix d_head"]]
 
+    @classmethod
+    def of(cls, cache: Cache) -> PrefixKeysValues:
+        """What a run left in ``cache``; no gradient leads back through it."""
+        layers = cast("list[DynamicLayer]", cache.layers)
+        return cls(
+            [cast(Tensor, layer.keys).detach() for layer in layers],
+            [cast(Tensor, layer.values).detach() for layer in layers],
+        )
+
+    def up_to(self, stop: int, row: int) -> PrefixKeysValues:
+        """Those of one row's first ``stop`` positions."""
+        return PrefixKeysValues(
+            [keys[row : row + 1, :, :stop] for keys in self.keys],
+            [values[row : row + 1, :, :stop] for values in self.values],
+        )
+
     def cache(self, pair: Int[Tensor, " row"] | None = None) -> Cache:
         """A Hugging Face cache that shows every row the prefix of its pair."""
         layers = (

@@ -29,7 +29,13 @@ from counterpoint.counterfactuals.archive import (
 )
 from counterpoint.counterfactuals.descent import Descent, Neighbours
 from counterpoint.counterfactuals.evaluation import Evaluator, Measured
-from counterpoint.counterfactuals.every_head import Pair, first_order, run_with_values
+from counterpoint.counterfactuals.every_head import (
+    Pair,
+    estimated_effects,
+    first_order,
+    kept_values,
+    run_with_values,
+)
 from counterpoint.counterfactuals.evolution import (
     Evolution,
     EvolutionSettings,
@@ -46,6 +52,8 @@ from counterpoint.counterfactuals.problem import (
     Target,
 )
 from counterpoint.counterfactuals.proposals import Proposals
+from counterpoint.counterfactuals.quality import quality
+from counterpoint.counterfactuals.ranks import margins
 from counterpoint.counterfactuals.relaxation import Relaxation
 from counterpoint.counterfactuals.sampling import LIKELIEST
 from counterpoint.counterfactuals.search import METHODS, search
@@ -255,7 +263,9 @@ def test_screening_replaces_by_the_mean(tiny_llama: LanguageModel) -> None:
             )
     with torch.no_grad():
         attention = tiny_llama.hf(prompts, output_attentions=True).attentions[TARGET.layer]
-    torch.testing.assert_close(screened.pattern, attention[:, TARGET.head], atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(
+        screened.run.pattern, attention[:, TARGET.head], atol=1e-5, rtol=1e-5
+    )
 
 
 def test_written_sentences_leave_their_runs(tiny_model: LanguageModel) -> None:
@@ -323,6 +333,44 @@ def test_promising_places_can_be_edited(tiny_model: LanguageModel) -> None:
             if one.sentence == tuple(prompt[: len(one.sentence)])
         )
         assert float(screened.loss[row, len(one.sentence) - 2]) <= cap + 1e-5
+
+
+def test_promise_is_that_of_whole_runs(tiny_model: LanguageModel) -> None:
+    """What is run of an edit is only a part of it; the plain way runs both prompts whole."""
+    prompts = torch.cat(make_pairs(tiny_model, 4))
+    evaluator = make_evaluator(tiny_model)
+    moves = Moves(
+        evaluator,
+        Proposals(evaluator, torch.Generator().manual_seed(0)),
+        FluentSettings(proposals=20),
+    )
+    found = promising(moves, prompts, cap=math.inf, tries=3, count=4)
+    screened = make_evaluator(tiny_model).screen(prompts)
+    number = TARGET.layer * tiny_model.n_heads + TARGET.head
+    for one in found:
+        x = torch.tensor([one.sentence])
+        y = x.clone()
+        y[0, one.position] = one.token
+        end = x.shape[1] - 2
+        row = [list(one.sentence) == row[: end + 2] for row in prompts.tolist()].index(True)
+        with torch.enable_grad(), kept_values(tiny_model, differentiable=True) as z:
+            read = tiny_model.hf(x, use_cache=False).logits[0, -1]
+            correct, incorrect = read.topk(2).indices
+            gradients = torch.autograd.grad(read[incorrect] - read[correct], z)
+        effects = estimated_effects(
+            tiny_model.n_heads,
+            list(gradients),
+            [
+                to - fro
+                for fro, to in zip(
+                    *(run_with_values(tiny_model, ids).z for ids in (x, y)), strict=True
+                )
+            ],
+        )
+        sizes = effects.abs().double().numpy()
+        first_order = float(quality(sizes[:, number], margins(sizes)[:, number])[0])
+        leans = float(screened.leaning[row, end].clamp_min(0))
+        assert one.promise == pytest.approx(leans * first_order**0.5, rel=1e-3, abs=1e-6)
 
 
 # -- what may be kept ----------------------------------------------------------------------------

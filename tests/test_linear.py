@@ -7,9 +7,15 @@ import torch
 from torch import nn
 from transformers.pytorch_utils import Conv1D
 
+from counterpoint import linear
 from counterpoint.linear import available, through_onednn
 
 pytestmark = pytest.mark.skipif(not available(), reason="this build of PyTorch has no oneDNN")
+
+
+@pytest.fixture(autouse=True)
+def _on_any_processor(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(linear, "preferred", lambda: True)
 
 
 @pytest.mark.parametrize("bias", [True, False])
@@ -40,6 +46,13 @@ def test_modules_are_left_as_they_were() -> None:
         assert "forward" in vars(module)
         raise RuntimeError("inside")
     assert "forward" not in vars(module)
+
+
+def test_nothing_is_replaced_where_mkl_is_faster(monkeypatch: pytest.MonkeyPatch) -> None:
+    module = nn.Linear(4, 4)
+    monkeypatch.setattr(linear, "preferred", lambda: False)
+    with through_onednn([module]):
+        assert "forward" not in vars(module)
 
 
 def test_only_plain_float32_layers_are_taken() -> None:

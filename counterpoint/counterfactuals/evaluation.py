@@ -11,12 +11,11 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import cast
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
-from transformers.cache_utils import DynamicCache, DynamicLayer
+from transformers.cache_utils import DynamicCache
 
 from counterpoint.activations import TokenPairs, cache_activations
 from counterpoint.counterfactuals import objectives
@@ -26,9 +25,7 @@ from counterpoint.counterfactuals.losses import token_losses
 from counterpoint.counterfactuals.problem import Ledger, Settings, Target
 from counterpoint.counterfactuals.vocabulary import Vocabulary
 from counterpoint.models.load import LanguageModel
-from counterpoint.replay import (
-    PrefixKeysValues,
-)
+from counterpoint.replay import PrefixKeysValues
 from counterpoint.suffix import SuffixEngine
 
 PREFIXES_KEPT = 64
@@ -43,13 +40,13 @@ class Screened:
     ``leaning`` is the fall of logit(likeliest token) − logit(runner-up), the two in ``top``, when
     the target's value, at each position but the first, is replaced by its mean over all these
     positions and prompts. ``loss`` is the mean loss per predicted token of the prompt that ends
-    there.
+    there. ``run`` is the prompts' own.
     """
 
     leaning: Float[Tensor, "row end"]
     top: Int[Tensor, "row end 2"]
     loss: Float[Tensor, "row end"]
-    pattern: Float[Tensor, "row query key"] | None
+    run: TargetRun
 
 
 @dataclass(frozen=True, eq=False)
@@ -264,7 +261,7 @@ class Evaluator:
             leaning=own - self.difference(final[:, 1:], first, second),
             top=top.indices,
             loss=losses / torch.arange(1, prompts.shape[1], device=losses.device),
-            pattern=run.pattern,
+            run=run,
         )
 
     @torch.no_grad()
@@ -294,12 +291,8 @@ class Evaluator:
     def _run_prefix(self, tokens: Tensor) -> _Prefix:
         cache = DynamicCache()
         logits = self.model.hf(input_ids=tokens[None], past_key_values=cache, use_cache=True).logits
-        layers = cast("list[DynamicLayer]", cache.layers)
         return (
-            PrefixKeysValues(
-                [cast(Tensor, layer.keys) for layer in layers],
-                [cast(Tensor, layer.values) for layer in layers],
-            ),
+            PrefixKeysValues.of(cache),
             token_losses(logits[:, :-1], tokens[None, 1:]).sum(),
             logits[0, -1].clone(),
         )

@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
-from transformers.cache_utils import DynamicCache
+from transformers.cache_utils import Cache, DynamicCache
 
 from counterpoint.activations import TokenPairs, Units, cache_activations
 from counterpoint.curves import values
@@ -33,10 +33,12 @@ Array = np.ndarray
 
 @dataclass(frozen=True, eq=False)
 class HeadValues:
-    """Runs of a suffix: every layer's head values z, and the logits at every position."""
+    """Runs of a suffix: every layer's head values z, the logits at the positions where they were
+    asked for, and the cache, which without a prefix holds all keys and values."""
 
     z: list[Float[Tensor, "row suffix z"]]
-    logits: Float[Tensor, "row suffix vocabulary"]
+    logits: Float[Tensor, "row read vocabulary"]
+    cache: Cache
 
 
 @contextmanager
@@ -69,15 +71,22 @@ def run_with_values(
     prefix: PrefixKeysValues | None = None,
     *,
     differentiable: bool = False,
+    logits_to_keep: int | Int[Tensor, " read"] = 1,
 ) -> HeadValues:
-    """Run ``tokens`` behind ``prefix``, each z with a gradient where it is asked for."""
+    """Run ``tokens`` behind ``prefix``, each z with a gradient where it is asked for.
+
+    Logits are those of the last ``logits_to_keep`` positions, or at the positions given: the
+    unembedding of a small model costs as much as a fifth of its layers.
+    """
     with (
         torch.set_grad_enabled(differentiable),
         kept_values(model, differentiable=differentiable) as z,
     ):
         cache = DynamicCache() if prefix is None else prefix.cache()
-        logits = model.hf(input_ids=tokens, past_key_values=cache, use_cache=True).logits
-    return HeadValues(z, logits)
+        logits = model.hf(
+            input_ids=tokens, past_key_values=cache, use_cache=True, logits_to_keep=logits_to_keep
+        ).logits
+    return HeadValues(z, logits, cache)
 
 
 def value_gradients(
@@ -91,15 +100,17 @@ def value_gradients(
     """Runs of x, and the gradient of −LD with respect to every layer's z, one row a reading.
 
     A reading is a run of x with the position ``last``, within the suffix, at which LD is read and
-    its two answers. Costs 2 evaluations for each reading.
+    its two answers. Logits are kept at those positions. Costs 2 evaluations for each reading.
     """
     rows = torch.arange(len(clean), device=clean.device)
+    positions, place = torch.unique(last, return_inverse=True)
     with torch.enable_grad():
-        run = run_with_values(model, clean, prefix, differentiable=True)
-        read = run.logits[rows, last]
+        run = run_with_values(model, clean, prefix, differentiable=True, logits_to_keep=positions)
+        read = run.logits[rows, place]
         fall = (read[rows, incorrect] - read[rows, correct]).sum()
         gradients = torch.autograd.grad(fall, run.z)
-    return HeadValues([z.detach() for z in run.z], run.logits.detach()), list(gradients)
+    z = [one.detach() for one in run.z]
+    return HeadValues(z, run.logits.detach(), run.cache), list(gradients)
 
 
 def estimated_effects(
@@ -144,7 +155,7 @@ def first_order(model: LanguageModel, pair: Pair) -> Float[Array, "2 head"]:
         ends = model.embedding(torch.cat([clean, corrupted]))
         points = torch.stack([ends[0], ends.mean(0)])
     with torch.enable_grad(), kept_values(model, differentiable=True) as z:
-        read = model.hf(inputs_embeds=points, use_cache=False).logits[:, -1]
+        read = model.hf(inputs_embeds=points, use_cache=False, logits_to_keep=1).logits[:, -1]
         gradients = torch.autograd.grad((read[:, pair.incorrect] - read[:, pair.correct]).sum(), z)
     effects = estimated_effects(model.n_heads, list(gradients), apart)
     return effects.detach().double().cpu().numpy()

@@ -35,7 +35,8 @@ class TargetRun:
     residual: Float[Tensor, "row suffix d_model"]
     attention: Float[Tensor, "row suffix d_model"]
     z: Float[Tensor, "row suffix z"]
-    logits: Float[Tensor, "row suffix vocabulary"]
+    logits: Float[Tensor, "row read vocabulary"]
+    """At every position, or the last ones that were asked for."""
     pattern: Float[Tensor, "row suffix key"] | None
     """The head's attention, where the model's attention module gives it."""
 
@@ -88,11 +89,18 @@ class HeadPath:
         self.model, self.target = model, target
         self._bias = output_bias(model, target.layer)
 
-    def own_run(self, prefix: PrefixKeysValues | None, **inputs: Tensor) -> TargetRun:
-        """Run the model on a suffix, given as ``input_ids`` or ``inputs_embeds``."""
+    def own_run(
+        self, prefix: PrefixKeysValues | None, *, logits_to_keep: int = 0, **inputs: Tensor
+    ) -> TargetRun:
+        """Run the model on a suffix, given as ``input_ids`` or ``inputs_embeds``.
+
+        Logits are those of the last ``logits_to_keep`` positions; 0: of all.
+        """
         with self.kept_parts() as parts:
             cache = DynamicCache() if prefix is None else prefix.cache()
-            logits = self.model.hf(**inputs, past_key_values=cache, use_cache=True).logits
+            logits = self.model.hf(
+                **inputs, past_key_values=cache, use_cache=True, logits_to_keep=logits_to_keep
+            ).logits
         return parts.run([logits])
 
     @contextmanager

@@ -33,6 +33,7 @@ from counterpoint.counterfactuals.proposals import without
 from counterpoint.counterfactuals.quality import quality
 from counterpoint.counterfactuals.ranks import margins
 from counterpoint.counterfactuals.variants import Moves
+from counterpoint.replay import PrefixKeysValues
 
 SHORTEST = 4
 """Tokens after the first that a sentence keeps: a shorter one has nothing to edit but the very
@@ -85,26 +86,35 @@ def promising(
     own, gradients = value_gradients(evaluator.model, x, last, correct, incorrect)
     evaluator.ledger.evaluations += 2 * len(rows)
 
+    pattern = screened.run.pattern
     reads = _reads(
         gradients[target.layer].unflatten(-1, (n_heads, -1))[:, :, target.head],
         own.z[target.layer].unflatten(-1, (n_heads, -1))[:, :, target.head],
-        None if screened.pattern is None else screened.pattern[rows],
+        None if pattern is None else pattern[rows],
         moves.first,
         last,
     )
     position = propose.draw(reads.log().repeat_interleave(tries, 0))
     sentence = torch.arange(len(rows), device=x.device).repeat_interleave(tries)
     y = x[sentence].clone()
-    likely = propose.writable(own.logits[sentence, position - 1])
+    likely = propose.writable(screened.run.logits[rows[sentence], position - 1])
     for row, scores in enumerate(likely):
         y[row, position[row]] = moves.draw(without(scores, y[row, position[row]]), 1)[0]
-    other = run_with_values(evaluator.model, y)
+    past, effects = PrefixKeysValues.of(own.cache), []
+    for row, stop in enumerate((last + 1).tolist()):
+        # Up to the first that is edited they are the sentence, and from ``stop`` on the gradient
+        # is 0: only what lies between is run.
+        edits = sentence == row
+        start = int(position[edits].min())
+        run_of_edits = run_with_values(
+            evaluator.model, y[edits, start:stop], past.up_to(start, row)
+        )
+        between = slice(row, row + 1), slice(start, stop)
+        apart = [to - fro[between] for to, fro in zip(run_of_edits.z, own.z, strict=True)]
+        effects.append(estimated_effects(n_heads, [one[between] for one in gradients], apart))
     evaluator.ledger.evaluations += len(y)
-
-    apart = [to - fro[sentence] for to, fro in zip(other.z, own.z, strict=True)]
-    effects = estimated_effects(n_heads, [one[sentence] for one in gradients], apart)
     # Toward which answer it moves is left to the variants; here it is how far.
-    sizes = effects.abs().double().cpu().numpy()
+    sizes = torch.cat(effects).abs().double().cpu().numpy()
     number = target.layer * n_heads + target.head
     first_order = quality(sizes[:, number], margins(sizes)[:, number])
     leans = best.values[rows].clamp_min(0).double().cpu().numpy()

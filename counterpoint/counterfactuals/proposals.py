@@ -23,10 +23,13 @@ class Proposals:
 
     @torch.no_grad()
     def log_probabilities(
-        self, tokens: Int[Tensor, "row length"]
-    ) -> Float[Tensor, "row length token"]:
-        """log p of every token that may be written, after each position; −inf for the others."""
-        logits = self.evaluator.model.hf(input_ids=tokens, use_cache=False).logits
+        self, tokens: Int[Tensor, "row length"], logits_to_keep: int = 0
+    ) -> Float[Tensor, "row read token"]:
+        """log p of every token that may be written, after each of the last ``logits_to_keep``
+        positions (0: of all); −inf for the others."""
+        logits = self.evaluator.model.hf(
+            input_ids=tokens, use_cache=False, logits_to_keep=logits_to_keep
+        ).logits
         self.evaluator.ledger.evaluations += len(tokens)
         return self.writable(logits)
 

@@ -43,8 +43,11 @@ class Relaxation:
         self,
         embeddings: Float[Tensor, "pair 2 length d_model"],
         alphas: tuple[float, ...] = objectives.ALPHAS[1:],
+        *,
+        logits_to_keep: int = 0,
     ) -> RelaxedRun:
-        """f(0) and f at ``alphas``; each pair costs 2 evaluations and one for each α.
+        """f(0) and f at ``alphas``; each pair costs 2 evaluations and one for each α. Logits are
+        those of the last ``logits_to_keep`` positions; 0: of all.
 
         The answers are the prompts' likeliest plain tokens (or the declared ones), taken as
         constants: a change of the answer has no gradient. Where both prompts have the same, y's
@@ -52,7 +55,9 @@ class Relaxation:
         """
         evaluator = self.evaluator
         path, (n_pairs, _, length, _) = evaluator.path, embeddings.shape
-        run = path.own_run(None, inputs_embeds=embeddings.flatten(0, 1))
+        run = path.own_run(
+            None, inputs_embeds=embeddings.flatten(0, 1), logits_to_keep=logits_to_keep
+        )
         delta = path.difference(run.z[::2], run.z[1::2])
         logits = run.logits.unflatten(0, (n_pairs, 2))
         answers = self._answers(logits[:, :, -1].detach())
@@ -79,7 +84,7 @@ class Relaxation:
         """
         embeddings = self.embed(tokens).requires_grad_()
         with torch.enable_grad():
-            outputs = self.run(embeddings, alphas=(1.0,)).outputs
+            outputs = self.run(embeddings, alphas=(1.0,), logits_to_keep=1).outputs
             (gradient,) = torch.autograd.grad((outputs[:, 0] - outputs[:, 1]).sum(), embeddings)
         self.evaluator.ledger.evaluations += 3 * len(tokens)
         return gradient
@@ -92,7 +97,7 @@ class Relaxation:
         """
         path, embeddings = self.evaluator.path, self.embed(tokens).requires_grad_()
         with torch.enable_grad():
-            run = path.own_run(None, inputs_embeds=embeddings)
+            run = path.own_run(None, inputs_embeds=embeddings, logits_to_keep=1)
             last = run.logits[:, -1]
             own = last.gather(-1, self._answers(last.detach()[:, None].expand(-1, 2, -1)))
             fall = (own[:, 1] - own[:, 0]).sum()

@@ -216,7 +216,8 @@ class Moves:
         """x and y, each with some tokens at one place: the same ones, so that they are pairs with
         one token there, and, where pairs may differ in two places, with different ones too."""
         x, y = self.tensor(parent.clean), self.tensor(parent.corrupted)
-        known = self.propose.log_probabilities(torch.stack([x, y])[:, :place])[:, -1].mean(0)
+        before = torch.stack([x, y])[:, :place]
+        known = self.propose.log_probabilities(before, logits_to_keep=1)[:, -1].mean(0)
         given = torch.unique(torch.stack([x[place], y[place]]))
         scores, count = without(known, given), self.own.variants // 2
         favoured = x[:0]

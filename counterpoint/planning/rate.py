@@ -9,7 +9,7 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
-from counterpoint.linear import available, through_onednn
+from counterpoint.linear import preferred, through_onednn
 
 SIZE = 2048
 
@@ -18,7 +18,7 @@ def matrix_product_rates(repeats: int = 5) -> dict[str, float]:
     """Operations per second of a float32 matrix product, by library: the median of ``repeats``."""
     a, b = torch.randn(SIZE, SIZE), torch.randn(SIZE, SIZE)
     products: dict[str, Callable[[], object]] = {"PyTorch's default": lambda: a @ b}
-    if available():
+    if preferred():
         layer = nn.Linear(SIZE, SIZE, bias=False).requires_grad_(False)
 
         def through() -> object:
