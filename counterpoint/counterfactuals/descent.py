@@ -144,7 +144,8 @@ class Descent:
         (jacobian,) = jac(
             _losses(run, embeddings, projected, self.neighbours, self.scale),
             embeddings,
-            parallel_chunk_size=1,
+            # All objectives together: one pass back over more rows costs less than four.
+            parallel_chunk_size=None,
         )
         self.evaluator.ledger.evaluations += BACKWARD_ROWS * len(projected)
         direction = torch.stack(
@@ -192,6 +193,7 @@ class Neighbours:
 
     def __init__(self, table: Float[Tensor, "token d_model"]) -> None:
         self.table = table
+        self._squares = table.square().sum(-1)
         self._known: dict[int, tuple[Tensor, Tensor]] = {}
 
     @torch.no_grad()
@@ -202,9 +204,12 @@ class Neighbours:
         asked = tokens.tolist()
         new = [token for token in dict.fromkeys(asked) if token not in self._known]
         if new:
-            apart = torch.cdist(self.table[new], self.table)
+            # Squares of distances but for the token's own; torch.cdist would copy the table.
+            apart = torch.addmm(self._squares, self.table[new], self.table.T, alpha=-2)
+            apart[torch.arange(len(new)), new] = -torch.inf
             near = apart.topk(min(NEIGHBOURS, len(self.table)), largest=False)
-            unit = near.values[:, 1:2].square().clamp_min(torch.finfo(apart.dtype).tiny)
+            nearest_other = near.values[:, 1:2] + self._squares[new][:, None]
+            unit = nearest_other.clamp_min(torch.finfo(apart.dtype).tiny)
             self._known |= dict(zip(new, zip(near.indices, unit, strict=True), strict=True))
         indices, units = zip(*(self._known[token] for token in asked), strict=True)
         return torch.stack(indices), torch.stack(units)
