@@ -92,4 +92,27 @@ class _Linear(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
-        return _product(gradients[0], ctx.weight.t(), None), None, None
+        return _Back.apply(gradients[0], ctx.weight.t()), None, None
+
+
+class _Back(torch.autograd.Function):
+    """The way back, of which several at once (`torch.vmap`) are one product of more rows.
+
+    Without this rule PyTorch would take the products one by one, and warn of it.
+    """
+
+    @staticmethod
+    def forward(gradient: Tensor, weight: Tensor) -> Tensor:
+        return _product(gradient, weight, None)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
+        """Nothing is kept: the way back has none of its own."""
+
+    @staticmethod
+    def vmap(
+        info: Any, in_dims: tuple[int | None, int | None], gradient: Tensor, weight: Tensor
+    ) -> tuple[Tensor, int]:
+        batch, _ = in_dims
+        assert batch is not None
+        return _Back.apply(gradient.movedim(batch, 0), weight), 0

@@ -40,6 +40,23 @@ def test_values_and_gradients(kind: str, bias: bool) -> None:
     assert torch.allclose(found_slope, slope, atol=1e-5)
 
 
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("rows", [1, 5])
+def test_several_gradients_at_once_are_those_of_each(rows: int) -> None:
+    torch.manual_seed(0)
+    module = nn.Sequential(nn.Linear(12, 20), nn.Tanh(), nn.Linear(20, 7)).requires_grad_(False)
+    hidden = torch.randn(3, rows, 12, requires_grad=True)
+    weights = torch.randn(4, 3, rows, 7)
+    expected = module(hidden)
+    slopes = [
+        torch.autograd.grad(expected, hidden, one, retain_graph=True)[0] for one in weights
+    ]
+    with through_onednn(module):
+        found = module(hidden)
+        (together,) = torch.autograd.grad(found, hidden, weights, is_grads_batched=True)
+    assert torch.allclose(together, torch.stack(slopes), atol=1e-5)
+
+
 def test_modules_are_left_as_they_were() -> None:
     module = nn.Linear(4, 4)
     with pytest.raises(RuntimeError, match="inside"), through_onednn([module]):
