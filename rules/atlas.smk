@@ -11,7 +11,9 @@ rule search_atlas:
     benchmark:
         "results/{study}/benchmarks/search_atlas/{way}.{seed}.tsv"
     wildcard_constraints:
-        way="niches|likely_swaps",
+        way="niches",
+    # The longest jobs: one that begins last would leave the other cores idle.
+    priority: 2
     conda:
         "../envs/model.yaml"
     threads: 1
@@ -27,6 +29,13 @@ rule search_atlas:
         "Searching pairs for all heads of study {wildcards.study} ({wildcards.way}, seed {wildcards.seed})"
     script:
         "../scripts/search_atlas.py"
+
+
+# The same evaluations spent on swaps drawn at random, once the atlas itself is made.
+use rule search_atlas as search_atlas_baseline with:
+    wildcard_constraints:
+        way="likely_swaps",
+    priority: 0
 
 
 # All heads of the model patched on the candidates of every n-th head.
@@ -45,6 +54,7 @@ rule verify_atlas:
         "results/{study}/benchmarks/verify_atlas/{way}.{part}.tsv"
     wildcard_constraints:
         part=r"\d+",
+    priority: 1
     conda:
         "../envs/model.yaml"
     threads: 1
