@@ -3,8 +3,8 @@
 PyTorch sends float32 matrix products on a CPU to MKL, which on some processors (AMD's with AVX-512
 among them) uses half of the vector units. oneDNN, which PyTorch ships too, uses all of them:
 on two cores of an EPYC 430 against 210 · 10⁹ operations per second for the products of SmolLM2's
-MLP. On processors with AVX2 alone MKL uses what there is and is the faster one: searches take 10 to
-20 % less time with it. Both round like any float32 product; no precision is given up. Only layers
+MLP. On processors with AVX2 alone MKL uses what there is and is the faster one: searches take 9 to
+17 % less time with it. Both round like any float32 product; no precision is given up. Only layers
 are sent there whose result does not depend on which library computes it, that is plain linear maps
 in float32 on the CPU.
 """

@@ -16,6 +16,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from counterpoint.counterfactuals import atlas_verification
 from counterpoint.counterfactuals.atlas import WAYS, Atlas, search_atlas
 from counterpoint.counterfactuals.atlas_table import COLUMNS, merge
 from counterpoint.counterfactuals.atlas_verification import verify
@@ -428,6 +429,31 @@ def test_verification_patches_every_head(tiny_llama: LanguageModel, searched: pd
         assert row["rank"] == 1 + (np.abs(plain) > abs(plain[place]) + 1e-6).sum()
         others = np.delete(np.abs(plain), place)
         assert row["margin"] == pytest.approx(abs(plain[place]) / others.max(), rel=1e-2)
+
+
+def test_no_candidate_is_left_out_on_which_its_head_comes_first(
+    tiny_llama: LanguageModel, searched: pd.DataFrame, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def found(table: pd.DataFrame) -> set[tuple[int, int]]:
+        good = table[(table["rank"] == 1) & (table["ld_change"] >= LEAST_CHANGE) & table["fluent"]]
+        return set(zip(good["layer"], good["head"], strict=True))
+
+    patched: list[int] = []
+    one_pair = atlas_verification._patched
+
+    def counted(model: LanguageModel, number: int, row: pd.Series) -> list[dict[str, object]]:
+        patched.append(number)
+        return one_pair(model, number, row)[:1]
+
+    monkeypatch.setattr(atlas_verification, "_patched", counted)
+    some = found(verify(tiny_llama, searched))
+    sparing = len(patched)
+    patched.clear()
+    # As if nothing were known of any rival.
+    monkeypatch.setattr(atlas_verification, "FIRST", -1.0)
+    every = found(verify(tiny_llama, searched))
+    assert some == every
+    assert 0 < sparing < len(patched)
 
 
 def test_parts_of_a_verification_make_the_whole(

@@ -48,9 +48,7 @@ def test_several_gradients_at_once_are_those_of_each(rows: int) -> None:
     hidden = torch.randn(3, rows, 12, requires_grad=True)
     weights = torch.randn(4, 3, rows, 7)
     expected = module(hidden)
-    slopes = [
-        torch.autograd.grad(expected, hidden, one, retain_graph=True)[0] for one in weights
-    ]
+    slopes = [torch.autograd.grad(expected, hidden, one, retain_graph=True)[0] for one in weights]
     with through_onednn(module):
         found = module(hidden)
         (together,) = torch.autograd.grad(found, hidden, weights, is_grads_batched=True)

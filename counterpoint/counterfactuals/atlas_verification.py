@@ -19,14 +19,15 @@ from counterpoint.counterfactuals.described import described
 from counterpoint.counterfactuals.every_head import exact_effects
 from counterpoint.counterfactuals.losses import mean_loss
 from counterpoint.counterfactuals.objectives import ALPHAS, evenness
-from counterpoint.counterfactuals.quality import LEAST_CHANGE, quality
+from counterpoint.counterfactuals.quality import FIRST, LEAST_CHANGE, quality
 from counterpoint.counterfactuals.ranks import standing
 from counterpoint.linear import through_onednn
 from counterpoint.models.load import LanguageModel
 from counterpoint.progress import Progress
 
 TRIES = 4
-"""Candidates of a head that are patched before the search for one on which it is first ends."""
+"""Candidates of a head that are patched before the search for one on which it is first ends. Of a
+head that has only such on which the search found a stronger one, the best alone is."""
 
 
 def verify(
@@ -51,7 +52,10 @@ def verify(
     with through_onednn(model.hf.modules()):
         for number in sorted(mine["_head"].unique()):
             of_head = mine[mine["_head"] == number]
-            for _, row in of_head.head(TRIES).iterrows():
+            for tried, (_, row) in enumerate(of_head.head(TRIES).iterrows()):
+                # On this one, and on those after it, a rival is known that does more.
+                if tried and row["_worth"] < FIRST:
+                    break
                 found = _patched(model, int(number), row)
                 rows += found
                 own = found[0]
