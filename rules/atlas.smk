@@ -12,8 +12,6 @@ rule search_atlas:
         "results/{study}/benchmarks/search_atlas/{way}.{seed}.tsv"
     wildcard_constraints:
         way="niches",
-    # The longest jobs: one that begins last would leave the other cores idle.
-    priority: 2
     conda:
         "../envs/model.yaml"
     threads: 1
@@ -33,9 +31,13 @@ rule search_atlas:
 
 # The same evaluations spent on swaps drawn at random, once the atlas itself is made.
 use rule search_atlas as search_atlas_baseline with:
+    input:
+        pairs="results/{study}/pairs.parquet",
+        model=model_ready,
+        # For the order alone: nothing of the atlas is read, and another one makes no rerun.
+        made=ancient("results/{study}/atlas.parquet"),
     wildcard_constraints:
         way="likely_swaps",
-    priority: 0
 
 
 # All heads of the model patched on the candidates of every n-th head.
@@ -54,7 +56,6 @@ rule verify_atlas:
         "results/{study}/benchmarks/verify_atlas/{way}.{part}.tsv"
     wildcard_constraints:
         part=r"\d+",
-    priority: 1
     conda:
         "../envs/model.yaml"
     threads: 1
