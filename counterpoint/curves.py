@@ -401,7 +401,8 @@ class _Resolved:
         output, gradient = quadrature.evaluate(f, grid), quadrature.evaluate(g, grid)
         dense = quadrature.evaluate(f, _DENSE)
         dense[:, [0, -1]] = self.output[chosen][:, [0, -1]]
-        total_variation = np.abs(np.diff(dense, axis=1)).sum(1)
+        # A sum of many steps rounds; neither may fall below the way from end to end.
+        total_variation = np.maximum(np.abs(np.diff(dense, axis=1)).sum(1), np.abs(ap))
         closed = np.maximum(_range(dense), np.abs(ap))
         cells = np.abs(quadrature.evaluate(g, _CELLS))
         constant = total_variation == 0
