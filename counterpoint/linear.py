@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, cast
 
@@ -24,17 +25,22 @@ from counterpoint.replay import Forward, replaced_forward
 
 
 @contextmanager
-def through_onednn(modules: Iterable[nn.Module]) -> Iterator[None]:
+def through_onednn(modules: Iterable[nn.Module], *, packed: bool = False) -> Iterator[None]:
     """Let every linear layer among ``modules`` compute through oneDNN where that is sooner.
 
     Others, and every layer where oneDNN is not `preferred`, compute as they always do.
+
+    With ``packed`` the layers' weights are kept a second time, in the order in which oneDNN's
+    kernels read them, and need not be brought into it for every product: those of 24 rows, as in
+    sampling, take a quarter to a third less time, those of hundreds about a twentieth. Inside the
+    block, another for the same layers changes nothing.
     """
     with ExitStack() as replaced:
         if preferred():
             for module in modules:
-                if _is_linear(module):
+                if _is_linear(module) and not _goes_there(module):
                     replaced.enter_context(
-                        replaced_forward(module, partial(_linear_forward, module))
+                        replaced_forward(module, partial(_linear_forward, module, packed))
                     )
         yield
 
@@ -63,36 +69,58 @@ def _is_linear(module: nn.Module) -> bool:
     )
 
 
-def _linear_forward(module: nn.Module, original: Forward) -> Forward:
+def _goes_there(module: nn.Module) -> bool:
+    return isinstance(vars(module).get("forward"), _ThroughOneDNN)
+
+
+def _linear_forward(module: nn.Module, packed: bool, original: Forward) -> Forward:
     # Linear stores [out, in]; Conv1D stores [in, out], and a transposed view serves as well.
     stored = cast(Tensor, module.weight)
     weight = stored if type(module) is nn.Linear else stored.t()
     bias = cast("Tensor | None", module.bias)
+    return _ThroughOneDNN(weight, _packed(weight) if packed else weight, bias)
 
-    def forward(hidden: Tensor) -> Tensor:
+
+@dataclass(frozen=True, eq=False)
+class _ThroughOneDNN:
+    """A layer's forward; ``ordered`` is its ``weight``, packed or not."""
+
+    weight: Tensor
+    ordered: Tensor
+    bias: Tensor | None
+
+    def __call__(self, hidden: Tensor) -> Tensor:
         if hidden.requires_grad and torch.is_grad_enabled():
-            return _Linear.apply(hidden, weight, bias)
-        return _product(hidden, weight, bias)
-
-    return forward
+            return _Linear.apply(hidden, self.weight, self.ordered, self.bias)
+        return _product(hidden, self.ordered, self.bias)
 
 
 def _product(hidden: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     return torch.ops.mkldnn._linear_pointwise(hidden, weight, bias, "none", [], "")
 
 
+def _packed(weight: Tensor) -> Tensor:
+    """``weight`` in the order of the kernels for products of many rows, which serves few as well.
+
+    For one row oneDNN would leave the order as it is.
+    """
+    return cast(Tensor, torch.ops.mkldnn._reorder_linear_weight(weight.contiguous(), 128))
+
+
 class _Linear(torch.autograd.Function):
     """The same with a gradient for its input; the weights are constants here."""
 
     @staticmethod
-    def forward(ctx: Any, hidden: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    def forward(
+        ctx: Any, hidden: Tensor, weight: Tensor, ordered: Tensor, bias: Tensor | None
+    ) -> Tensor:
         ctx.weight = weight
-        return _product(hidden, weight, bias)
+        return _product(hidden, ordered, bias)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
-        return _Back.apply(gradients[0], ctx.weight.t()), None, None
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None, None]:
+        return _Back.apply(gradients[0], ctx.weight.t()), None, None, None
 
 
 class _Back(torch.autograd.Function):

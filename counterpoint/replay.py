@@ -43,6 +43,15 @@ def replaced_forward(module: nn.Module, make: Callable[[Forward], Forward]) -> I
             module.forward = before
 
 
+def last_position(original: Forward) -> Forward:
+    """A module's forward that computes the last position alone (`replaced_forward`)."""
+
+    def forward(hidden: Tensor, *args: Any, **kwargs: Any) -> Any:
+        return original(hidden[:, -1:], *args, **kwargs)
+
+    return forward
+
+
 @dataclass(frozen=True)
 class PrefixKeysValues:
     """Keys and values of the prefix, one tensor per layer."""

@@ -41,6 +41,7 @@ from counterpoint.replay import (
     PrefixKeysValues,
     block_arguments,
     hidden_states_of,
+    last_position,
     replaced_forward,
 )
 
@@ -269,10 +270,10 @@ class SuffixEngine:
                 # them in the residual sum, and are cut off above.
                 if passing:
                     replaced.enter_context(
-                        replaced_forward(model.output_projections[layer], _last_position)
+                        replaced_forward(model.output_projections[layer], last_position)
                     )
                 if not (enters and component == "mlp"):
-                    replaced.enter_context(replaced_forward(model.mlps[layer], _last_position))
+                    replaced.enter_context(replaced_forward(model.mlps[layer], last_position))
             prefix = self.activations.prefix or _NO_PREFIX[model.n_layers]
             return arguments.call(model.blocks[layer], hidden, prefix.cache(rows.pair[:passing]))
 
@@ -377,13 +378,6 @@ def _joining(passing: int, entering: Tensor, arity: int, only: slice = slice(Non
         return forward
 
     return make
-
-
-def _last_position(original: Forward) -> Forward:
-    def forward(hidden: Tensor, *args: Any, **kwargs: Any) -> Any:
-        return original(hidden[:, -1:], *args, **kwargs)
-
-    return forward
 
 
 def _handing_through(final: Tensor, arity: int) -> Any:

@@ -16,7 +16,7 @@ rule search_atlas:
         "../envs/model.yaml"
     threads: 1
     resources:
-        mem_mb=model_memory,
+        mem_mb=packed_model_memory,
         runtime=720,
         gpu=gpus,
     params:
@@ -60,7 +60,7 @@ rule verify_atlas:
         "../envs/model.yaml"
     threads: 1
     resources:
-        mem_mb=model_memory,
+        mem_mb=packed_model_memory,
         runtime=240,
         gpu=gpus,
     params:

@@ -136,15 +136,25 @@ def mlps(wildcards):
     return f"results/{wildcards.study}/mlps.parquet" if asked else []
 
 
-def model_memory(wildcards):
-    """MB for a job that runs the model: its batches, the weights and the libraries."""
-    study = CONFIG.studies[wildcards.study]
+def weights_of(wildcards):
+    """MB of the model's weights."""
     try:
-        weights = weights_mb(model_folder(wildcards), study["dtype"])
+        return weights_mb(
+            model_folder(wildcards), CONFIG.studies[wildcards.study]["dtype"]
+        )
     except FileNotFoundError:
         # Asked again when the job may start, and the model is there.
-        weights = 0
-    return study["memory_mb"] + 2500 + weights
+        return 0
+
+
+def model_memory(wildcards):
+    """MB for a job that runs the model: its batches, the weights and the libraries."""
+    return CONFIG.studies[wildcards.study]["memory_mb"] + 2500 + weights_of(wildcards)
+
+
+def packed_model_memory(wildcards):
+    """The same where the weights are kept a second time (`counterpoint.linear`)."""
+    return model_memory(wildcards) + weights_of(wildcards)
 
 
 def gpus_of(wildcards):

@@ -46,7 +46,7 @@ rule search_counterfactuals:
     # The matrices are small: two searches side by side use two cores better than one with two threads.
     threads: 1
     resources:
-        mem_mb=model_memory,
+        mem_mb=packed_model_memory,
         gpu=gpus,
         runtime=120,
     params:

@@ -30,7 +30,7 @@ rule measure_searches:
         "../envs/model.yaml"
     threads: 1
     resources:
-        mem_mb=model_memory,
+        mem_mb=packed_model_memory,
         runtime=60,
         gpu=gpus,
     params:

@@ -92,7 +92,7 @@ def search_atlas(
     """
     atlas = WAYS[way](model, starts, settings or Settings(), seed)
     progress = Progress("steps of the atlas")
-    with through_onednn(model.hf.modules()):
+    with through_onednn(model.hf.modules(), packed=True):
         if checkpoints is not None and (kept := checkpoints.kept()):
             atlas.restore(kept)
         while not atlas.ledger.exhausted:

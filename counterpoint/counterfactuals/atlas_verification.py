@@ -49,7 +49,7 @@ def verify(
     mine = ordered[ordered["_head"] % parts == part]
     progress = Progress("heads of the atlas verified", mine["_head"].nunique())
     rows: list[dict[str, Any]] = []
-    with through_onednn(model.hf.modules()):
+    with through_onednn(model.hf.modules(), packed=True):
         for number in sorted(mine["_head"].unique()):
             of_head = mine[mine["_head"] == number]
             for tried, (_, row) in enumerate(of_head.head(TRIES).iterrows()):

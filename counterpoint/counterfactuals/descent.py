@@ -128,8 +128,6 @@ class Descent:
 
     def step(self) -> bool:
         """One step down of every descent, and its projection measured."""
-        from torchjd.autojac import jac
-
         for which, idle in enumerate(self.idle):
             if idle >= self.own.patience:
                 self._begin(which)
@@ -141,11 +139,8 @@ class Descent:
         embeddings = self.relaxed.embed(projected).requires_grad_()
         run = self.relaxed.run(embeddings)
         self.answers = run.answers.tolist()
-        (jacobian,) = jac(
-            _losses(run, embeddings, projected, self.neighbours, self.scale),
-            embeddings,
-            # All objectives together: one pass back over more rows costs less than four.
-            parallel_chunk_size=None,
+        jacobian = _jacobian(
+            _losses(run, embeddings, projected, self.neighbours, self.scale), embeddings
         )
         self.evaluator.ledger.evaluations += BACKWARD_ROWS * len(projected)
         direction = torch.stack(
@@ -193,7 +188,7 @@ class Neighbours:
 
     def __init__(self, table: Float[Tensor, "token d_model"]) -> None:
         self.table = table
-        self._squares = table.square().sum(-1)
+        self._squares = torch.linalg.vector_norm(table, dim=-1) ** 2
         self._known: dict[int, tuple[Tensor, Tensor]] = {}
 
     @torch.no_grad()
@@ -276,6 +271,23 @@ def _losses(
     ]
 
 
+def _jacobian(
+    losses: list[Tensor], embeddings: Float[Tensor, "descent 2 length d_model"]
+) -> Float[Tensor, "objective descent 2 length d_model"]:
+    """The gradient of each of the four `_losses`.
+
+    Those of the output, a and b, take one way back, of more rows. The others go apart from them,
+    since they depend on less: fluency on the prompts' own runs, distance on no run at all.
+    """
+    from torchjd.autojac import jac
+
+    rows = []
+    for together in (losses[:2], losses[2:3], losses[3:]):
+        (own,) = jac(together, embeddings, retain_graph=True, parallel_chunk_size=None)
+        rows.append(own)
+    return torch.cat(rows)
+
+
 def _cross_entropy(
     logits: Float[Tensor, "2 length vocabulary"], tokens: Int[Tensor, "2 length"]
 ) -> Float[Tensor, " 2"]:
@@ -331,8 +343,9 @@ def nearest(
     allowed: Bool[Tensor, "2 position token"],
 ) -> Int[Tensor, "2 position"]:
     """The allowed token whose embedding is nearest in Euclidean distance."""
-    apart = relaxed.squares - 2 * embeddings @ relaxed.table.T
-    return apart.masked_fill(~allowed, torch.inf).argmin(-1)
+    # Squares of distances but for the embedding's own.
+    apart = torch.addmm(relaxed.squares, embeddings.flatten(0, 1), relaxed.table.T, alpha=-2)
+    return apart.unflatten(0, allowed.shape[:2]).masked_fill_(~allowed, torch.inf).argmin(-1)
 
 
 def writable(

@@ -54,8 +54,8 @@ class Measured:
     """Pairs of one length, as far as they were measured.
 
     A pair is *valid* when it may be kept: its prompts differ, its answers are two plain tokens and,
-    where the setting forbids it, no words of a prompt. ``ld_change`` and ``evenness`` are NaN where
-    they were not measured.
+    where the setting forbids it, no words of a prompt. ``ld_change``, ``evenness`` and the losses
+    are NaN where they were not measured.
     """
 
     clean: Int[Tensor, "pair length"]
@@ -135,17 +135,19 @@ class Evaluator:
         *,
         origin: Int[Tensor, "start length"],
         worth_curve: Callable[[Measured], Bool[Tensor, " pair"]] | None = None,
+        every_loss: bool = False,
     ) -> list[Measured]:
         """Measure pairs in batches that fit in memory.
 
         First the prompts' own runs; then α = 1 of the valid pairs; then the points between of those
-        that ``worth_curve``, which sees what is known so far, chooses (None: all). Each pair costs
-        at most 6 evaluations.
+        that ``worth_curve``, which sees what is known so far, chooses (None: all), and their
+        prompts' losses; with ``every_loss`` those of all pairs. Each pair costs at most 6
+        evaluations.
         ``origin`` is what the pairs started as: tokens that stand there were not written by the
         search.
         """
         return [
-            self._measure(clean[part], corrupted[part], origin, worth_curve)
+            self._measure(clean[part], corrupted[part], origin, worth_curve, every_loss)
             for part in self._parts(clean, corrupted)
         ]
 
@@ -175,6 +177,7 @@ class Evaluator:
         corrupted: Tensor,
         origin: Tensor,
         worth_curve: Callable[[Measured], Tensor] | None,
+        every_loss: bool,
     ) -> Measured:
         n_pairs, length = clean.shape
         start = _shared(clean, corrupted)
@@ -183,13 +186,9 @@ class Evaluator:
         )
         x, y = place[:n_pairs], place[n_pairs:]
         prefix, prefix_loss, ahead = self.prefix(clean[0, :start])
-        run = self.path.own_run(prefix, input_ids=prompts)
+        run = self.path.own_run(prefix, input_ids=prompts, logits_to_keep=1)
         self.ledger.evaluations += len(prompts)
 
-        losses = prefix_loss + token_losses(run.logits[:, :-1], prompts[:, 1:]).sum(1)
-        if ahead is not None:
-            losses += token_losses(ahead.expand(len(prompts), 1, -1), prompts[:, :1])[:, 0]
-        losses = losses / (length - 1)
         at = run.logits[:, -1]
         correct, incorrect = self._answers(at, x, y)
         own = at[x].gather(-1, torch.stack([correct, incorrect], -1))
@@ -199,8 +198,8 @@ class Evaluator:
             corrupted=corrupted,
             correct=correct,
             incorrect=incorrect,
-            loss_clean=losses[x],
-            loss_corrupted=losses[y],
+            loss_clean=unknown.clone().float(),
+            loss_corrupted=unknown.clone().float(),
             valid=self._valid(clean, corrupted, origin, correct, incorrect),
             ld_change=unknown,
             evenness=unknown.clone(),
@@ -221,6 +220,7 @@ class Evaluator:
                 (run.attention[x[pairs]] + on_the_way).flatten(0, 1),
                 prefix,
                 length,
+                only_last=True,
             )[:, -1]
             moved = self.difference(
                 final, correct[pairs].repeat(len(alphas)), incorrect[pairs].repeat(len(alphas))
@@ -239,6 +239,15 @@ class Evaluator:
             chosen = chosen & worth_curve(measured)
         move(chosen, [1, 2, 3])
         measured.evenness.copy_(torch.where(chosen, objectives.evenness(outputs), torch.nan))
+
+        # Read last: logits at every position are a fifth of a run, and few pairs come so far.
+        read = torch.ones_like(chosen) if every_loss else chosen
+        rows = torch.unique(torch.cat([x[read], y[read]]))
+        losses = prefix_loss + self._token_losses(run.final[rows], prompts[rows]).sum(1)
+        if ahead is not None:
+            losses += token_losses(ahead.expand(len(rows), 1, -1), prompts[rows, :1])[:, 0]
+        for loss, place in ((measured.loss_clean, x), (measured.loss_corrupted, y)):
+            loss[read] = (losses / (length - 1))[torch.searchsorted(rows, place[read])]
         return measured
 
     @torch.no_grad()
@@ -296,6 +305,18 @@ class Evaluator:
             token_losses(logits[:, :-1], tokens[None, 1:]).sum(),
             logits[0, -1].clone(),
         )
+
+    def _token_losses(
+        self,
+        final: Float[Tensor, "row suffix d_model"],
+        tokens: Int[Tensor, "row suffix"],
+    ) -> Float[Tensor, "row predicted"]:
+        """`losses.token_losses` of all but the first token, from the last block's output."""
+        before = final[:, :-1]
+        if not before.numel():
+            return before.new_zeros(before.shape[:2], dtype=torch.float32)
+        logits = self.engine.logits(before.flatten(0, 1)).unflatten(0, before.shape[:2])
+        return token_losses(logits, tokens[:, 1:])
 
     def _answers(
         self, at: Float[Tensor, "row vocabulary"], x: Tensor, y: Tensor

@@ -157,6 +157,7 @@ class Fluent:
                 both.flip(0),
                 origin=both,
                 worth_curve=lambda measured: best_few(measured, 1),
+                every_loss=True,
             )
             losses[x], losses[y] = torch.cat([one.loss_clean for one in measured]).tolist()
             change = torch.cat([one.ld_change for one in measured])

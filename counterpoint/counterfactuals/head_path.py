@@ -24,6 +24,7 @@ from counterpoint.replay import (
     PrefixKeysValues,
     block_arguments,
     hidden_states_of,
+    last_position,
     replaced_forward,
 )
 
@@ -37,6 +38,8 @@ class TargetRun:
     z: Float[Tensor, "row suffix z"]
     logits: Float[Tensor, "row read vocabulary"]
     """At every position, or the last ones that were asked for."""
+    final: Float[Tensor, "row suffix d_model"]
+    """The last block's output."""
     pattern: Float[Tensor, "row suffix key"] | None
     """The head's attention, where the model's attention module gives it."""
 
@@ -66,7 +69,8 @@ class RunParts:
 
     def run(self, logits: Sequence[Float[Tensor, "row position vocabulary"]]) -> TargetRun:
         """All positions as one run."""
-        seen = {name: _joined(self._seen[name]) for name in ("residual", "attention", "z")}
+        names = ("residual", "attention", "z", "final")
+        seen = {name: _joined(self._seen[name]) for name in names}
         return TargetRun(**seen, logits=_joined(logits), pattern=self._pattern())
 
     def _pattern(self) -> Float[Tensor, "row suffix key"] | None:
@@ -121,6 +125,9 @@ class HeadPath:
                 model.output_projections[layer].register_forward_pre_hook(
                     lambda m, args: parts.keep("z", args[0])
                 ),
+                model.blocks[-1].register_forward_hook(
+                    lambda m, args, output: parts.keep("final", output)
+                ),
             ):
                 hooks.callback(handle.remove)
             yield parts
@@ -145,8 +152,14 @@ class HeadPath:
         attention: Float[Tensor, "row suffix d_model"],
         prefix: PrefixKeysValues | None,
         length: int,
+        *,
+        only_last: bool = False,
     ) -> Float[Tensor, "row suffix d_model"]:
-        """The last block's output when the target's layer has this input and attention output."""
+        """The last block's output when the target's layer has this input and attention output.
+
+        With ``only_last`` it holds for the last position alone, and the last block computes no
+        other.
+        """
         model, layer = self.model, self.target.layer
         start = length - residual.shape[1]
         arguments = block_arguments(model, length, start)
@@ -159,7 +172,12 @@ class HeadPath:
         ):
             hidden = arguments[layer].call(model.blocks[layer], residual, cache)
         for later in range(layer + 1, model.n_layers):
-            hidden = arguments[later].call(model.blocks[later], hidden, cache)
+            with ExitStack() as replaced:
+                if only_last and later == model.n_layers - 1:
+                    # The others take the last one's values in the residual sum; nothing reads them.
+                    for module in (model.output_projections[later], model.mlps[later]):
+                        replaced.enter_context(replaced_forward(module, last_position))
+                hidden = arguments[later].call(model.blocks[later], hidden, cache)
         return hidden
 
 

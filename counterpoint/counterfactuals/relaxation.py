@@ -36,7 +36,7 @@ class Relaxation:
         tokens = torch.arange(model.d_vocab, device=model.device)
         self.table: Float[Tensor, "token d_model"] = model.embedding(tokens).detach()
         """What the embedding module gives for each token, scales included."""
-        self.squares: Float[Tensor, " token"] = self.table.square().sum(-1)
+        self.squares: Float[Tensor, " token"] = torch.linalg.vector_norm(self.table, dim=-1) ** 2
         """Squared length of each."""
 
     def run(
@@ -68,6 +68,7 @@ class Relaxation:
             on_the_way.flatten(0, 1),
             None,
             length,
+            only_last=True,
         )[:, -1]
         evaluator.ledger.evaluations += n_pairs * (2 + len(alphas))
         moved = evaluator.difference(final, *answers.repeat_interleave(len(alphas), 0).unbind(-1))

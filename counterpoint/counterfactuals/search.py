@@ -78,7 +78,7 @@ def search(
     evaluator = Evaluator(model, target, settings, ledger, starts[0][0])
     archive = Archive(ledger)
     generator = torch.Generator().manual_seed(seed)
-    with through_onednn(model.hf.modules()):
+    with through_onednn(model.hf.modules(), packed=True):
         steps = METHODS[method](Setup(evaluator, archive, starts, settings, generator))
 
         def state() -> State:

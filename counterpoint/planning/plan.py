@@ -172,8 +172,9 @@ def _memory_mb(rule: str, settings: Mapping[str, Any], size: Size, pairs: Pairs)
         rows = len(settings["directions"]) * size.heads
         return TABLES_MB + pairs.count * (KB_PER_PAIR[rule] + rows * KB_PER_ROW[rule]) / 1024
     if rule in SEVERAL_THREADS or rule.startswith("search_counterfactuals"):
-        # Batches fill what they may, where there are pairs enough.
-        return LIBRARIES_MB + size.weights_mb + float(settings["memory_mb"])
+        # Batches fill what they may, where there are pairs enough. Searches keep packed weights.
+        copies = 1 if rule in SEVERAL_THREADS else 2
+        return LIBRARIES_MB + copies * size.weights_mb + float(settings["memory_mb"])
     return float(TABLES_MB)
 
 
