@@ -27,7 +27,7 @@ from counterpoint.counterfactuals.archive import (
     merge,
     non_dominated,
 )
-from counterpoint.counterfactuals.descent import Descent, Neighbours
+from counterpoint.counterfactuals.descent import Descent, Neighbours, _jacobian, _losses
 from counterpoint.counterfactuals.evaluation import Evaluator, Measured
 from counterpoint.counterfactuals.every_head import (
     Pair,
@@ -43,6 +43,7 @@ from counterpoint.counterfactuals.evolution import (
 )
 from counterpoint.counterfactuals.fluent import FluentSettings
 from counterpoint.counterfactuals.leaning import Place, promising
+from counterpoint.counterfactuals.losses import mean_loss
 from counterpoint.counterfactuals.problem import (
     Budget,
     Ledger,
@@ -218,6 +219,36 @@ def test_stages_spare_what_is_not_worth_it(tiny_llama: LanguageModel) -> None:
     assert int((~measured.ld_change.isnan()).sum()) == int(measured.valid.sum()) > 1
     assert int((~measured.evenness.isnan()).sum()) == 1
     assert len(evaluator.complete(measured)) == 1
+
+
+def test_losses_of_all_pairs_where_asked_for(tiny_model: LanguageModel) -> None:
+    clean, corrupted = make_pairs(tiny_model)
+    evaluator = make_evaluator(tiny_model)
+
+    def none(measured: Measured) -> torch.Tensor:
+        return torch.zeros_like(measured.valid)
+
+    (few,) = evaluator.measure(clean, corrupted, origin=clean[:1], worth_curve=none)
+    assert few.loss_clean.isnan().all() and few.loss_corrupted.isnan().all()
+    (every,) = evaluator.measure(
+        clean, corrupted, origin=clean[:1], worth_curve=none, every_loss=True
+    )
+    torch.testing.assert_close(few.ld_change, every.ld_change, equal_nan=True)
+    for found, prompts in ((every.loss_clean, clean), (every.loss_corrupted, corrupted)):
+        plain = [mean_loss(tiny_model, prompt.tolist()) for prompt in prompts]
+        torch.testing.assert_close(found, torch.tensor(plain), atol=1e-4, rtol=0)
+
+
+def test_the_last_position_alone_is_the_whole_runs(tiny_model: LanguageModel) -> None:
+    clean, corrupted = make_pairs(tiny_model)
+    path = make_evaluator(tiny_model).path
+    run, other = path.own_run(None, input_ids=clean), path.own_run(None, input_ids=corrupted)
+    attention = run.attention + path.difference(run.z, other.z)
+    whole, last = (
+        path.patched(run.residual, attention, None, clean.shape[1], only_last=only_last)[:, -1]
+        for only_last in (False, True)
+    )
+    torch.testing.assert_close(last, whole, atol=1e-4, rtol=1e-4)
 
 
 def test_declared_answers(tiny_llama: LanguageModel) -> None:
@@ -777,6 +808,19 @@ def test_reference_directions_lie_evenly_on_the_simplex(most: int) -> None:
     step = directions[directions > 1e-9].min()
     finer = round(1 / step) + 1
     assert math.comb(finer + 3, 3) > most
+
+
+def test_descents_gradients_are_each_objectives_own(tiny_model: LanguageModel) -> None:
+    tokens = torch.stack(make_pairs(tiny_model), 1)
+    relaxed = Relaxation(make_evaluator(tiny_model))
+    embeddings = relaxed.embed(tokens).requires_grad_()
+    run = relaxed.run(embeddings)
+    losses = _losses(run, embeddings, tokens, Neighbours(relaxed.table), scale=1.0)
+    together = _jacobian(losses, embeddings)
+    for found, loss in zip(together, losses, strict=True):
+        (own,) = torch.autograd.grad(loss, embeddings, retain_graph=True)
+        torch.testing.assert_close(found, own, atol=1e-5, rtol=1e-4)
+    assert together.flatten(1).norm(dim=1).gt(0).all()
 
 
 def test_a_descent_goes_as_it_would_alone(tiny_model: LanguageModel) -> None:

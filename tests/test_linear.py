@@ -78,3 +78,31 @@ def test_only_plain_float32_layers_are_taken() -> None:
     others = [Scaled(4, 4), nn.Linear(4, 4, dtype=torch.float64), nn.LayerNorm(4)]
     with through_onednn(others):
         assert all("forward" not in vars(module) for module in others)
+
+
+@pytest.mark.parametrize("rows", [1, 24, 300])
+@pytest.mark.parametrize("kind", ["linear", "conv1d"])
+def test_packed_weights_give_the_same(kind: str, rows: int) -> None:
+    torch.manual_seed(0)
+    module: nn.Module = nn.Linear(64, 96) if kind == "linear" else Conv1D(96, 64)
+    module.requires_grad_(False)
+    hidden = torch.randn(1, rows, 64, requires_grad=True)
+    expected = module(hidden)
+    (slope,) = torch.autograd.grad(expected.sin().sum(), hidden)
+    with through_onednn([module], packed=True):
+        found = module(hidden)
+        with torch.no_grad():
+            assert torch.allclose(module(hidden), expected, atol=1e-5)
+    (found_slope,) = torch.autograd.grad(found.sin().sum(), hidden)
+    assert torch.allclose(found, expected, atol=1e-5)
+    assert torch.allclose(found_slope, slope, atol=1e-5)
+
+
+def test_a_block_inside_another_changes_nothing() -> None:
+    module = nn.Linear(4, 4)
+    with through_onednn([module], packed=True):
+        packed = module.forward
+        with through_onednn([module]):
+            assert module.forward is packed
+        assert module.forward is packed
+    assert "forward" not in vars(module)
