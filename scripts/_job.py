@@ -11,6 +11,7 @@
 from __future__ import annotations
 
 import atexit
+import gc
 import logging
 import os
 import sys
@@ -24,6 +25,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from counterpoint.errors import UserError
 
 log = logging.getLogger("counterpoint")
+
+# By its own measure Python's collector walks, time and again, the many objects that libraries make
+# while they are imported: a second of a job's start, and a second of each half minute after it.
+gc.set_threshold(100_000, 20, 50)
 
 _THREAD_VARIABLES = (
     "OMP_NUM_THREADS",
