@@ -22,6 +22,7 @@ from counterpoint.counterfactuals.quality import (
     GOOD_CHANGE,
     GOOD_MARGIN,
     LEAST_CHANGE,
+    holds_elsewhere,
     quality,
     steps,
 )
@@ -147,7 +148,10 @@ def reached(runs: pd.DataFrame, method: str) -> pd.DataFrame:
 
 def _transfers(runs: pd.DataFrame) -> pd.Series:
     """Whether the edit works in half of the contexts; False where it was not tried."""
-    return runs["chosen_transfer_first_five"] * 2 >= runs["chosen_transfer_contexts"]
+    found: pd.Series = holds_elsewhere(
+        runs["chosen_transfer_first_five"], runs["chosen_transfer_contexts"]
+    )
+    return found
 
 
 # Tables for people

@@ -156,6 +156,42 @@ def test_a_row_per_search(monkeypatch: pytest.MonkeyPatch, tiny_llama: LanguageM
     assert math.isnan(worse["chosen_ig_rank"]) and math.isnan(descent["chosen_ig_rank"])
 
 
+def test_in_depth_until_one_holds_elsewhere(
+    monkeypatch: pytest.MonkeyPatch, tiny_llama: LanguageModel
+) -> None:
+    holds = {8: 9, 9: 10, 10: 20, 11: 20}
+    deep: list[int] = []
+
+    def plain(model: Any, head: Any, pair: pd.Series, **_: Any) -> dict[str, Any]:
+        found = {name: pair.get(name, 1.0) for name in OF_A_PAIR if name not in measuring.IN_DEPTH}
+        return found | {"margin": pair["ld_change"] - 1.95}
+
+    def look(model: Any, head: Any, pair: Pair, *_: Any, **__: Any) -> dict[str, Any]:
+        deep.append(pair.corrupted[2])
+        first_five = float(holds[pair.corrupted[2]])
+        return {
+            **dict.fromkeys(measuring.IN_DEPTH, 1.0),
+            "transfer_first_five": first_five,
+            "transfer_contexts": 20.0,
+        }
+
+    monkeypatch.setattr(measuring, "measure_pair", plain)
+    monkeypatch.setattr(measuring, "measure_in_depth", look)
+    gibberish = (9.0, 9.0, 9.0, 5)
+    # A good change and ahead, by ever less; the last is not ahead.
+    searches = [
+        Search("fluent", seed, made_up([gibberish] * place + [(change, 2.0, 2.0, 0)]), trace_of())
+        for seed, (place, change) in enumerate([(2, 3.1), (0, 3.4), (1, 3.2), (3, 2.9)])
+    ]
+    table = measure_searches(tiny_llama, TARGET, searches, 3.0 + 1e-9, in_depth=["fluent"])
+    # The widest lead first; the third would hold too, but the second does already.
+    assert deep == [8, 9]
+    shown = table["chosen_transfer_first_five"]
+    assert shown.isna().tolist() == [True, False, False, True]
+    (best,) = reached(table, "fluent")["seed"]
+    assert best == 2
+
+
 # -- measuring -----------------------------------------------------------------------------------
 
 

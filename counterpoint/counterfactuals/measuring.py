@@ -19,7 +19,7 @@ from counterpoint.counterfactuals.alone import engine_of, pair_of
 from counterpoint.counterfactuals.every_head import Pair
 from counterpoint.counterfactuals.losses import mean_loss
 from counterpoint.counterfactuals.problem import Target
-from counterpoint.counterfactuals.quality import steps
+from counterpoint.counterfactuals.quality import holds_elsewhere, quality, steps
 from counterpoint.counterfactuals.ranks import rank_of, standing
 from counterpoint.counterfactuals.transfer import Transfer
 from counterpoint.gradients import integrated_gradients
@@ -101,8 +101,8 @@ def measure_searches(
     caps lie.
     ``ld_change_cap_*`` is 0 where a search has no pair under the cap: it made the head matter
     nothing. ``reason`` says why there is no best pair. Of each method ``in_depth`` the chosen pairs
-    on the highest step (`quality.steps`) are ranked by IG joint as well, and their edits tried in
-    ``transfers`` fresh contexts.
+    on the highest step (`quality.steps`), in the order of their `quality`, are ranked by IG joint
+    as well and their edits tried in ``transfers`` fresh contexts, until one `holds_elsewhere`.
     """
     known: dict[Pair, dict[str, object]] = {}
     in_depth_of: dict[Pair, dict[str, object]] = {}
@@ -119,24 +119,32 @@ def measure_searches(
     transfer = Transfer(model, transfers, memory_mb=memory_mb)
     for method in in_depth:
         own = [number for number, row in enumerate(rows) if row["method"] == method]
-        reached = {number: _step(rows[number]) for number in own}
-        for number in own:
+        reached = {number: _worth(rows[number]) for number in own}
+        highest = max((step for step, _ in reached.values()), default=0.0)
+        holds = False
+        for number in sorted(own, key=lambda number: -reached[number][1]):
             chosen = _under_cap(searched[number], study_loss)[1]
-            if chosen is None or reached[number] < max(reached.values()):
+            if chosen is None or reached[number][0] < highest:
                 continue
             pair = pair_of(chosen)
             if pair not in in_depth_of:
+                if holds:
+                    continue
                 in_depth_of[pair] = measure_in_depth(
                     model, target, pair, transfer, memory_mb=memory_mb
                 )
-            rows[number] |= {f"chosen_{name}": one for name, one in in_depth_of[pair].items()}
+            found = in_depth_of[pair]
+            rows[number] |= {f"chosen_{name}": one for name, one in found.items()}
+            holds |= bool(holds_elsewhere(found["transfer_first_five"], found["transfer_contexts"]))
     return typed(rows)
 
 
-def _step(row: dict[str, Any]) -> float:
-    """The step of a search's chosen pair by the fresh runs."""
-    change, margin = (row.get(f"chosen_{name}", np.nan) for name in ("ld_change", "margin"))
-    return float(steps(np.array(change, dtype=float), np.array(margin, dtype=float)))
+def _worth(row: dict[str, Any]) -> tuple[float, float]:
+    """The step of a search's chosen pair and its quality, by the fresh runs."""
+    change, margin = (
+        np.array(row.get(f"chosen_{name}", np.nan), dtype=float) for name in ("ld_change", "margin")
+    )
+    return float(steps(change, margin)), float(quality(change, margin))
 
 
 def _under_cap(search: Search, study_loss: float) -> tuple[pd.Series | None, pd.Series | None]:

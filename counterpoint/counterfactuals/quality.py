@@ -7,6 +7,8 @@ the second as well.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from jaxtyping import Float
 
@@ -49,3 +51,9 @@ def steps(change: Float[Array, "*head"], margin: Float[Array, "*head"]) -> Float
 def quality(change: Float[Array, "*head"], margin: Float[Array, "*head"]) -> Float[Array, "*head"]:
     """The `lead`, and `FIRST` more for each of the `steps`."""
     return lead(change, margin) + FIRST * steps(change, margin)
+
+
+def holds_elsewhere(first_five: Any, contexts: Any) -> Any:
+    """Whether, with the pair's edit, the head is in the first five in half of the fresh contexts;
+    of numbers or of columns of them. False where it was not tried (NaN)."""
+    return first_five * 2 >= contexts
