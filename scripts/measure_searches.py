@@ -13,7 +13,6 @@ def main(snakemake: Any) -> None:
     from counterpoint.counterfactuals.problem import Target
     from counterpoint.counterfactuals.search import study_prompts
     from counterpoint.files import read_table, write_table
-    from counterpoint.linear import through_onednn
 
     wanted = snakemake.params.search
     runs = [(method, seed) for method in wanted["methods"] for seed in wanted["seeds"]]
@@ -26,16 +25,15 @@ def main(snakemake: Any) -> None:
     model = load(snakemake)
     study_loss = mean_over(model, study_prompts(read_table(snakemake.input.pairs)))
     log.info("the study's prompts have a mean loss of %.3f nats per token", study_loss)
-    with through_onednn(model.hf.modules(), packed=True):
-        table = measure_searches(
-            model,
-            Target(int(snakemake.wildcards.layer), int(snakemake.wildcards.head)),
-            searches,
-            study_loss,
-            in_depth=wanted["in_depth"],
-            transfers=wanted["transfers"],
-            memory_mb=snakemake.params.settings["memory_mb"],
-        )
+    table = measure_searches(
+        model,
+        Target(int(snakemake.wildcards.layer), int(snakemake.wildcards.head)),
+        searches,
+        study_loss,
+        in_depth=wanted["in_depth"],
+        transfers=wanted["transfers"],
+        memory_mb=snakemake.params.settings["memory_mb"],
+    )
     write_table(table, snakemake.output.measured)
     log.info("%d searches, target first on %d", len(table), int((table["best_rank"] == 1).sum()))
 

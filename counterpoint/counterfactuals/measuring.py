@@ -23,6 +23,7 @@ from counterpoint.counterfactuals.quality import holds_elsewhere, quality, steps
 from counterpoint.counterfactuals.ranks import rank_of, standing
 from counterpoint.counterfactuals.transfer import Transfer
 from counterpoint.gradients import integrated_gradients
+from counterpoint.linear import through_onednn
 from counterpoint.models.load import LanguageModel
 from counterpoint.patching import activation_patching
 
@@ -115,27 +116,30 @@ def measure_searches(
         return known[pair]
 
     searched = list(searches)
-    rows = [_row(target, one, study_loss, measured) for one in searched]
-    transfer = Transfer(model, transfers, memory_mb=memory_mb)
-    for method in in_depth:
-        own = [number for number, row in enumerate(rows) if row["method"] == method]
-        reached = {number: _worth(rows[number]) for number in own}
-        highest = max((step for step, _ in reached.values()), default=0.0)
-        holds = False
-        for number in sorted(own, key=lambda number: -reached[number][1]):
-            chosen = _under_cap(searched[number], study_loss)[1]
-            if chosen is None or reached[number][0] < highest:
-                continue
-            pair = pair_of(chosen)
-            if pair not in in_depth_of:
-                if holds:
+    with through_onednn(model.hf.modules(), packed=True):
+        rows = [_row(target, one, study_loss, measured) for one in searched]
+        transfer = Transfer(model, transfers, memory_mb=memory_mb)
+        for method in in_depth:
+            own = [number for number, row in enumerate(rows) if row["method"] == method]
+            reached = {number: _worth(rows[number]) for number in own}
+            highest = max((step for step, _ in reached.values()), default=0.0)
+            holds = False
+            for number in sorted(own, key=lambda number: -reached[number][1]):
+                chosen = _under_cap(searched[number], study_loss)[1]
+                if chosen is None or reached[number][0] < highest:
                     continue
-                in_depth_of[pair] = measure_in_depth(
-                    model, target, pair, transfer, memory_mb=memory_mb
+                pair = pair_of(chosen)
+                if pair not in in_depth_of:
+                    if holds:
+                        continue
+                    in_depth_of[pair] = measure_in_depth(
+                        model, target, pair, transfer, memory_mb=memory_mb
+                    )
+                found = in_depth_of[pair]
+                rows[number] |= {f"chosen_{name}": one for name, one in found.items()}
+                holds |= bool(
+                    holds_elsewhere(found["transfer_first_five"], found["transfer_contexts"])
                 )
-            found = in_depth_of[pair]
-            rows[number] |= {f"chosen_{name}": one for name, one in found.items()}
-            holds |= bool(holds_elsewhere(found["transfer_first_five"], found["transfer_contexts"]))
     return typed(rows)
 
 
