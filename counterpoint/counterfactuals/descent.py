@@ -27,14 +27,10 @@ may not be written: special ones, ones that do not round-trip and, by the settin
 answers at the step before. Each new projection that could enter the
 archive is measured exactly, as a discrete pair. A step costs 20 evaluations: 6 rows forward, 6
 backward for a, 6 for b and 2 for d.
-
-Several descents, from different starts of one length, take their steps side by side, in the same
-passes of the model, which are too small alone to use a processor well. None knows of the others.
 """
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -59,7 +55,6 @@ LEAST_MEAN_SLOPE = 0.1
 NEIGHBOURS = 32
 """Tokens that a token is mixed with as a target of the cross-entropy."""
 
-FORWARD_ROWS = 6
 BACKWARD_ROWS = 6 + 6 + 2
 
 
@@ -67,119 +62,92 @@ BACKWARD_ROWS = 6 + 6 + 2
 class DescentSettings:
     """``step`` is the length of a step, over all positions, in units of the median distance of two
     tokens; ``noise`` that of the seeded noise on the first continuous pair, per position.
-    After ``patience`` steps without a new pair in the archive a descent begins again, elsewhere.
-    As many as ``together`` go on side by side, fewer where the budget would give each of them less
-    than ``patience`` steps."""
+    After ``patience`` steps without a new pair in the archive the descent begins again, from the
+    next start."""
 
     aggregator: Literal["upgrad", "mgda"] = "upgrad"
     step: float = 2.0
     momentum: float = 0.5
     noise: float = 0.5
     patience: int = 15
-    together: int = 4
 
 
 class Descent:
-    """Descents (`steps.Steps`) from each start's first prompt in turn, as x and as y; of the starts
-    those of the commonest length."""
+    """Descents (`steps.Steps`) from each start's first prompt in turn, as x and as y."""
 
     def __init__(self, setup: Setup) -> None:
-        self.evaluator, self.archive = setup.evaluator, setup.archive
+        self.evaluator, self.archive, self.starts = setup.evaluator, setup.archive, setup.starts
         self.own, self.generator = setup.own(DescentSettings), setup.generator
         self.relaxed = Relaxation(self.evaluator)
         self.scale = median_distance(self.relaxed.table, self.evaluator.vocabulary.allowed)
         self.aggregator = _aggregator(self.own.aggregator)
         self.neighbours = Neighbours(self.relaxed.table)
-        ((length, _),) = Counter(len(clean) for clean, _ in setup.starts).most_common(1)
-        self.starts = [clean for clean, _ in setup.starts if len(clean) == length]
-        steps = setup.settings.budget.evaluations // (FORWARD_ROWS + BACKWARD_ROWS)
-        count = max(1, min(self.own.together, steps // self.own.patience))
-        self.begun = 0
-        """Descents that have begun."""
-        self.turns = [0] * count
-        """The start of each descent under way, as a number that counts on past the last."""
-        self.answers: list[list[int]] = [[] for _ in range(count)]
-        self.seen: list[set[tuple[int, ...]]] = [set() for _ in range(count)]
-        self.idle = [0] * count
-        """Steps of each without a new pair."""
-        self.pair = self.relaxed.embed(self._tokens())
-        self.velocity = torch.zeros_like(self.pair)
-        for which in range(count):
-            self._begin(which)
+        self.turn = -1
+        self._begin()
 
-    def _tokens(self) -> Int[Tensor, "descent 2 length"]:
-        """What each descent began with."""
-        clean = [self.starts[turn % len(self.starts)] for turn in self.turns]
-        device = self.evaluator.model.device
-        return torch.tensor([[one, one] for one in clean], device=device)
+    def _origin(self) -> Int[Tensor, "2 length"]:
+        """What the descent began with."""
+        clean, _ = self.starts[self.turn % len(self.starts)]
+        return torch.tensor([clean, clean], device=self.evaluator.model.device)
 
-    def _begin(self, which: int) -> None:
-        """Give a descent up, and begin another in its place from the next start."""
-        self.turns[which] = self.begun
-        self.begun += 1
-        origin = self._tokens()[which]
+    def _begin(self) -> None:
+        """A descent from the next start."""
+        self.turn += 1
+        origin = self._origin()
         start = self.relaxed.embed(origin)
         noise = torch.randn(start.shape, generator=self.generator).to(start)
         length = self.own.noise * self.scale / start.shape[-1] ** 0.5
-        free = movable(self.evaluator, origin)[..., None]
-        self.pair[which] = start + free * noise * length
-        self.velocity[which] = 0
-        self.answers[which], self.seen[which], self.idle[which] = [], set(), 0
+        self.pair = start + movable(self.evaluator, origin)[..., None] * noise * length
+        self.velocity = torch.zeros_like(self.pair)
+        self.answers: list[int] = []
+        self.seen: set[tuple[int, ...]] = set()
+        self.idle = 0
+        """Steps without a new pair."""
 
     def step(self) -> bool:
-        """One step down of every descent, and its projection measured."""
-        for which, idle in enumerate(self.idle):
-            if idle >= self.own.patience:
-                self._begin(which)
-        origin = self._tokens()
+        """One step down, and the projection measured."""
+        if self.idle >= self.own.patience:
+            self._begin()
+        origin = self._origin()
         free = movable(self.evaluator, origin)
-        allowed = [writable(self.evaluator, *one) for one in zip(origin, self.answers, strict=True)]
-        every = zip(self.pair, origin, free, allowed, strict=True)
-        projected = torch.stack([project(self.relaxed, *one) for one in every])
+        allowed = writable(self.evaluator, origin, self.answers)
+        projected = project(self.relaxed, self.pair, origin, free, allowed)
         embeddings = self.relaxed.embed(projected).requires_grad_()
-        run = self.relaxed.run(embeddings)
-        self.answers = run.answers.tolist()
+        run = self.relaxed.run(embeddings[None])
+        self.answers = run.answers[0].tolist()
         jacobian = _jacobian(
             _losses(run, embeddings, projected, self.neighbours, self.scale), embeddings
         )
-        self.evaluator.ledger.evaluations += BACKWARD_ROWS * len(projected)
-        direction = torch.stack(
-            [
-                _aggregate(own * moves[..., None], self.aggregator)
-                for own, moves in zip(jacobian.unbind(1), free, strict=True)
-            ]
-        )
+        self.evaluator.ledger.evaluations += BACKWARD_ROWS
+        direction = _aggregate(jacobian * free[..., None], self.aggregator)
         momentum = self.own.momentum
         self.velocity = momentum * self.velocity + (1 - momentum) * direction
         self.pair = self.pair - self.own.step * self.scale * self.velocity
 
-        for which, tokens in enumerate(projected):
-            key = tuple(tokens.flatten().tolist())
-            self.idle[which] += 1
-            if key not in self.seen[which]:
-                self.seen[which].add(key)
-                if _keep(self.evaluator, self.archive, run, which, tokens, origin[which]):
-                    self.idle[which] = 0
+        key = tuple(projected.flatten().tolist())
+        self.idle += 1
+        if key not in self.seen:
+            self.seen.add(key)
+            if _keep(self.evaluator, self.archive, run, projected, origin):
+                self.idle = 0
         self.archive.note()
         return True
 
     def state(self) -> State:
         """As `steps.Steps` has it."""
         return {
-            "begun": self.begun,
-            "turns": self.turns,
+            "turn": self.turn,
             "answers": self.answers,
-            "seen": [sorted(seen) for seen in self.seen],
+            "seen": sorted(self.seen),
             "idle": self.idle,
             "tensors": {"pair": self.pair, "velocity": self.velocity},
         }
 
     def restore(self, state: State) -> None:
         """As `steps.Steps` has it."""
-        self.begun, self.turns = state["begun"], list(state["turns"])
-        self.answers, self.idle = [list(one) for one in state["answers"]], list(state["idle"])
-        self.seen = [set(map(tuple, seen)) for seen in state["seen"]]
-        self.pair = state["tensors"]["pair"].to(self.pair)
+        self.turn, self.answers = state["turn"], list(state["answers"])
+        self.seen, self.idle = set(map(tuple, state["seen"])), state["idle"]
+        self.pair = state["tensors"]["pair"].to(self.relaxed.table)
         self.velocity = state["tensors"]["velocity"].to(self.pair)
 
 
@@ -225,19 +193,18 @@ def _keep(
     evaluator: Evaluator,
     archive: Archive,
     run: RelaxedRun,
-    which: int,
     tokens: Int[Tensor, "2 length"],
     origin: Int[Tensor, "2 length"],
 ) -> bool:
-    """Measure a projected pair of the run exactly, if it could enter the archive, and put it in."""
-    outputs = run.outputs[which].detach()
+    """Measure the projected pair exactly, if it could enter the archive, and put it in."""
+    outputs = run.outputs[0].detach()
     point = np.array(
         [
             [
                 float(objectives.ld_change(outputs)),
                 float(objectives.evenness(outputs)),
                 float((tokens[0] != tokens[1]).sum()),
-                float(_cross_entropy(run.logits[which].detach(), tokens).max()),
+                float(_cross_entropy(run.logits[0].detach(), tokens).max()),
             ]
         ]
     )
@@ -250,30 +217,26 @@ def _keep(
 
 def _losses(
     run: RelaxedRun,
-    embeddings: Float[Tensor, "descent 2 length d_model"],
-    tokens: Int[Tensor, "descent 2 length"],
+    embeddings: Float[Tensor, "2 length d_model"],
+    tokens: Int[Tensor, "2 length"],
     neighbours: Neighbours,
     scale: float,
 ) -> list[Tensor]:
-    """The four objectives as numbers to make small, in the order a, b, c, d, each summed over the
-    descents: the gradient with respect to one descent's embeddings is its own."""
-    change = objectives.ld_change(run.outputs)
-    slopes = objectives.falls(run.outputs)
-    apart = (embeddings[:, 0] - embeddings[:, 1]).square().sum(-1)
-    surprise = _soft_cross_entropy(
-        run.logits.flatten(0, 1), embeddings.flatten(0, 1), tokens.flatten(0, 1), neighbours
-    )
+    """The four objectives as numbers to make small, in the order a, b, c, d."""
+    change = objectives.ld_change(run.outputs[0])
+    slopes = objectives.falls(run.outputs[0])
+    apart = (embeddings[0] - embeddings[1]).square().sum(-1)
     return [
-        -change.sum(),
-        -(slopes.min(-1).values / change.clamp_min(LEAST_MEAN_SLOPE)).sum(),
+        -change,
+        -slopes.min() / change.clamp_min(LEAST_MEAN_SLOPE),
         (apart / (apart + scale**2)).sum(),
-        surprise.sum() / 2,
+        _soft_cross_entropy(run.logits[0], embeddings, tokens, neighbours).mean(),
     ]
 
 
 def _jacobian(
-    losses: list[Tensor], embeddings: Float[Tensor, "descent 2 length d_model"]
-) -> Float[Tensor, "objective descent 2 length d_model"]:
+    losses: list[Tensor], embeddings: Float[Tensor, "2 length d_model"]
+) -> Float[Tensor, "objective 2 length d_model"]:
     """The gradient of each of the four `_losses`.
 
     Those of the output, a and b, take one way back, of more rows. The others go apart from them,
@@ -282,8 +245,8 @@ def _jacobian(
     from torchjd.autojac import jac
 
     rows = []
-    for together in (losses[:2], losses[2:3], losses[3:]):
-        (own,) = jac(together, embeddings, retain_graph=True, parallel_chunk_size=None)
+    for alike in (losses[:2], losses[2:3], losses[3:]):
+        (own,) = jac(alike, embeddings, retain_graph=True, parallel_chunk_size=None)
         rows.append(own)
     return torch.cat(rows)
 
@@ -298,11 +261,11 @@ def _cross_entropy(
 
 
 def _soft_cross_entropy(
-    logits: Float[Tensor, "row length vocabulary"],
-    embeddings: Float[Tensor, "row length d_model"],
-    tokens: Int[Tensor, "row length"],
+    logits: Float[Tensor, "2 length vocabulary"],
+    embeddings: Float[Tensor, "2 length d_model"],
+    tokens: Int[Tensor, "2 length"],
     neighbours: Neighbours,
-) -> Float[Tensor, " row"]:
+) -> Float[Tensor, " 2"]:
     """Mean loss of each prompt, each target a mixture of the tokens near its embedding."""
     # The nearest is the token itself; the next one's distance is the unit.
     near, unit = neighbours.of(tokens[:, 1:].flatten())
@@ -310,7 +273,7 @@ def _soft_cross_entropy(
     squares = (embeddings[:, 1:].flatten(0, 1)[:, None] - there).square().sum(-1)
     weights = (-2 * squares / unit).softmax(-1)
     surprise = -logits[:, :-1].flatten(0, 1).log_softmax(-1).gather(-1, near)
-    return (weights * surprise).sum(-1).unflatten(0, (len(tokens), -1)).mean(-1)
+    return (weights * surprise).sum(-1).unflatten(0, (2, -1)).mean(-1)
 
 
 def movable(
