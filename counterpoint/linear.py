@@ -18,6 +18,7 @@ from functools import partial
 from typing import Any, cast
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
@@ -45,6 +46,16 @@ def through_onednn(modules: Iterable[nn.Module], *, packed: bool = False) -> Ite
         yield
 
 
+def product(
+    hidden: Float[Tensor, "*row inner"], weight: Float[Tensor, "outer inner"]
+) -> Float[Tensor, "*row outer"]:
+    """``hidden @ weight.T``, through oneDNN where that is sooner and no gradient is asked for."""
+    differentiable = torch.is_grad_enabled() and (hidden.requires_grad or weight.requires_grad)
+    if preferred() and _plain(hidden) and _plain(weight) and not differentiable:
+        return _product(hidden, weight, None)
+    return hidden @ weight.T
+
+
 def available() -> bool:
     """Whether PyTorch's build has oneDNN's linear layer and the processor can run it."""
     return torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
@@ -64,9 +75,12 @@ def _is_linear(module: nn.Module) -> bool:
     return (
         (type(module) is nn.Linear or type(module).__name__ == "Conv1D")
         and isinstance(weight, Tensor)
-        and weight.device.type == "cpu"
-        and weight.dtype == torch.float32
+        and _plain(weight)
     )
+
+
+def _plain(tensor: Tensor) -> bool:
+    return tensor.device.type == "cpu" and tensor.dtype == torch.float32
 
 
 def _goes_there(module: nn.Module) -> bool:

@@ -8,7 +8,7 @@ from torch import nn
 from transformers.pytorch_utils import Conv1D
 
 from counterpoint import linear
-from counterpoint.linear import available, through_onednn
+from counterpoint.linear import available, product, through_onednn
 
 pytestmark = pytest.mark.skipif(not available(), reason="this build of PyTorch has no oneDNN")
 
@@ -106,3 +106,14 @@ def test_a_block_inside_another_changes_nothing() -> None:
             assert module.forward is packed
         assert module.forward is packed
     assert "forward" not in vars(module)
+
+
+@pytest.mark.parametrize("lead", [(), (3,), (2, 5)])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_products_with_a_table(lead: tuple[int, ...], dtype: torch.dtype) -> None:
+    hidden, weight = torch.randn(*lead, 12, dtype=dtype), torch.randn(70, 12, dtype=dtype)
+    torch.testing.assert_close(product(hidden, weight), hidden @ weight.T)
+    # With a gradient where one is asked for.
+    hidden.requires_grad_()
+    (found,) = torch.autograd.grad(product(hidden, weight).sum(), hidden)
+    torch.testing.assert_close(found, weight.sum(0).expand_as(hidden))

@@ -8,6 +8,7 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from counterpoint.counterfactuals import transfer
 from counterpoint.counterfactuals.ranks import rank_of
 from counterpoint.counterfactuals.transfer import (
     COLUMNS,
@@ -17,6 +18,7 @@ from counterpoint.counterfactuals.transfer import (
     draw_samples,
     expected_elsewhere,
     fresh_contexts,
+    stands_in,
     tail_of,
     transfer_of,
 )
@@ -124,6 +126,28 @@ def test_one_answer_for_both_prompts_is_no_success(tiny_llama: LanguageModel) ->
     assert found["transfer_ranks"] == [0]
     assert found["transfer_first"] == found["transfer_first_five"] == 0
     assert found["transfer_ld_change"] == 0
+    assert stands_in(tiny_llama, 0, [context]) == {
+        "transfer_contexts": 1,
+        "transfer_first": 0,
+        "transfer_first_five": 0,
+    }
+
+
+@pytest.mark.parametrize("at_once", [1, 2, 6])
+def test_where_a_head_stands_is_seen_from_a_part_of_the_heads(
+    tiny_llama: LanguageModel, at_once: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(transfer, "LAYERS_AT_ONCE", at_once)
+    clean, corrupted = [1, 5, 6, 7, 8, 9, 10], [1, 5, 6, 7, 8, 20, 10]
+    contexts = fresh_contexts(tiny_llama, draw_samples(tiny_llama, 12, seed=4), clean, corrupted, 4)
+    some = set()
+    for place in range(tiny_llama.n_layers * tiny_llama.n_heads):
+        found = stands_in(tiny_llama, place, contexts)
+        whole = transfer_of(tiny_llama, place, (30, 40), contexts, 5)
+        assert found == {name: whole[name] for name in found}
+        some.add(found["transfer_first_five"])
+    assert len(some) > 1
+    assert stands_in(tiny_llama, 0, [])["transfer_contexts"] == 0
 
 
 def test_contexts_are_fresh_whole_and_likeliest_first(tiny_llama: LanguageModel) -> None:

@@ -26,6 +26,7 @@ from counterpoint.counterfactuals.proposals import Proposals, without
 from counterpoint.counterfactuals.relaxation import Relaxation
 from counterpoint.counterfactuals.sampling import LIKELIEST
 from counterpoint.counterfactuals.steps import Setup
+from counterpoint.linear import product
 
 CANDIDATES = 16
 """Candidates of a batch."""
@@ -115,7 +116,7 @@ class GradientSwaps:
         """Measure a batch of what the gradient favours at the pair; go where it is best."""
         allowed = self.evaluator.vocabulary.allowed
         gradient = self.relaxed.slopes(self.pair[None])[0]
-        slopes = (gradient @ self.relaxed.table.T).masked_fill(~allowed, -torch.inf)
+        slopes = product(gradient, self.relaxed.table).masked_fill_(~allowed, -torch.inf)
         favoured = slopes[:, 1:].topk(min(FAVOURED, int(allowed.sum())), -1).indices
         candidates = self.pair.repeat(CANDIDATES, 1, 1)
         for candidate in candidates:

@@ -45,6 +45,7 @@ from counterpoint.counterfactuals.evaluation import Evaluator
 from counterpoint.counterfactuals.problem import State
 from counterpoint.counterfactuals.relaxation import Relaxation, RelaxedRun
 from counterpoint.counterfactuals.steps import Setup
+from counterpoint.linear import product
 
 if TYPE_CHECKING:
     from torchjd.aggregation import GramianWeightedAggregator
@@ -168,7 +169,7 @@ class Neighbours:
         new = [token for token in dict.fromkeys(asked) if token not in self._known]
         if new:
             # Squares of distances but for the token's own; torch.cdist would copy the table.
-            apart = torch.addmm(self._squares, self.table[new], self.table.T, alpha=-2)
+            apart = product(self.table[new], self.table).mul_(-2).add_(self._squares)
             apart[torch.arange(len(new)), new] = -torch.inf
             near = apart.topk(min(NEIGHBOURS, len(self.table)), largest=False)
             nearest_other = near.values[:, 1:2] + self._squares[new][:, None]
@@ -307,8 +308,8 @@ def nearest(
 ) -> Int[Tensor, "2 position"]:
     """The allowed token whose embedding is nearest in Euclidean distance."""
     # Squares of distances but for the embedding's own.
-    apart = torch.addmm(relaxed.squares, embeddings.flatten(0, 1), relaxed.table.T, alpha=-2)
-    return apart.unflatten(0, allowed.shape[:2]).masked_fill_(~allowed, torch.inf).argmin(-1)
+    apart = product(embeddings, relaxed.table).mul_(-2).add_(relaxed.squares)
+    return apart.masked_fill_(~allowed, torch.inf).argmin(-1)
 
 
 def writable(

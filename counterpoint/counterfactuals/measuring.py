@@ -22,6 +22,7 @@ from counterpoint.counterfactuals.problem import Target
 from counterpoint.counterfactuals.quality import holds_elsewhere, quality, steps
 from counterpoint.counterfactuals.ranks import rank_of, standing
 from counterpoint.counterfactuals.transfer import Transfer
+from counterpoint.counterfactuals.validation import FIRST_STEPS
 from counterpoint.gradients import integrated_gradients
 from counterpoint.linear import through_onednn
 from counterpoint.models.load import LanguageModel
@@ -231,7 +232,5 @@ def measure_in_depth(
     """The columns `IN_DEPTH` of a pair, from fresh runs."""
     engine = engine_of(model, pair, memory_mb=memory_mb)
     place = target.layer * model.n_heads + target.head
-    joint = integrated_gradients(engine, "noising").score[:, 0].reshape(-1)
-    elsewhere = transfer.of(place, pair)
-    found: dict[str, object] = {"ig_rank": rank_of(joint, place)}
-    return found | {name: elsewhere[name] for name in IN_DEPTH if name in elsewhere}
+    joint = integrated_gradients(engine, "noising", first_steps=FIRST_STEPS).score[:, 0].reshape(-1)
+    return {"ig_rank": rank_of(joint, place), **transfer.stands(place, pair)}

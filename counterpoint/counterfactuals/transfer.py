@@ -16,7 +16,7 @@ first nor among the first five, and its LD change as 0.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -25,7 +25,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from counterpoint.activations import TokenPairs, cache_activations, every_unit
+from counterpoint.activations import TokenPairs, Units, cache_activations, every_unit
 from counterpoint.counterfactuals.every_head import (
     Pair,
     estimated_effects,
@@ -49,6 +49,12 @@ SAMPLED = 16
 
 SHORTEST = 3
 """Fewest sampled tokens that a beginning keeps."""
+
+FIRST_FEW = 5
+"""The head stays among the first where fewer others than this do more."""
+
+LAYERS_AT_ONCE = 6
+"""Layers whose heads are patched before it is seen whether more need be."""
 
 SAMPLES_PER_CONTEXT = 3
 """Samples drawn for each context that is asked for."""
@@ -232,7 +238,7 @@ def expected_elsewhere(model: LanguageModel, place: int, contexts: Sequence[Cont
         apart = [z[1:] - z[:1] for z in run.z]
         (effects,) = estimated_effects(model.n_heads, gradients, apart)
         differ = bool(correct != incorrect)
-        stays += differ and rank_of(effects.cpu().numpy(), place) <= 5
+        stays += differ and rank_of(effects.cpu().numpy(), place) <= FIRST_FEW
     return stays / len(contexts) if contexts else 0.0
 
 
@@ -250,12 +256,40 @@ class Transfer:
 
     def of(self, place: int, pair: Pair) -> dict[str, object]:
         """`transfer_of` the pair in contexts of its own."""
-        prompts = pair.clean, pair.corrupted
-        contexts = fresh_contexts(self.model, self.samples, *prompts, self.count)
-        kept = len(tail_of(self.model, *prompts)[0])
+        kept = len(tail_of(self.model, pair.clean, pair.corrupted)[0])
         return transfer_of(
-            self.model, place, pair.answers, contexts, kept, memory_mb=self.memory_mb
+            self.model, place, pair.answers, self._contexts(pair), kept, memory_mb=self.memory_mb
         )
+
+    def stands(self, place: int, pair: Pair) -> dict[str, int]:
+        """`stands_in` the same contexts."""
+        return stands_in(self.model, place, self._contexts(pair), memory_mb=self.memory_mb)
+
+    def _contexts(self, pair: Pair) -> list[Context]:
+        return fresh_contexts(self.model, self.samples, pair.clean, pair.corrupted, self.count)
+
+
+def _by_length(contexts: Sequence[Context]) -> Iterator[tuple[list[int], list[Context]]]:
+    """Contexts of one length, which share their first differing token's place, and a sweep; and
+    their numbers."""
+    for length in sorted({len(context.clean) for context in contexts}):
+        where = [i for i, context in enumerate(contexts) if len(context.clean) == length]
+        yield where, [contexts[i] for i in where]
+
+
+def stands_in(
+    model: LanguageModel, place: int, contexts: Sequence[Context], *, memory_mb: int = 1000
+) -> dict[str, int]:
+    """In how many ``contexts`` the head is first and in the first five: of `transfer_of`'s columns
+    these and the number of contexts, without patching the heads that no longer matter to them."""
+    ahead = np.full(len(contexts), FIRST_FEW)
+    for where, here in _by_length(contexts):
+        ahead[where] = _ahead(model, place, here, memory_mb)
+    return {
+        "transfer_contexts": len(contexts),
+        "transfer_first": int((ahead == 0).sum()),
+        "transfer_first_five": int((ahead < FIRST_FEW).sum()),
+    }
 
 
 def transfer_of(
@@ -270,10 +304,7 @@ def transfer_of(
     """What becomes of the head at ``place`` (layer × heads + head) in ``contexts``: `COLUMNS`."""
     declared = np.zeros((len(contexts), model.n_layers * model.n_heads))
     reread, same = declared.copy(), np.zeros(len(contexts), dtype=bool)
-    # Contexts of one length share their first differing token's place, and a sweep.
-    for length in sorted({len(context.clean) for context in contexts}):
-        where = [i for i, context in enumerate(contexts) if len(context.clean) == length]
-        here = [contexts[i] for i in where]
+    for where, here in _by_length(contexts):
         declared[where], reread[where], same[where] = _effects(model, here, answers, memory_mb)
     ranks = np.array(
         [0 if no else rank_of(row, place) for row, no in zip(reread, same, strict=True)]
@@ -283,11 +314,11 @@ def transfer_of(
     return {
         "transfer_contexts": len(contexts),
         "transfer_first": int((ranks == 1).sum()),
-        "transfer_first_five": int(((ranks >= 1) & (ranks <= 5)).sum()),
+        "transfer_first_five": int(((ranks >= 1) & (ranks <= FIRST_FEW)).sum()),
         "transfer_ld_change": _median(changes),
         "transfer_same_answer": int(same.sum()),
         "transfer_first_declared": int((of_declared == 1).sum()),
-        "transfer_first_five_declared": int((of_declared <= 5).sum()),
+        "transfer_first_five_declared": int((of_declared <= FIRST_FEW).sum()),
         "transfer_ld_change_declared": _median(-declared[:, place]),
         "transfer_perplexity": float(np.exp(_median([context.loss for context in contexts]))),
         "transfer_kept": kept,
@@ -305,22 +336,8 @@ def _effects(
     """AP of every head with declared and with reread answers [context, head]; where these are the
     same token."""
     count = len(contexts)
-    pairs = TokenPairs(
-        torch.tensor([context.clean for context in contexts]),
-        torch.tensor([context.corrupted for context in contexts]),
-        ((answers[0],),) * count,
-        ((answers[1],),) * count,
-        tuple(range(count)),
-    )
-    engine = SuffixEngine(model, cache_activations(model, pairs), memory_mb=memory_mb)
+    engine, likeliest = _engine(model, contexts, memory_mb)
     units = every_unit(model, count)
-    likeliest = torch.stack(
-        [
-            engine.logits(run.final).argmax(1)
-            for run in (engine.activations.clean, engine.activations.corrupted)
-        ],
-        1,
-    )
     asked = torch.stack([torch.tensor([answers] * count, device=model.device), likeliest], 1)
     states = patched_states(engine, "noising", units)
     # Units are in order of layer, pair, head.
@@ -329,6 +346,54 @@ def _effects(
     )
     declared, reread = effects.swapaxes(1, 2).reshape(2, count, -1)
     return declared, reread, (likeliest[:, 0] == likeliest[:, 1]).cpu().numpy()
+
+
+@torch.no_grad()
+def _ahead(
+    model: LanguageModel, place: int, contexts: Sequence[Context], memory_mb: int
+) -> Int[Array, " context"]:
+    """How many heads do more than the one at ``place`` with reread answers, or `FIRST_FEW` where
+    as many or more do, or where both prompts have one answer. From the last layers, which are
+    cheap, to the first, and in each context no further than needed."""
+    count, layers = len(contexts), model.n_layers
+    engine, likeliest = _engine(model, contexts, memory_mb)
+    units, asked = every_unit(model, count), likeliest[:, None]
+
+    def sizes(few: Units) -> Array:
+        states = patched_states(engine, "noising", few)
+        return np.abs(effects_on(engine, states, "noising", few, asked)[0])
+
+    layer, head = divmod(place, model.n_heads)
+    is_target = (units.layer == layer) & (units.head == head)
+    differ = (likeliest[:, 0] != likeliest[:, 1]).cpu().numpy()
+    ahead = np.where(differ, 0, FIRST_FEW)
+    own = sizes(units[is_target.nonzero()[:, 0]]) if differ.any() else np.zeros(count)
+    for stop in range(layers, 0, -LAYERS_AT_ONCE):
+        undecided = torch.tensor(ahead < FIRST_FEW, device=model.device)[units.pair]
+        here = (units.layer < stop) & (units.layer >= stop - LAYERS_AT_ONCE)
+        few = units[(here & undecided & ~is_target).nonzero()[:, 0]]
+        if len(few):
+            pair = few.pair.cpu().numpy()
+            np.add.at(ahead, pair, sizes(few) > own[pair])
+    return np.minimum(ahead, FIRST_FEW)
+
+
+def _engine(
+    model: LanguageModel, contexts: Sequence[Context], memory_mb: int
+) -> tuple[SuffixEngine, Int[Tensor, "context 2"]]:
+    """An engine for contexts of one length, and both prompts' likeliest tokens."""
+    count = len(contexts)
+    pairs = TokenPairs(
+        torch.tensor([context.clean for context in contexts]),
+        torch.tensor([context.corrupted for context in contexts]),
+        # Which answers the engine itself asks for plays no part.
+        ((0,),) * count,
+        ((1,),) * count,
+        tuple(range(count)),
+    )
+    engine = SuffixEngine(model, cache_activations(model, pairs), memory_mb=memory_mb)
+    runs = engine.activations.clean, engine.activations.corrupted
+    return engine, torch.stack([engine.logits(run.final).argmax(1) for run in runs], 1)
 
 
 def _median(values: Sequence[float] | Array) -> float:
