@@ -12,8 +12,9 @@ one of the best pairs found: other edits, other shared tokens, another tail, ano
 tokens are the best by the gradient of the target's LD change, half drawn by likelihood. The batch
 is measured in stages (`estimates`): the prompts' own runs; first-order effects of all heads on all
 pairs; exact AP of target and rivals on the few pairs that promise most; the target's path on those
-that are kept. The end of the budget goes to a polish of the best pair, place by place, and to
-others as good where its edit does not work in other contexts (`transfer`).
+that are kept. Once the target comes first on a pair, the end of the budget goes to a polish of the
+best one, place by place, and to others as good where its edit does not work in other contexts
+(`transfer`).
 """
 
 from __future__ import annotations
@@ -61,7 +62,7 @@ STARTS_WORKED_ON = 2
 """Of the start pairs those, by what the target does, that the search works on."""
 
 CONFIRMATIONS = (0.25, 0.5, 0.75, 0.95)
-"""Shares of the budget after which the best pair is confirmed; after the last of them always."""
+"""Shares of the budget after which the best pair is confirmed, if it seems to come first."""
 
 RIVALS_TRIED = 40
 """Heads that are patched to confirm a pair. On 80 pairs of an atlas of SmolLM2 the strongest rival
@@ -82,7 +83,7 @@ the best has taken a step no other is near it, and it would be worked on alone."
 @dataclass(frozen=True)
 class FluentSettings(VariantSettings):
     """Smaller batches than the atlas', since one head is served; ``polish`` is the last share of
-    the budget, in which only the best pair is worked on. Of ``tries`` edits of some sentences comes
+    the budget, in which only the best pair is worked on if the target comes first on it. Of ``tries`` edits of some sentences comes
     what they promise (`leaning`); as often as ``places`` were worked on, new sentences are read,
     and the most promising of all are next. The edit of a pair on which the head is well ahead is
     tried in as many ``contexts``."""
@@ -175,7 +176,7 @@ class Fluent:
             self._confirm(pair)
         elif (given := self._to_surpass()) is not None:
             self._surpass(given)
-        elif self.ledger.spent >= 1 - self.own.polish and self.niche.elites:
+        elif self.ledger.spent >= 1 - self.own.polish and self.niche.best >= FIRST:
             self._measure(self._polish())
         else:
             self._measure(self._variants())
@@ -220,9 +221,9 @@ class Fluent:
         self.surpassing = state["surpassing"]
 
     def _to_confirm(self) -> Candidate | None:
-        """The best pair, if it is time to and it is not confirmed yet. Before the last time only
-        one that seems to come first. In the polish another on which the target seems well ahead,
-        while the edit of the best one does not work elsewhere."""
+        """The best pair, if it is time to, seems to come first and is not confirmed yet. In the
+        polish another on which the target seems well ahead, while the edit of the best one does not
+        work elsewhere."""
         spent, elites = self.ledger.spent, self.niche.elites
         if not elites or spent < self.confirmations[0]:
             return None
@@ -230,7 +231,7 @@ class Fluent:
             self.confirmations.pop(0)
         best = elites[0]
         if (best.clean, best.corrupted) not in self.confirmed:
-            return best if best.quality >= FIRST or len(self.confirmations) == 1 else None
+            return best if best.quality >= FIRST else None
         polish = spent >= 1 - self.own.polish
         if polish and not best.works_elsewhere and self.others_confirmed < OTHERS_CONFIRMED:
             for other in elites[1:]:
