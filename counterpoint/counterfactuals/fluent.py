@@ -83,10 +83,10 @@ the best has taken a step no other is near it, and it would be worked on alone."
 @dataclass(frozen=True)
 class FluentSettings(VariantSettings):
     """Smaller batches than the atlas', since one head is served; ``polish`` is the last share of
-    the budget, in which only the best pair is worked on if the target comes first on it. Of ``tries`` edits of some sentences comes
-    what they promise (`leaning`); as often as ``places`` were worked on, new sentences are read,
-    and the most promising of all are next. The edit of a pair on which the head is well ahead is
-    tried in as many ``contexts``."""
+    the budget, in which only the best pair is worked on, if the target comes first on it. Of
+    ``tries`` edits of some sentences comes what they promise (`leaning`); as often as ``places``
+    were worked on, new sentences are read, and the most promising of all are next. The edit of a
+    pair on which the head is well ahead is tried in as many ``contexts``."""
 
     changes: int = 2
     variants: int = 16
