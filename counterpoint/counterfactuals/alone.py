@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pandas as pd
 import torch
+from jaxtyping import Float
 
 from counterpoint.activations import TokenPairs, cache_activations
 from counterpoint.counterfactuals.every_head import Pair
+from counterpoint.gradients import integrated_gradients
 from counterpoint.models.load import LanguageModel
 from counterpoint.suffix import SuffixEngine
+
+Array = np.ndarray
+
+FIRST_STEPS = 4
+"""Steps of integrated gradients taken first; the tolerance is that of `integrated_gradients`. With
+SmolLM2, 4 steps met it (1e-4) on 29, 29 and 30 of the 30 layers of three pairs, and on as many the
+scores were within it of those from more steps; a sweep takes about half of the time of 8 steps."""
 
 
 def pair_of(row: pd.Series) -> Pair:
@@ -29,3 +39,9 @@ def engine_of(model: LanguageModel, pair: Pair, *, memory_mb: int) -> SuffixEngi
         (0,),
     )
     return SuffixEngine(model, cache_activations(model, tokens), memory_mb=memory_mb)
+
+
+def joint_scores(engine: SuffixEngine) -> Float[Array, " head"]:
+    """IG joint of every head in `noising`, layer by layer, of the one pair of ``engine``."""
+    found = integrated_gradients(engine, "noising", first_steps=FIRST_STEPS)
+    return found.score[:, 0].reshape(-1)

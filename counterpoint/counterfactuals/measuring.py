@@ -15,15 +15,13 @@ import numpy as np
 import pandas as pd
 
 from counterpoint.counterfactuals import caps
-from counterpoint.counterfactuals.alone import engine_of, pair_of
+from counterpoint.counterfactuals.alone import engine_of, joint_scores, pair_of
 from counterpoint.counterfactuals.every_head import Pair
 from counterpoint.counterfactuals.losses import mean_loss
 from counterpoint.counterfactuals.problem import Target
 from counterpoint.counterfactuals.quality import holds_elsewhere, quality, steps
 from counterpoint.counterfactuals.ranks import rank_of, standing
 from counterpoint.counterfactuals.transfer import Transfer
-from counterpoint.counterfactuals.validation import FIRST_STEPS
-from counterpoint.gradients import integrated_gradients
 from counterpoint.linear import through_onednn
 from counterpoint.models.load import LanguageModel
 from counterpoint.patching import activation_patching
@@ -232,5 +230,4 @@ def measure_in_depth(
     """The columns `IN_DEPTH` of a pair, from fresh runs."""
     engine = engine_of(model, pair, memory_mb=memory_mb)
     place = target.layer * model.n_heads + target.head
-    joint = integrated_gradients(engine, "noising", first_steps=FIRST_STEPS).score[:, 0].reshape(-1)
-    return {"ig_rank": rank_of(joint, place), **transfer.stands(place, pair)}
+    return {"ig_rank": rank_of(joint_scores(engine), place), **transfer.stands(place, pair)}

@@ -26,7 +26,7 @@ from torch import Tensor
 
 from counterpoint.activations import every_unit
 from counterpoint.counterfactuals import caps
-from counterpoint.counterfactuals.alone import engine_of, pair_of
+from counterpoint.counterfactuals.alone import engine_of, joint_scores, pair_of
 from counterpoint.counterfactuals.losses import mean_over, plain_logits
 from counterpoint.counterfactuals.objectives import evenness
 from counterpoint.counterfactuals.problem import Target
@@ -36,7 +36,6 @@ from counterpoint.counterfactuals.short_cuts import SHORT_CUTS
 from counterpoint.counterfactuals.transfer import COLUMNS as OF_TRANSFER
 from counterpoint.counterfactuals.transfer import Transfer
 from counterpoint.curves import values
-from counterpoint.gradients import integrated_gradients
 from counterpoint.models.load import LanguageModel
 from counterpoint.patching import activation_patching, effects_on, patched_states
 
@@ -47,11 +46,6 @@ ALPHAS = np.linspace(0, 1, 21)
 
 PLAIN_RIVALS = 3
 """The strongest other heads that are patched in plain passes beside the target."""
-
-FIRST_STEPS = 4
-"""Steps of integrated gradients taken first; the tolerance is that of `integrated_gradients`. With
-SmolLM2, 4 steps met it (1e-4) on 29, 29 and 30 of the 30 layers of three pairs, and on as many the
-scores were within it of those from more steps; a sweep takes about half of the time of 8 steps."""
 
 PROMPTS_READ = 200
 """Most prompts of the study, from its first, over whose mean loss the cap of fluency lies."""
@@ -176,7 +170,7 @@ def _validated(
     states = patched_states(engine, "noising", units)
     noising, *on_random = effects_on(engine, states, "noising", units, asked)
     denoising = activation_patching(engine, "denoising")
-    joint = integrated_gradients(engine, "noising", first_steps=FIRST_STEPS).score[:, 0].reshape(-1)
+    joint = joint_scores(engine)
     others = np.abs(noising)
     others[place] = -1
     rivals = np.argsort(-others, kind="stable")[:PLAIN_RIVALS].tolist()
