@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from counterpoint.activations import TokenPairs, cache_activations, every_unit
-from counterpoint.counterfactuals import objectives, vocabulary
+from counterpoint.counterfactuals import fluent, objectives, vocabulary
 from counterpoint.counterfactuals.archive import (
     COLUMNS,
     MAXIMISE,
@@ -47,7 +47,7 @@ from counterpoint.counterfactuals.evolution import (
     EvolutionSettings,
     reference_directions,
 )
-from counterpoint.counterfactuals.fluent import FluentSettings
+from counterpoint.counterfactuals.fluent import Fluent, FluentSettings
 from counterpoint.counterfactuals.leaning import Place, promising
 from counterpoint.counterfactuals.losses import mean_loss
 from counterpoint.counterfactuals.problem import (
@@ -784,6 +784,31 @@ def test_fluent_pairs_are_small_fluent_edits(tiny_llama: LanguageModel, changes:
     assert np.log(archive["perplexity"]).max() <= cap + 1e-4
     first = archive.sort_values("choice").iloc[0]
     assert first["ld_change"] > 0.1
+
+
+def test_fluent_goes_on_searching_until_the_target_comes_first(
+    tiny_llama: LanguageModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = Settings(Budget(1000), method=FluentSettings(samples=8))
+
+    def steps() -> list[str]:
+        taken = []
+        with monkeypatch.context() as patched:
+            for name in ("_confirm", "_polish", "_variants"):
+                original = getattr(Fluent, name)
+
+                def counted(self, *given, original=original, name=name):
+                    taken.append(name)
+                    return original(self, *given)
+
+                patched.setattr(Fluent, name, counted)
+            assert len(search(tiny_llama, "fluent", TARGET, STARTS, settings).archive)
+        return taken
+
+    assert {*steps()} == {"_confirm", "_polish", "_variants"}
+    # More than any pair is worth.
+    monkeypatch.setattr(fluent, "FIRST", math.inf)
+    assert {*steps()} == {"_variants"}
 
 
 def test_fluent_finds_no_less_than_it_was_given(tiny_llama: LanguageModel) -> None:
