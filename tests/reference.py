@@ -9,9 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
+
+from counterpoint.counterfactuals.every_head import Pair
+from counterpoint.models.load import LanguageModel
 
 
 class PlainReference:
@@ -97,3 +102,22 @@ def _keeper(kept: dict[str, Tensor]) -> Callable[..., None]:
         kept[hook.name] = value.detach().clone()
 
     return keep
+
+
+def plain_changes(model: LanguageModel, pair: Pair) -> np.ndarray:
+    """f(0) − f(1) of every head by whole passes of the reference."""
+    reference = PlainReference(
+        model.bridge(),
+        torch.tensor(pair.clean),
+        torch.tensor(pair.corrupted),
+        lambda logits: logits[pair.correct] - logits[pair.incorrect],
+    )
+    with torch.no_grad():
+        start = float(reference.head(0, 0, 0))
+        return np.array(
+            [
+                start - float(reference.head(layer, head, 1))
+                for layer in range(model.n_layers)
+                for head in range(model.n_heads)
+            ]
+        )

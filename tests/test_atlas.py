@@ -43,7 +43,7 @@ from counterpoint.errors import UserError
 from counterpoint.files import read_table
 from counterpoint.models.load import LanguageModel
 from tests.interrupting import Interrupting
-from tests.reference import PlainReference
+from tests.reference import PlainReference, plain_changes
 from tests.small_study import (
     configuration,
     planned_rules,
@@ -72,25 +72,6 @@ def make_parts(
     generator = torch.Generator().manual_seed(0)
     moves = Moves(evaluator, Proposals(evaluator, generator), own)
     return evaluator, moves, Estimator(evaluator, generator, own, cap=50)
-
-
-def plain_changes(model: LanguageModel, pair: Pair) -> np.ndarray:
-    """f(0) − f(1) of every head by whole passes of the reference."""
-    reference = PlainReference(
-        model.bridge(),
-        torch.tensor(pair.clean),
-        torch.tensor(pair.corrupted),
-        lambda logits: logits[pair.correct] - logits[pair.incorrect],
-    )
-    with torch.no_grad():
-        start = float(reference.head(0, 0, 0))
-        return np.array(
-            [
-                start - float(reference.head(layer, head, 1))
-                for layer in range(model.n_layers)
-                for head in range(model.n_heads)
-            ]
-        )
 
 
 # -- quality and niches ----------------------------------------------------------------------------

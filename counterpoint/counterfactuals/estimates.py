@@ -80,8 +80,34 @@ class Candidate(Parent):
         return float(lead(np.array(self.ld_change), np.array(self.margin)))
 
     @property
+    def turned(self) -> Candidate:
+        """The same prompts the other way round, with nothing known of any head: as fluent, and as
+        far from short cuts, but every head may do something else there."""
+        return replace(
+            self,
+            clean=self.corrupted,
+            corrupted=self.clean,
+            correct=self.incorrect,
+            incorrect=self.correct,
+            ld_change=float("nan"),
+            margin=float("nan"),
+            loss_clean=self.loss_corrupted,
+            loss_corrupted=self.loss_clean,
+            elsewhere=0.0,
+        )
+
+    @property
     def pair(self) -> Pair:
         return Pair(self.clean, self.corrupted, self.correct, self.incorrect)
+
+
+@dataclass(frozen=True, eq=False)
+class Answers:
+    """Of a pair (x, y) at an end the correct answer is that of x's row, the incorrect one that of
+    y's: each prompt's likeliest next token, or, in every row, the declared ones."""
+
+    correct: Int[Tensor, "prompt end"]
+    incorrect: Int[Tensor, "prompt end"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,7 +120,7 @@ class Estimates:
     """Of each pair: the numbers of x and y among the variants, and of the end."""
     place: list[int]
     """Where its prompts differ first."""
-    top: Int[Tensor, "prompt end"]
+    answers: Answers
     losses: Float[Tensor, "prompt end"]
     effects: Float[Array, "pair head"]
 
@@ -111,8 +137,8 @@ class Estimates:
             clean=tuple(self.variants.prompts[x, :stop].tolist()),
             corrupted=tuple(self.variants.prompts[y, :stop].tolist()),
             origin=tuple(tuple(one) for one in self.variants.origin[:, x, :stop].tolist()),
-            correct=int(self.top[x, end]),
-            incorrect=int(self.top[y, end]),
+            correct=int(self.answers.correct[x, end]),
+            incorrect=int(self.answers.incorrect[y, end]),
             ld_change=float("nan"),
             margin=float("nan"),
             loss_clean=float(self.losses[x, end]),
@@ -159,30 +185,37 @@ class Estimator:
             return None
         last = stops - 1 - start
         losses, largest = self._losses(prompts, start, stops, run.logits, prefix_loss, ahead)
-        top = run.logits[:, last].argmax(-1)
-        eligible = self._eligible(variants, stops, losses, largest, top)
+        answers = self._answers(run.logits[:, last])
+        eligible = self._eligible(variants, stops, losses, largest, answers)
         if not bool(eligible.any()):
             return None
-        strength = _swing(run.logits[:, last], top).clamp_min(1e-3).log()
+        strength = _swing(run.logits[:, last], answers).clamp_min(1e-3).log()
         exact: dict[tuple[int, int, int], float] = {}
         if head is not None:
             strength = strength + self._moves_of(head, z, last)
             if self.own.patched:
-                exact = self._patched(run, prefix, prompts.shape[1], last, top, eligible, strength)
+                exact = self._patched(
+                    run, prefix, prompts.shape[1], last, answers, eligible, strength
+                )
         if exact:
-            readings = self._best_readings(exact, top, floor)
+            readings = self._best_readings(exact, answers.incorrect, floor)
         else:
-            readings = self._readings(eligible, strength, top)
+            readings = self._readings(eligible, strength, answers.incorrect)
         if not readings:
             return None
         rows = [
             (number, x, y, end)
             for number, (x, end, answer) in enumerate(readings)
-            for y in (eligible[x, :, end] & (top[:, end] == answer)).nonzero()[:, 0].tolist()
+            for y in _numbers(eligible[x, :, end] & (answers.incorrect[:, end] == answer))
         ]
         of_x, end, incorrect = (self._tensor(list(part)) for part in zip(*readings, strict=True))
         _, gradients = value_gradients(
-            self.model, prompts[of_x, start:], last[end], top[of_x, end], incorrect, prefix
+            self.model,
+            prompts[of_x, start:],
+            last[end],
+            answers.correct[of_x, end],
+            incorrect,
+            prefix,
         )
         ledger.evaluations += 2 * len(readings)
         number, x, y, _ = (self._tensor(list(part)) for part in zip(*rows, strict=True))
@@ -204,10 +237,16 @@ class Estimator:
             stops=stops.tolist(),
             rows=[row[1:] for row in rows],
             place=(prompts[x] != prompts[y]).int().argmax(1).tolist(),
-            top=top,
+            answers=answers,
             losses=losses,
             effects=effects,
         )
+
+    def _answers(self, at: Float[Tensor, "prompt end vocabulary"]) -> Answers:
+        top, declared = at.argmax(-1), self.evaluator.declared
+        if declared is None:
+            return Answers(top, top)
+        return Answers(*(torch.full_like(top, token) for token in declared))
 
     def _patched(
         self,
@@ -215,7 +254,7 @@ class Estimator:
         prefix: PrefixKeysValues | None,
         length: int,
         last: Int[Tensor, " end"],
-        top: Int[Tensor, "prompt end"],
+        answers: Answers,
         eligible: Bool[Tensor, "x y end"],
         strength: Float[Tensor, "x y end"],
     ) -> dict[tuple[int, int, int], float]:
@@ -223,13 +262,14 @@ class Estimator:
         best = strength.masked_fill(~eligible, -torch.inf).amax(-1)
         best = perturbed(best, self.generator)
         chosen = best.flatten().topk(min(self.own.patched, int(best.isfinite().sum()))).indices
-        x, y = chosen // len(top), chosen % len(top)
+        x, y = chosen // best.shape[1], chosen % best.shape[1]
+        correct, incorrect = answers.correct[x], answers.incorrect[y]
         path = self.evaluator.path
         delta = path.difference(run.z[x], run.z[y])
         final = path.patched(run.residual[x], run.attention[x] + delta, prefix, length)[:, last]
-        moved = self.evaluator.difference(final, top[x], top[y])
+        moved = self.evaluator.difference(final, correct, incorrect)
         at = run.logits[:, last][x]
-        own = at.gather(-1, torch.stack([top[x], top[y]], -1))
+        own = at.gather(-1, torch.stack([correct, incorrect], -1))
         change = own[..., 0] - own[..., 1] - moved
         self.evaluator.ledger.evaluations += len(chosen)
         return {
@@ -240,7 +280,7 @@ class Estimator:
     def _best_readings(
         self,
         exact: dict[tuple[int, int, int], float],
-        top: Int[Tensor, "prompt end"],
+        incorrect: Int[Tensor, "prompt end"],
         floor: float,
     ) -> list[tuple[int, int, int]]:
         """The (x, end, incorrect answer) of the pairs on which the head does most."""
@@ -250,7 +290,7 @@ class Estimator:
             enough = change >= LEAST_ESTIMATE / 2 and at_best > floor
             if not enough or len(chosen) == self.own.readings:
                 break
-            chosen.setdefault((x, end, int(top[y, end])))
+            chosen.setdefault((x, end, int(incorrect[y, end])))
         return list(chosen)
 
     def _losses(
@@ -279,7 +319,7 @@ class Estimator:
         stops: Int[Tensor, " end"],
         losses: Float[Tensor, "prompt end"],
         largest: Float[Tensor, "prompt end"],
-        top: Int[Tensor, "prompt end"],
+        answers: Answers,
     ) -> Bool[Tensor, "x y end"]:
         """Which ordered pairs, at which end, differ in few tokens, are fluent and have two plain
         answers that are not written into either by the search (or as the setting says)."""
@@ -289,11 +329,12 @@ class Estimator:
         differ = (changed > 0) & (changed <= self.own.changes)
         fluent = (losses <= self.cap) & (largest <= self.own.largest)
         refused["a prompt is not fluent"] += int((~fluent).sum())
-        good = fluent & words.plain[top]
-        answer = words.word[top]
-        same = answer[:, None] == answer[None]
+        plain = words.plain
+        correct, incorrect = words.word[answers.correct], words.word[answers.incorrect]
+        same = correct[:, None] == incorrect[None]
         refused["both prompts have the same answer"] += int((differ & same).sum())
-        eligible = differ & good[:, None] & good[None] & ~same
+        of_x, of_y = fluent & plain[answers.correct], fluent & plain[answers.incorrect]
+        eligible = differ & of_x[:, None] & of_y[None] & ~same
         if rule == "allow":
             return eligible
         # Where a prompt is not what its sentence was, the search wrote.
@@ -303,9 +344,12 @@ class Estimator:
         for place in written.any(0).nonzero()[:, 0].tolist():
             word = torch.where(written[:, place], words.word[prompts[:, place]], -1)
             inside = stops > place
-            own = (word[:, None] == answer) & inside
-            others = (word[:, None, None] == answer[None]) & inside
-            taken = own[:, None] | own[None] | others | others.transpose(0, 1)
+            taken = (
+                (word[:, None] == correct)[:, None]
+                | (word[:, None] == incorrect)[None]
+                | (word[:, None, None] == incorrect[None])
+                | (word[:, None, None] == correct[None]).transpose(0, 1)
+            ) & inside
             refused["an answer is a word of a prompt"] += int((eligible & taken).sum())
             eligible &= ~taken
         return eligible
@@ -323,14 +367,14 @@ class Estimator:
         self,
         eligible: Bool[Tensor, "x y end"],
         strength: Float[Tensor, "x y end"],
-        top: Int[Tensor, "prompt end"],
+        incorrect: Int[Tensor, "prompt end"],
     ) -> list[tuple[int, int, int]]:
         """A few (x, end, incorrect answer), those of strong pairs more often."""
         places, strength = eligible.nonzero(), strength[eligible]
         order = perturbed(strength, self.generator).argsort(descending=True)
         chosen: dict[tuple[int, int, int], None] = {}
         for x, y, end in places[order].tolist():
-            chosen.setdefault((x, end, int(top[y, end])))
+            chosen.setdefault((x, end, int(incorrect[y, end])))
             if len(chosen) == self.own.readings:
                 break
         return list(chosen)
@@ -360,7 +404,7 @@ class Estimator:
             if len(wanted) == self.own.checks:
                 break
             pair = found.candidate(row)
-            if self._is_new(pair):
+            if self.is_new(pair):
                 rivals = np.argsort(-np.abs(found.effects[row]), kind="stable")
                 heads = dict.fromkeys([*always, *rivals[: self.own.rivals].tolist()])
                 wanted.append((pair, np.array(list(heads))))
@@ -374,7 +418,8 @@ class Estimator:
             for (pair, heads), one in zip(wanted, effects, strict=True)
         ]
 
-    def _is_new(self, pair: Candidate) -> bool:
+    def is_new(self, pair: Candidate) -> bool:
+        """Whether a pair was not asked about before, and tokenises back."""
         key = hash((pair.clean, pair.corrupted))
         if key in self.checked:
             return False
@@ -396,13 +441,22 @@ def for_head(pair: Candidate, effects: dict[int, float], head: int) -> Candidate
     return replace(pair, ld_change=effects[head], margin=margin)
 
 
+def _numbers(chosen: Bool[Tensor, " place"]) -> list[int]:
+    return list(chosen.nonzero()[:, 0].tolist())
+
+
 def _swing(
-    logits: Float[Tensor, "prompt end vocabulary"], top: Int[Tensor, "prompt end"]
+    logits: Float[Tensor, "prompt end vocabulary"], answers: Answers
 ) -> Float[Tensor, "x y end"]:
-    """How far LD falls from x's run to y's, between each one's likeliest token."""
-    at = logits.gather(-1, top.T[None].expand(len(top), -1, -1)).permute(0, 2, 1)
-    own = at.diagonal(dim1=0, dim2=1).T  # [prompt, end]; at is x's logit of y's answer
-    return own[:, None] - at - at.transpose(0, 1) + own[None]
+    """How far LD falls from x's run to y's."""
+
+    def at(tokens: Int[Tensor, "prompt end"]) -> Float[Tensor, "prompt other end"]:
+        """Each prompt's logits of every other one's answer."""
+        return logits.gather(-1, tokens.T[None].expand(len(tokens), -1, -1)).permute(0, 2, 1)
+
+    of_correct, of_incorrect = at(answers.correct), at(answers.incorrect)
+    own = [one.diagonal(dim1=0, dim2=1).T for one in (of_correct, of_incorrect)]
+    return own[0][:, None] - of_incorrect - of_correct.transpose(0, 1) + own[1][None]
 
 
 class Niche:

@@ -37,14 +37,14 @@ _Prefix = tuple[PrefixKeysValues | None, Tensor, Tensor | None]
 class Screened:
     """Prompts at every end of 2 tokens and more.
 
-    ``leaning`` is the fall of logit(likeliest token) − logit(runner-up), the two in ``top``, when
-    the target's value, at each position but the first, is replaced by its mean over all these
-    positions and prompts. ``loss`` is the mean loss per predicted token of the prompt that ends
-    there. ``run`` is the prompts' own.
+    ``leaning`` is the fall of LD on the ``answers``, the likeliest token and the runner-up or the
+    declared ones, when the target's value, at each position but the first, is replaced by its mean
+    over all these positions and prompts. ``loss`` is the mean loss per predicted token of the
+    prompt that ends there. ``run`` is the prompts' own.
     """
 
     leaning: Float[Tensor, "row end"]
-    top: Int[Tensor, "row end 2"]
+    answers: Int[Tensor, "row end 2"]
     loss: Float[Tensor, "row end"]
     run: TargetRun
 
@@ -261,14 +261,18 @@ class Evaluator:
         mean[:, 1:] = run.z[:, 1:].mean((0, 1))
         delta = self.path.difference(run.z, mean)
         final = self.path.patched(run.residual, run.attention + delta, None, prompts.shape[1])
-        top = run.logits[:, 1:].topk(2)
+        at = run.logits[:, 1:]
+        if self.declared is None:
+            answers = at.topk(2).indices
+        else:
+            answers = torch.tensor(self.declared, device=at.device).expand(*at.shape[:-1], 2)
         self.ledger.evaluations += len(prompts)
-        own = top.values[..., 0] - top.values[..., 1]
-        first, second = top.indices.unbind(-1)
+        own = at.gather(-1, answers)
+        first, second = answers.unbind(-1)
         losses = token_losses(run.logits[:, :-1], prompts[:, 1:]).cumsum(1)
         return Screened(
-            leaning=own - self.difference(final[:, 1:], first, second),
-            top=top.indices,
+            leaning=own[..., 0] - own[..., 1] - self.difference(final[:, 1:], first, second),
+            answers=answers,
             loss=losses / torch.arange(1, prompts.shape[1], device=losses.device),
             run=run,
         )

@@ -5,9 +5,10 @@ looked at in stages, each for the better part of the one before:
 
 1. how much the answer leans on the head, by mean ablation, at every end (`Evaluator.screen`). Of
    what is known of a sentence beforehand this says best whether a pair will come of it;
-2. of those that lean most, at that end, the gradient of likeliest token less runner-up with respect
-   to every head's values. Gradient times the head's distance from its mean says at which positions
-   the head acts, its attention from there what it reads: places to edit;
+2. of those that lean most, at that end, the gradient of LD (likeliest token less runner-up, or the
+   declared answers) with respect to every head's values. Gradient times the head's distance from
+   its mean says at which positions the head acts, its attention from there what it reads: places to
+   edit;
 3. a few likely tokens at such places, run: the gradient times the differences of values is what
    every head does, to first order, and the quality of that says which place and token to take.
 
@@ -82,7 +83,7 @@ def promising(
         return []
     last = best.indices[rows] + 1
     x = prompts[rows]
-    correct, incorrect = screened.top[rows, best.indices[rows]].unbind(-1)
+    correct, incorrect = screened.answers[rows, best.indices[rows]].unbind(-1)
     own, gradients = value_gradients(evaluator.model, x, last, correct, incorrect)
     evaluator.ledger.evaluations += 2 * len(rows)
 
