@@ -34,6 +34,7 @@ from counterpoint.counterfactuals.descent import (
     _jacobian,
     _losses,
 )
+from counterpoint.counterfactuals.estimates import Candidate
 from counterpoint.counterfactuals.evaluation import Evaluator, Measured
 from counterpoint.counterfactuals.every_head import (
     Pair,
@@ -73,7 +74,7 @@ from counterpoint.files import read_table, write_table
 from counterpoint.models.load import LanguageModel
 from counterpoint.suffix import SuffixEngine
 from tests.interrupting import Interrupting
-from tests.reference import PlainReference
+from tests.reference import PlainReference, plain_changes
 from tests.tiny_models import make_tiny_model
 
 START = " w5 w9 w12 w30 w7 w8"
@@ -290,7 +291,13 @@ def test_screening_replaces_by_the_mean(tiny_llama: LanguageModel) -> None:
     two = before.topk(2).indices
     fall = before.gather(-1, two) - after.gather(-1, two)
     torch.testing.assert_close(screened.leaning, fall[..., 0] - fall[..., 1], atol=1e-4, rtol=1e-4)
-    assert torch.equal(screened.top, two)
+    assert torch.equal(screened.answers, two)
+    declared = make_evaluator(tiny_llama, Settings(answers=(" w40", " w41"))).screen(prompts)
+    two = torch.tensor([tiny_llama.tokenizer.convert_tokens_to_ids(["Ġw40", "Ġw41"])])
+    two = two.expand(*before.shape[:-1], 2)
+    fall = before.gather(-1, two) - after.gather(-1, two)
+    torch.testing.assert_close(declared.leaning, fall[..., 0] - fall[..., 1], atol=1e-4, rtol=1e-4)
+    assert torch.equal(declared.answers, two)
     for row, prompt in enumerate(prompts):
         logits = tiny_llama.hf(prompt[None]).logits[0]
         losses = torch.nn.functional.cross_entropy(logits[:-1], prompt[1:], reduction="none")
@@ -809,6 +816,108 @@ def test_fluent_goes_on_searching_until_the_target_comes_first(
     # More than any pair is worth.
     monkeypatch.setattr(fluent, "FIRST", math.inf)
     assert {*steps()} == {"_variants"}
+
+
+@pytest.mark.parametrize("method", ["fluent", "proposal_only"])
+def test_searches_by_variants_keep_to_declared_answers(
+    tiny_llama: LanguageModel, method: str
+) -> None:
+    answers = (" w40", " w41")
+    settings = Settings(Budget(600), answers=answers, method=FluentSettings(samples=8))
+    archive = search(tiny_llama, method, TARGET, STARTS, settings).archive
+    assert len(archive)
+    assert set(zip(archive["correct"], archive["incorrect"], strict=True)) == {answers}
+    correct, incorrect = (int(one) for one in archive[["correct_token", "incorrect_token"]].iloc[0])
+    for _, row in archive.head(4).iterrows():
+        reference = PlainReference(
+            tiny_llama.bridge(),
+            torch.tensor(list(row["clean_tokens"])),
+            torch.tensor(list(row["corrupted_tokens"])),
+            lambda logits: logits[correct] - logits[incorrect],
+        )
+        with torch.no_grad():
+            start, end = (float(reference.head(TARGET.layer, TARGET.head, at)) for at in (0, 1))
+        assert row["ld_change"] == pytest.approx(start - end, abs=1e-4)
+
+
+def test_a_confirmed_pair_is_kept_the_way_round_that_is_worth_more(
+    tiny_llama: LanguageModel,
+) -> None:
+    """By whole passes of the reference; the model has fewer heads than are patched."""
+    place = TARGET.layer * tiny_llama.n_heads + TARGET.head
+    kept = set()
+    for clean, corrupted in zip(*make_pairs(tiny_llama, 8), strict=True):
+        logits = tiny_llama.hf(torch.stack([clean, corrupted])).logits[:, -1]
+        correct, incorrect = logits.argmax(-1).tolist()
+        if correct == incorrect:
+            continue
+        setup = Setup(
+            make_evaluator(tiny_llama),
+            Archive(Ledger(LENIENT.budget)),
+            [(clean.tolist(), corrupted.tolist())],
+            LENIENT,
+            torch.Generator().manual_seed(0),
+        )
+        searching = Fluent(setup)
+        pair = Candidate(
+            clean=tuple(clean.tolist()),
+            corrupted=tuple(corrupted.tolist()),
+            origin=(tuple(clean.tolist()),),
+            correct=correct,
+            incorrect=incorrect,
+            ld_change=0.0,
+            margin=0.0,
+            loss_clean=1.0,
+            loss_corrupted=1.0,
+        )
+        assert pair.turned.turned.pair == pair.pair
+        worth = {}
+        for one in (pair, pair.turned):
+            effects = plain_changes(tiny_llama, one.pair)
+            margin = margins(effects[None])[0, place]
+            worth[one.pair] = float(quality(effects[place], margin))
+        assert searching.estimator.is_new(pair)
+        searching.niche.take_in(pair)
+        spent = searching.ledger.evaluations
+        searching._confirm(pair)
+        assert searching.ledger.evaluations >= spent + 2 * (5 + 2 + len(effects))
+        (best, *_) = searching.niche.elites
+        higher = max(worth, key=lambda one: worth[one])
+        if worth[higher] > 0:
+            assert best.pair == higher
+            assert best.quality - 2 * best.works_elsewhere == pytest.approx(worth[higher], abs=1e-3)
+            kept.add(best.pair == pair.pair)
+        # Once is enough.
+        spent = searching.ledger.evaluations
+        searching._confirm(best)
+        assert searching.ledger.evaluations < spent + 2 * (5 + 2 + len(effects))
+    assert kept == {True, False}
+
+
+def test_fluent_prefers_what_is_confirmed_to_what_seems_better(tiny_llama: LanguageModel) -> None:
+    setup = Setup(
+        make_evaluator(tiny_llama),
+        Archive(Ledger(LENIENT.budget)),
+        [([0, 5, 6, 7], [0, 5, 6, 8])],
+        LENIENT,
+        torch.Generator().manual_seed(0),
+    )
+    searching = Fluent(setup)
+
+    def candidate(first: int, margin: float) -> Candidate:
+        prompts = (0, first, 6, 7), (0, first, 6, 8)
+        return Candidate(*prompts, (prompts[0],), 1, 2, 1.2, margin, 1.0, 1.0)
+
+    better, first, behind = candidate(5, 1.9), candidate(6, 1.2), candidate(7, 0.9)
+    for one in (better, first, behind):
+        searching.niche.take_in(one)
+    for one, wanted in (
+        (behind, [better, first, behind]),
+        (first, [first, better, behind]),
+        (better, [better, first, behind]),
+    ):
+        searching.confirmed.add((one.clean, one.corrupted))
+        assert searching._preferred() == wanted
 
 
 def test_fluent_finds_no_less_than_it_was_given(tiny_llama: LanguageModel) -> None:
