@@ -784,13 +784,18 @@ def test_fluent_pairs_are_small_fluent_edits(tiny_llama: LanguageModel, changes:
         for row in starts
     ]
     settings = Settings(Budget(1500), method=FluentSettings(changes=changes, samples=8))
-    archive = search(tiny_llama, "fluent", TARGET, STARTS, settings).archive
-    assert len(archive) > 3
-    assert archive["changed_tokens"].max() == changes
     cap = sum(losses) / len(losses) + 0.5
-    assert np.log(archive["perplexity"]).max() <= cap + 1e-4
-    first = archive.sort_values("choice").iloc[0]
-    assert first["ld_change"] > 0.1
+    most = set()
+    for seed in range(3):
+        archive = search(tiny_llama, "fluent", TARGET, STARTS, settings, seed=seed).archive
+        assert len(archive) > 3
+        assert archive["changed_tokens"].max() <= changes
+        most.add(int(archive["changed_tokens"].max()))
+        assert np.log(archive["perplexity"]).max() <= cap + 1e-4
+        first = archive.sort_values("choice").iloc[0]
+        assert first["ld_change"] > 0.1
+    # Two tokens are tried as well, though one that does as much is kept instead.
+    assert max(most) == changes
 
 
 def test_fluent_goes_on_searching_until_the_target_comes_first(
