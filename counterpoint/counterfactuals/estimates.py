@@ -104,7 +104,7 @@ class Candidate(Parent):
 @dataclass(frozen=True, eq=False)
 class Answers:
     """Of a pair (x, y) at an end the correct answer is that of x's row, the incorrect one that of
-    y's: each prompt's likeliest next token, or, in every row, the declared ones."""
+    y's (`Evaluator.answers`)."""
 
     correct: Int[Tensor, "prompt end"]
     incorrect: Int[Tensor, "prompt end"]
@@ -185,7 +185,7 @@ class Estimator:
             return None
         last = stops - 1 - start
         losses, largest = self._losses(prompts, start, stops, run.logits, prefix_loss, ahead)
-        answers = self._answers(run.logits[:, last])
+        answers = Answers(*self.evaluator.answers(run.logits[:, last]))
         eligible = self._eligible(variants, stops, losses, largest, answers)
         if not bool(eligible.any()):
             return None
@@ -241,12 +241,6 @@ class Estimator:
             losses=losses,
             effects=effects,
         )
-
-    def _answers(self, at: Float[Tensor, "prompt end vocabulary"]) -> Answers:
-        top, declared = at.argmax(-1), self.evaluator.declared
-        if declared is None:
-            return Answers(top, top)
-        return Answers(*(torch.full_like(top, token) for token in declared))
 
     def _patched(
         self,

@@ -277,6 +277,17 @@ class Evaluator:
             run=run,
         )
 
+    def answers(
+        self, logits: Float[Tensor, "*row vocabulary"]
+    ) -> tuple[Int[Tensor, "*row"], Int[Tensor, "*row"]]:
+        """What each prompt gives to a pair, by its last logits: the correct answer where it is x,
+        and the incorrect one where it is y. Both are its likeliest token, or the declared ones."""
+        top = logits.argmax(-1)
+        if self.declared is None:
+            return top, top
+        correct, incorrect = (torch.full_like(top, token) for token in self.declared)
+        return correct, incorrect
+
     @torch.no_grad()
     def surprise(self, prompt: Int[Tensor, " length"]) -> float:
         """Mean loss per predicted token; 1 evaluation."""
@@ -325,11 +336,8 @@ class Evaluator:
     def _answers(
         self, at: Float[Tensor, "row vocabulary"], x: Tensor, y: Tensor
     ) -> tuple[Int[Tensor, " pair"], Int[Tensor, " pair"]]:
-        top = at.argmax(-1)
-        if self.declared is None:
-            return top[x], top[y]
-        correct, incorrect = self.declared
-        return torch.full_like(top[x], correct), torch.full_like(top[y], incorrect)
+        correct, incorrect = self.answers(at)
+        return correct[x], incorrect[y]
 
     def _valid(
         self,
