@@ -26,6 +26,8 @@ def draw_methods(summary: pd.DataFrame) -> dict[str, Figure]:
     ``summary`` is the table of `method_summary.summarise`.
     """
     rows = summary[(summary["scope"] == "head") & (summary["measure"] == DECISIVE)]
+    # Read back from CSV, where other rows have no head, these two are floating-point columns.
+    rows = rows.astype({"layer": int, "head": int})
     heads = list(rows[["layer", "head"]].drop_duplicates().itertuples(index=False, name=None))
     methods = list(dict.fromkeys(rows["method"]))
     across = min(ACROSS, max(1, len(heads)))
