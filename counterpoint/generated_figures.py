@@ -44,7 +44,7 @@ def archive_scatter(archives: Mapping[str, pd.DataFrame], cap: float | None = No
         ax = figure.subplots()
         for place, (method, archive) in enumerate(archives.items()):
             shown = archive.nlargest(MOST_POINTS, "ld_change")
-            colour = METHOD_COLOURS[place % len(METHOD_COLOURS)]
+            colour = METHOD_COLOURS[method]
             marker = "os^Dvp*X"[place % 8]
             best = shown["non_dominated"].astype(bool)
             for rows, face, label in (

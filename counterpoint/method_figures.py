@@ -9,15 +9,13 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from counterpoint.method_summary import DECISIVE
-from counterpoint.plots import FAINT, GREY, STYLE
+from counterpoint.plots import FAINT, METHOD_COLOURS, STYLE
 
 FIGURES = {"methods": "LD change under the perplexity cap, by method and head"}
 """Every figure that `draw_methods` returns, with its title."""
 
 ACROSS = 4
 """Panels in a row."""
-
-_PALETTE = ("#0072B2", "#D55E00", "#CC79A7", "#009E73", "#E69F00", "#56B4E9", "#8B5A2B", GREY)
 
 
 def draw_methods(summary: pd.DataFrame) -> dict[str, Figure]:
@@ -43,7 +41,7 @@ def draw_methods(summary: pd.DataFrame) -> dict[str, Figure]:
             for place, method in enumerate(methods):
                 if method in here.index:
                     row = here.loc[method]
-                    colour = _PALETTE[place % len(_PALETTE)]
+                    colour = METHOD_COLOURS[method]
                     ends = [row["smallest"], row["largest"]]
                     ax.plot(ends, [place, place], "-", color=colour, lw=1.4)
                     ax.plot(row["median"], place, "o", color=colour, ms=4, mew=0)

@@ -41,6 +41,21 @@ COLOURS = {"noising": "#0072B2", "denoising": "#D55E00"}
 MARKERS = {"noising": "o", "denoising": "^"}
 GREY = "#6b7280"
 FAINT = "#b6bcc6"
+
+METHOD_COLOURS = {
+    "fluent": "#0072B2",
+    "evolution": "#D55E00",
+    "descent": "#CC79A7",
+    "random_swaps": "#009E73",
+    "likely_swaps": "#E69F00",
+    "gradient_swaps": "#56B4E9",
+    "template_swaps": "#8B5A2B",
+    "proposal_only": GREY,
+}
+"""The colour of every method of searching, the same in all figures."""
+
+SCORE_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+
 DIVERGING = "RdBu"
 SEQUENTIAL = "GnBu"
 
@@ -699,9 +714,6 @@ def _bundle(
     ax.set_xticks([0, 0.5, 1], ["0", "½", "1"])
 
 
-METHOD_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
-
-
 def search_progress(traces: Mapping[str, pd.DataFrame]) -> Figure:
     """Draw hypervolume and largest LD change against model evaluations, a line per search.
 
@@ -716,14 +728,13 @@ def search_progress(traces: Mapping[str, pd.DataFrame]) -> Figure:
             ("hypervolume", "largest LD change"),
             strict=True,
         ):
-            for place, (method, trace) in enumerate(traces.items()):
-                colour = METHOD_COLOURS[place % len(METHOD_COLOURS)]
+            for method, trace in traces.items():
                 for number, (_, rows) in enumerate(trace.groupby("seed", sort=False)):
                     ax.step(
                         rows["evaluations"],
                         rows[name],
                         where="post",
-                        color=colour,
+                        color=METHOD_COLOURS[method],
                         lw=1.3,
                         label=method if number == 0 else None,
                     )
@@ -741,8 +752,8 @@ def pair_curves(pairs: pd.DataFrame) -> Figure:
     with _new_figure(5.2, 3.0) as figure:
         ax = figure.subplots()
         ax.axhline(0, color=FAINT, lw=0.6, zorder=0)
-        for place, (method, rows) in enumerate(pairs.groupby("method", sort=False)):
-            colour = METHOD_COLOURS[place % len(METHOD_COLOURS)]
+        for method, rows in pairs.groupby("method", sort=False):
+            colour = METHOD_COLOURS[str(method)]
             shown = rows.head(THIN_LINES)
             for number, (alphas, output) in enumerate(
                 zip(shown["alphas"], shown["output"], strict=True)
@@ -769,7 +780,7 @@ def faithfulness_curves(faithfulness: pd.DataFrame) -> Figure:
             own = faithfulness[faithfulness["direction"] == direction]
             for place, (score, rows) in enumerate(own.groupby("score", sort=False)):
                 mean = rows.groupby("k")["recovered"].mean()
-                colour = METHOD_COLOURS[place % len(METHOD_COLOURS)]
+                colour = SCORE_COLOURS[place % len(SCORE_COLOURS)]
                 label = LABELS.get(str(score), str(score))
                 ax.plot(mean.index, mean, ".-", color=colour, lw=1.3, ms=4, label=label)
             for level in (0, 1):

@@ -146,7 +146,7 @@ def test_the_scatter_marks_what_is_dominated_and_draws_the_cap() -> None:
             "non_dominated": [True, True, False],
         }
     )
-    (ax,) = archive_scatter({"fluent": archive, "empty": archive.iloc[:0]}, cap=25.0).axes
+    (ax,) = archive_scatter({"fluent": archive, "descent": archive.iloc[:0]}, cap=25.0).axes
     filled, hollow = ax.collections
     assert filled.get_offsets().tolist() == [[40.0, 2.0], [20.0, 1.0]]
     assert hollow.get_offsets().tolist() == [[30.0, 0.5]]

@@ -10,9 +10,14 @@ import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.collections import PathCollection
+from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from counterpoint import plots
+from counterpoint.counterfactuals.search import METHODS
+from counterpoint.generated_figures import archive_scatter
 from counterpoint.stability import stability
 from counterpoint.statistics import correlations
 from tests.synthetic import QUICK, Shape, make_scores, write_study
@@ -156,6 +161,32 @@ def test_saved_figures_are_whole_equal_and_without_a_date(tmp_path: Path, scores
         "top_heads.png",
         "top_heads.svg",
     ]
+
+
+def test_a_method_has_one_colour_in_every_figure():
+    methods = ["fluent", "descent", "evolution"]
+    pairs = pd.DataFrame({"method": methods, "alphas": [[0, 1]] * 3, "output": [[0, 1]] * 3})
+    archive = pd.DataFrame({"ld_change": [1], "perplexity": [20], "non_dominated": [True]})
+    trace = pd.DataFrame(
+        {"evaluations": [1, 2], "hypervolume": [0, 1], "best_ld_change": [0, 1], "seed": [0, 0]}
+    )
+    for order in (methods, methods[::-1]):
+        curves = plots.pair_curves(pairs.set_index("method").loc[order].reset_index())
+        progress = plots.search_progress(dict.fromkeys(order, trace))
+        scatter = archive_scatter(dict.fromkeys(order, archive))
+        for figure in (curves, progress, scatter):
+            legend = figure.axes[0].get_legend()
+            shown = {
+                text.get_text(): to_hex(_colour(handle))
+                for text, handle in zip(legend.get_texts(), legend.legend_handles, strict=True)
+            }
+            assert shown == {name: plots.METHOD_COLOURS[name].lower() for name in order}
+    assert plots.METHOD_COLOURS.keys() == set(METHODS)
+    assert len(set(plots.METHOD_COLOURS.values())) == len(METHODS)
+
+
+def _colour(handle: Line2D | PathCollection) -> object:
+    return handle.get_color() if isinstance(handle, Line2D) else handle.get_edgecolor()[0]
 
 
 def test_dollars_are_no_formulas():
