@@ -55,6 +55,7 @@ METHOD_COLOURS = {
 """The colour of every method of searching, the same in all figures."""
 
 SCORE_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+"""The colours of scores, in the order of their table: a study chooses which scores it has."""
 
 DIVERGING = "RdBu"
 SEQUENTIAL = "GnBu"
