@@ -51,19 +51,41 @@ class LanguageModel:
         return list(cast(nn.ModuleList, self.hf.get_submodule(self.names.blocks)))
 
     @cached_property
-    def attentions(self) -> list[nn.Module]:
-        return [block.get_submodule(self.names.attention) for block in self.blocks]
+    def attentions(self) -> list[nn.Module | None]:
+        """The module whose heads are measured, per layer; None for a block without attention."""
+        return [
+            None if names.attention is None else block.get_submodule(names.attention)
+            for block, names in zip(self.blocks, self.names.layers, strict=True)
+        ]
 
     @cached_property
-    def mlps(self) -> list[nn.Module]:
-        return [block.get_submodule(self.names.mlp) for block in self.blocks]
-
-    @cached_property
-    def output_projections(self) -> list[nn.Module]:
+    def output_projections(self) -> list[nn.Module | None]:
         """The linear map from the concatenated head values z to the attention output, per layer."""
         return [
-            attention.get_submodule(self.names.output_projection) for attention in self.attentions
+            None
+            if attention is None or names.output_projection is None
+            else attention.get_submodule(names.output_projection)
+            for attention, names in zip(self.attentions, self.names.layers, strict=True)
         ]
+
+    @cached_property
+    def mlps(self) -> list[nn.Module | None]:
+        """The MLP of each layer; None where its layers stand in the block, or it has none."""
+        return [
+            None if names.mlp is None else block.get_submodule(names.mlp)
+            for block, names in zip(self.blocks, self.names.layers, strict=True)
+        ]
+
+    @cached_property
+    def head_layers(self) -> list[int]:
+        """The layers that have heads to measure, lowest first."""
+        found = zip(self.attentions, self.output_projections, strict=True)
+        return [layer for layer, parts in enumerate(found) if None not in parts]
+
+    @cached_property
+    def mlp_layers(self) -> list[int]:
+        """The layers that have an MLP to measure, lowest first."""
+        return [layer for layer, mlp in enumerate(self.mlps) if mlp is not None]
 
     @cached_property
     def embedding(self) -> nn.Embedding:

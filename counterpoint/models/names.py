@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import json
 import logging
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from counterpoint.errors import UserError
 from counterpoint.files import write_json
 
 if TYPE_CHECKING:
+    from torch import nn
     from transformer_lens.model_bridge import TransformerBridge
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
@@ -27,14 +28,34 @@ UNKNOWN = (AttributeError, LookupError, NotImplementedError, TypeError, UserErro
 
 
 @dataclass(frozen=True)
+class BlockNames:
+    """Dotted names within one block; None where the block has no such part."""
+
+    attention: str | None
+    """The module whose heads are measured; None for a block without attention (Mamba,
+    convolution, linear attention)."""
+    output_projection: str | None
+    """Within the attention module."""
+    mlp: str | None
+    """None where the MLP's layers stand in the block itself (OPT), or there is none."""
+
+
+@dataclass(frozen=True)
 class ModuleNames:
     """Dotted names, as the Hugging Face model has them, of the modules that are read or shifted."""
 
     blocks: str
-    attention: str
-    mlp: str
-    output_projection: str
+    """The `nn.ModuleList` of all blocks."""
     embedding: str
+    layers: tuple[BlockNames, ...]
+    """One for each block."""
+
+    @classmethod
+    def of_json(cls, kept: dict[str, Any]) -> ModuleNames:
+        """The inverse of `dataclasses.asdict`."""
+        return cls(
+            kept["blocks"], kept["embedding"], tuple(BlockNames(**one) for one in kept["layers"])
+        )
 
 
 def bridge(hf: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> TransformerBridge:
@@ -70,12 +91,15 @@ def module_names(hf: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> Mod
     try:
         mapping: Any = known.adapter.component_mapping
         parts = mapping["blocks"].submodules
-        return ModuleNames(
-            blocks=mapping["blocks"].name,
+        block = BlockNames(
             attention=parts["attn"].name,
-            mlp=parts["mlp"].name,
             output_projection=parts["attn"].submodules["o"].name,
-            embedding=mapping["embed"].name,
+            mlp=parts["mlp"].name,
+        )
+        blocks = mapping["blocks"].name
+        n_layers = len(cast("nn.ModuleList", hf.get_submodule(blocks)))
+        return ModuleNames(
+            blocks=blocks, embedding=mapping["embed"].name, layers=(block,) * n_layers
         )
     except (KeyError, AttributeError) as missing:
         raise UserError(
@@ -99,6 +123,7 @@ def keep_names(folder: str | Path) -> ModuleNames:
 
     configuration = AutoConfig.from_pretrained(folder, local_files_only=True)
     text = configuration.get_text_config(decoder=True)
+    n_layers = text.num_hidden_layers
     text.num_hidden_layers = 1
     if getattr(text, "layer_types", None):
         text.layer_types = text.layer_types[:1]
@@ -109,6 +134,7 @@ def keep_names(folder: str | Path) -> ModuleNames:
     tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
     architecture = type(hf).__name__
     names = module_names(hf, tokenizer)
+    names = replace(names, layers=names.layers * n_layers)
     write_json({"architecture": architecture, **asdict(names)}, Path(folder) / FILE)
     return names
 
@@ -119,4 +145,4 @@ def kept_names(folder: str | Path, architecture: str) -> ModuleNames | None:
     if not path.is_file():
         return None
     kept = json.loads(path.read_text(encoding="utf-8"))
-    return ModuleNames(**kept) if kept.pop("architecture") == architecture else None
+    return ModuleNames.of_json(kept) if kept.pop("architecture") == architecture else None
