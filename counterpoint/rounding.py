@@ -45,9 +45,7 @@ def computed_format(model: LanguageModel) -> torch.dtype:
     return kept["format"]
 
 
-def formats_of(
-    hf: nn.Module, embedding: nn.Module, device: torch.device | str
-) -> set[torch.dtype]:
+def formats_of(hf: nn.Module, embedding: nn.Module, device: torch.device | str) -> set[torch.dtype]:
     """The floating formats of all values between ``embedding`` and the logits of ``hf``."""
 
     def followed(module: nn.Module, args: Any, output: Tensor) -> Tensor:

@@ -16,8 +16,8 @@ def main(snakemake: Any) -> None:
     try:
         keep_names(folder)
     except UNKNOWN as reason:
-        # Not the end of it: jobs ask again, of the whole model, and say what is wrong.
-        log.info("the names of its modules are not known yet: %s", reason)
+        # Not the end of it: the folder is what was asked for. Jobs that measure say it again.
+        log.info("%s", reason)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,7 @@
-"""A language model as Counterpoint sees it: the plain Hugging Face modules, named by
-TransformerLens.
+"""A language model as Counterpoint sees it: the plain Hugging Face modules, and which is which.
 
-The measurements run on the Hugging Face modules themselves, with eager attention; `names` says
-which is which.
+The measurements run on the Hugging Face modules themselves, with eager attention; `discovery` finds
+the blocks, attentions and MLPs among them.
 """
 
 from __future__ import annotations
@@ -17,7 +16,8 @@ import torch
 from torch import nn
 
 from counterpoint.errors import UserError
-from counterpoint.models.names import ModuleNames, bridge, kept_names, module_names
+from counterpoint.models.discovery import discover
+from counterpoint.models.names import ModuleNames, bridge
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
@@ -163,33 +163,21 @@ def wrap(
     tokenizer: PreTrainedTokenizerBase,
     *,
     prepend_bos: bool = True,
-    names: ModuleNames | None = None,
 ) -> LanguageModel:
     """Make a `LanguageModel` of a Hugging Face model that is already in memory.
 
-    TransformerLens is asked for the ``names`` of its modules where they are not given.
-    Raises UserError for an encoder-decoder or a bidirectional model: re-entering at a layer is
-    exact only where no earlier position depends on a later one.
+    Raises UserError, with the reason, for a model that `discover` finds no heads in, and for one
+    that has no unembedding.
     """
-    architecture = type(hf).__name__
-    configuration = hf.config
-    if getattr(configuration, "is_encoder_decoder", False):
+    names = discover(hf)
+    if not hasattr(hf, "lm_head") and hf.get_output_embeddings() is None:
         raise UserError(
-            f"model architecture {architecture} is an encoder-decoder; expected a decoder-only"
-            " (causal) language model. Choose one, for example a GPT-2, Llama, GPT-NeoX or Gemma."
-        )
-    if getattr(configuration, "is_causal", True) is False or (
-        not hasattr(hf, "lm_head") and (hf.get_output_embeddings() is None)
-    ):
-        raise UserError(
-            f"model architecture {architecture} is not a causal language model; expected one that"
-            " reads left to right and has an unembedding. Choose a decoder-only model."
+            f"model architecture {type(hf).__name__} is not a causal language model; expected one"
+            " that reads left to right and has an unembedding. Choose a decoder-only model."
         )
     hf.eval().requires_grad_(False)
-    if getattr(configuration, "_attn_implementation", "eager") != "eager":
+    if getattr(hf.config, "_attn_implementation", "eager") != "eager":
         hf.set_attn_implementation("eager")
-    if names is None:
-        names = module_names(_share_weights(hf), tokenizer)
     return LanguageModel(hf=hf, tokenizer=tokenizer, names=names, prepend_bos=prepend_bos)
 
 
@@ -226,8 +214,7 @@ def load_language_model(
         folder, dtype=DTYPES[dtype], attn_implementation="eager", local_files_only=True
     )
     nn.Module.to(hf, torch.device(device))
-    names = kept_names(folder, type(hf).__name__)
-    return wrap(hf, tokenizer, prepend_bos=prepend_bos, names=names)
+    return wrap(hf, tokenizer, prepend_bos=prepend_bos)
 
 
 def check_device(device: str) -> None:

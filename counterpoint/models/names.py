@@ -1,30 +1,20 @@
-"""Which module of a Hugging Face model is a block, an attention, an MLP: TransformerLens knows.
-
-They are read from TransformerLens' architecture adapters, so that no architecture needs code of its
-own here. Importing and asking it takes seconds, so the answer is kept beside the model
-(`module_names.json`) when that is fetched; a folder without one is asked for at each load.
-"""
+"""Which module of a Hugging Face model is a block, an attention, an MLP; see `discovery`."""
 
 from __future__ import annotations
 
-import json
 import logging
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING
 
 from counterpoint.errors import UserError
-from counterpoint.files import write_json
 
 if TYPE_CHECKING:
-    from torch import nn
     from transformer_lens.model_bridge import TransformerBridge
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-FILE = "module_names.json"
-
-UNKNOWN = (AttributeError, LookupError, NotImplementedError, TypeError, UserError, ValueError)
-"""What `keep_names` may raise for an architecture that cannot be asked for in this way."""
+UNKNOWN = (UserError,)
+"""What `keep_names` may raise: an architecture that cannot be measured, and why."""
 
 
 @dataclass(frozen=True)
@@ -50,13 +40,6 @@ class ModuleNames:
     layers: tuple[BlockNames, ...]
     """One for each block."""
 
-    @classmethod
-    def of_json(cls, kept: dict[str, Any]) -> ModuleNames:
-        """The inverse of `dataclasses.asdict`."""
-        return cls(
-            kept["blocks"], kept["embedding"], tuple(BlockNames(**one) for one in kept["layers"])
-        )
-
 
 def bridge(hf: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> TransformerBridge:
     """TransformerLens' view of ``hf``, whose modules it wraps in place."""
@@ -74,75 +57,12 @@ def bridge(hf: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> Transform
     )
 
 
-def module_names(hf: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> ModuleNames:
-    """Where TransformerLens' adapter finds the modules of ``hf``, which it wraps in place.
-
-    Raises UserError when TransformerLens does not know the architecture, or it has no such part.
-    """
-    architecture = type(hf).__name__
-    try:
-        known = bridge(hf, tokenizer)
-    except ValueError as unknown:
-        reason = str(unknown).partition(". ")[0]
-        raise UserError(
-            f"model architecture {architecture}: TransformerLens does not know it ({reason})."
-            " Choose a model of another architecture, for example a GPT-2, Llama or Gemma."
-        ) from unknown
-    try:
-        mapping: Any = known.adapter.component_mapping
-        parts = mapping["blocks"].submodules
-        block = BlockNames(
-            attention=parts["attn"].name,
-            output_projection=parts["attn"].submodules["o"].name,
-            mlp=parts["mlp"].name,
-        )
-        blocks = mapping["blocks"].name
-        n_layers = len(cast("nn.ModuleList", hf.get_submodule(blocks)))
-        return ModuleNames(
-            blocks=blocks, embedding=mapping["embed"].name, layers=(block,) * n_layers
-        )
-    except (KeyError, AttributeError) as missing:
-        raise UserError(
-            f"model architecture {architecture}: TransformerLens names no {missing} in it;"
-            " Counterpoint needs a decoder whose blocks have an attention with an output"
-            " projection and an MLP. Choose a decoder-only model."
-        ) from missing
-
-
 def keep_names(folder: str | Path) -> ModuleNames:
-    """Put the names into the model's ``folder``.
+    """The names of the modules of the model in ``folder``, from its configuration alone.
 
-    They depend neither on the weights, which are not read, nor on the number of layers: a model of
-    one, with whatever stands in memory, costs nothing.
-
-    Raises one of `UNKNOWN` for an architecture that TransformerLens does not know, or whose
-    configuration allows no single layer.
+    Neither weights nor tokenizer are read, so that a model can be refused as soon as it is there.
+    Raises UserError, with the reason, for an architecture that cannot be measured or built.
     """
-    import torch
-    from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+    from counterpoint.models.discovery import discover_in
 
-    configuration = AutoConfig.from_pretrained(folder, local_files_only=True)
-    text = configuration.get_text_config(decoder=True)
-    n_layers = text.num_hidden_layers
-    text.num_hidden_layers = 1
-    if getattr(text, "layer_types", None):
-        text.layer_types = text.layer_types[:1]
-    with torch.device("meta"):
-        hf = AutoModelForCausalLM.from_config(configuration, attn_implementation="eager")
-    # TransformerLens splits weights that hold queries, keys and values together.
-    hf.to_empty(device="cpu")
-    tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-    architecture = type(hf).__name__
-    names = module_names(hf, tokenizer)
-    names = replace(names, layers=names.layers * n_layers)
-    write_json({"architecture": architecture, **asdict(names)}, Path(folder) / FILE)
-    return names
-
-
-def kept_names(folder: str | Path, architecture: str) -> ModuleNames | None:
-    """What `keep_names` put there for this architecture; None where there is nothing."""
-    path = Path(folder) / FILE
-    if not path.is_file():
-        return None
-    kept = json.loads(path.read_text(encoding="utf-8"))
-    return ModuleNames.of_json(kept) if kept.pop("architecture") == architecture else None
+    return discover_in(folder)
