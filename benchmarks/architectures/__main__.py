@@ -1,0 +1,136 @@
+"""`make architectures`: the sweep, and the page that it makes (docs/architectures.md).
+
+`python -m benchmarks.architectures NAME …` measures some rows and prints them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import time
+import warnings
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from benchmarks.architectures.configurations import CODE_OF_THEIR_OWN, DECODERS, OTHERS
+
+SECONDS = 240
+"""Longest time of one row."""
+
+RESULTS = Path("benchmarks/architectures.json")
+
+
+def main() -> None:
+    """Measure the rows that are asked for, all by default."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("names", nargs="*", help="rows; all by default, which writes the page")
+    parser.add_argument("--cores", type=int, default=os.cpu_count() or 1)
+    chosen = parser.parse_args()
+    os.environ |= {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
+    started = time.perf_counter()
+    rows = [*DECODERS, *OTHERS, *CODE_OF_THEIR_OWN]
+    adapters = _adapters()
+    names = chosen.names or rows
+    results = list(_run(names, chosen.cores))
+    if chosen.names:
+        return
+    known = {result["architecture"] for result in results}
+    results += _run([name for name in adapters if name not in known], chosen.cores)
+    order = {name: place for place, name in enumerate([*rows, *adapters])}
+    results.sort(key=lambda result: order[result["name"]])
+    seconds = time.perf_counter() - started
+    from benchmarks.architectures.page import write
+
+    write(results, adapters, seconds)
+    RESULTS.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+    print(Counter(result["verdict"] for result in results), f"{seconds:.0f} s")
+
+
+def _adapters() -> list[str]:
+    """The architectures that TransformerLens has an adapter for; it is asked in a process alone."""
+    code = (
+        "from transformer_lens.factories.architecture_adapter_factory import"
+        " SUPPORTED_ARCHITECTURES as known; print('\\n'.join(known))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return done.stdout.split()
+
+
+def _run(names: Iterable[str], cores: int) -> Iterable[dict[str, Any]]:
+    """Every row in a process of its own, ``cores`` at once, so that none can end the sweep."""
+    import torch
+
+    import benchmarks.architectures.measure  # noqa: F401  (before the processes part)
+
+    torch.set_num_threads(1)
+    context = multiprocessing.get_context("fork")
+    waiting, running = list(names)[::-1], []
+    with tempfile.TemporaryDirectory() as work:
+        while waiting or running:
+            while waiting and len(running) < cores:
+                name = waiting.pop()
+                here, there = context.Pipe(duplex=False)
+                folder = Path(work) / re.sub(r"\W+", "_", name)
+                process = context.Process(target=_child, args=(name, folder, there))
+                process.start()
+                there.close()
+                running.append((name, process, here, time.perf_counter()))
+            for entry in list(running):
+                name, process, here, since = entry
+                late = time.perf_counter() - since > SECONDS
+                if not here.poll(0.05) and process.is_alive() and not late:
+                    continue
+                result = _received(name, process, here, late)
+                running.remove(entry)
+                _say(result)
+                yield result
+
+
+def _received(name: str, process: Any, here: Any, late: bool) -> dict[str, Any]:
+    try:
+        result = here.recv() if here.poll() else None
+    except EOFError:
+        result = None
+    process.kill() if late else process.join()
+    if result is None:
+        reason = f"took more than {SECONDS} s" if late else f"ended with {process.exitcode}"
+        result = {"name": name, "architecture": "", "verdict": "traceback", "reason": reason}
+        result |= {"mlp_verdict": "", "layers": "", "size": 0.0, "errors": {}, "seconds": 0.0}
+    return result
+
+
+def _child(name: str, folder: Path, there: Any) -> None:
+    from transformers.utils import logging
+
+    from benchmarks.architectures.measure import foreign, measure
+
+    warnings.filterwarnings("ignore")
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    sys.stdout = sys.stderr = Path(os.devnull).open("w")  # noqa: SIM115  (libraries' remarks)
+    row = DECODERS.get(name) or OTHERS.get(name)
+    if row is None:
+        there.send(foreign(name, CODE_OF_THEIR_OWN.get(name, name.lower()), folder))
+    else:
+        there.send(measure(name, row, folder))
+
+
+def _say(result: dict[str, Any]) -> None:
+    errors = " ".join(f"{name} {error:.0e}" for name, error in result["errors"].items())
+    print(
+        f"{result['name']:36s} {result['verdict']:9s} MLP {result['mlp_verdict'][:90]:8s} {errors}"
+        f" (size {result['size']:.1f}, {result['seconds']:.0f} s) {result['reason'][:240]}",
+        flush=True,
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,276 @@
+"""One architecture: built tiny, written, loaded as any model is, measured, compared."""
+
+from __future__ import annotations
+
+import json
+import time
+import traceback
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from benchmarks.architectures.configurations import Row, configuration
+from benchmarks.architectures.reference import Whole
+from counterpoint.activations import (
+    DIRECTIONS,
+    background_prompt,
+    cache_activations,
+    every_unit,
+    other_prompt,
+)
+from counterpoint.curves import values, values_and_slopes
+from counterpoint.errors import UserError
+from counterpoint.gradients import integrated_gradients
+from counterpoint.models.discovery import REMEDY
+from counterpoint.models.load import load_language_model
+from counterpoint.models.names import keep_names
+from counterpoint.suffix import SuffixEngine
+from tests.pair_factory import random_pairs
+from tests.tiny_models import make_tiny_tokenizer
+
+LENGTH = 9
+FIRST_DIFFERENCES = (0, 3, 8)
+"""First differing position: at the beginning, within, and at the last position."""
+
+MIDDLE = 3
+"""The one at which gradients are compared."""
+
+ALPHA = 0.6
+"""Where f and g are compared along the path."""
+
+TOLERANCE = 2e-5
+"""Largest error that counts as exact, over the largest logit difference, at least 1.
+
+Engine and reference add the same numbers in another order; the largest seen is 4e-6."""
+
+
+@dataclass
+class Result:
+    """What came of one row. Errors are the largest, in metric units; None: not measured."""
+
+    name: str
+    architecture: str = ""
+    verdict: str = ""
+    reason: str = ""
+    mlp_verdict: str = ""
+    layers: str = ""
+    size: float = 0.0
+    """The largest logit difference or effect, which errors are to be seen against."""
+    errors: dict[str, float] = field(default_factory=dict)
+    seconds: float = 0.0
+
+
+def measure(name: str, row: Row, folder: Path) -> dict[str, Any]:
+    """Build, save, load and measure one configuration; whatever happens is the result."""
+    started = time.perf_counter()
+    result = Result(name)
+    try:
+        _measure(row, folder, result)
+    except UserError as refusal:
+        result.verdict, result.reason = "refused", str(refusal).replace(REMEDY, "").strip()
+    except Exception as error:  # noqa: BLE001  (a traceback is a result here)
+        result.verdict, result.reason = "traceback", _where(error)
+    result.seconds = time.perf_counter() - started
+    return asdict(result)
+
+
+def build(row: Row, folder: Path) -> str:
+    """Write the model of a row, with weights that leave no head negligible; return its class."""
+    from transformers import AutoModelForCausalLM
+
+    made = configuration(row)
+    folder.mkdir(parents=True, exist_ok=True)
+    make_tiny_tokenizer().save_pretrained(folder)
+    if not row.weights:
+        made.architectures = [row.architecture]
+        made.save_pretrained(folder)
+        return str(row.architecture)
+    torch.manual_seed(0)
+    hf = AutoModelForCausalLM.from_config(made, dtype=torch.float32)
+    with torch.no_grad():
+        for name, parameter in hf.named_parameters():
+            if parameter.ndim > 1:
+                parameter.normal_(0, 0.25)
+            elif name.endswith("bias"):
+                parameter.normal_(0, 0.1)
+    hf.save_pretrained(folder)
+    return type(hf).__name__
+
+
+def foreign(architecture: str, model_type: str, folder: Path) -> dict[str, Any]:
+    """A folder whose architecture stands in code of its own, which is never run."""
+    started = time.perf_counter()
+    result = Result(architecture, architecture)
+    folder.mkdir(parents=True, exist_ok=True)
+    make_tiny_tokenizer().save_pretrained(folder)
+    settings = {"model_type": model_type, "architectures": [architecture], "hidden_size": 32}
+    settings["auto_map"] = {"AutoConfig": "configuration.Own", "AutoModelForCausalLM": "model.Own"}
+    (folder / "config.json").write_text(json.dumps(settings), encoding="utf-8")
+    try:
+        load_language_model(folder)
+        result.verdict = "wrong"
+        result.reason = "loaded although there is no code for it"
+    except UserError as refusal:
+        result.verdict, result.reason = "refused", str(refusal)
+    except Exception as error:  # noqa: BLE001  (a traceback is a result here)
+        result.verdict, result.reason = "traceback", _where(error)
+    result.seconds = time.perf_counter() - started
+    return asdict(result)
+
+
+def _measure(row: Row, folder: Path, result: Result) -> None:
+    try:
+        result.architecture = build(row, folder)
+    except Exception as error:  # noqa: BLE001  (a traceback is a result here)
+        result.verdict, result.reason = "not built", _where(error)
+        return
+    try:
+        named = keep_names(folder)
+    except UserError:
+        named = None
+    model = load_language_model(folder)
+    if named is None or named != model.names:
+        raise ValueError("the names found without weights are others than those found with them")
+    heads, n_layers = len(model.head_layers), model.n_layers
+    result.layers = str(n_layers) if heads == n_layers else f"{heads} of {n_layers}"
+    refused: list[str] = []
+    for first in FIRST_DIFFERENCES:
+        try:
+            _compare(model, first, result)
+        except UserError as refusal:
+            refused.append(str(refusal))
+    if len(refused) == len(FIRST_DIFFERENCES):
+        raise UserError(refused[0])
+    _compare_in_float64(folder, result)
+    limit = TOLERANCE * max(1.0, result.size)
+    off = {key: error for key, error in result.errors.items() if not error <= limit}
+    off.pop("float64", None)
+    mlp = off.pop("mlp", None)
+    result.verdict = "wrong" if off else "exact"
+    result.reason = "; ".join(f"refused for some prompts: {one}" for one in dict.fromkeys(refused))
+    if "mlp" in result.errors:
+        result.mlp_verdict = "exact" if mlp is None else "wrong"
+    elif not result.mlp_verdict:
+        result.mlp_verdict = "none" if not model.mlp_layers else "not measured"
+
+
+def _compare(model: Any, first: int, result: Result) -> None:
+    pairs = random_pairs(1, n_pairs=2, length=LENGTH, first_difference=first)
+    whole = _reference(model, pairs)
+    engine = SuffixEngine(model, cache_activations(model, pairs))
+    for direction in DIRECTIONS:
+        sides = background_prompt(direction), other_prompt(direction)
+        start = whole.start[sides[0]].double().numpy()
+        units = every_unit(model, 2)
+        key = list(
+            zip(*(axis.tolist() for axis in (units.pair, units.layer, units.head)), strict=True)
+        )
+        result.size = max(result.size, float(np.abs(start).max()))
+        inner = (ALPHA,) if first == MIDDLE else ()
+        alphas = np.tile([*inner, 1.0], (len(units), 1))
+        found = values(engine, direction, "head", units, alphas)
+        for column, alpha in enumerate(alphas[0]):
+            with torch.no_grad():
+                true = {
+                    (layer, head): whole.f(layer, head, float(alpha), *sides).double().numpy()
+                    for layer in model.head_layers
+                    for head in range(model.n_heads)
+                }
+            expected = np.array([true[layer, head][pair] for pair, layer, head in key])
+            name = "ap" if alpha == 1 else "f"
+            if alpha == 1:
+                result.size = max(result.size, float(np.abs(expected - start[0]).max()))
+            _note(result, name, found[:, column], expected)
+        if first == MIDDLE:
+            _compare_gradients(engine, whole, direction, sides, units, key, result)
+        _compare_mlps(engine, whole, direction, sides, result)
+
+
+def _compare_gradients(
+    engine: Any, whole: Whole, direction: Any, sides: Any, units: Any, key: Any, result: Result
+) -> None:
+    model = engine.model
+    at = ALPHA
+    _, slopes = values_and_slopes(engine, direction, "head", units, np.full((len(units), 1), at))
+    true = {
+        (layer, head): whole.g(layer, head, at, *sides).double().numpy()
+        for layer in model.head_layers
+        for head in range(model.n_heads)
+    }
+    expected = np.array([true[layer, head][pair] for pair, layer, head in key])
+    scale = max(1.0, float(np.abs(expected).max()) / max(1.0, result.size))
+    _note(result, "g", slopes[:, 0] / scale, expected / scale)
+    joint = integrated_gradients(engine, direction)
+    for layer in model.head_layers:
+        for pair in range(2):
+            steps = int(joint.steps[layer, pair])
+            expected = whole.ig_joint(layer, pair, steps, *sides)
+            _note(result, "ig_joint", joint.score[layer, pair], expected)
+
+
+def _compare_mlps(engine: Any, whole: Whole, direction: Any, sides: Any, result: Result) -> None:
+    model = engine.model
+    if not model.mlp_layers:
+        return
+    try:
+        units = every_unit(model, 2, "mlp")
+        found = values(engine, direction, "mlp", units, np.ones((len(units), 1)))[:, 0]
+    except UserError as refusal:
+        result.mlp_verdict = f"refused: {refusal}"
+        return
+    except Exception as error:  # noqa: BLE001  (a traceback is a result here)
+        result.mlp_verdict = f"traceback: {_where(error)}"
+        return
+    true = {layer: whole.mlp_patched(layer, *sides).double().numpy() for layer in model.mlp_layers}
+    places = zip(units.pair.tolist(), units.layer.tolist(), strict=True)
+    _note(result, "mlp", found, np.array([true[layer][pair] for pair, layer in places]))
+
+
+def _compare_in_float64(folder: Path, result: Result) -> None:
+    """AP in float64, at one first difference and in one direction."""
+    try:
+        model = load_language_model(folder, dtype="float64")
+        pairs = random_pairs(1, n_pairs=1, length=LENGTH, first_difference=MIDDLE)
+        whole = _reference(model, pairs)
+        engine = SuffixEngine(model, cache_activations(model, pairs))
+        units = every_unit(model, 1)
+        found = values(engine, "noising", "head", units, np.ones((len(units), 1)))[:, 0]
+        with torch.no_grad():
+            expected = [
+                float(whole.f(layer, head, 1.0, "clean", "corrupted")[0])
+                for layer, head in zip(units.layer.tolist(), units.head.tolist(), strict=True)
+            ]
+        result.errors["float64"] = float(np.abs(found - expected).max())
+    except UserError as refusal:
+        result.reason = f"float64 refused: {refusal}"
+    except Exception as error:  # noqa: BLE001  (a traceback is a result here)
+        result.errors["float64"] = float("nan")
+        result.reason = f"float64: {_where(error)}"
+
+
+def _reference(model: Any, pairs: Any) -> Whole:
+    return Whole(
+        model.hf,
+        {layer: model.output_projections[layer] for layer in model.head_layers},
+        {layer: model.mlps[layer] for layer in model.mlp_layers},
+        model.n_heads,
+        {"clean": pairs.clean, "corrupted": pairs.corrupted},
+        [(c[0], i[0]) for c, i in zip(pairs.correct, pairs.incorrect, strict=True)],
+    )
+
+
+def _note(result: Result, name: str, found: np.ndarray, expected: np.ndarray) -> None:
+    error = float(np.abs(found - expected).max())
+    # NaN is kept, since it compares as no error below a limit.
+    before = result.errors.get(name, 0.0)
+    result.errors[name] = error if not error <= before else before
+
+
+def _where(error: Exception) -> str:
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [frame for frame in frames if "counterpoint" in frame.filename]
+    place = f"{Path((own or frames)[-1].filename).name}:{(own or frames)[-1].lineno}"
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:300]} ({place})"
