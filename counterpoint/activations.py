@@ -5,15 +5,20 @@ of the suffix, the inputs of every block, the outputs of every attention and MLP
 of every head are kept for both prompts. With these, no measurement has to run a whole prompt again.
 
 A head's output is ``r[l, h] = z[l, h] W_O[l, h]``; the sum over heads, plus the bias of the output
-projection, is the attention module's output (`attn.hook_out` in TransformerLens' names).
+projection, is what the attention adds (`attn.hook_out` in TransformerLens' names).
+
+Keys and values of a prefix that is run alone are those of a whole run in most models, but not in
+all: a layer may carry another state (recurrent layers, convolutions), and a rotary embedding may
+depend on the length of the prompt. So what is kept is compared with whole runs of the first pair
+once for each shape; where it differs, the suffix begins at the first token and there is no prefix.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import torch
 from jaxtyping import Float, Int
@@ -21,7 +26,17 @@ from torch import Tensor, nn
 
 from counterpoint.errors import UserError
 from counterpoint.models.load import LanguageModel
-from counterpoint.replay import PrefixKeysValues, first_of, hidden_states_of, run_prefix
+from counterpoint.models.rotary import crosses_rotary_length
+from counterpoint.replay import (
+    PrefixKeysValues,
+    by_row,
+    cache_for,
+    first_of,
+    hidden_states_of,
+    last_of,
+    run_prefix,
+)
+from counterpoint.rounding import computed_eps
 
 Prompt = Literal["clean", "corrupted"]
 Direction = Literal["noising", "denoising"]
@@ -30,11 +45,17 @@ Component = Literal["head", "mlp"]
 PROMPTS: tuple[Prompt, Prompt] = ("clean", "corrupted")
 DIRECTIONS: tuple[Direction, Direction] = ("noising", "denoising")
 
-PARTITION_TOLERANCE = 1e-3
-"""How far, relative to its size, an attention's output may be from the sum of its heads and bias.
+PARTITION_TOLERANCE = 1000.0
+"""How far, relative to its size, an attention's output may be from the sum of its heads and bias,
+in units of the format's epsilon.
 
-Float32 leaves about 1e-6 on the models tried, bfloat16 about 1e-2 of a unit in the last place per
-head; an attention whose output is *not* such a sum misses by order one."""
+MEASURE"""
+
+RUN_TOLERANCE = 10000.0
+"""How far the kept activations of a prompt may be from those of the same prompt run alone and
+whole, relative to the largest of their layer, in units of the computed format's epsilon.
+
+MEASURE"""
 
 
 def background_prompt(direction: Direction) -> Prompt:
@@ -96,13 +117,14 @@ class Run:
     """What one prompt's run leaves of the suffix; ``layer`` counts blocks from 0."""
 
     residual: Float[Tensor, "layer pair suffix d_model"]
-    """The input of each block."""
+    """The input of each block; of width 0 where it is not one stream."""
     attention: Float[Tensor, "layer pair suffix d_model"]
-    """The output of each attention module."""
+    """What each attention's output projection returns; NaN in layers without heads."""
     mlp: Float[Tensor, "layer pair suffix d_model"]
-    """The output of each MLP."""
+    """The output of each MLP; NaN in layers without one."""
     z: Float[Tensor, "layer pair suffix z"]
-    """The values of all heads, concatenated: the input of the output projection."""
+    """The values of all heads, concatenated: the input of the output projection. In layers whose
+    heads are narrower than others, each head's values end with zeros; see `packed`."""
     final: Float[Tensor, "pair d_model"]
     """The output of the last block at the last position."""
 
@@ -118,6 +140,15 @@ class Activations:
 
     def run(self, prompt: Prompt) -> Run:
         return self.clean if prompt == "clean" else self.corrupted
+
+    @property
+    def start(self) -> int:
+        """The first position that is kept: the first differing one, or 0 without a prefix."""
+        return self.pairs.length - self.clean.attention.shape[2]
+
+    def tokens(self, prompt: Prompt) -> Int[Tensor, "pair suffix"]:
+        """The tokens of the positions that are kept."""
+        return getattr(self.pairs, prompt)[:, self.start :]
 
     def tensors(self) -> dict[str, Tensor]:
         """Everything as named tensors, the form in which it is stored."""
@@ -178,76 +209,215 @@ class Activations:
 
 
 @torch.no_grad()
-def cache_activations(model: LanguageModel, pairs: TokenPairs) -> Activations:
+def cache_activations(
+    model: LanguageModel, pairs: TokenPairs, *, verify: bool = True
+) -> Activations:
     """Run both prompts of every pair and keep what `Activations` holds.
 
-    Raises UserError when the attention's output is not the sum of its heads and a bias, since a
-    head's output is then not defined.
+    Without ``verify`` a shape that was never compared is run as others of the model were.
+
+    Raises UserError, with the reason, when the model's runs cannot be taken apart in this way or a
+    head's output is not defined.
     """
     pairs = pairs.to(model.device)
-    n_pairs, start = len(pairs), pairs.first_difference
+    starts = _starts(model)
+    known = starts.get((pairs.length, pairs.first_difference))
+    if known is None and (verify or not starts):
+        return _compared(model, pairs)
+    reuses = reuses_prefix(model, pairs.length) and known != 0
+    return _activations(model, pairs, pairs.first_difference if reuses else 0)
+
+
+def reuses_prefix(model: LanguageModel, length: int) -> bool:
+    """Whether prompts of ``length`` tokens may be run behind cached keys and values of a prefix.
+
+    True unless it was found, or is known of the rotary embedding, not to be so.
+    """
+    found = [start > 0 for (_, first), start in _starts(model).items() if first > 0]
+    return all(found) and not crosses_rotary_length(model.hf.config, length)
+
+
+def _starts(model: LanguageModel) -> dict[tuple[int, int], int]:
+    """The first position that is kept, for each length and first differing position compared."""
+    return cast("dict[tuple[int, int], int]", model.__dict__.setdefault("_starts", {}))
+
+
+def _compared(model: LanguageModel, pairs: TokenPairs) -> Activations:
+    """The activations of pairs whose shape is new, compared with whole runs of the first pair."""
+    with library_errors(model, "running a prompt"):
+        whole = [_record(model, getattr(pairs, side)[:1], 0, None) for side in PROMPTS]
+    starts = [0]
+    if pairs.first_difference > 0 and reuses_prefix(model, pairs.length):
+        starts = [pairs.first_difference, 0]
+    for start in starts:
+        try:
+            with library_errors(model, "running a suffix behind its prefix"):
+                found = _activations(model, pairs, start)
+        except UserError:
+            if start == 0:
+                raise
+            continue
+        error = max(
+            map(_largest_difference, (found.clean, found.corrupted), whole, (start, start))
+        )
+        allowed = RUN_TOLERANCE * computed_eps(model)
+        if error <= allowed:
+            _starts(model)[pairs.length, pairs.first_difference] = start
+            _check_partition(model, found)
+            return found
+    raise UserError(
+        f"model architecture {type(model.hf).__name__}: a prompt of {pairs.length} tokens run with"
+        f" others differs from the same prompt run alone by {error:.1e} of its activations' size"
+        f" (at most {allowed:.0e} is allowed). Its answer depends on what else is in the batch;"
+        " choose another model."
+    )
+
+
+def _largest_difference(run: Run, whole: Run, start: int) -> float:
+    """Between a run of pairs and a whole run of the first, relative to the size in each layer."""
+    worst = 0.0
+    for name in ("z", "attention", "mlp"):
+        ours, theirs = getattr(run, name)[:, 0], getattr(whole, name)[:, 0, start:]
+        size = theirs.abs().amax((1, 2)).clamp_min(torch.finfo(theirs.dtype).tiny)
+        there = ~theirs.isnan().all(2).all(1)
+        if bool(there.any()):
+            worst = max(worst, float(((ours - theirs).abs().amax((1, 2)) / size)[there].max()))
+    return worst
+
+
+def _activations(model: LanguageModel, pairs: TokenPairs, start: int) -> Activations:
+    """Both prompts of every pair from position ``start`` on, behind a prefix that is run alone."""
     prefix = run_prefix(model, pairs.clean[:, :start])
-    suffix = torch.cat([pairs.clean[:, start:], pairs.corrupted[:, start:]])
-    both = torch.arange(n_pairs, device=model.device).repeat(2)
-    kept: dict[str, list[Tensor]] = {
-        name: [suffix] * model.n_layers for name in ("residual", "attention", "mlp", "z", "output")
-    }
+    both = torch.cat([pairs.clean, pairs.corrupted])
+    whole = _record(model, both, start, prefix)
+    runs = [
+        Run(
+            **{
+                name: tensor[part] if name == "final" else tensor[:, part]
+                for name, tensor in vars(whole).items()
+            }
+        )
+        for part in (slice(0, len(pairs)), slice(len(pairs), None))
+    ]
+    return Activations(pairs, prefix, *runs)
+
+
+def _record(
+    model: LanguageModel,
+    tokens: Int[Tensor, "row length"],
+    start: int,
+    prefix: PrefixKeysValues | None,
+) -> Run:
+    """Run the positions from ``start`` on; rows beyond the prefix's own take them in turn."""
+    rows, suffix = len(tokens), tokens.shape[1] - start
+    kept: dict[tuple[str, int], Tensor] = {}
 
     def keep(name: str, layer: int, value: Any) -> None:
-        kept[name][layer] = first_of(value)
+        # A clone: some blocks add in place to what their parts have returned.
+        kept[name, layer] = first_of(value).clone()
+
+    def before(name: str, layer: int) -> Any:
+        return lambda module, args, kwargs: keep(name, layer, hidden_states_of(args, kwargs)[0])
+
+    def after(name: str, layer: int) -> Any:
+        return lambda module, args, output: keep(name, layer, output)
 
     with ExitStack() as hooks:
-        for layer, block in enumerate(model.blocks):
-            handles = [
-                block.register_forward_pre_hook(
-                    lambda m, args, kwargs, layer=layer: keep(
-                        "residual", layer, hidden_states_of(args, kwargs)[0]
-                    ),
-                    with_kwargs=True,
-                ),
-                block.register_forward_hook(
-                    lambda m, args, output, layer=layer: keep("output", layer, output)
-                ),
-                model.attentions[layer].register_forward_hook(
-                    lambda m, args, output, layer=layer: keep("attention", layer, output)
-                ),
-                model.mlps[layer].register_forward_hook(
-                    lambda m, args, output, layer=layer: keep("mlp", layer, output)
-                ),
-                model.output_projections[layer].register_forward_pre_hook(
-                    lambda m, args, layer=layer: keep("z", layer, args[0])
-                ),
-            ]
-            for handle in handles:
-                hooks.callback(handle.remove)
-        from transformers.cache_utils import DynamicCache
 
-        model.hf(
-            input_ids=suffix,
-            past_key_values=DynamicCache() if prefix is None else prefix.cache(both),
-            use_cache=True,
-            logits_to_keep=1,
+        def hook(module: nn.Module, name: str, layer: int, *, given: bool = False) -> None:
+            handle = (
+                module.register_forward_pre_hook(before(name, layer), with_kwargs=True)
+                if given
+                else module.register_forward_hook(after(name, layer))
+            )
+            hooks.callback(handle.remove)
+
+        for layer, block in enumerate(model.blocks):
+            hook(block, "residual", layer, given=True)
+        for layer in model.head_layers:
+            hook(model.output_projection(layer), "z", layer, given=True)
+            hook(model.output_projection(layer), "attention", layer)
+        for layer in model.mlp_layers:
+            hook(model.mlp(layer), "mlp", layer)
+        hook(model.blocks[-1], "output", model.n_layers - 1)
+        pair = None
+        if prefix is not None:
+            pair = torch.arange(rows, device=tokens.device) % len(prefix.keys[0])
+        model.hf(input_ids=tokens[:, start:], logits_to_keep=1, **cache_for(prefix, pair))
+    for name, layers in (("attention", model.head_layers), ("mlp", model.mlp_layers)):
+        silent = [layer for layer in layers if (name, layer) not in kept]
+        if silent:
+            raise UserError(
+                f"model architecture {type(model.hf).__name__}: layer {silent[0]} never calls its"
+                f" {name} module, but reads its weights in some other way, so that what the {name}"
+                " adds cannot be seen. Choose another model."
+            )
+    residual = [kept["residual", layer] for layer in range(model.n_layers)]
+    if residual[0].ndim != 3:
+        residual = [one.new_empty(rows, suffix, 0) for one in residual]
+    like = by_row(kept["attention", model.head_layers[0]], rows)
+
+    def stacked(name: str) -> Tensor:
+        nothing = torch.full_like(like, torch.nan)
+        return torch.stack(
+            [
+                by_row(kept[name, layer], rows) if (name, layer) in kept else nothing
+                for layer in range(model.n_layers)
+            ]
         )
-    stacked = {name: torch.stack(kept[name]) for name in ("residual", "attention", "mlp", "z")}
-    final = kept["output"][-1][:, -1]
-    runs = [
-        Run(**{name: tensor[:, part] for name, tensor in stacked.items()}, final=final[part])
-        for part in (slice(0, n_pairs), slice(n_pairs, None))
+
+    values = {layer: by_row(kept["z", layer], rows) for layer in model.head_layers}
+    widest = max(one.shape[-1] for one in values.values())
+    if any(one.shape[-1] % model.n_heads for one in values.values()):
+        raise UserError(
+            f"model architecture {type(model.hf).__name__}: {widest} head values cannot be shared"
+            f" among the {model.n_heads} heads of the configuration, so its layers differ in their"
+            " number of heads. Choose a model that has as many heads in every layer."
+        )
+    nothing = like.new_full((rows, suffix, widest), torch.nan)
+    z = [
+        spread(values[layer], model.n_heads, widest) if layer in values else nothing
+        for layer in range(model.n_layers)
     ]
-    activations = Activations(pairs, prefix, *runs)
-    _check_partition(model, activations)
-    return activations
+    return Run(
+        residual=torch.stack(residual),
+        attention=stacked("attention"),
+        mlp=stacked("mlp"),
+        z=torch.stack(z),
+        final=last_of(kept["output", model.n_layers - 1]),
+    )
+
+
+def spread(
+    z: Float[Tensor, "*row z"], n_heads: int, widest: int
+) -> Float[Tensor, "*row widest"]:
+    """Values of heads with zeros after each head's own, as wide as the widest layer's."""
+    if z.shape[-1] == widest:
+        return z
+    apart = z.unflatten(-1, (n_heads, -1))
+    missing = widest // n_heads - apart.shape[-1]
+    return nn.functional.pad(apart, (0, missing)).flatten(-2)
+
+
+def packed(
+    model: LanguageModel, layer: int, z: Float[Tensor, "*row widest"]
+) -> Float[Tensor, "*row z"]:
+    """The inverse of `spread`: what the output projection of ``layer`` is given."""
+    width = projection_width(model.output_projection(layer))
+    if z.shape[-1] == width:
+        return z
+    return z.unflatten(-1, (model.n_heads, -1))[..., : width // model.n_heads].flatten(-2)
 
 
 def output_bias(model: LanguageModel, layer: int) -> Float[Tensor, " d_model"]:
     """What the output projection adds whatever the heads say (zero where it has no bias)."""
-    projection = model.output_projections[layer]
-    width = _projection_width(projection)
-    zero = torch.zeros(1, width, device=model.device, dtype=model.dtype)
+    projection = model.output_projection(layer)
+    zero = torch.zeros(1, projection_width(projection), device=model.device, dtype=model.dtype)
     return projection(zero)[0]
 
 
-def _projection_width(projection: nn.Module) -> int:
+def projection_width(projection: nn.Module) -> int:
+    """How many values of heads an output projection is given."""
     weight = projection.weight
     assert isinstance(weight, Tensor)
     # Linear stores [out, in]; GPT-2's Conv1D stores [in, out].
@@ -274,23 +444,33 @@ class Units:
 
 
 def every_unit(model: LanguageModel, n_pairs: int, component: Component = "head") -> Units:
-    """Every head (or MLP) of every layer on each of ``n_pairs`` pairs, lowest layer first."""
+    """Every head (or MLP) of every layer that has some on each of ``n_pairs`` pairs, lowest layer
+    first."""
     heads = model.n_heads if component == "head" else 1
     layer, pair, head = torch.meshgrid(
-        torch.arange(model.n_layers), torch.arange(n_pairs), torch.arange(heads), indexing="ij"
+        torch.tensor(layers_with(model, component), dtype=torch.long),
+        torch.arange(n_pairs),
+        torch.arange(heads),
+        indexing="ij",
     )
     layer, pair, head = (axis.reshape(-1).to(model.device) for axis in (layer, pair, head))
     return Units(pair, layer, head if component == "head" else None)
+
+
+def layers_with(model: LanguageModel, component: Component) -> list[int]:
+    """The layers that have heads, or an MLP, to measure."""
+    return model.head_layers if component == "head" else model.mlp_layers
 
 
 def head_outputs(
     model: LanguageModel, layer: int, z: Float[Tensor, "row suffix z"], head: Int[Tensor, " row"]
 ) -> Float[Tensor, "row suffix d_model"]:
     """``r[l, h] = z[l, h] W_O[l, h]`` of one head for each row; the bias belongs to no head."""
+    z = packed(model, layer, z)
     d_head = z.shape[-1] // model.n_heads
     owner = torch.arange(z.shape[-1], device=z.device) // d_head
     alone = z * (owner == head.unsqueeze(1)).unsqueeze(1)
-    return model.output_projections[layer](alone) - output_bias(model, layer)
+    return model.output_projection(layer)(alone) - output_bias(model, layer)
 
 
 @torch.no_grad()
@@ -311,17 +491,44 @@ def differences(
 
 
 def _check_partition(model: LanguageModel, activations: Activations) -> None:
-    for layer in (0, model.n_layers - 1):
+    for layer in sorted({model.head_layers[0], model.head_layers[-1]}):
         run = activations.clean
         heads = torch.arange(model.n_heads, device=model.device)
         z = run.z[layer, :1].expand(model.n_heads, -1, -1)
         total = head_outputs(model, layer, z, heads).sum(0) + output_bias(model, layer)
         whole = run.attention[layer, 0]
         scale = whole.abs().amax().clamp_min(torch.finfo(whole.dtype).tiny)
-        coarse = torch.finfo(whole.dtype).eps * 100
-        if float((total - whole).abs().amax() / scale) > max(PARTITION_TOLERANCE, coarse):
+        allowed = PARTITION_TOLERANCE * torch.finfo(whole.dtype).eps
+        if not float((total - whole).abs().amax() / scale) <= allowed:
             raise UserError(
                 f"model architecture {type(model.hf).__name__}: the attention's output in layer"
                 f" {layer} is not the sum of its heads' outputs and a bias, so a head's output is"
                 " not defined. Choose a model whose attention ends with its output projection."
             )
+
+
+@contextmanager
+def library_errors(model: LanguageModel, step: str) -> Iterator[None]:
+    """Turn what a library raises within the block into a UserError that names it.
+
+    Lack of memory and errors that speak to the user are let through.
+    """
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:
+        if is_out_of_memory(error):
+            raise
+        message = (str(error) or repr(error)).strip().partition("\n")[0]
+        raise UserError(
+            f"model architecture {type(model.hf).__name__}: {step} failed:"
+            f" {type(error).__name__}: {message[:300]}. The model's code does something that"
+            " Counterpoint does not expect; choose another model, or a longer prompt if it needs"
+            " one."
+        ) from error
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether torch could not get memory: a class of its own on accelerators, a text on the CPU."""
+    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)

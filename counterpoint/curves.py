@@ -32,6 +32,7 @@ from counterpoint.activations import (
     Units,
     background_prompt,
     differences,
+    layers_with,
 )
 from counterpoint.errors import UserError
 from counterpoint.suffix import Rows, SuffixEngine
@@ -202,12 +203,14 @@ def background_gradients(
 ) -> Float[Tensor, "layer pair suffix d_model"]:
     """∂m/∂(component's output) in the background run, for every layer and pair.
 
-    All heads of a layer share it, so that one row per layer and pair gives g(0) of every head.
+    All heads of a layer share it, so that one row per layer and pair gives g(0) of every head. Not
+    a number in layers without the component.
     """
-    n_layers, n_pairs = engine.model.n_layers, len(engine.activations.pairs)
-    layer = torch.arange(n_layers, device=engine.model.device).repeat_interleave(n_pairs)
-    pair = torch.arange(n_pairs, device=engine.model.device).repeat(n_layers)
-    zero = engine.activations.clean.residual[0]
+    model, n_pairs = engine.model, len(engine.activations.pairs)
+    layers = torch.tensor(layers_with(model, component), device=model.device)
+    layer = layers.repeat_interleave(n_pairs)
+    pair = torch.arange(n_pairs, device=model.device).repeat(len(layers))
+    zero = engine.activations.clean.attention[model.head_layers[0]]
 
     def slopes(chosen: slice) -> Tensor:
         with torch.enable_grad():
@@ -217,7 +220,9 @@ def background_gradients(
             return torch.autograd.grad(output.sum(), shift)[0]
 
     found = engine.in_batches(len(layer), slopes, differentiate=True)
-    return found.view(n_layers, n_pairs, *zero.shape[1:])
+    whole = zero.new_full((model.n_layers, n_pairs, *zero.shape[1:]), torch.nan)
+    whole[layers] = found.view(len(layers), n_pairs, *zero.shape[1:])
+    return whole
 
 
 def attribution_patching(

@@ -24,11 +24,11 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from counterpoint import quadrature
-from counterpoint.activations import Direction, background_prompt, other_prompt
+from counterpoint.activations import Direction, background_prompt, other_prompt, packed
 from counterpoint.curves import SATURATION_SHARE
 from counterpoint.gradients import FIRST_STEPS, joint_slopes
 from counterpoint.patching import layer_patching
-from counterpoint.replay import first_of
+from counterpoint.replay import by_row, first_of, last_of
 from counterpoint.suffix import SuffixEngine
 
 Array = np.ndarray
@@ -49,10 +49,7 @@ def patch_heads_together(
     """The metric of background runs where the ``chosen`` heads have the other prompt's values."""
     model, activations = engine.model, engine.activations
     background, other = background_prompt(direction), activations.run(other_prompt(direction))
-    pairs = activations.pairs
-    tokens = (pairs.clean if background == "clean" else pairs.corrupted)[
-        :, pairs.first_difference :
-    ]
+    tokens = activations.tokens(background)
 
     def patched(rows: slice) -> Tensor:
         of_row, taken = pair[rows], chosen[rows]
@@ -60,20 +57,21 @@ def patch_heads_together(
 
         def replace(layer: int) -> Any:
             def hook(module: torch.nn.Module, args: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-                z = args[0]
+                z = by_row(args[0], len(of_row))
                 width = z.shape[-1] // model.n_heads
                 mask = taken[:, layer].repeat_interleave(width, 1).unsqueeze(1)
-                return (torch.where(mask, other.z[layer, of_row], z), *args[1:])
+                new = torch.where(mask, packed(model, layer, other.z[layer, of_row]), z)
+                return (new.view_as(args[0]), *args[1:])
 
             return hook
 
         with ExitStack() as hooks:
             for layer in taken.any(2).any(0).nonzero().flatten().tolist():
-                projection = model.output_projections[layer]
+                projection = model.output_projection(layer)
                 hooks.callback(projection.register_forward_pre_hook(replace(layer)).remove)
             hooks.callback(
                 model.blocks[-1]
-                .register_forward_hook(lambda m, args, out: final.append(first_of(out)[:, -1]))
+                .register_forward_hook(lambda m, args, out: final.append(last_of(first_of(out))))
                 .remove
             )
             engine.run_suffix(tokens[of_row], of_row)
@@ -90,7 +88,7 @@ def recovered(
 ) -> Float[Array, "score pair k"]:
     """The share of the metric's change recovered by the first k heads by |score|, for each pair.
 
-    Scores are in the order of the mapping, k in that of ``first_heads``; a k above the number of
+    A head without a score (NaN: its layer has no heads) is never taken. Scores are in the order of the mapping, k in that of ``first_heads``; a k above the number of
     heads takes all. Not a number where the two runs have the same metric.
     """
     model, n_pairs = engine.model, len(engine.activations.pairs)
@@ -99,6 +97,7 @@ def recovered(
     for score in scores.values():
         size = np.abs(score).transpose(1, 0, 2).reshape(n_pairs, n_heads)
         place = np.argsort(np.argsort(-size, axis=1, kind="stable"), axis=1)
+        place[np.isnan(size)] = n_heads
         masks.append(np.stack([place < k for k in first_heads], axis=1))
     chosen = torch.as_tensor(np.stack(masks), device=model.device)
     pair = torch.arange(n_pairs, device=model.device).view(1, -1, 1).expand(chosen.shape[:3])
@@ -131,8 +130,8 @@ def unsaturated_integrated_gradients(
     """
     model, n_pairs = engine.model, len(engine.activations.pairs)
     effect = layer_patching(engine, direction).reshape(-1)
-    score = np.empty((len(effect), model.n_heads))
-    active, steps = np.arange(len(effect)), FIRST_STEPS
+    score = np.full((len(effect), model.n_heads), np.nan)
+    active, steps = np.flatnonzero(~np.isnan(effect)), FIRST_STEPS
     while len(active):
         nodes, weights = quadrature.gauss_legendre(steps)
         slopes = joint_slopes(engine, direction, nodes, active)

@@ -29,6 +29,7 @@ from counterpoint.activations import (
     background_prompt,
     differences,
     other_prompt,
+    packed,
 )
 from counterpoint.suffix import Rows, SuffixEngine
 
@@ -43,6 +44,7 @@ class IntegratedGradientScores:
     """IG joint of every head, in metric units."""
 
     score: Float[Array, "layer pair head"]
+    """Not a number in layers without heads."""
     convergence_delta: Float[Array, "layer pair"]
     """Sum over heads of the score, less the effect of patching the layer."""
     steps: Int[Array, "layer pair"]
@@ -66,10 +68,10 @@ def integrated_gradients(
     """
     n_layers, n_pairs = engine.model.n_layers, len(engine.activations.pairs)
     n_heads = engine.model.n_heads
-    score = np.zeros((n_layers * n_pairs, n_heads))
-    delta = np.zeros(n_layers * n_pairs)
+    score = np.full((n_layers * n_pairs, n_heads), np.nan)
+    delta = np.full(n_layers * n_pairs, np.nan)
     taken = np.zeros(n_layers * n_pairs, dtype=int)
-    active, steps = np.arange(n_layers * n_pairs), min(first_steps, max_steps)
+    active, steps = examples_with_heads(engine), min(first_steps, max_steps)
     while len(active):
         before = score[active]
         score[active], delta[active] = _captum(engine, direction, active, steps)
@@ -88,6 +90,13 @@ def integrated_gradients(
     )
 
 
+def examples_with_heads(engine: SuffixEngine) -> Int[Array, " example"]:
+    """The examples, layer × pairs + pair, whose layers have heads; lowest layer first."""
+    n_pairs = len(engine.activations.pairs)
+    first = np.array(engine.model.head_layers, dtype=np.int64) * n_pairs
+    return (first[:, None] + np.arange(n_pairs)).reshape(-1)
+
+
 def joint_slopes(
     engine: SuffixEngine,
     direction: Direction,
@@ -96,13 +105,13 @@ def joint_slopes(
 ) -> Float[Array, "example head alpha"]:
     """g of each head along the joint path: ⟨∂m/∂(attention output), Δ of the head⟩ at each α.
 
-    An example is a layer of a pair, numbered layer × pairs + pair; all by default. The integral of
-    a head's slope over [0, 1] is its IG joint.
+    An example is a layer of a pair, numbered layer × pairs + pair; all that have heads by default.
+    The integral of a head's slope over [0, 1] is its IG joint.
     """
     model, activations = engine.model, engine.activations
     n_pairs, n_alphas = len(activations.pairs), len(alphas)
     if examples is None:
-        examples = np.arange(model.n_layers * n_pairs)
+        examples = examples_with_heads(engine)
     other = activations.run(other_prompt(direction)).attention
     background = activations.run(background_prompt(direction)).attention
     place = torch.as_tensor(examples, device=model.device).repeat_interleave(n_alphas)
@@ -184,10 +193,8 @@ def _attention_shift(
     run = engine.activations.run(background_prompt(direction))
     counts = torch.bincount(layer, minlength=engine.model.n_layers).tolist()
     parts = [
-        projection(part)
-        for projection, part in zip(
-            engine.model.output_projections, torch.split(z, counts), strict=True
-        )
+        engine.model.output_projection(number)(packed(engine.model, number, part))
+        for number, part in enumerate(torch.split(z, counts))
         if len(part)
     ]
     return torch.cat(parts) - run.attention[layer, pair]

@@ -94,19 +94,25 @@ def effects_on(
 
 @torch.no_grad()
 def layer_patching(engine: SuffixEngine, direction: Direction) -> Float[Array, "layer pair"]:
-    """The effect of patching all heads of a layer together: what joint IG sums to."""
+    """The effect of patching all heads of a layer together: what joint IG sums to.
+
+    Not a number in layers without heads.
+    """
     model, activations = engine.model, engine.activations
     other = activations.run(other_prompt(direction)).attention
     background = activations.run(background_prompt(direction)).attention
     n_layers, n_pairs = model.n_layers, len(activations.pairs)
-    layer = torch.arange(n_layers, device=model.device).repeat_interleave(n_pairs)
-    pair = torch.arange(n_pairs, device=model.device).repeat(n_layers)
+    layers = torch.tensor(model.head_layers, device=model.device)
+    layer = layers.repeat_interleave(n_pairs)
+    pair = torch.arange(n_pairs, device=model.device).repeat(len(layers))
 
     def patched(chosen: slice) -> Tensor:
         where = layer[chosen], pair[chosen]
         shift = other[where] - background[where]
         return engine.evaluate(Rows(pair[chosen], tuple(layer[chosen].tolist()), shift), direction)
 
-    end = engine.in_batches(len(layer), patched).view(n_layers, n_pairs)
+    end = engine.in_batches(len(layer), patched).view(len(layers), n_pairs)
     start = engine.unpatched(background_prompt(direction))
-    return (end - start).double().cpu().numpy()
+    found = np.full((n_layers, n_pairs), np.nan)
+    found[model.head_layers] = (end - start).double().cpu().numpy()
+    return found

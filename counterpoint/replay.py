@@ -122,8 +122,12 @@ class BlockArguments:
     """How many values the block returns; 0 where it returns its output alone."""
     attention_arity: int
     """How many values the attention module returns; the first is its output."""
+    mlp_arity: int = 0
+    """The same of the MLP."""
+    streams: int = 0
+    """How many residual streams the block carries beside each other (Gemma 3n); 0 for one alone."""
 
-    def call(self, block: nn.Module, hidden: Tensor, cache: Cache) -> Tensor:
+    def call(self, block: nn.Module, hidden: Tensor, cache: Cache | None) -> Tensor:
         """Run ``block`` on ``hidden`` [row, suffix, d_model], seeing ``cache``."""
         keyword = {
             name: cache if isinstance(value, Cache) else value
@@ -143,12 +147,51 @@ def hidden_states_of(args: Sequence[Any], kwargs: dict[str, Any]) -> tuple[Tenso
     """The hidden states among a module's arguments, and their keyword when they have one."""
     if args:
         return args[0], None
-    return kwargs["hidden_states"], "hidden_states"
+    if "hidden_states" in kwargs:
+        return kwargs["hidden_states"], "hidden_states"
+    for name, value in kwargs.items():
+        if isinstance(value, Tensor) and value.is_floating_point():
+            return value, name
+    raise TypeError("a block or one of its parts was called without hidden states")
 
 
 def first_of(output: Any) -> Tensor:
     """A module's output, or the first of what it returns."""
     return output[0] if isinstance(output, tuple) else output
+
+
+def with_first(output: Any, value: Tensor) -> Any:
+    """What a module returned, with another output."""
+    return (value, *output[1:]) if isinstance(output, tuple) else value
+
+
+def by_row(value: Tensor, rows: int) -> Float[Tensor, "row position width"]:
+    """A value of several rows, whose rows and positions a module may have joined in one axis."""
+    return value if value.ndim == 3 else value.reshape(rows, -1, value.shape[-1])
+
+
+def last_of(hidden: Tensor) -> Float[Tensor, "row width"]:
+    """The last position of a block's output; several streams (Gemma 3n) stand side by side."""
+    if hidden.ndim == 4:
+        return hidden[:, :, -1].movedim(0, 1).flatten(1)
+    return hidden[:, -1]
+
+
+def as_output(final: Float[Tensor, "row width"], streams: int) -> Tensor:
+    """The inverse of `last_of`, with one position."""
+    if streams:
+        return final.unflatten(1, (streams, -1)).movedim(1, 0).unsqueeze(2)
+    return final.unsqueeze(1)
+
+
+def cache_for(prefix: PrefixKeysValues | None, pair: Tensor | None = None) -> dict[str, Any]:
+    """How a model is told of a prefix: by its cache, or, with none, that nothing is cached.
+
+    Without a cache layers that carry a state (recurrent ones, convolutions) begin at its beginning.
+    """
+    if prefix is None:
+        return {"use_cache": False}
+    return {"use_cache": True, "past_key_values": prefix.cache(pair)}
 
 
 @torch.no_grad()
@@ -162,11 +205,7 @@ def run_prefix(model: LanguageModel, tokens: Int[Tensor, "pair prefix"]) -> Pref
         return None
     cache = DynamicCache()
     model.hf(input_ids=tokens, past_key_values=cache, use_cache=True, logits_to_keep=1)
-    layers = cast("list[DynamicLayer]", cache.layers)
-    return PrefixKeysValues(
-        [cast(Tensor, layer.keys) for layer in layers],
-        [cast(Tensor, layer.values) for layer in layers],
-    )
+    return PrefixKeysValues.of(cache)
 
 
 def block_arguments(
@@ -201,6 +240,7 @@ def record_block_arguments(
     calls: list[tuple[tuple[Any, ...], dict[str, Any]]] = [((), {})] * model.n_layers
     arity = [one.arity for one in known or ()] or [0] * model.n_layers
     of_attention = [one.attention_arity for one in known or ()] or [2] * model.n_layers
+    of_mlp = [one.mlp_arity for one in known or ()] or [0] * model.n_layers
     prefix = run_prefix(model, tokens[:, :prefix_length]) if known is None else None
     if known is not None and prefix_length:
         # Only its length is looked at.
@@ -219,10 +259,10 @@ def record_block_arguments(
 
         return forward
 
-    def attended(original: Forward, layer: int) -> Forward:
+    def answered(original: Forward, layer: int, counts: list[int]) -> Forward:
         def forward(*args: Any, **kwargs: Any) -> Any:
             output = original(*args, **kwargs)
-            of_attention[layer] = len(output) if isinstance(output, tuple) else 0
+            counts[layer] = len(output) if isinstance(output, tuple) else 0
             return output
 
         return forward
@@ -231,18 +271,15 @@ def record_block_arguments(
         for layer in range(model.n_layers):
             for module, make in (
                 (model.blocks[layer], called),
-                (model.attentions[layer], attended),
+                (model.attentions[layer], partial(answered, counts=of_attention)),
+                (model.mlps[layer], partial(answered, counts=of_mlp)),
             ):
-                replaced.enter_context(replaced_forward(module, partial(make, layer=layer)))
-        model.hf(
-            input_ids=tokens[:, prefix_length:],
-            past_key_values=DynamicCache() if prefix is None else prefix.cache(),
-            use_cache=True,
-            logits_to_keep=1,
-        )
+                if module is not None:
+                    replaced.enter_context(replaced_forward(module, partial(make, layer=layer)))
+        model.hf(input_ids=tokens[:, prefix_length:], logits_to_keep=1, **cache_for(prefix))
     recorded = []
     for layer, (args, kwargs) in enumerate(calls):
-        _, keyword = hidden_states_of(args, kwargs)
+        hidden, keyword = hidden_states_of(args, kwargs)
         recorded.append(
             BlockArguments(
                 positional=args if keyword else args[1:],
@@ -250,6 +287,8 @@ def record_block_arguments(
                 hidden_keyword=keyword,
                 arity=arity[layer],
                 attention_arity=of_attention[layer],
+                mlp_arity=of_mlp[layer],
+                streams=len(hidden) if hidden.ndim == 4 else 0,
             )
         )
     return recorded

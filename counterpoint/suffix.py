@@ -8,8 +8,9 @@ upwards through the blocks, and each row joins at its own layer with the backgro
 stream and its shifted attention (or MLP) output.
 
 Exactness: keys and values of the prefix are those of the unchanged run, since causal attention lets
-no earlier position see a later one; everything else is the model's own modules. `check` compares
-the engine with the model's own forward pass and is made once for each shape.
+no earlier position see a later one; everything else is the model's own modules. `ways` says how
+else rows are evaluated where a model's blocks cannot be called one by one; which way is right for a
+model is found by comparing with its own forward passes, once for each shape (`selfcheck`).
 """
 
 from __future__ import annotations
@@ -23,7 +24,6 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
-from transformers.cache_utils import DynamicCache
 
 from counterpoint.activations import (
     Activations,
@@ -31,6 +31,8 @@ from counterpoint.activations import (
     Direction,
     Prompt,
     background_prompt,
+    is_out_of_memory,
+    library_errors,
 )
 from counterpoint.errors import UserError
 from counterpoint.linear import through_onednn
@@ -38,18 +40,17 @@ from counterpoint.metrics import Metric, make_metric
 from counterpoint.models.load import LanguageModel
 from counterpoint.replay import (
     Forward,
-    PrefixKeysValues,
+    as_output,
     block_arguments,
+    by_row,
+    cache_for,
+    first_of,
     hidden_states_of,
+    last_of,
     last_position,
     replaced_forward,
+    with_first,
 )
-
-CHECK_TOLERANCE = 1e-3
-"""How far the engine's unchanged run may be from the model's own, in logits over their spread.
-
-Float32 gives about 1e-6 on the models tried; what this refuses (positions that depend on the batch,
-attention that sees later tokens) misses by order one."""
 
 POSITIONS_PER_BATCH = 1024
 """Rows × positions of a batch on a CPU. With SmolLM2 on two cores, batches of 450 to 1,800
@@ -73,6 +74,21 @@ class Rows:
             raise ValueError("rows must be in order of layer")
 
 
+@dataclass(frozen=True)
+class Way:
+    """How rows are evaluated: the fastest that is exact for the model is taken."""
+
+    replays: bool
+    """Whether blocks are called one by one, from each row's layer up; if not, every row is a whole
+    pass of the model with a hook at its component."""
+    cuts_last: bool
+    """Whether the last block computes its last position alone."""
+
+
+WAYS = (Way(replays=True, cuts_last=True), Way(True, False), Way(False, False))
+"""In the order in which they are tried."""
+
+
 class SuffixEngine:
     """Evaluates rows on the background runs of one bucket of pairs.
 
@@ -93,7 +109,8 @@ class SuffixEngine:
         self.activations = activations
         self.memory_mb = memory_mb
         pairs = activations.pairs
-        self.arguments = block_arguments(model, pairs.clean.shape[1], pairs.first_difference)
+        with library_errors(model, "recording what its blocks are given"):
+            self.arguments = block_arguments(model, pairs.length, activations.start)
         self.evaluations = 0
         """Rows evaluated so far."""
         self._rows_that_fit: dict[bool, int] = {}
@@ -109,12 +126,25 @@ class SuffixEngine:
             device=model.device,
             dtype=model.dtype,
         )
+        self._verify = verify
+        self._ways: dict[Component, Way] = {}
         if verify:
-            self.check()
+            self.way("head")
 
     @property
     def suffix_length(self) -> int:
-        return self.activations.pairs.length - self.activations.pairs.first_difference
+        return self.activations.pairs.length - self.activations.start
+
+    def way(self, component: Component) -> Way:
+        """How rows that enter at ``component`` are evaluated; see `selfcheck.find_way`.
+
+        Raises UserError where no way gives what the model's own passes give.
+        """
+        if component not in self._ways:
+            from counterpoint.selfcheck import known_way
+
+            self._ways[component] = known_way(self, component, verify=self._verify)
+        return self._ways[component]
 
     # -- what is evaluated -------------------------------------------------------------------
 
@@ -139,18 +169,14 @@ class SuffixEngine:
         `logits` makes any answer's logit of it.
         """
         self.evaluations += len(rows.layer)
-        return self._sweep(rows, background_prompt(direction), component)
+        return self.sweep(rows, background_prompt(direction), component, self.way(component))
 
     def run_suffix(self, tokens: Int[Tensor, "row suffix"], pair: Int[Tensor, " row"]) -> None:
         """Run the whole model on the suffixes ``tokens``; what is wanted of it is hooked."""
-        prefix = self.activations.prefix
         self.evaluations += len(tokens)
         with through_onednn(self.model.submodules_of_blocks):
             self.model.hf(
-                input_ids=tokens,
-                past_key_values=DynamicCache() if prefix is None else prefix.cache(pair),
-                use_cache=True,
-                logits_to_keep=1,
+                input_ids=tokens, logits_to_keep=1, **cache_for(self.activations.prefix, pair)
             )
 
     def in_batches(
@@ -177,7 +203,7 @@ class SuffixEngine:
             try:
                 results.append(compute(slice(start, stop)))
             except RuntimeError as error:
-                if not _is_out_of_memory(error):
+                if not is_out_of_memory(error):
                     raise
                 self._remember_too_many(stop - start, differentiate)
                 continue
@@ -214,10 +240,12 @@ class SuffixEngine:
 
     # -- how ------------------------------------------------------------------------------------
 
-    def _sweep(
-        self, rows: Rows, background: Prompt, component: Component
+    def sweep(
+        self, rows: Rows, background: Prompt, component: Component, way: Way
     ) -> Float[Tensor, "row d_model"]:
         """The output of the last block at the last position, for every row."""
+        if not way.replays:
+            return self._whole(rows, background, component)
         model, run = self.model, self.activations.run(background)
         counts = [0] * model.n_layers
         for layer in rows.layer:
@@ -229,9 +257,48 @@ class SuffixEngine:
                 entering = slice(passing, passing + counts[layer])
                 if counts[layer]:
                     hidden = torch.cat([hidden, run.residual[layer][rows.pair[entering]]])
-                hidden = self._block(layer, hidden, rows, passing, entering, run, component)
+                cut = way.cuts_last and layer == model.n_layers - 1
+                hidden = self._block(layer, hidden, rows, passing, entering, run, component, cut)
                 passing = entering.stop
-        return hidden[:, -1]
+        return last_of(hidden)
+
+    def _whole(
+        self, rows: Rows, background: Prompt, component: Component
+    ) -> Float[Tensor, "row d_model"]:
+        """The same by whole passes, each row's component shifted where it returns."""
+        model, pairs, start = self.model, self.activations.pairs, self.activations.start
+        final: list[Tensor] = []
+
+        def shifted(entering: slice) -> Any:
+            def hook(module: nn.Module, args: Any, output: Any) -> Any:
+                value = first_of(output)
+                shift = rows.shift[entering].to(value.dtype)
+                whole = value.new_zeros(by_row(value, len(rows.layer)).shape)
+                whole[entering, start:] = shift
+                return with_first(output, value + whole.view_as(value))
+
+            return hook
+
+        layers = torch.tensor(rows.layer)
+        with contextlib.ExitStack() as hooks, through_onednn(model.submodules_of_blocks):
+            for layer in sorted(set(rows.layer)):
+                module = (
+                    model.output_projection(layer) if component == "head" else model.mlp(layer)
+                )
+                first, after = (
+                    int(torch.searchsorted(layers, layer, right=right)) for right in (False, True)
+                )
+                hooks.callback(module.register_forward_hook(shifted(slice(first, after))).remove)
+            hooks.callback(
+                model.blocks[-1]
+                .register_forward_hook(
+                    lambda module, args, output: final.append(last_of(first_of(output)))
+                )
+                .remove
+            )
+            tokens = getattr(pairs, background)[rows.pair]
+            model.hf(input_ids=tokens, use_cache=False, logits_to_keep=1)
+        return final[0]
 
     def _block(
         self,
@@ -242,40 +309,48 @@ class SuffixEngine:
         entering: slice,
         run: Any,
         component: Component,
+        cut: bool,
     ) -> Tensor:
-        """Run one block on the rows that pass through it and those that enter at its component."""
+        """Run one block on the rows that pass through it and those that enter at its component.
+
+        With ``cut`` at the last position alone.
+        """
         model, arguments = self.model, self.arguments[layer]
-        last = layer == model.n_layers - 1
         enters = entering.stop > entering.start
         pair, shift = rows.pair[entering], rows.shift[entering]
-        only = slice(-1, None) if last else slice(None)
+        only = slice(-1, None) if cut else slice(None)
+        attends = model.attentions[layer] is not None
+        mlp = model.mlps[layer]
         with contextlib.ExitStack() as replaced:
-            if enters:
+            if enters and attends:
                 attention = run.attention[layer][pair]
                 if component == "head":
                     attention = attention + shift
-                else:
-                    mlp = (run.mlp[layer][pair] + shift)[:, only]
-                    replaced.enter_context(
-                        replaced_forward(model.mlps[layer], _joining(passing, mlp, 0, only))
-                    )
                 replaced.enter_context(
                     replaced_forward(
-                        model.attentions[layer],
+                        model.attention(layer),
                         _joining(passing, attention[:, only], arguments.attention_arity),
                     )
                 )
-            if last:
+            if enters and component == "mlp":
+                value = (run.mlp[layer][pair] + shift)[:, only]
+                replaced.enter_context(
+                    replaced_forward(
+                        model.mlp(layer), _joining(passing, value, arguments.mlp_arity, only)
+                    )
+                )
+            if cut:
                 # Nothing reads the other positions any more; the last one's values broadcast over
                 # them in the residual sum, and are cut off above.
-                if passing:
+                if passing and attends:
                     replaced.enter_context(
-                        replaced_forward(model.output_projections[layer], last_position)
+                        replaced_forward(model.output_projection(layer), last_position)
                     )
-                if not (enters and component == "mlp"):
-                    replaced.enter_context(replaced_forward(model.mlps[layer], last_position))
-            prefix = self.activations.prefix or _NO_PREFIX[model.n_layers]
-            return arguments.call(model.blocks[layer], hidden, prefix.cache(rows.pair[:passing]))
+                if mlp is not None and not (enters and component == "mlp"):
+                    replaced.enter_context(replaced_forward(mlp, last_position))
+            prefix = self.activations.prefix
+            cache = None if prefix is None else prefix.cache(rows.pair[:passing])
+            return arguments.call(model.blocks[layer], hidden, cache)
 
     def logits(
         self,
@@ -291,8 +366,9 @@ class SuffixEngine:
         unembedding = model.hf.get_output_embeddings()
         with contextlib.ExitStack() as replaced:
             for block, arguments in zip(model.blocks, self.arguments, strict=True):
+                given = as_output(final, arguments.streams)
                 replaced.enter_context(
-                    replaced_forward(block, _handing_through(final, arguments.arity))
+                    replaced_forward(block, _handing_through(given, arguments.arity))
                 )
             if vocabulary is not None:
                 replaced.enter_context(
@@ -303,76 +379,34 @@ class SuffixEngine:
             tokens = torch.zeros(len(final), 1, dtype=torch.long, device=final.device)
             return model.hf(input_ids=tokens, use_cache=False, logits_to_keep=1).logits[:, -1]
 
-    @torch.no_grad()
-    def check(self) -> None:
-        """Compare the engine, entered at every layer without a shift, with the model's own run.
-
-        Raises UserError when they differ: the architecture then needs something that re-entering at
-        a layer does not give it.
-        """
-        key = (self.activations.pairs.length, self.activations.pairs.first_difference)
-        checked = cast("set[tuple[int, int]]", self.model.__dict__.setdefault("_checked", set()))
-        if key in checked:
-            return
-        n_layers = self.model.n_layers
-        rows = Rows(
-            pair=torch.zeros(n_layers, dtype=torch.long, device=self.model.device),
-            layer=tuple(range(n_layers)),
-            shift=torch.zeros_like(self.activations.clean.residual[:, 0]),
-        )
-        prompt = self.activations.pairs.clean[:1]
-        whole = self.model.hf(input_ids=prompt, use_cache=False, logits_to_keep=1).logits[:, -1]
-        again = self.logits(self._sweep(rows, "clean", "head"))
-        tolerance = max(CHECK_TOLERANCE, 8 * torch.finfo(self.model.dtype).eps)
-        error = float((again - whole).abs().amax() / (whole.amax() - whole.amin()))
-        if not error <= tolerance:
-            raise UserError(
-                f"model architecture {type(self.model.hf).__name__}: re-entering at a layer changes"
-                f" the logits by {error:.1e} of their spread (at most {tolerance:.0e} is allowed)."
-                " Its blocks depend on something besides the hidden states and the key-value cache;"
-                " choose another model, such as a GPT-2, Llama, GPT-NeoX, Gemma or Qwen."
-            )
-        checked.add(key)
-
-
-def _is_out_of_memory(error: RuntimeError) -> bool:
-    """Whether torch could not get memory: a class of its own on accelerators, a text on the CPU."""
-    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
-
-
-class _NoPrefix(dict[int, PrefixKeysValues]):
-    """Empty prefixes by number of layers."""
-
-    def __missing__(self, n_layers: int) -> PrefixKeysValues:
-        empty = torch.empty(1, 1, 0, 1)
-        self[n_layers] = PrefixKeysValues([empty] * n_layers, [empty] * n_layers)
-        return self[n_layers]
-
-
-_NO_PREFIX = _NoPrefix()
-
 
 def _joining(passing: int, entering: Tensor, arity: int, only: slice = slice(None)) -> Any:
     """A forward that computes the first ``passing`` rows and appends given values for the rest.
 
     ``arity`` is the number of values that the module returns, 0 for a bare tensor. ``only`` cuts
-    the positions that are computed.
+    the positions that are computed. A module that is given rows and positions in one axis answers
+    so.
     """
 
     def make(original: Forward) -> Forward:
         def forward(*args: Any, **kwargs: Any) -> Any:
+            given, keyword = hidden_states_of(args, kwargs)
+            rest: tuple[Any, ...] = (None,) * max(0, arity - 1)
             if passing == 0:
-                joined, rest = entering, (None,) * max(0, arity - 1)
+                joined = entering
             else:
-                hidden, keyword = hidden_states_of(args, kwargs)
-                hidden = hidden[:passing, only]
+                hidden = by_row(given, passing + len(entering))[:passing, only]
+                if given.ndim == 2:
+                    hidden = hidden.flatten(0, 1)
                 output = (
                     original(hidden, *args[1:], **kwargs)
                     if keyword is None
                     else original(*args, **{**kwargs, keyword: hidden})
                 )
                 computed, rest = (output[0], output[1:]) if arity else (output, ())
-                joined = torch.cat([computed, entering])
+                joined = torch.cat([by_row(computed, passing), entering])
+            if given.ndim == 2:
+                joined = joined.flatten(0, 1)
             return (joined, *rest) if arity else joined
 
         return forward
@@ -380,10 +414,9 @@ def _joining(passing: int, entering: Tensor, arity: int, only: slice = slice(Non
     return make
 
 
-def _handing_through(final: Tensor, arity: int) -> Any:
+def _handing_through(given: Tensor, arity: int) -> Any:
     def make(original: Forward) -> Forward:
         def forward(*args: Any, **kwargs: Any) -> Any:
-            given = final.unsqueeze(1)
             return (given, *(None,) * (arity - 1)) if arity else given
 
         return forward

@@ -296,7 +296,7 @@ def test_a_model_with_more_than_a_cache_is_refused() -> None:
     """A block that also reads something else cannot be re-entered; the check must see it."""
     model = make_tiny_model("gpt2")
     activations = cache_activations(model, random_pairs(13))
-    model.__dict__.pop("_checked", None)
+    model.__dict__.pop("_ways", None)
     block = model.blocks[1]
 
     def tampered(module: torch.nn.Module, args: object, output: torch.Tensor) -> torch.Tensor:

@@ -186,7 +186,7 @@ def exact_effects(
         tuple((pair.incorrect,) for pair in pairs),
         tuple(range(len(pairs))),
     )
-    activations = cache_activations(model, bucket)
+    activations = cache_activations(model, bucket, verify=False)
     engine = SuffixEngine(model, activations, memory_mb=memory_mb, verify=False)
     everything = np.arange(model.n_layers * model.n_heads)
     wanted = [everything] * len(pairs) if heads is None else [np.asarray(one) for one in heads]

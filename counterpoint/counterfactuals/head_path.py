@@ -119,10 +119,10 @@ class HeadPath:
                     ),
                     with_kwargs=True,
                 ),
-                model.attentions[layer].register_forward_hook(
+                model.attention(layer).register_forward_hook(
                     lambda m, args, output: parts.keep("attention", output)
                 ),
-                model.output_projections[layer].register_forward_pre_hook(
+                model.output_projection(layer).register_forward_pre_hook(
                     lambda m, args: parts.keep("z", args[0])
                 ),
                 model.blocks[-1].register_forward_hook(
@@ -143,7 +143,7 @@ class HeadPath:
         self, z_from: Float[Tensor, "row suffix z"], z_to: Float[Tensor, "row suffix z"]
     ) -> Float[Tensor, "row suffix d_model"]:
         """Δ of the target's output between two runs."""
-        projection = self.model.output_projections[self.target.layer]
+        projection = self.model.output_projection(self.target.layer)
         return projection(self.own_part(z_to - z_from)) - self._bias
 
     def patched(
@@ -168,7 +168,7 @@ class HeadPath:
             prefix = PrefixKeysValues([empty] * model.n_layers, [empty] * model.n_layers)
         cache = prefix.cache()
         with replaced_forward(
-            model.attentions[layer], _giving(attention, arguments[layer].attention_arity)
+            model.attention(layer), _giving(attention, arguments[layer].attention_arity)
         ):
             hidden = arguments[layer].call(model.blocks[layer], residual, cache)
         for later in range(layer + 1, model.n_layers):

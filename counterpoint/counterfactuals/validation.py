@@ -255,7 +255,7 @@ def plain_effects(
 
     layers = {place // model.n_heads for place in places}
     keeping = [
-        model.output_projections[layer].register_forward_pre_hook(
+        model.output_projection(layer).register_forward_pre_hook(
             lambda module, args, layer=layer: keep(layer, args)
         )
         for layer in layers
@@ -282,7 +282,7 @@ def plain_effects(
             z[..., own] = other[..., own]
             return (z, *args[1:])
 
-        taking = model.output_projections[layer].register_forward_pre_hook(take)
+        taking = model.output_projection(layer).register_forward_pre_hook(take)
         try:
             effects.append(metric(clean) - start)
         finally:

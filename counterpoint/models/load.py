@@ -18,6 +18,7 @@ from torch import nn
 from counterpoint.errors import UserError
 from counterpoint.models.discovery import discover
 from counterpoint.models.names import ModuleNames, bridge
+from counterpoint.models.rotary import begin_afresh
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
@@ -75,6 +76,18 @@ class LanguageModel:
             None if names.mlp is None else block.get_submodule(names.mlp)
             for block, names in zip(self.blocks, self.names.layers, strict=True)
         ]
+
+    def attention(self, layer: int) -> nn.Module:
+        """The attention of a layer that has heads."""
+        return _present(self.attentions[layer], layer, "heads")
+
+    def output_projection(self, layer: int) -> nn.Module:
+        """The output projection of a layer that has heads."""
+        return _present(self.output_projections[layer], layer, "heads")
+
+    def mlp(self, layer: int) -> nn.Module:
+        """The MLP of a layer that has one."""
+        return _present(self.mlps[layer], layer, "MLP")
 
     @cached_property
     def head_layers(self) -> list[int]:
@@ -153,6 +166,12 @@ class LanguageModel:
         return bridge(_share_weights(self.hf), self.tokenizer)
 
 
+def _present(module: nn.Module | None, layer: int, what: str) -> nn.Module:
+    if module is None:
+        raise ValueError(f"layer {layer} has no {what}")
+    return module
+
+
 def _share_weights(hf: PreTrainedModel) -> PreTrainedModel:
     kept: dict[int, Any] = {id(tensor): tensor for tensor in (*hf.parameters(), *hf.buffers())}
     return copy.deepcopy(hf, kept)
@@ -178,7 +197,18 @@ def wrap(
     hf.eval().requires_grad_(False)
     if getattr(hf.config, "_attn_implementation", "eager") != "eager":
         hf.set_attn_implementation("eager")
+    begin_afresh(hf)
+    if hf.dtype == torch.float64:
+        _run_experts_eagerly(hf)
     return LanguageModel(hf=hf, tokenizer=tokenizer, names=names, prepend_bos=prepend_bos)
+
+
+def _run_experts_eagerly(hf: PreTrainedModel) -> None:
+    """Mixtures of experts multiply in groups by default, which torch does not do in float64."""
+    try:
+        hf.set_experts_implementation("eager")
+    except (AttributeError, TypeError, ValueError):
+        return
 
 
 def load_language_model(

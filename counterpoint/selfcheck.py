@@ -1,0 +1,196 @@
+"""The engine compared with the model's own passes: which way of evaluating rows is right for it.
+
+For the first pair of each shape, and for each component that is measured:
+
+- entered at every layer without a shift, the engine must give the logits of the model's own pass;
+- with one component of the first, the middle and the last layer at the other prompt's value, it
+  must give the logits of a whole pass in which a hook puts that value in place.
+
+Both are made in each way of `suffix.WAYS` until one holds. A model for which none does needs
+something that re-entering at a layer does not give it, and is refused.
+"""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from typing import Any, cast
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from counterpoint.activations import (
+    Component,
+    Units,
+    differences,
+    layers_with,
+    library_errors,
+    packed,
+)
+from counterpoint.errors import UserError
+from counterpoint.replay import by_row, first_of, hidden_states_of, with_first
+from counterpoint.rounding import computed_eps
+from counterpoint.suffix import WAYS, Rows, SuffixEngine, Way
+
+CHECK_TOLERANCE = 500.0
+"""How far the engine may be from the model's own passes, in logits over their spread, in units of
+the computed format's epsilon.
+
+MEASURE"""
+
+
+def known_way(engine: SuffixEngine, component: Component, *, verify: bool) -> Way:
+    """The way for the engine's shape, found once and kept on the model.
+
+    Without ``verify`` a shape that was never compared is evaluated like the others of the model, in
+    the most careful way that any of them needed.
+    """
+    kept = cast(
+        "dict[Component, dict[tuple[int, int, int], Way]]",
+        engine.model.__dict__.setdefault("_ways", {}),
+    ).setdefault(component, {})
+    pairs = engine.activations.pairs
+    shape = pairs.length, pairs.first_difference, engine.activations.start
+    if shape not in kept:
+        if kept and not verify:
+            return max(kept.values(), key=WAYS.index)
+        kept[shape] = find_way(engine, component)
+    return kept[shape]
+
+
+@torch.no_grad()
+def find_way(engine: SuffixEngine, component: Component) -> Way:
+    """The first way in which the engine equals the model's own passes.
+
+    Raises UserError, with what each way misses by, where there is none.
+    """
+    model, activations = engine.model, engine.activations
+    layers = layers_with(model, component)
+    tolerance = CHECK_TOLERANCE * computed_eps(model)
+    what = "head" if component == "head" else "MLP"
+    architecture = type(model.hf).__name__
+    if not layers:
+        raise UserError(f"model architecture {architecture}: no layer has a {what} to measure.")
+    patched = sorted({layers[0], layers[len(layers) // 2], layers[-1]})
+    with library_errors(model, f"patching a {what} in a whole pass"):
+        expected = _expected(engine, component, layers, patched)
+    spread = expected.amax(1) - expected.amin(1)
+    misses: list[str] = []
+    for way in WAYS:
+        try:
+            with library_errors(model, "running its blocks one by one"):
+                found = _found(engine, component, way, layers, patched)
+        except UserError as refused:
+            misses.append(str(refused))
+            continue
+        error = float(((found - expected).abs().amax(1) / spread).amax())
+        if error <= tolerance:
+            return way
+        misses.append(f"{error:.1e}")
+    if misses[-1].startswith("model architecture"):
+        raise UserError(misses[-1])
+    raise UserError(
+        f"model architecture {architecture}: re-entering at a layer's {what} changes"
+        f" the logits by {misses[-1]} of their spread (at most {tolerance:.0e} is allowed)."
+        " Its blocks depend on something besides the hidden states and the key-value cache;"
+        " choose another model, such as a GPT-2, Llama, GPT-NeoX, Gemma or Qwen."
+    )
+
+
+def _found(
+    engine: SuffixEngine,
+    component: Component,
+    way: Way,
+    layers: list[int],
+    patched: list[int],
+) -> Float[Tensor, "row vocabulary"]:
+    """The engine's logits: both prompts as they were kept, the clean one entered at every layer,
+    and with a component of each layer in ``patched`` at the other prompt's value."""
+    model, activations = engine.model, engine.activations
+    zero = torch.zeros_like(activations.clean.attention[layers[0], :1])
+    shifts = [(layer, zero) for layer in layers]
+    for layer in patched:
+        units = Units(
+            torch.zeros(1, dtype=torch.long, device=zero.device),
+            torch.full((1,), layer, device=zero.device),
+            _head(engine, layer) if component == "head" else None,
+        )
+        shifts.append((layer, differences(model, activations, "noising", units)))
+    order = sorted(range(len(shifts)), key=lambda place: shifts[place][0])
+    rows = Rows(
+        torch.zeros(len(shifts), dtype=torch.long, device=zero.device),
+        tuple(shifts[place][0] for place in order),
+        torch.cat([shifts[place][1] for place in order]),
+    )
+    swept = engine.sweep(rows, "clean", component, way)
+    final = swept[torch.argsort(torch.tensor(order, device=swept.device))]
+    kept = [activations.clean.final[:1], activations.corrupted.final[:1]]
+    return engine.logits(torch.cat([*kept, final]))
+
+
+def _head(engine: SuffixEngine, layer: int) -> Tensor:
+    """The head that is patched in ``layer``: another one in each."""
+    return torch.full((1,), layer % engine.model.n_heads, device=engine.model.device)
+
+
+def _expected(
+    engine: SuffixEngine, component: Component, layers: list[int], patched: list[int]
+) -> Float[Tensor, "row vocabulary"]:
+    """The same logits by the model's own passes. Unpatched prompts run alone, so that a model whose
+    answer depends on what else is in the batch is seen."""
+    pairs = engine.activations.pairs
+    clean, corrupted = (
+        engine.model.hf(input_ids=tokens[:1], use_cache=False, logits_to_keep=1).logits[:, -1]
+        for tokens in (pairs.clean, pairs.corrupted)
+    )
+    ours = _patched(engine, component, patched)
+    return torch.cat([clean, corrupted, clean.expand(len(layers), -1), ours])
+
+
+def _patched(
+    engine: SuffixEngine, component: Component, layers: list[int]
+) -> Float[Tensor, "row vocabulary"]:
+    """Logits of whole passes of the first pair's clean prompt, each with the corrupted prompt's
+    value at the component of one of ``layers``: one row each."""
+    model, activations = engine.model, engine.activations
+    start, n_rows, other = activations.start, len(layers), activations.corrupted
+
+    def put(value: Tensor, row: int, new: Tensor, width: slice) -> Tensor:
+        shaped = by_row(value, n_rows).clone()
+        shaped[row, start:, width] = new
+        return shaped.view_as(value)
+
+    def of_head(row: int, layer: int) -> Any:
+        z = packed(model, layer, other.z[layer, 0])
+        d_head = z.shape[-1] // model.n_heads
+        head = int(_head(engine, layer))
+        own = slice(head * d_head, (head + 1) * d_head)
+
+        def hook(module: nn.Module, args: Any, kwargs: dict[str, Any]) -> Any:
+            value, keyword = hidden_states_of(args, kwargs)
+            new = put(value, row, z[:, own], own)
+            if keyword is None:
+                return (new, *args[1:]), kwargs
+            return args, {**kwargs, keyword: new}
+
+        return hook
+
+    def of_mlp(row: int, layer: int) -> Any:
+        def hook(module: nn.Module, args: Any, output: Any) -> Any:
+            value = first_of(output)
+            return with_first(output, put(value, row, other.mlp[layer, 0], slice(None)))
+
+        return hook
+
+    with ExitStack() as hooks:
+        for row, layer in enumerate(layers):
+            handle = (
+                model.output_projection(layer).register_forward_pre_hook(
+                    of_head(row, layer), with_kwargs=True
+                )
+                if component == "head"
+                else model.mlp(layer).register_forward_hook(of_mlp(row, layer))
+            )
+            hooks.callback(handle.remove)
+        tokens = activations.pairs.clean[:1].expand(n_rows, -1)
+        return model.hf(input_ids=tokens, use_cache=False, logits_to_keep=1).logits[:, -1]
