@@ -34,7 +34,8 @@ def main() -> None:
     parser.add_argument("names", nargs="*", help="rows; all by default, which writes the page")
     parser.add_argument("--cores", type=int, default=os.cpu_count() or 1)
     chosen = parser.parse_args()
-    os.environ |= {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
+    # TransformerLens installs packages for some models, by itself; not here.
+    os.environ |= {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "PIP_NO_INDEX": "1"}
     started = time.perf_counter()
     rows = [*DECODERS, *OTHERS, *CODE_OF_THEIR_OWN]
     adapters = _adapters()
@@ -67,8 +68,10 @@ def _adapters() -> list[str]:
 def _run(names: Iterable[str], cores: int) -> Iterable[dict[str, Any]]:
     """Every row in a process of its own, ``cores`` at once, so that none can end the sweep."""
     import torch
+    import transformer_lens.model_bridge  # noqa: F401
+    import transformers.models.llama.modeling_llama  # noqa: F401
 
-    import benchmarks.architectures.measure  # noqa: F401  (before the processes part)
+    # What every process needs is imported once, before they part.
 
     torch.set_num_threads(1)
     context = multiprocessing.get_context("fork")
@@ -103,7 +106,14 @@ def _received(name: str, process: Any, here: Any, late: bool) -> dict[str, Any]:
     if result is None:
         reason = f"took more than {SECONDS} s" if late else f"ended with {process.exitcode}"
         result = {"name": name, "architecture": "", "verdict": "traceback", "reason": reason}
-        result |= {"mlp_verdict": "", "layers": "", "size": 0.0, "errors": {}, "seconds": 0.0}
+        result |= {
+            "mlp_verdict": "",
+            "layers": "",
+            "size": 0.0,
+            "errors": {},
+            "adapter": "",
+            "seconds": 0.0,
+        }
     return result
 
 
@@ -120,13 +130,14 @@ def _child(name: str, folder: Path, there: Any) -> None:
     if row is None:
         there.send(foreign(name, CODE_OF_THEIR_OWN.get(name, name.lower()), folder))
     else:
-        there.send(measure(name, row, folder))
+        there.send(measure(name, row, folder, adapter="text_config" not in row.extra))
 
 
 def _say(result: dict[str, Any]) -> None:
     errors = " ".join(f"{name} {error:.0e}" for name, error in result["errors"].items())
     print(
         f"{result['name']:36s} {result['verdict']:9s} MLP {result['mlp_verdict'][:90]:8s} {errors}"
+        f" [{result['adapter']}]"
         f" (size {result['size']:.1f}, {result['seconds']:.0f} s) {result['reason'][:240]}",
         flush=True,
     )

@@ -60,15 +60,25 @@ class Result:
     size: float = 0.0
     """The largest logit difference or effect, which errors are to be seen against."""
     errors: dict[str, float] = field(default_factory=dict)
+    adapter: str = ""
+    """Whether TransformerLens' adapter names the same modules, where it was asked."""
     seconds: float = 0.0
 
 
-def measure(name: str, row: Row, folder: Path) -> dict[str, Any]:
-    """Build, save, load and measure one configuration; whatever happens is the result."""
+def measure(
+    name: str, row: Row, folder: Path, *, thorough: bool = True, adapter: bool = False
+) -> dict[str, Any]:
+    """Build, save, load and measure one configuration; whatever happens is the result.
+
+    What is not ``thorough`` leaves out float64 and all first differences but one. With ``adapter``
+    TransformerLens' names are compared with ours.
+    """
     started = time.perf_counter()
     result = Result(name)
     try:
-        _measure(row, folder, result)
+        model = _measure(row, folder, result, thorough)
+        if adapter and model is not None and result.errors:
+            result.adapter = _adapter(model)
     except UserError as refusal:
         result.verdict, result.reason = "refused", str(refusal).replace(REMEDY, "").strip()
     except Exception as error:  # noqa: BLE001  (a traceback is a result here)
@@ -121,12 +131,12 @@ def foreign(architecture: str, model_type: str, folder: Path) -> dict[str, Any]:
     return asdict(result)
 
 
-def _measure(row: Row, folder: Path, result: Result) -> None:
+def _measure(row: Row, folder: Path, result: Result, thorough: bool) -> Any:
     try:
         result.architecture = build(row, folder)
     except Exception as error:  # noqa: BLE001  (a traceback is a result here)
         result.verdict, result.reason = "not built", _where(error)
-        return
+        return None
     try:
         named = keep_names(folder)
     except UserError:
@@ -137,14 +147,16 @@ def _measure(row: Row, folder: Path, result: Result) -> None:
     heads, n_layers = len(model.head_layers), model.n_layers
     result.layers = str(n_layers) if heads == n_layers else f"{heads} of {n_layers}"
     refused: list[str] = []
-    for first in FIRST_DIFFERENCES:
+    places = FIRST_DIFFERENCES if thorough else (MIDDLE,)
+    for first in places:
         try:
             _compare(model, first, result)
         except UserError as refusal:
             refused.append(str(refusal))
-    if len(refused) == len(FIRST_DIFFERENCES):
+    if len(refused) == len(places):
         raise UserError(refused[0])
-    _compare_in_float64(folder, result)
+    if thorough:
+        _compare_in_float64(folder, result)
     limit = TOLERANCE * max(1.0, result.size)
     off = {key: error for key, error in result.errors.items() if not error <= limit}
     off.pop("float64", None)
@@ -155,6 +167,7 @@ def _measure(row: Row, folder: Path, result: Result) -> None:
         result.mlp_verdict = "exact" if mlp is None else "wrong"
     elif not result.mlp_verdict:
         result.mlp_verdict = "none" if not model.mlp_layers else "not measured"
+    return model
 
 
 def _compare(model: Any, first: int, result: Result) -> None:
@@ -175,11 +188,10 @@ def _compare(model: Any, first: int, result: Result) -> None:
         for column, alpha in enumerate(alphas[0]):
             with torch.no_grad():
                 true = {
-                    (layer, head): whole.f(layer, head, float(alpha), *sides).double().numpy()
+                    layer: whole.f(layer, float(alpha), *sides).double().numpy()
                     for layer in model.head_layers
-                    for head in range(model.n_heads)
                 }
-            expected = np.array([true[layer, head][pair] for pair, layer, head in key])
+            expected = np.array([true[layer][head, pair] for pair, layer, head in key])
             name = "ap" if alpha == 1 else "f"
             if alpha == 1:
                 result.size = max(result.size, float(np.abs(expected - start[0]).max()))
@@ -195,12 +207,8 @@ def _compare_gradients(
     model = engine.model
     at = ALPHA
     _, slopes = values_and_slopes(engine, direction, "head", units, np.full((len(units), 1), at))
-    true = {
-        (layer, head): whole.g(layer, head, at, *sides).double().numpy()
-        for layer in model.head_layers
-        for head in range(model.n_heads)
-    }
-    expected = np.array([true[layer, head][pair] for pair, layer, head in key])
+    true = {layer: whole.g(layer, at, *sides).double().numpy() for layer in model.head_layers}
+    expected = np.array([true[layer][head, pair] for pair, layer, head in key])
     scale = max(1.0, float(np.abs(expected).max()) / max(1.0, result.size))
     _note(result, "g", slopes[:, 0] / scale, expected / scale)
     joint = integrated_gradients(engine, direction)
@@ -239,16 +247,37 @@ def _compare_in_float64(folder: Path, result: Result) -> None:
         units = every_unit(model, 1)
         found = values(engine, "noising", "head", units, np.ones((len(units), 1)))[:, 0]
         with torch.no_grad():
-            expected = [
-                float(whole.f(layer, head, 1.0, "clean", "corrupted")[0])
-                for layer, head in zip(units.layer.tolist(), units.head.tolist(), strict=True)
-            ]
+            true = {
+                layer: whole.f(layer, 1.0, "clean", "corrupted")[:, 0].numpy()
+                for layer in model.head_layers
+            }
+        places = zip(units.layer.tolist(), units.head.tolist(), strict=True)
+        expected = np.array([true[layer][head] for layer, head in places])
         result.errors["float64"] = float(np.abs(found - expected).max())
     except UserError as refusal:
         result.reason = f"float64 refused: {refusal}"
     except Exception as error:  # noqa: BLE001  (a traceback is a result here)
         result.errors["float64"] = float("nan")
         result.reason = f"float64: {_where(error)}"
+
+
+def _adapter(model: Any) -> str:
+    """How the names that TransformerLens' adapter gives compare with those that were found."""
+    try:
+        mapping = model.bridge().adapter.component_mapping
+        parts = mapping["blocks"].submodules
+        theirs = f"{parts['attn'].name}.{parts['attn'].submodules['o'].name}"
+        mlp = parts["mlp"].name if "mlp" in parts else None
+        blocks = mapping["blocks"].name
+    except Exception as error:  # noqa: BLE001  (what an adapter raises is a result here)
+        return f"fails: {type(error).__name__}: {' '.join(str(error).split())[:120]}"
+    layer = model.names.layers[model.head_layers[0]]
+    ours = f"{layer.attention}.{layer.output_projection}"
+    if (blocks, theirs) != (model.names.blocks, ours):
+        return f"differs: {blocks}.*.{theirs}"
+    # Where a module adds the residual stream by itself, ours is the linear map within it.
+    within = layer.mlp is None or (mlp is not None and f"{layer.mlp}.".startswith(f"{mlp}."))
+    return "agrees" if within else f"agrees but for the MLP ({mlp})"
 
 
 def _reference(model: Any, pairs: Any) -> Whole:

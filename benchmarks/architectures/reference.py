@@ -55,28 +55,30 @@ class Whole:
         both = zip(logits, chosen, strict=True)
         return torch.stack([row[correct] - row[incorrect] for row, (correct, incorrect) in both])
 
-    def f(
-        self, layer: int, head: int, alpha: float | Tensor, background: str, other: str
-    ) -> Tensor:
-        """f(α) of one head for every pair."""
-        start, end = self.z[background][layer], self.z[other][layer]
-        moving = torch.zeros(start.shape[-1], dtype=torch.bool)
-        width = len(moving) // self.n_heads
-        moving[head * width : (head + 1) * width] = True
+    def f(self, layer: int, alpha: float | Tensor, background: str, other: str) -> Tensor:
+        """f(α) of every head of a layer, one head in each row: [head, pair]."""
+        heads, pairs = self.n_heads, len(self.answers)
+        start, end = (
+            self.z[side][layer].repeat(heads, *[1] * (self.z[side][layer].ndim - 1))
+            for side in (background, other)
+        )
+        owner = torch.arange(start.shape[-1]) // (start.shape[-1] // heads)
+        moving = owner == torch.arange(heads).repeat_interleave(pairs).view(-1, 1, 1)
 
         def move(z: Tensor) -> Tensor:
             return torch.where(moving, start + alpha * (end - start), z)
 
         with _before(self.projections[layer], move):
-            return self.metric(self.tokens[background])
+            tokens = self.tokens[background].repeat(heads, 1)
+            return self.metric(tokens, [*range(pairs)] * heads).view(heads, pairs)
 
-    def g(self, layer: int, head: int, alpha: float, background: str, other: str) -> Tensor:
-        """g(α) of one head for every pair."""
-        at = torch.full((len(self.answers), 1, 1), alpha, dtype=self.start["clean"].dtype)
-        at.requires_grad_()
+    def g(self, layer: int, alpha: float, background: str, other: str) -> Tensor:
+        """g(α) of every head of a layer: [head, pair]."""
+        rows = self.n_heads * len(self.answers)
+        at = torch.full((rows, 1, 1), alpha, dtype=self.start["clean"].dtype, requires_grad=True)
         with torch.enable_grad():
-            (slope,) = torch.autograd.grad(self.f(layer, head, at, background, other).sum(), at)
-        return slope.flatten()
+            (slope,) = torch.autograd.grad(self.f(layer, at, background, other).sum(), at)
+        return slope.view(self.n_heads, -1)
 
     def mlp_patched(self, layer: int, background: str, other: str) -> Tensor:
         """The metric with the MLP's output put in place, for every pair."""
