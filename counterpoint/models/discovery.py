@@ -337,10 +337,11 @@ def _named_projection(attention: nn.Module) -> str | None:
     present = [name for name in OUTPUTS if isinstance(getattr(attention, name, None), nn.Module)]
     if present:
         inner = getattr(attention, present[0])
-        wrapped = [child for child, part in inner.named_children() if type(part) is nn.Linear]
+        parts = [child for child, part in inner.named_children() if type(part) is nn.Linear]
         # A wrapper around one linear map (Moshi's) is as good as that.
-        alone = len(wrapped) == len(list(inner.children())) == 1
-        return f"{present[0]}.{wrapped[0]}" if alone else present[0]
+        alone = len(parts) == len(list(inner.children())) == 1
+        wraps = alone and not any(True for _ in inner.parameters(recurse=False))
+        return f"{present[0]}.{parts[0]}" if wraps else present[0]
     output = getattr(attention, "output", None)
     if isinstance(output, nn.Module) and isinstance(getattr(output, "dense", None), nn.Module):
         return "output.dense"
