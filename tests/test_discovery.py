@@ -87,7 +87,6 @@ def test_of_a_model_that_also_sees_the_text_part_is_found() -> None:
     ("row", "reason"),
     [
         ("bert", "BertLMHeadModel: .*attention is bidirectional: every position sees later ones"),
-        ("roberta, as a decoder", "followed, within the attention, by a norm of its sum"),
         ("bart, decoder alone", "BartForCausalLM: .* has a cross-attention \\(encoder_attn\\)"),
         ("mamba", "MambaForCausalLM: none of its 3 blocks has attention heads"),
         ("rwkv", "none of its 3 blocks has attention heads \\(its layers are Rwkv"),

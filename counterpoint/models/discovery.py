@@ -315,13 +315,6 @@ def _output_projection(hf: PreTrainedModel, where: str, attention: nn.Module) ->
             f" (it holds {parts})",
         )
     projection = attention.get_submodule(name)
-    holder = attention.get_submodule(name.rpartition(".")[0])
-    if holder is not attention and any(_is_norm(child) for child in holder.children()):
-        raise _refusal(
-            hf,
-            f"{where}.{name} is followed, within the attention, by a norm of its sum with the"
-            " residual stream, so what it gives is not the sum of its heads",
-        )
     _refuse_projection(hf, f"{where}.{name}", projection)
     width = _input_width(projection)
     heads = _n_heads(hf, attention)
