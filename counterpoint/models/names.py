@@ -7,6 +7,7 @@ own here. Importing and asking it takes seconds, so the answer is kept beside th
 
 from __future__ import annotations
 
+import copy
 import json
 import logging
 from dataclasses import asdict, dataclass
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from counterpoint.errors import UserError
 from counterpoint.files import write_json
+from counterpoint.models.sealed import sealed
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
@@ -38,19 +40,24 @@ class ModuleNames:
 
 
 def bridge(hf: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> TransformerBridge:
-    """TransformerLens' view of ``hf``, whose modules it wraps in place."""
+    """TransformerLens' view of ``hf``, whose modules it wraps in place.
+
+    It gets a copy of the ``tokenizer``, since it names tokens in it that the tokenizer lacks (the
+    beginning of a sequence becomes its end), and no means to install what a model may want.
+    """
     from transformer_lens.model_bridge import TransformerBridge
 
     parameter = next(hf.parameters())
     # TransformerLens speaks through the root logger about choices that are not the user's here.
     logging.getLogger("transformer_lens").setLevel(logging.ERROR)
-    return TransformerBridge.boot_transformers(
-        hf.config.name_or_path or "local",
-        hf_model=hf,
-        tokenizer=tokenizer,
-        device=str(parameter.device),
-        dtype=parameter.dtype,
-    )
+    with sealed():
+        return TransformerBridge.boot_transformers(
+            hf.config.name_or_path or "local",
+            hf_model=hf,
+            tokenizer=copy.deepcopy(tokenizer),
+            device=str(parameter.device),
+            dtype=parameter.dtype,
+        )
 
 
 def module_names(hf: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> ModuleNames:
