@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any
 from torch import nn
 
 from counterpoint.errors import UserError
+from counterpoint.models.declared import check_declared
 from counterpoint.models.names import BlockNames, ModuleNames
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ def discover(hf: PreTrainedModel) -> ModuleNames:
     attention, with blocks that are shared or run several times, with several attentions in a block,
     or with heads whose outputs no linear map adds up.
     """
-    refuse_configuration(hf.config, type(hf).__name__)
+    _refuse_configuration(hf.config, type(hf).__name__)
     name, blocks = _blocks(hf)
     layers = tuple(_block_names(hf, f"{name}.{layer}", block) for layer, block in enumerate(blocks))
     if len(blocks) != _n_blocks(hf):
@@ -82,11 +83,13 @@ def discover(hf: PreTrainedModel) -> ModuleNames:
 def discover_in(folder: str | Path) -> ModuleNames:
     """`discover` of the model in ``folder``, built without its weights.
 
-    Raises UserError also where transformers does not know the model or cannot build it.
+    Raises UserError also for what `check_declared` refuses, and where transformers cannot build the
+    model.
     """
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM
 
+    check_declared(Path(folder), str(folder), str(folder))
     # Whatever a library may raise of a configuration that it did not write, it is the reason.
     try:
         configuration = AutoConfig.from_pretrained(
@@ -94,7 +97,6 @@ def discover_in(folder: str | Path) -> ModuleNames:
         )
     except Exception as error:
         raise _not_built(folder, "read its config.json", error) from error
-    refuse_configuration(configuration)
     try:
         with torch.device("meta"):
             hf = AutoModelForCausalLM.from_config(configuration, attn_implementation="eager")
@@ -112,24 +114,13 @@ def _not_built(folder: str | Path, what: str, error: Exception) -> UserError:
     )
 
 
-def refuse_configuration(config: PreTrainedConfig, architecture: str | None = None) -> None:
-    """Raise UserError where the configuration alone says that there is no causal decoder.
-
-    ``architecture`` is the model's class, by default what the configuration names.
-    """
-    named = architecture or next(iter(config.architectures or ()), None) or config.model_type
+def _refuse_configuration(config: PreTrainedConfig, named: str) -> None:
+    """Raise UserError where the configuration alone says that there is no causal decoder."""
     if getattr(config, "is_encoder_decoder", False):
         raise UserError(
             f"model architecture {named} is an encoder-decoder; expected a decoder-only (causal)"
             " language model, in which a change at one position reaches later ones alone."
             f" {REMEDY}"
-        )
-    from transformers import MODEL_FOR_CAUSAL_LM_MAPPING
-
-    if architecture is None and type(config) not in MODEL_FOR_CAUSAL_LM_MAPPING:
-        raise UserError(
-            f"model architecture {named}: transformers has no causal language model of the type"
-            f" {config.model_type}, which reads images or sound, or is an encoder. {REMEDY}"
         )
     if getattr(config, "is_causal", True) is False:
         raise UserError(
