@@ -173,14 +173,14 @@ def test_looking_at_a_folder_does_not_import_transformerlens(tmp_path: Path) -> 
 @pytest.mark.parametrize("name", ["T5ForConditionalGeneration", "BartForConditionalGeneration"])
 def test_an_encoder_decoder_is_called_one(name: str, tmp_path: Path) -> None:
     build(OTHERS[name], tmp_path)
-    with pytest.raises(UserError, match=f"{name} is an encoder-decoder"):
+    with pytest.raises(UserError, match="is an encoder-decoder"):
         keep_names(tmp_path)
 
 
 @pytest.mark.parametrize("name", ["ViTForImageClassification", "LlavaForConditionalGeneration"])
 def test_no_causal_language_model(name: str, tmp_path: Path) -> None:
     build(OTHERS[name], tmp_path)
-    with pytest.raises(UserError, match=f"{name}: transformers has no causal language model of"):
+    with pytest.raises(UserError, match="transformers has no causal language model of"):
         keep_names(tmp_path)
 
 
@@ -191,16 +191,16 @@ LLAMA = LlamaConfig(vocab_size=61, hidden_size=32, num_hidden_layers=1).to_dict(
     ("settings", "reason"),
     [
         ("{", "cannot read its config.json"),
-        ("[]", "cannot read its config.json"),
-        ("{}", "cannot read its config.json"),
-        ({"model_type": "of tomorrow"}, "cannot read its config.json"),
+        ("[]", "model_type"),
+        ("{}", "model_type"),
+        ({"model_type": "of tomorrow"}, "'of tomorrow', which transformers .* does not know"),
         ({**LLAMA, "num_attention_heads": 5}, "cannot"),
         ({**LLAMA, "num_attention_heads": 0}, "cannot"),
         ({**LLAMA, "hidden_act": "unheard of"}, "cannot build the model: KeyError"),
         ({**LLAMA, "hidden_size": "wide"}, "cannot"),
         (
             {"model_type": "own", "auto_map": {"AutoConfig": "configuration.Own"}},
-            "cannot read its config.json",
+            "a model of its own code",
         ),
     ],
 )

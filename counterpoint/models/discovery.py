@@ -18,6 +18,7 @@ that is built otherwise is refused with what was found instead.
 from __future__ import annotations
 
 import inspect
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -89,8 +90,12 @@ def discover_in(folder: str | Path) -> ModuleNames:
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM
 
-    check_declared(Path(folder), str(folder), str(folder))
     # Whatever a library may raise of a configuration that it did not write, it is the reason.
+    try:
+        json.loads((Path(folder) / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise _not_built(folder, "read its config.json", error) from error
+    check_declared(Path(folder), str(folder), str(folder))
     try:
         configuration = AutoConfig.from_pretrained(
             folder, local_files_only=True, trust_remote_code=False
