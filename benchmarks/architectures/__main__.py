@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import multiprocessing
 import os
 import re
@@ -24,8 +23,6 @@ from benchmarks.architectures.configurations import CODE_OF_THEIR_OWN, DECODERS,
 
 SECONDS = 240
 """Longest time of one row."""
-
-RESULTS = Path("benchmarks/architectures.json")
 
 
 def main() -> None:
@@ -51,7 +48,6 @@ def main() -> None:
     from benchmarks.architectures.page import write
 
     write(results, adapters, seconds)
-    RESULTS.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
     print(Counter(result["verdict"] for result in results), f"{seconds:.0f} s")
 
 
