@@ -216,6 +216,8 @@ class SuffixEngine:
         """How many rows fit in ``memory_mb``, by what one row needs, and run at a good rate."""
         model, config = self.model, self.model.hf.config.get_text_config(decoder=True)
         width = getattr(config, "intermediate_size", None) or 4 * model.d_model
+        if not isinstance(width, int):
+            width = max(width)
         keys = self.activations.pairs.length
         per_position = 12 * model.d_model + 4 * width + 4 * model.n_heads * keys
         prefix = 4 * model.d_model * keys
