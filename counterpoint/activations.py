@@ -257,9 +257,7 @@ def _compared(model: LanguageModel, pairs: TokenPairs) -> Activations:
             if start == 0:
                 raise
             continue
-        error = max(
-            map(_largest_difference, (found.clean, found.corrupted), whole, (start, start))
-        )
+        error = max(map(_largest_difference, (found.clean, found.corrupted), whole, (start, start)))
         allowed = RUN_TOLERANCE * computed_eps(model)
         if error <= allowed:
             _starts(model)[pairs.length, pairs.first_difference] = start
@@ -388,9 +386,7 @@ def _record(
     )
 
 
-def spread(
-    z: Float[Tensor, "*row z"], n_heads: int, widest: int
-) -> Float[Tensor, "*row widest"]:
+def spread(z: Float[Tensor, "*row z"], n_heads: int, widest: int) -> Float[Tensor, "*row widest"]:
     """Values of heads with zeros after each head's own, as wide as the widest layer's."""
     if z.shape[-1] == widest:
         return z

@@ -284,9 +284,7 @@ class SuffixEngine:
         layers = torch.tensor(rows.layer)
         with contextlib.ExitStack() as hooks, through_onednn(model.submodules_of_blocks):
             for layer in sorted(set(rows.layer)):
-                module = (
-                    model.output_projection(layer) if component == "head" else model.mlp(layer)
-                )
+                module = model.output_projection(layer) if component == "head" else model.mlp(layer)
                 first, after = (
                     int(torch.searchsorted(layers, layer, right=right)) for right in (False, True)
                 )

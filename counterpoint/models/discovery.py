@@ -18,6 +18,7 @@ that is built otherwise is refused with what was found instead.
 from __future__ import annotations
 
 import inspect
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,6 +27,7 @@ from typing import TYPE_CHECKING, Any
 from torch import nn
 
 from counterpoint.errors import UserError
+from counterpoint.models.declared import check_declared
 from counterpoint.models.names import BlockNames, ModuleNames
 
 if TYPE_CHECKING:
@@ -61,7 +63,7 @@ def discover(hf: PreTrainedModel) -> ModuleNames:
     attention, with blocks that are shared or run several times, with several attentions in a block,
     or with heads whose outputs no linear map adds up.
     """
-    refuse_configuration(hf.config, type(hf).__name__)
+    _refuse_configuration(hf.config, type(hf).__name__)
     name, blocks = _blocks(hf)
     layers = tuple(_block_names(hf, f"{name}.{layer}", block) for layer, block in enumerate(blocks))
     if len(blocks) != _n_blocks(hf):
@@ -82,19 +84,24 @@ def discover(hf: PreTrainedModel) -> ModuleNames:
 def discover_in(folder: str | Path) -> ModuleNames:
     """`discover` of the model in ``folder``, built without its weights.
 
-    Raises UserError also where transformers does not know the model or cannot build it.
+    Raises UserError also for what `check_declared` refuses, and where transformers cannot build the
+    model.
     """
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM
 
     # Whatever a library may raise of a configuration that it did not write, it is the reason.
     try:
+        json.loads((Path(folder) / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise _not_built(folder, "read its config.json", error) from error
+    check_declared(Path(folder), str(folder), str(folder))
+    try:
         configuration = AutoConfig.from_pretrained(
             folder, local_files_only=True, trust_remote_code=False
         )
     except Exception as error:
         raise _not_built(folder, "read its config.json", error) from error
-    refuse_configuration(configuration)
     try:
         with torch.device("meta"):
             hf = AutoModelForCausalLM.from_config(configuration, attn_implementation="eager")
@@ -112,24 +119,13 @@ def _not_built(folder: str | Path, what: str, error: Exception) -> UserError:
     )
 
 
-def refuse_configuration(config: PreTrainedConfig, architecture: str | None = None) -> None:
-    """Raise UserError where the configuration alone says that there is no causal decoder.
-
-    ``architecture`` is the model's class, by default what the configuration names.
-    """
-    named = architecture or next(iter(config.architectures or ()), None) or config.model_type
+def _refuse_configuration(config: PreTrainedConfig, named: str) -> None:
+    """Raise UserError where the configuration alone says that there is no causal decoder."""
     if getattr(config, "is_encoder_decoder", False):
         raise UserError(
             f"model architecture {named} is an encoder-decoder; expected a decoder-only (causal)"
             " language model, in which a change at one position reaches later ones alone."
             f" {REMEDY}"
-        )
-    from transformers import MODEL_FOR_CAUSAL_LM_MAPPING
-
-    if architecture is None and type(config) not in MODEL_FOR_CAUSAL_LM_MAPPING:
-        raise UserError(
-            f"model architecture {named}: transformers has no causal language model of the type"
-            f" {config.model_type}, which reads images or sound, or is an encoder. {REMEDY}"
         )
     if getattr(config, "is_causal", True) is False:
         raise UserError(
@@ -315,13 +311,6 @@ def _output_projection(hf: PreTrainedModel, where: str, attention: nn.Module) ->
             f" (it holds {parts})",
         )
     projection = attention.get_submodule(name)
-    holder = attention.get_submodule(name.rpartition(".")[0])
-    if holder is not attention and any(_is_norm(child) for child in holder.children()):
-        raise _refusal(
-            hf,
-            f"{where}.{name} is followed, within the attention, by a norm of its sum with the"
-            " residual stream, so what it gives is not the sum of its heads",
-        )
     _refuse_projection(hf, f"{where}.{name}", projection)
     width = _input_width(projection)
     heads = _n_heads(hf, attention)
@@ -337,10 +326,11 @@ def _named_projection(attention: nn.Module) -> str | None:
     present = [name for name in OUTPUTS if isinstance(getattr(attention, name, None), nn.Module)]
     if present:
         inner = getattr(attention, present[0])
-        wrapped = [child for child, part in inner.named_children() if type(part) is nn.Linear]
+        parts = [child for child, part in inner.named_children() if type(part) is nn.Linear]
         # A wrapper around one linear map (Moshi's) is as good as that.
-        alone = len(wrapped) == len(list(inner.children())) == 1
-        return f"{present[0]}.{wrapped[0]}" if alone else present[0]
+        alone = len(parts) == len(list(inner.children())) == 1
+        wraps = alone and not any(True for _ in inner.parameters(recurse=False))
+        return f"{present[0]}.{parts[0]}" if wraps else present[0]
     output = getattr(attention, "output", None)
     if isinstance(output, nn.Module) and isinstance(getattr(output, "dense", None), nn.Module):
         return "output.dense"

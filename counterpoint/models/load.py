@@ -7,6 +7,7 @@ the blocks, attentions and MLPs among them.
 from __future__ import annotations
 
 import copy
+import warnings
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -16,6 +17,8 @@ import torch
 from torch import nn
 
 from counterpoint.errors import UserError
+from counterpoint.models.checkpoint import load_checkpoint, quiet
+from counterpoint.models.declared import check_declared
 from counterpoint.models.discovery import discover
 from counterpoint.models.names import ModuleNames, bridge
 from counterpoint.models.rotary import begin_afresh
@@ -222,13 +225,12 @@ def load_language_model(
     """Load the model of ``folder`` (`resources/models/{model}`), without any network.
 
     ``dtype`` is one of `DTYPES`; ``threads`` bounds torch's threads within an operation.
-    Raises UserError when the folder is no model, the device is absent or the dtype unknown.
+    Raises UserError when the folder is no model, its weights are not those that its config.json
+    describes, the device is absent or the dtype unknown.
     """
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-    from transformers.utils import logging as transformers_logging
+    from transformers import AutoTokenizer
 
-    transformers_logging.disable_progress_bar()
-    transformers_logging.set_verbosity_error()
+    quiet()
     if dtype not in DTYPES:
         raise UserError(f"dtype {dtype!r} is unknown; expected one of {', '.join(DTYPES)}.")
     check_device(device)
@@ -239,9 +241,11 @@ def load_language_model(
             f"{folder}: no config.json there; expected a model folder that the `fetch_model` rule"
             " made. Run the workflow, or delete the folder so that it is fetched again."
         )
-    tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-    hf = AutoModelForCausalLM.from_pretrained(
-        folder, dtype=DTYPES[dtype], attn_implementation="eager", local_files_only=True
+    for remark in check_declared(Path(folder), str(folder), str(folder)):
+        warnings.warn(remark, stacklevel=2)
+    hf = load_checkpoint(Path(folder), DTYPES[dtype])
+    tokenizer = AutoTokenizer.from_pretrained(
+        folder, local_files_only=True, trust_remote_code=False
     )
     nn.Module.to(hf, torch.device(device))
     return wrap(hf, tokenizer, prepend_bos=prepend_bos)

@@ -20,7 +20,8 @@ def read_shape(folder: str | os.PathLike[str]) -> Shape:
     from transformers import AutoConfig
 
     # The names are transformers' common ones, onto which it maps those of each architecture.
-    config = AutoConfig.from_pretrained(folder, local_files_only=True).get_text_config(decoder=True)
+    whole = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    config = whole.get_text_config(decoder=True)
     return Shape(
         n_layers=int(config.num_hidden_layers),
         n_heads=int(config.num_attention_heads),

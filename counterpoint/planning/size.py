@@ -58,7 +58,7 @@ def read_size(folder: str | os.PathLike[str], dtype: str = "float32") -> Size:
     """
     from transformers import AutoConfig
 
-    whole = AutoConfig.from_pretrained(folder, local_files_only=True)
+    whole = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     return of_configuration(whole, count_parameters(folder), dtype)
 
 

@@ -1,0 +1,353 @@
+"""What is loaded is what the file says: checkpoints that lack, rename or hide something.
+
+Each case is a tiny model whose files are changed after it was saved. What must work loads tensor by
+tensor as it was saved; what must not is refused, with the cause, when it is fetched and when it is
+loaded.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import warnings
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from transformers import AutoConfig, AutoModelForCausalLM
+
+from counterpoint.errors import UserError
+from counterpoint.models.fetch import fetch_model
+from counterpoint.models.load import load_language_model
+from tests.tiny_models import ARCHITECTURES, make_tiny_tokenizer
+
+Tensors = dict[str, torch.Tensor]
+Change = Callable[[Tensors], Tensors]
+
+HEAD = "lm_head.weight"
+EMBEDDING = "model.embed_tokens.weight"
+QUERY = "model.layers.0.self_attn.q_proj.weight"
+
+SPARSE = {"num_experts_per_tok": 2, "num_local_experts": 4}
+
+
+@cache
+def _saved(kind: str) -> tuple[Tensors, dict[str, Any]]:
+    """The tensors and the configuration of a random model, as they were before saving."""
+    torch.manual_seed(0)
+    if kind in ARCHITECTURES:
+        config = ARCHITECTURES[kind]
+    else:
+        settings = {**ARCHITECTURES["llama"].to_dict(), **SPARSE}
+        settings.pop("model_type")
+        config = AutoConfig.for_model(kind, **settings)
+    model = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
+    return {name: one.clone() for name, one in model.state_dict().items()}, config.to_dict()
+
+
+class Case:
+    """A model's folder that was changed, with what it held before."""
+
+    def __init__(self, folder: Path, kind: str) -> None:
+        self.folder, self.original = folder, _saved(kind)[0]
+        torch.manual_seed(0)
+        config = AutoConfig.for_model(**_saved(kind)[1])
+        model = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
+        model.load_state_dict(self.original)
+        model.save_pretrained(folder)
+        make_tiny_tokenizer().save_pretrained(folder)
+
+    def tensors(self, change: Change, *, shards: int = 1, index: Any = None) -> Case:
+        whole = self.folder / "model.safetensors"
+        changed = change(load_file(whole))
+        whole.unlink()
+        names = [f"model-{n + 1:05d}-of-{shards:05d}.safetensors" for n in range(shards)]
+        where = {}
+        for number, name in enumerate(names):
+            part = {key: changed[key] for key in sorted(changed)[number::shards]}
+            save_file(part, whole if shards == 1 else self.folder / name, {"format": "pt"})
+            where |= dict.fromkeys(part, name)
+        if shards > 1:
+            listed = {"metadata": {}, "weight_map": index(where) if index else where}
+            (self.folder / "model.safetensors.index.json").write_text(json.dumps(listed))
+        return self
+
+    def config(self, **changes: Any) -> Case:
+        return self.json("config.json", **changes)
+
+    def json(self, name: str, **changes: Any) -> Case:
+        path = self.folder / name
+        known = json.loads(path.read_text()) if path.exists() else {}
+        path.write_text(json.dumps(known | changes))
+        return self
+
+    def fetched(self) -> dict[str, Any]:
+        given = {"source": "local", "path": str(self.folder)}
+        return fetch_model(given, self.folder.parent / "fetched")
+
+    def works(self) -> list[str]:
+        """Fetch and load it; every tensor must be the original one. Returns the remarks."""
+        remarks: list[str] = self.fetched()["remarks"]
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            hf = load_language_model(self.folder.parent / "fetched").hf
+        for name, tensor in hf.state_dict().items():
+            torch.testing.assert_close(tensor, self.original[name], rtol=0, atol=0, msg=name)
+        return remarks
+
+    def refused(self) -> str:
+        """The message, the same whether it is fetched or loaded; nothing is left behind."""
+        with pytest.raises(UserError) as fetching:
+            self.fetched()
+        assert [path.name for path in self.folder.parent.iterdir()] == [self.folder.name]
+        with pytest.raises(UserError) as loading:
+            load_language_model(self.folder)
+        assert str(fetching.value) == str(loading.value)
+        assert str(self.folder) in str(fetching.value)
+        return str(fetching.value)
+
+
+@pytest.fixture
+def make(tmp_path: Path) -> Callable[[str], Case]:
+    def make_case(kind: str = "llama") -> Case:
+        return Case(tmp_path / "mine", kind)
+
+    return make_case
+
+
+def without(*parts: str) -> Change:
+    return lambda t: {name: one for name, one in t.items() if not any(p in name for p in parts)}
+
+
+def renamed(change: Callable[[str], str]) -> Change:
+    return lambda t: {change(name): one for name, one in t.items()}
+
+
+# ------------------------------------------------------------------------------- what must work
+
+
+@pytest.mark.parametrize(
+    ("kind", "change"),
+    [
+        pytest.param("gpt2", renamed(lambda n: n.removeprefix("transformer.")), id="gpt2 bare"),
+        pytest.param("llama", renamed(lambda n: n.removeprefix("model.")), id="llama bare"),
+        pytest.param("gemma2", without(HEAD), id="tied, one stored"),
+        pytest.param("gemma2", lambda t: {**t, HEAD: t[EMBEDDING].clone()}, id="tied, both stored"),
+        pytest.param(
+            "gemma2", renamed(lambda n: HEAD if n == EMBEDDING else n), id="tied, the other stored"
+        ),
+        pytest.param(
+            "gpt2",
+            lambda t: {
+                **t,
+                "transformer.h.0.attn.bias": torch.ones(1, 1, 64, 64, dtype=torch.uint8),
+                "transformer.h.0.attn.masked_bias": torch.tensor(-1e4),
+            },
+            id="causal masks",
+        ),
+        pytest.param(
+            "llama",
+            lambda t: {**t, "model.layers.0.self_attn.rotary_emb.inv_freq": torch.ones(4)},
+            id="rotary buffers",
+        ),
+        pytest.param("mixtral", lambda t: t, id="experts are stacked when loaded"),
+        pytest.param("llama", lambda t: {n: one.double() for n, one in t.items()}, id="float64"),
+    ],
+)
+def test_other_ways_to_write_the_same_model(
+    make: Callable[[str], Case], kind: str, change: Change
+) -> None:
+    assert make(kind).tensors(change).works() == []
+
+
+def _and_the_head(where: dict[str, str]) -> dict[str, str]:
+    return where | {HEAD: next(iter(where.values()))}
+
+
+def test_shards_and_an_index_that_names_more_than_they_hold(make: Callable[[str], Case]) -> None:
+    assert make("gemma2").tensors(without(HEAD), shards=2, index=_and_the_head).works() == []
+
+
+def test_an_embedding_that_config_json_ties(make: Callable[[str], Case]) -> None:
+    case = make("llama").tensors(without(HEAD)).config(tie_word_embeddings=True)
+    case.original = {**case.original, HEAD: case.original[EMBEDDING]}
+    assert case.works() == []
+
+
+def test_parts_that_are_not_read_are_named(make: Callable[[str], Case]) -> None:
+    eye = {"vision_tower.encoder.weight": torch.ones(2, 2)}
+    (remark,) = make("llama").tensors(lambda t: {**t, **eye}).works()
+    assert "vision_tower.encoder.weight" in remark
+    assert "text" in remark
+
+
+def test_what_is_tied_but_stored_twice_differently_is_said(make: Callable[[str], Case]) -> None:
+    case = make("gemma2").tensors(lambda t: {**t, HEAD: t[EMBEDDING] + 1})
+    case.original = {**case.original, HEAD: case.original[EMBEDDING] + 1}
+    (remark,) = case.works()
+    assert HEAD in remark
+    assert EMBEDDING in remark
+
+
+# ---------------------------------------------------------------------------- what must not pass
+
+
+@pytest.mark.parametrize(
+    ("kind", "change", "expected"),
+    [
+        ("llama", without(HEAD), [HEAD, "1 is not", "unembedding", "tie_word_embeddings"]),
+        ("llama", without("layers.1.mlp.down"), ["layers.1.mlp.down_proj.weight", "lacking"]),
+        ("gemma2", without(HEAD, EMBEDDING), [EMBEDDING, "2 are not"]),
+        ("llama", renamed("_orig_mod.{}".format), ["_orig_mod.model", "torch.compile"]),
+        ("gpt2", renamed("_orig_mod.{}".format), ["_orig_mod.transformer", "torch.compile"]),
+        (
+            "llama",
+            renamed(lambda n: n.replace("layers.0.", "layers.0._orig_mod.")),
+            ["layers.0._orig_mod", "torch.compile"],
+        ),
+        ("llama", renamed("module.{}".format), ["module.lm_head", "DataParallel"]),
+        ("llama", renamed("_fsdp_wrapped_module.{}".format), ["FullyShardedDataParallel"]),
+        ("llama", renamed("base_model.model.{}".format), ["base_model.model.", "peft"]),
+        ("llama", renamed("policy.lm.{}".format), ["begin with `policy.lm.`"]),
+        (
+            "llama",
+            lambda t: {**t, QUERY.replace("q_proj", "q_proj.lora_A.default"): torch.ones(4, 32)},
+            ["lora_A", "merge_and_unload"],
+        ),
+        (
+            "llama",
+            lambda t: without(QUERY)(t) | {QUERY.replace(".weight", ".qweight"): torch.ones(4, 4)},
+            [QUERY, "qweight", "quantised"],
+        ),
+        ("llama", lambda t: {**t, QUERY: t[QUERY].to(torch.int8)}, [QUERY, "I8", "quantised"]),
+        ("llama", without("layers.2."), ["num_hidden_layers", "says 3 layers", "holds 2"]),
+        (
+            "llama",
+            lambda t: t | {n.replace("s.2.", "s.3."): v.clone() for n, v in t.items()},
+            ["says 3 layers", "holds 4"],
+        ),
+        ("llama", lambda t: {**t, "v_head.weight": torch.ones(1, 32)}, ["v_head", "no place"]),
+        (
+            "llama",
+            lambda t: {**t, QUERY.replace("weight", "bias"): torch.ones(32)},
+            ["q_proj.bias", "no place"],
+        ),
+        ("mixtral", without("experts.1"), ["experts", "missing|another shape|lacking"]),
+    ],
+)
+def test_checkpoints_that_are_not_the_model(
+    make: Callable[[str], Case], kind: str, change: Change, expected: list[str]
+) -> None:
+    message = make(kind).tensors(change).refused()
+    for words in expected:
+        assert any(word in message for word in words.split("|")), message
+
+
+def test_a_tensor_that_the_index_promises_and_no_shard_has(make: Callable[[str], Case]) -> None:
+    message = make("llama").tensors(without(HEAD), shards=2, index=_and_the_head).refused()
+    assert HEAD in message
+
+
+def test_a_shard_that_the_index_does_not_name(make: Callable[[str], Case]) -> None:
+    def half(where: dict[str, str]) -> dict[str, str]:
+        return {name: file for name, file in where.items() if "00001" in file}
+
+    message = make("llama").tensors(lambda t: t, shards=2, index=half).refused()
+    assert "incomplete" in message
+
+
+def test_two_shards_with_different_numbers_for_one_tensor(make: Callable[[str], Case]) -> None:
+    case = make("llama").tensors(lambda t: t, shards=2)
+    first, second = sorted(case.folder.glob("model-*.safetensors"))
+    tensors = load_file(second)
+    name = next(iter(load_file(first)))
+    save_file({**tensors, name: load_file(first)[name]}, second, {"format": "pt"})
+    case.works()
+    shutil.rmtree(case.folder.parent / "fetched")
+    save_file({**tensors, name: load_file(first)[name] + 1}, second, {"format": "pt"})
+    message = case.refused()
+    assert name in message
+    assert first.name in message
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"vocab_size": 70}, ["vocab_size: 70, where the weights have 61", "[61, 32]", "[70, 32]"]),
+        ({"intermediate_size": 50}, ["intermediate_size: 50, where the weights have 48"]),
+        ({"attention_bias": True}, ["q_proj.bias", "random"]),
+        ({"model_type": "gpt_neox"}, ["another architecture", "gpt_neox"]),
+        ({"model_type": "lama"}, ["'lama'", "misspelt"]),
+        ({"model_type": "t5"}, ["encoder-decoder"]),
+        ({"model_type": "bart"}, ["encoder-decoder"]),
+        ({"model_type": "vit"}, ["no causal language model", "vit"]),
+        ({"model_type": "llava", "text_config": {"model_type": "llama"}}, ["text part", "llama"]),
+        ({"num_attention_heads": "four"}, ["num_attention_heads", "config.json"]),
+        ({"hidden_act": "nothing"}, ["nothing", "config.json"]),
+        (
+            {"quantization_config": {"quant_method": "bitsandbytes", "load_in_4bit": True}},
+            ["quantised", "bitsandbytes", "dequantize"],
+        ),
+        ({"quantization_config": {"quant_method": "gptq", "bits": 4}}, ["quantised", "gptq"]),
+        ({"quantization_config": {"quant_method": "awq"}}, ["quantised", "awq"]),
+        ({"quantization_config": {"quant_method": "fp8"}}, ["quantised", "fp8"]),
+        ({"compression_config": {"format": "pack"}}, ["quantised", "compression_config"]),
+        (
+            {"model_type": "mine", "auto_map": {"AutoModelForCausalLM": "modeling_mine.Mine"}},
+            ["modeling_mine.Mine", "never runs", "mine"],
+        ),
+    ],
+)
+def test_what_config_json_says(
+    make: Callable[[str], Case], changes: dict[str, Any], expected: list[str]
+) -> None:
+    message = make("llama").config(**changes).refused()
+    for words in expected:
+        assert words in message
+
+
+def test_an_adapter_with_its_model_and_without(make: Callable[[str], Case], tmp_path: Path) -> None:
+    adapter = {"peft_type": "LORA", "base_model_name_or_path": "owner/base"}
+    case = make("llama").json("adapter_config.json", **adapter)
+    message = case.refused()
+    assert "LORA adapter of owner/base" in message
+    assert "merge_and_unload" in message
+    (case.folder / "config.json").unlink()
+    (case.folder / "model.safetensors").unlink()
+    with pytest.raises(UserError, match="LORA adapter of owner/base"):
+        case.fetched()
+
+
+def test_code_beside_a_known_architecture_is_not_run_and_said(
+    make: Callable[[str], Case], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def asked(*_: object) -> str:
+        raise AssertionError("a question on a terminal that nobody sees")
+
+    monkeypatch.setattr("builtins.input", asked)
+    case = make("llama").config(
+        auto_map={"AutoConfig": "mine.Config", "AutoModelForCausalLM": "mine.Model"}
+    )
+    case.json("tokenizer_config.json", auto_map={"AutoTokenizer": ["mine.Slow", "mine.Fast"]})
+    (case.folder / "mine.py").write_text("raise SystemExit('this was run')")
+    model, tokenizer = case.works()
+    assert "mine.Model" in model
+    assert "llama" in model
+    assert "mine.Fast" in tokenizer
+
+
+def test_a_tokenizer_that_is_code_alone(make: Callable[[str], Case]) -> None:
+    case = make("llama")
+    (case.folder / "tokenizer.json").rename(case.folder / "vocab.json")
+    case.json("tokenizer_config.json", auto_map={"AutoTokenizer": ["mine.Slow", None]})
+    message = case.refused()
+    assert "mine.Slow" in message
+    assert "tokenizer.json" in message
+
+
+def test_no_quantisation_written_as_null_is_none(make: Callable[[str], Case]) -> None:
+    assert make("llama").config(quantization_config=None, auto_map={}).works() == []
