@@ -423,7 +423,7 @@ class _Tracer:
         largest = max(map(abs, jumps), default=0.0)
         error = max(piece.error for piece in pieces)
         if not self.resolved:
-            error += self.hidden + largest
+            error += self.hidden + 2 * largest
         return Curve(
             pieces,
             np.array(jumps),

@@ -114,7 +114,7 @@ class _Recorder(TorchFunctionMode):
             indices = indices.unsqueeze(-1)
         if indices.shape[:-1] != scores.shape[:-1]:
             return
-        shape = self._rows_and_positions(indices[..., 0].numel())
+        shape = self._rows_and_positions(scores.shape[:-1])
         if shape is None:
             return
         k, n = indices.shape[-1], scores.shape[-1]
@@ -127,16 +127,22 @@ class _Recorder(TorchFunctionMode):
         self.found[self._layer, self._calls] = (chosen, margin.reshape(shape))
         self._calls += 1
 
-    def _rows_and_positions(self, count: int) -> tuple[int, int] | None:
-        """How ``count`` choices are rows and positions; None where they are neither.
+    def _rows_and_positions(self, shape: torch.Size) -> tuple[int, int] | None:
+        """How choices of this ``shape`` are rows and positions; None where they are neither.
 
-        The last block's MLP runs on the last position alone. A choice within groups of scores, of
-        which only values are taken on, has too many and is left out.
+        The last block's MLP runs on the last position alone. Choices within groups of experts, of
+        which only values are taken on, are no rows and positions, and are left out.
         """
-        if self._layer == self.last_layer and count <= self._rows:
-            return count, 1
-        rows, rest = divmod(count, self.positions)
-        return None if rest or rows > self._rows else (rows, self.positions)
+        if len(shape) == 2:
+            rows, positions = shape
+        elif len(shape) > 2:
+            return None
+        elif self._layer == self.last_layer and shape[0] <= self._rows:
+            rows, positions = shape[0], 1
+        else:
+            rows, rest = divmod(shape[0], self.positions)
+            positions = 0 if rest else self.positions
+        return (rows, positions) if rows <= self._rows and positions in (1, self.positions) else None
 
     def choices(self, n_layers: int, calls: int, n_rows: int) -> Choices:
         some = next(iter(self.found.values()))[0]
