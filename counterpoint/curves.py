@@ -34,6 +34,7 @@ from counterpoint.measures import (
     range_of,
     saturated,
 )
+from counterpoint.pieces import LAST_LEVEL
 from counterpoint.rounding import Floor
 from counterpoint.routing import choices_per_block
 from counterpoint.slopes import (
@@ -143,12 +144,14 @@ def _adaptive(
         if done.all():
             # What no number of nodes resolves has a jump or a kink: take it apart.
             left = active[~within]
-            if len(left):
+            if len(left) and max_nodes > LAST_LEVEL:
                 rest = units[torch.as_tensor(left, device=units.pair.device)]
                 found = jumping.own_paths(
                     engine, direction, rest, component, tolerance, max_nodes, advance
                 )
                 parts.append((left, replace(found, nodes=found.nodes + count)))
+            else:
+                parts.append((left, resolved.curves(~within, tolerance)))
             return collected(len(units), parts)
         active, output, slope, scale = (active[~done], output[~done], slope[~done], scale[~done])
         count = 2 * count - 1
@@ -268,6 +271,7 @@ class _Resolved:
         closed = np.maximum(range_of(dense), np.abs(ap))
         cells = np.abs(quadrature.evaluate(g, CELLS))
         rounding = self.floor.of_output(self.scale)[chosen]
+        within = self.within(tolerance)[chosen]
         return OutputCurves(
             output=output,
             gradient=gradient,
@@ -282,11 +286,14 @@ class _Resolved:
             monotonicity=monotonicity(ap, total_variation),
             excess_range=closed - np.abs(ap),
             saturation=saturated(cells, total_variation),
-            quadrature_error=self.output_tail()[chosen] + rounding,
+            # What the slopes miss of AP, a curve that is not resolved may be off by.
+            quadrature_error=self.output_tail()[chosen]
+            + rounding
+            + np.where(within, 0.0, np.abs(self.own - self.ap)[chosen]),
             gradient_error=self.slope_error()[chosen],
             rounding=rounding,
             nodes=np.full(len(ap), len(self.level)),
-            resolved=self.within(tolerance)[chosen],
+            resolved=within,
             jumps=np.zeros(len(ap)),
             jump_total=np.zeros(len(ap)),
         )

@@ -142,7 +142,9 @@ class _Recorder(TorchFunctionMode):
         else:
             rows, rest = divmod(shape[0], self.positions)
             positions = 0 if rest else self.positions
-        return (rows, positions) if rows <= self._rows and positions in (1, self.positions) else None
+        return (
+            (rows, positions) if rows <= self._rows and positions in (1, self.positions) else None
+        )
 
     def choices(self, n_layers: int, calls: int, n_rows: int) -> Choices:
         some = next(iter(self.found.values()))[0]
