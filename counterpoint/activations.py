@@ -20,6 +20,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from counterpoint.errors import UserError
+from counterpoint.finite import check_finite
 from counterpoint.models.load import LanguageModel
 from counterpoint.replay import PrefixKeysValues, first_of, hidden_states_of, run_prefix
 
@@ -182,7 +183,7 @@ def cache_activations(model: LanguageModel, pairs: TokenPairs) -> Activations:
     """Run both prompts of every pair and keep what `Activations` holds.
 
     Raises UserError when the attention's output is not the sum of its heads and a bias, since a
-    head's output is then not defined.
+    head's output is then not defined, and when the model gives NaN or infinity for a prompt.
     """
     pairs = pairs.to(model.device)
     n_pairs, start = len(pairs), pairs.first_difference
@@ -222,12 +223,14 @@ def cache_activations(model: LanguageModel, pairs: TokenPairs) -> Activations:
                 hooks.callback(handle.remove)
         from transformers.cache_utils import DynamicCache
 
-        model.hf(
+        logits = model.hf(
             input_ids=suffix,
             past_key_values=DynamicCache() if prefix is None else prefix.cache(both),
             use_cache=True,
             logits_to_keep=1,
-        )
+        ).logits[:, -1]
+    tokens = torch.cat([pairs.clean, pairs.corrupted])
+    check_finite(model, tokens, pairs.number, kept, logits)
     stacked = {name: torch.stack(kept[name]) for name in ("residual", "attention", "mlp", "z")}
     final = kept["output"][-1][:, -1]
     runs = [

@@ -16,9 +16,9 @@
    path carry the metric's change more closely than those that plain IG picks.
 
 Every number but the identities is computed in each pair, over the heads above the floor of
-rounding, and averaged over pairs; intervals and p-values as in `counterpoint.resampling`. The area under the
-ROC curve asks how well a column tells the tenth of the heads with the largest |IG joint - AP| from
-the others: 0.5 is chance, 1 perfect. Thresholds: `counterpoint.verdicts`.
+rounding, and averaged over pairs; intervals and p-values as in `counterpoint.resampling`. The area
+under the ROC curve asks how well a column tells the tenth of the heads with the largest
+|IG joint - AP| from the others: 0.5 is chance, 1 perfect. Thresholds: `counterpoint.verdicts`.
 """
 
 from __future__ import annotations

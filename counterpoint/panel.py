@@ -19,8 +19,8 @@ of the table or follow from them:
     own_path_allowed  how far rounding, or what a curve left unresolved, may keep it from 0
 
 A row is *at the floor* when its curve moves by less than `floor` over [0, 1], or than rounding
-alone may move it (the column `rounding`: in bfloat16 far more than the usual floor): rounding is then as
-large as the effect, and relations among such rows are relations among noise.
+alone may move it (the column `rounding`: in bfloat16 far more than the usual floor): rounding is
+then as large as the effect, and relations among such rows are relations among noise.
 """
 
 from __future__ import annotations
