@@ -79,8 +79,8 @@ class Way:
     """How rows are evaluated: the fastest that is exact for the model is taken."""
 
     replays: bool
-    """Whether blocks are called one by one, from each row's layer up; if not, every row is a pass of
-    the whole model over the suffix, with a hook at its component."""
+    """Whether blocks are called one by one, from each row's layer up; if not, every row is a pass
+    of the whole model over the suffix, with a hook at its component."""
     cuts_last: bool
     """Whether the last block computes its last position alone."""
 
