@@ -1,9 +1,10 @@
 """The three claims about the output curve, each taken apart into numbers with a rule: `claims.csv`.
 
 1  AP is the difference of the curve's end points, and IG and AP agree when their contrastive inputs
-   agree. Decided by two identities (the integral of g along the head's own path equals AP; the
-   range on [0, 1] is not below |AP|) and by Lin's (1989) concordance of IG joint with AP over
-   heads.
+   agree. Decided by two identities (the integral of g along the head's own path, and the sum of the
+   curve's jumps, equal AP; the range on [0, 1] is not below |AP|) and by Lin's (1989) concordance
+   of IG joint with AP over heads. Identities are judged by the rounding of the number format that
+   the model computes in, where that is coarser than their bound.
 2  IG and AP disagree where the curve is non-linear and comes back to where it began. On a head's
    own path IG equals AP however crooked the curve, so returning cannot be the cause; whether it is
    a *sign* is decided by two partial rank correlations with |IG joint - AP|: of the excess range
@@ -14,16 +15,16 @@
    faithfulness table is given, by whether the heads that IG picks from the unsaturated part of the
    path carry the metric's change more closely than those that plain IG picks.
 
-Every number but the identities is computed in each pair, over the heads above the float32 floor,
-and averaged over pairs; intervals and p-values as in `counterpoint.resampling`. The area under the
-ROC curve asks how well a column tells the tenth of the heads with the largest |IG joint - AP| from
-the others: 0.5 is chance, 1 perfect. Thresholds: `counterpoint.verdicts`.
+Every number but the identities is computed in each pair, over the heads above the floor of
+rounding, and averaged over pairs; intervals and p-values as in `counterpoint.resampling`. The area
+under the ROC curve asks how well a column tells the tenth of the heads with the largest
+|IG joint - AP| from the others: 0.5 is chance, 1 perfect. Thresholds: `counterpoint.verdicts`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -73,6 +74,11 @@ COLUMNS = (
     "explanation",
 )
 
+WITHIN_ROUNDING = (
+    " It holds within rounding of the number format that the model computes in, which is coarser"
+    " here than the usual bound."
+)
+
 OVERALL = "overall"
 DECISIVE, SUPPORTING = "decisive", "supporting"
 GAIN = f"{recovery.PREFIX}gain_of_unsaturated"
@@ -97,7 +103,8 @@ QUANTITIES = (
         1,
         "own_path_error",
         DECISIVE,
-        "The integral of the gradient along the head's own path equals AP (largest difference).",
+        "The integral of the gradient along the head's own path, and the sum of the curve's jumps "
+        "where it has any, equal AP (largest difference).",
         Rule("at_most", IDENTITY_TOLERANCE),
         {
             SUPPORTED: "The identity holds in every row, so AP is the difference of the end points "
@@ -403,13 +410,19 @@ def claims(
     rows: list[dict[str, object]] = []
     for direction in directions(heads):
         found = disagreement.numbers_over_heads(
-            panel(heads, direction, disagreement.USED, settings.floor), settings
+            panel(
+                heads,
+                direction,
+                (*disagreement.USED, *disagreement.IDENTITIES),
+                settings.floor,
+            ),
+            settings,
         )
         if faithfulness is not None:
             part = faithfulness[faithfulness["direction"] == direction]
             found |= recovery.numbers_over_pairs(heads, part, direction, settings)
         if interaction is not None:
-            found |= partners.numbers_over_pairs(interaction, direction, settings)
+            found |= partners.numbers_over_pairs(interaction, direction, settings, heads)
         for quantity in QUANTITIES:
             # A part without a number must stay in the table: it keeps its claim undecided.
             if quantity.name in found or not quantity.name.startswith(OPTIONAL):
@@ -438,15 +451,20 @@ def _height_of(name: str) -> Quantity:
 
 def _row(quantity: Quantity, direction: str, found: Found) -> dict[str, object]:
     rule = quantity.rule
+    if rule is not None and found.allowed > rule.threshold:
+        rule = replace(rule, threshold=found.allowed)
     verdict = DESCRIBED if rule is None else rule.verdict(found.estimate, found.low, found.high)
     if np.isnan(found.estimate):
         explanation = (
-            "Cannot be computed: a column is constant, or too few heads or pairs are left."
+            "Cannot be computed: a column is constant, or too few heads or pairs are left above "
+            "the floor."
         )
     elif verdict == UNDECIDED and np.isnan(found.low):
         explanation = "No interval can be given, so nothing is decided."
     else:
         explanation = quantity.says.get(verdict, "")
+    if rule is not quantity.rule and verdict == SUPPORTED:
+        explanation += WITHIN_ROUNDING
     return {
         "claim": quantity.claim,
         "direction": direction,

@@ -37,7 +37,7 @@ from scipy import stats
 from counterpoint import resampling
 from counterpoint.errors import UserError
 from counterpoint.meta_analysis import random_effects
-from counterpoint.panel import directions, panel
+from counterpoint.panel import MOVEMENT, ROUNDING, directions, floors, panel
 from counterpoint.resampling import Settings
 from counterpoint.stability import (
     agreement_matrices,
@@ -139,8 +139,8 @@ def studies_side_by_side(studies: Sequence[Study], *, settings: Settings) -> pd.
     """
     rows = []
     for study in studies:
-        moved = panel(study.heads, directions(study.heads)[0], ["output_range_closed"])
-        movement = moved.columns["output_range_closed"].mean(axis=0)
+        moved = panel(study.heads, directions(study.heads)[0], [MOVEMENT, ROUNDING])
+        movement, rounding = (moved.columns[name].mean(axis=0) for name in (MOVEMENT, ROUNDING))
         right = study.baseline["correct"].astype(bool)
         rows.append(
             {
@@ -154,7 +154,7 @@ def studies_side_by_side(studies: Sequence[Study], *, settings: Settings) -> pd.
                 "metric_clean": study.baseline["metric_clean"].mean(),
                 "metric_corrupted": study.baseline["metric_corrupted"].mean(),
                 "heads": len(movement),
-                "at_floor": int((movement < settings.floor).sum()),
+                "at_floor": int((movement < floors(rounding, settings.floor)).sum()),
             }
         )
     return pd.DataFrame(rows, columns=list(STUDY_COLUMNS))

@@ -1,6 +1,6 @@
 """How far IG joint and AP agree over heads, and which columns go with their disagreement.
 
-Every number is computed in each pair over the heads above the float32 floor, and averaged over
+Every number is computed in each pair over the heads above the floor of rounding, and averaged over
 pairs; intervals and p-values as in `counterpoint.resampling`. The identities are taken over all
 rows.
 """
@@ -19,6 +19,7 @@ from counterpoint.panel import MOVEMENT, Panel
 from counterpoint.resampling import Interval, RunningMean, Settings
 from counterpoint.stability import rank_positions
 from counterpoint.statistics import MINIMUM_HEADS, Resamples, null_coefficients
+from counterpoint.verdicts import IDENTITY_TOLERANCE
 
 DISAGREEING_SHARE = 0.1
 """The heads that disagree most: this share of those above the floor, in each pair."""
@@ -42,6 +43,7 @@ SIGNS = (
 
 DISAGREEMENT = "abs_disagreement"
 USED = (*SIGNS, DISAGREEMENT, "ap", "ig_joint", "ig_own", "abs_ig_joint")
+IDENTITIES = ("own_path_error", "own_path_allowed")
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,8 @@ class Found:
     p_value: float = np.nan
     n: int = 0
     pairs: int = 0
+    allowed: float = np.nan
+    """Of an identity: what rounding allows, where that is more than its rule does."""
 
     @classmethod
     def of(cls, interval: Interval, p_value: float, n: int, pairs: int) -> Found:
@@ -112,8 +116,8 @@ def numbers_over_heads(data: Panel, settings: Settings) -> dict[str, Found]:
 
 
 def _identities(data: Panel) -> dict[str, Found]:
-    """The identities, over all rows: rounding noise is no excuse for an identity."""
-    error = np.abs(data.columns["ig_own"] - data.columns["ap"])
+    """The identities, over all rows: being small is no excuse for missing one."""
+    error, allowed = data.columns["own_path_error"], data.columns["own_path_allowed"]
     shortfall = data.columns["abs_ap"] - data.columns[MOVEMENT]
     returning = np.zeros_like(data.at_floor)
     for pair, excess in enumerate(data.columns["excess_range"]):
@@ -124,10 +128,27 @@ def _identities(data: Panel) -> dict[str, Found]:
         return Found(float(values.max()), n=values.size, pairs=len(data.pairs))
 
     return {
-        "own_path_error": largest(error.ravel()),
+        "own_path_error": identity(error.ravel(), allowed.ravel(), len(data.pairs)),
         "range_shortfall": largest(np.maximum(shortfall, 0.0).ravel()),
-        "own_path_error_of_returning": largest(error[returning]),
+        "own_path_error_of_returning": identity(
+            error[returning], allowed[returning], len(data.pairs)
+        ),
     }
+
+
+def identity(
+    error: Float[np.ndarray, " row"], allowed: Float[np.ndarray, " row"], pairs: int
+) -> Found:
+    """The row that misses an identity by most, beside what is allowed it.
+
+    That is `IDENTITY_TOLERANCE`, or what rounding of the row's number format makes of it. Where
+    that is more, the row is judged by it; a missing value must not pass for a kept identity.
+    """
+    if not len(error):
+        return Found(np.nan)
+    bound = np.maximum(allowed, IDENTITY_TOLERANCE)
+    worst = int(np.argmax(error / bound))
+    return Found(float(error[worst]), n=len(error), pairs=pairs, allowed=float(bound[worst]))
 
 
 def _largest(values: Float[np.ndarray, " head"]) -> Bool[np.ndarray, " head"]:

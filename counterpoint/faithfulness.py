@@ -25,8 +25,8 @@ from torch import Tensor
 
 from counterpoint import quadrature
 from counterpoint.activations import Direction, background_prompt, other_prompt, packed
-from counterpoint.curves import SATURATION_SHARE
 from counterpoint.gradients import FIRST_STEPS, joint_slopes
+from counterpoint.measures import SATURATION_SHARE
 from counterpoint.patching import layer_patching
 from counterpoint.replay import by_row, first_of, last_of
 from counterpoint.suffix import SuffixEngine

@@ -7,6 +7,11 @@ linear in z, so that this equals the score taken on the heads' outputs. By compl
 scores sum to the effect of patching the layer; what is missing from that is the *convergence
 delta*.
 
+In a mixture of experts the metric jumps on the way, wherever a router chooses otherwise, and no
+gradient sees a jump. There the joint path is integrated in pieces between the jumps
+(`counterpoint.jumping`), and the convergence delta is their sum with the other sign: the part of
+the layer's effect that belongs to no head. The same is done for whatever Captum leaves unfinished.
+
 The run from the layer on is the engine's, and every layer and pair of a bucket is one example of
 the same call to Captum, so that they share batches.
 """
@@ -20,9 +25,10 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from captum.attr import IntegratedGradients
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from counterpoint import jumping
 from counterpoint.activations import (
     Direction,
     Units,
@@ -31,6 +37,9 @@ from counterpoint.activations import (
     other_prompt,
     packed,
 )
+from counterpoint.patching import layer_patching
+from counterpoint.routing import choices_per_block
+from counterpoint.slopes import rounding_floor
 from counterpoint.suffix import Rows, SuffixEngine
 
 Array = np.ndarray
@@ -48,7 +57,11 @@ class IntegratedGradientScores:
     convergence_delta: Float[Array, "layer pair"]
     """Sum over heads of the score, less the effect of patching the layer."""
     steps: Int[Array, "layer pair"]
-    """Gauss-Legendre steps used."""
+    """Gauss-Legendre steps used, or points of a path in pieces."""
+    jump_total: Float[Array, "layer pair"]
+    """The sum of the jumps on the joint path: the convergence delta with the other sign."""
+    resolved: Bool[Array, "layer pair"]
+    """Whether delta and jumps cancel within tolerance, or the floor of rounding if higher."""
 
 
 def integrated_gradients(
@@ -63,15 +76,23 @@ def integrated_gradients(
     """IG joint of every head of every pair.
 
     Steps are doubled, from ``first_steps`` to at most ``max_steps``, for the layers whose
-    convergence delta exceeds ``tolerance`` or whose scores still moved by more than it. ``advance``
-    is told of examples as they are finished.
+    convergence delta exceeds ``tolerance`` or whose scores still moved by more than it. No
+    tolerance below the floor of rounding is asked for. ``advance`` is told of examples as they are
+    finished.
     """
+    floor = rounding_floor(engine, direction)
+    tolerance = max(tolerance, 2 * floor.settled)
     n_layers, n_pairs = engine.model.n_layers, len(engine.activations.pairs)
     n_heads = engine.model.n_heads
     score = np.full((n_layers * n_pairs, n_heads), np.nan)
     delta = np.full(n_layers * n_pairs, np.nan)
     taken = np.zeros(n_layers * n_pairs, dtype=int)
-    active, steps = examples_with_heads(engine), min(first_steps, max_steps)
+    jump_total = np.zeros(n_layers * n_pairs)
+    resolved = np.ones(n_layers * n_pairs, dtype=bool)
+    routed = choices_per_block(engine.model) > 0
+    every = examples_with_heads(engine)
+    active, left = (every[:0], every) if routed else (every, every[:0])
+    steps = min(first_steps, max_steps)
     while len(active):
         before = score[active]
         score[active], delta[active] = _captum(engine, direction, active, steps)
@@ -80,13 +101,29 @@ def integrated_gradients(
         taken[active] = steps
         unfinished = (np.abs(delta[active]) > tolerance) | (~first & (moved > tolerance))
         if 2 * steps > max_steps:
+            left = active[unfinished]
             unfinished[:] = False
         if advance is not None:
             advance(int((~unfinished).sum()))
         active, steps = active[unfinished], 2 * steps
+    if len(left):
+        effect = layer_patching(engine, direction).reshape(-1)
+        curves = jumping.joint_paths(engine, direction, left, tolerance, max_steps // 2)
+        for example, curve in zip(left, curves, strict=True):
+            score[example], jump_total[example] = curve.own, curve.jumps.sum()
+            delta[example] = curve.own.sum() - effect[example]
+            taken[example] += curve.evaluations
+            missed = abs(delta[example] + jump_total[example])
+            resolved[example] = curve.resolved and missed <= max(tolerance, 2 * curve.rounding)
+        if advance is not None and routed:
+            advance(len(left))
     shape = (n_layers, n_pairs)
     return IntegratedGradientScores(
-        score.reshape(*shape, n_heads), delta.reshape(shape), taken.reshape(shape)
+        score.reshape(*shape, n_heads),
+        delta.reshape(shape),
+        taken.reshape(shape),
+        jump_total.reshape(shape),
+        resolved.reshape(shape),
     )
 
 

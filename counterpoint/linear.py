@@ -129,7 +129,10 @@ class _Linear(torch.autograd.Function):
         ctx: Any, hidden: Tensor, weight: Tensor, ordered: Tensor, bias: Tensor | None
     ) -> Tensor:
         ctx.weight = weight
-        return _product(hidden, ordered, bias)
+        # The product of three axes is a view of one of two, and no view made here may be changed in
+        # place, as OLMo clips its queries; nothing else ever sees what this one is a view of.
+        output = _product(hidden, ordered, bias)
+        return cast(Tensor, torch.ops.aten._unsafe_view(output, output.shape))
 
     @staticmethod
     @once_differentiable

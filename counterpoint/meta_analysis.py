@@ -101,7 +101,12 @@ def _row(part: pd.DataFrame, confidence: float) -> dict[str, object]:
     rule = _rule(first)
     if rule is not None and rule.kind == "at_most":
         if not known.empty:
-            estimate = float(known["estimate"].max())
+            # Each by its own bound: that of a coarser number format is wider.
+            ratio = (known["estimate"] / known["threshold"]).to_numpy(float)
+            worst = known.iloc[int(ratio.argmax())]
+            rule = _rule(worst)
+            assert rule is not None
+            estimate = float(worst["estimate"])
             verdict = rule.verdict(estimate, np.nan, np.nan)
             explanation = "The worst study counts."
         if len(known) < len(part) and verdict == SUPPORTED:

@@ -15,7 +15,11 @@ of the table or follow from them:
                       d2f/(dh dj) over the partners j, which takes a bent curve and partners that
                       move
 
-A row is *at the floor* when its curve moves by less than `floor` over [0, 1]: float32 rounding is
+    own_path_error    |IG own + its jumps - AP|, 0 by completeness
+    own_path_allowed  how far rounding, or what a curve left unresolved, may keep it from 0
+
+A row is *at the floor* when its curve moves by less than `floor` over [0, 1], or than rounding
+alone may move it (the column `rounding`: in bfloat16 far more than the usual floor): rounding is
 then as large as the effect, and relations among such rows are relations among noise.
 """
 
@@ -53,6 +57,15 @@ constant, so that it has AP's correlations."""
 KEYS = ("pair", "direction", "layer", "head")
 ABSOLUTE = "abs_"
 MOVEMENT = "output_range_closed"
+ROUNDING = "rounding"
+WITHOUT: dict[str, float] = {
+    ROUNDING: 0.0,
+    "jumps": 0.0,
+    "jump_total": 0.0,
+    "quadrature_error": 0.0,
+    "resolved": 1.0,
+}
+"""What a table that lacks these columns is taken to say: that of a dense model in float32."""
 
 
 @dataclass(frozen=True)
@@ -87,14 +100,38 @@ def value(heads: pd.DataFrame, name: str) -> pd.Series:
         return layers.transform("sum") - heads[MOVEMENT]
     if name == "bend_in_company":
         return heads["gradient_range"] * value(heads, "company")
+    if name in WITHOUT:
+        # Tables of other sources need not have them.
+        return pd.Series(WITHOUT[name], index=heads.index)
+    if name == "own_path_error":
+        integral = value(heads, "ig_own") + value(heads, "jump_total").fillna(0.0)
+        return (integral - value(heads, "ap")).abs()
+    if name == "own_path_allowed":
+        error = value(heads, "quadrature_error")
+        unresolved = 2 * error.where(~value(heads, "resolved").astype(bool), 0.0)
+        # Both end points of AP round, and so does the integral.
+        return 2 * value(heads, ROUNDING) + unresolved
     if name.startswith(ABSOLUTE):
         return value(heads, name.removeprefix(ABSOLUTE)).abs()
     raise KeyError(f"no column {name!r} in the table of heads, which has {list(heads.columns)}")
 
 
 def at_floor(heads: pd.DataFrame, floor: float) -> pd.Series:
-    """True for each row whose curve moves by less than `floor` (in units of the metric)."""
-    return heads[MOVEMENT] < floor
+    """True for each row whose curve moves by less than `floor` or than rounding may move it.
+
+    Both are in units of the metric. A `floor` of 0 marks none.
+    """
+    return heads[MOVEMENT] < floors(value(heads, ROUNDING).to_numpy(float), floor)
+
+
+def floors(rounding: Float[np.ndarray, " *row"], floor: float) -> Float[np.ndarray, " *row"]:
+    """The floor of each row: `floor`, or its own rounding where that is larger."""
+    return np.maximum(np.nan_to_num(rounding), floor) if floor > 0 else np.zeros_like(rounding)
+
+
+def floor_of(heads: pd.DataFrame, floor: float) -> float:
+    """The floor that a typical row of the table has, for words about the whole table."""
+    return float(np.median(floors(value(heads, ROUNDING).to_numpy(float), floor)))
 
 
 def directions(heads: pd.DataFrame) -> list[str]:

@@ -12,7 +12,8 @@ import numpy as np
 import pandas as pd
 
 from counterpoint import resampling
-from counterpoint.disagreement import Found
+from counterpoint.disagreement import Found, identity
+from counterpoint.panel import value
 from counterpoint.resampling import Settings
 
 PREFIX = "partners_"
@@ -20,6 +21,10 @@ PREFIX = "partners_"
 
 HALF = 0.5
 """Single partners account for a disagreement when the remainder is below this share of it."""
+
+_STEP = 1 / 32
+"""The largest weight of the 128 Gauss-Legendre nodes is 1/81; of one jump each side half of it, and
+jumps of unequal sign do not cancel in it."""
 
 HEAD = ["pair", "direction", "layer", "head"]
 NEEDED = (*HEAD, "ap", "ig_own", "ig_joint", "partner", "interaction", "remainder")
@@ -51,17 +56,18 @@ def by_head(interaction: pd.DataFrame) -> pd.DataFrame:
 
 
 def numbers_over_pairs(
-    interaction: pd.DataFrame, direction: str, settings: Settings
+    interaction: pd.DataFrame, direction: str, settings: Settings, heads: pd.DataFrame | None = None
 ) -> dict[str, Found]:
-    """The numbers about one direction, each the mean of the pairs' own; intervals draw pairs."""
+    """The numbers about one direction, each the mean of the pairs' own; intervals draw pairs.
+
+    ``heads`` says what jumps, rounding and curves left unresolved do to the identity.
+    """
     table = by_head(interaction)
     table = table[table["direction"] == direction]
     groups = table.groupby("pair")
-    error = (table["ig_own"] - table["ap"]).abs()
+    error, allowed = own_path_errors(table, heads)
     return {
-        f"{PREFIX}own_path_error": Found(
-            float(error.max()) if len(error) else np.nan, n=len(table), pairs=len(groups)
-        ),
+        f"{PREFIX}own_path_error": identity(error, allowed, len(groups)),
         f"{PREFIX}account": _over_pairs(
             groups["accounted"].mean().to_numpy(float), len(table), direction, settings
         ),
@@ -69,6 +75,30 @@ def numbers_over_pairs(
             groups["strongest"].mean().to_numpy(float), len(table), direction, settings
         ),
     }
+
+
+def own_path_errors(
+    table: pd.DataFrame, heads: pd.DataFrame | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """|IG own + jumps − AP| of each row of `by_head`, and how far that may be from 0.
+
+    The path is integrated at fixed nodes, which see a jump only as finely as they lie: each side
+    of it may be given up to half a node's weight, `_STEP` of how far the curve moves.
+    """
+    if heads is None:
+        error = (table["ig_own"] - table["ap"]).abs().to_numpy(float)
+        return error, np.zeros(len(error))
+    known = heads[HEAD].assign(
+        jumps=value(heads, "jumps"),
+        jump_total=value(heads, "jump_total").fillna(0.0),
+        moves=heads.get("total_variation", 0.0),
+        allowed=value(heads, "own_path_allowed"),
+    )
+    both = table[[*HEAD, "ap", "ig_own"]].merge(known, on=HEAD, how="left")
+    missed = (both["ig_own"] + both["jump_total"].fillna(0.0) - both["ap"]).abs()
+    between_nodes = (_STEP * both["moves"]).where(both["jumps"] > 0, 0.0)
+    allowed = both["allowed"].fillna(0.0) + between_nodes
+    return missed.to_numpy(float), allowed.to_numpy(float)
 
 
 def _over_pairs(values: np.ndarray, n: int, direction: str, settings: Settings) -> Found:

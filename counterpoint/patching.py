@@ -26,7 +26,7 @@ from counterpoint.activations import (
     every_unit,
     other_prompt,
 )
-from counterpoint.curves import values
+from counterpoint.slopes import values
 from counterpoint.suffix import Rows, SuffixEngine
 
 Array = np.ndarray

@@ -32,7 +32,7 @@ from matplotlib.patches import Rectangle
 
 from counterpoint import resampling
 from counterpoint.files import atomic
-from counterpoint.panel import MOVEMENT, directions, panel, value
+from counterpoint.panel import at_floor, directions, panel, value
 
 PathLike = str | os.PathLike[str]
 Head = tuple[int, int]
@@ -170,14 +170,14 @@ def mean_over_pairs(heads: pd.DataFrame, floor: float = 0.0) -> pd.DataFrame:
 
     Added columns: ``abs_ap``, ``abs_ig_joint``, ``disagreement``, ``abs_disagreement``; absolute
     values are taken pair by pair, so that effects of opposite sign do not cancel. ``at_floor``
-    marks heads whose curves move by less than ``floor`` on the mean.
+    marks heads whose curves move by less than ``floor``, or than rounding, on the mean.
     """
     keys = ["direction", "layer", "head"]
     derived = ("abs_ap", "abs_ig_joint", "disagreement", "abs_disagreement")
     table = heads.assign(**{name: value(heads, name) for name in derived})
     columns = table.columns.difference([*keys, "pair"], sort=False)
     means = table.groupby(keys, sort=False, observed=True)[list(columns)].mean().reset_index()
-    return means.assign(at_floor=means[MOVEMENT] < floor)
+    return means.assign(at_floor=at_floor(means, floor))
 
 
 def rank_heads(heads: pd.DataFrame) -> pd.DataFrame:

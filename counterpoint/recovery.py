@@ -15,7 +15,7 @@ from scipy import stats
 
 from counterpoint import coefficients, resampling
 from counterpoint.disagreement import Found
-from counterpoint.panel import MOVEMENT
+from counterpoint.panel import at_floor
 from counterpoint.resampling import Settings
 from counterpoint.statistics import MINIMUM_HEADS, null_coefficients
 
@@ -86,7 +86,7 @@ def numbers_over_pairs(
             table[PATCHED] - table[PLAIN], direction, settings
         )
     if PLAIN in table:
-        rows = heads[(heads["direction"] == direction) & (heads[MOVEMENT] >= settings.floor)]
+        rows = heads[(heads["direction"] == direction) & ~at_floor(heads, settings.floor)]
         unsaturated = 1 - rows.groupby("pair")["saturation"].mean()
         both = pd.concat([unsaturated, table[PLAIN]], axis=1, join="inner").dropna()
         found[f"{PREFIX}without_saturation"] = _spearman_over_pairs(both, direction, settings)

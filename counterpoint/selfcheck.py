@@ -20,6 +20,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from counterpoint.activations import (
+    COARSE,
+    COARSEST_CHECK,
     Component,
     Units,
     differences,
@@ -32,11 +34,12 @@ from counterpoint.replay import by_row, first_of, hidden_states_of, with_first
 from counterpoint.rounding import computed_eps
 from counterpoint.suffix import WAYS, Rows, SuffixEngine, Way
 
-CHECK_TOLERANCE = 500.0
+CHECK_TOLERANCE = 100.0
 """How far the engine may be from the model's own passes, in logits over their spread, in units of
 the computed format's epsilon.
 
-MEASURE"""
+SmolLM2 leaves 12 in float32 and 1 in bfloat16, sixty tiny architectures with large random weights
+at most 24 in float32; what this refuses misses by a thousand and more."""
 
 
 def known_way(engine: SuffixEngine, component: Component, *, verify: bool) -> Way:
@@ -66,7 +69,8 @@ def find_way(engine: SuffixEngine, component: Component) -> Way:
     """
     model, activations = engine.model, engine.activations
     layers = layers_with(model, component)
-    tolerance = CHECK_TOLERANCE * computed_eps(model)
+    eps = computed_eps(model)
+    tolerance = min(CHECK_TOLERANCE * eps, COARSEST_CHECK)
     what = "head" if component == "head" else "MLP"
     architecture = type(model.hf).__name__
     if not layers:
@@ -84,16 +88,17 @@ def find_way(engine: SuffixEngine, component: Component) -> Way:
             misses.append(str(refused))
             continue
         error = float(((found - expected).abs().amax(1) / spread).amax())
-        if error <= tolerance:
+        # Whole passes are the model's own; see `COARSE`.
+        if error <= tolerance or (not way.replays and eps > COARSE):
             return way
         misses.append(f"{error:.1e}")
     if misses[-1].startswith("model architecture"):
         raise UserError(misses[-1])
     raise UserError(
-        f"model architecture {architecture}: re-entering at a layer's {what} changes"
-        f" the logits by {misses[-1]} of their spread (at most {tolerance:.0e} is allowed)."
-        " Its blocks depend on something besides the hidden states and the key-value cache;"
-        " choose another model, such as a GPT-2, Llama, GPT-NeoX, Gemma or Qwen."
+        f"model architecture {architecture}: re-entering at a layer's {what} changes the logits"
+        f" by {misses[-1]} of their spread (at most {tolerance:.0e} is allowed), even in whole"
+        " passes of the model: what it answers to a prompt depends on something besides that"
+        " prompt, such as what else is in the batch. Choose another model."
     )
 
 

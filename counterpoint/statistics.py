@@ -38,7 +38,16 @@ from jaxtyping import Bool, Float, Int
 from statsmodels.stats.multitest import multipletests
 
 from counterpoint import coefficients, resampling
-from counterpoint.panel import MEASURES, MOVEMENT, SCORES, Panel, directions, panel
+from counterpoint.panel import (
+    MEASURES,
+    MOVEMENT,
+    ROUNDING,
+    SCORES,
+    Panel,
+    directions,
+    floors,
+    panel,
+)
 from counterpoint.resampling import Settings
 
 MINIMUM_HEADS = 4
@@ -118,7 +127,7 @@ def correlations(
     settings = settings or Settings()
     parts = [
         _direction(
-            panel(heads, direction, [*measures, *scores, MOVEMENT], settings.floor),
+            panel(heads, direction, [*measures, *scores, MOVEMENT, ROUNDING], settings.floor),
             list(measures),
             list(scores),
             methods,
@@ -156,7 +165,8 @@ def _direction(
     n_pairs = len(data.pairs)
     mean_x, mean_y = resampling.mean_over_pairs(x), resampling.mean_over_pairs(y)
     movement = resampling.mean_over_pairs(data.columns[MOVEMENT])
-    mean_keep = np.ones_like(keep[0]) if settings.include_floor else ~(movement < settings.floor)
+    floor = floors(resampling.mean_over_pairs(data.columns[ROUNDING]), settings.floor)
+    mean_keep = np.ones_like(keep[0]) if settings.include_floor else ~(movement < floor)
     counts = np.array([_counts(x[p], y[p], keep[p]) for p in range(n_pairs)])
     notes = np.array([_notes(x[p], y[p], keep[p], measures, scores) for p in range(n_pairs)])
     rows = _Rows(data.direction, measures, scores)

@@ -79,8 +79,8 @@ class Way:
     """How rows are evaluated: the fastest that is exact for the model is taken."""
 
     replays: bool
-    """Whether blocks are called one by one, from each row's layer up; if not, every row is a whole
-    pass of the model with a hook at its component."""
+    """Whether blocks are called one by one, from each row's layer up; if not, every row is a pass
+    of the whole model over the suffix, with a hook at its component."""
     cuts_last: bool
     """Whether the last block computes its last position alone."""
 
@@ -216,6 +216,8 @@ class SuffixEngine:
         """How many rows fit in ``memory_mb``, by what one row needs, and run at a good rate."""
         model, config = self.model, self.model.hf.config.get_text_config(decoder=True)
         width = getattr(config, "intermediate_size", None) or 4 * model.d_model
+        if not isinstance(width, int):
+            width = max(width)
         keys = self.activations.pairs.length
         per_position = 12 * model.d_model + 4 * width + 4 * model.n_heads * keys
         prefix = 4 * model.d_model * keys
@@ -265,28 +267,27 @@ class SuffixEngine:
     def _whole(
         self, rows: Rows, background: Prompt, component: Component
     ) -> Float[Tensor, "row d_model"]:
-        """The same by whole passes, each row's component shifted where it returns."""
-        model, pairs, start = self.model, self.activations.pairs, self.activations.start
+        """The same by passes through all blocks, each row's component shifted where it returns."""
+        model, activations, n_rows = self.model, self.activations, len(rows.layer)
         final: list[Tensor] = []
 
         def shifted(entering: slice) -> Any:
             def hook(module: nn.Module, args: Any, output: Any) -> Any:
-                value = first_of(output)
-                shift = rows.shift[entering].to(value.dtype)
-                whole = value.new_zeros(by_row(value, len(rows.layer)).shape)
-                whole[entering, start:] = shift
-                return with_first(output, value + whole.view_as(value))
+                value = by_row(first_of(output), n_rows)
+                shift = torch.zeros_like(value)
+                shift[entering] = rows.shift[entering]
+                return with_first(output, (value + shift).view_as(first_of(output)))
 
             return hook
 
-        layers = torch.tensor(rows.layer)
         with contextlib.ExitStack() as hooks, through_onednn(model.submodules_of_blocks):
             for layer in sorted(set(rows.layer)):
-                module = model.output_projection(layer) if component == "head" else model.mlp(layer)
-                first, after = (
-                    int(torch.searchsorted(layers, layer, right=right)) for right in (False, True)
+                module = (
+                    model.output_projection(layer) if component == "head" else model.mlp(layer)
                 )
-                hooks.callback(module.register_forward_hook(shifted(slice(first, after))).remove)
+                first = rows.layer.index(layer)
+                entering = slice(first, first + rows.layer.count(layer))
+                hooks.callback(module.register_forward_hook(shifted(entering)).remove)
             hooks.callback(
                 model.blocks[-1]
                 .register_forward_hook(
@@ -294,8 +295,11 @@ class SuffixEngine:
                 )
                 .remove
             )
-            tokens = getattr(pairs, background)[rows.pair]
-            model.hf(input_ids=tokens, use_cache=False, logits_to_keep=1)
+            model.hf(
+                input_ids=activations.tokens(background)[rows.pair],
+                logits_to_keep=1,
+                **cache_for(activations.prefix, rows.pair),
+            )
         return final[0]
 
     def _block(

@@ -117,3 +117,17 @@ def test_products_with_a_table(lead: tuple[int, ...], dtype: torch.dtype) -> Non
     hidden.requires_grad_()
     (found,) = torch.autograd.grad(product(hidden, weight).sum(), hidden)
     torch.testing.assert_close(found, weight.sum(0).expand_as(hidden))
+
+
+@pytest.mark.parametrize("lead", [(3,), (2, 3)])
+def test_what_a_layer_returns_may_be_changed_in_place(lead: tuple[int, ...]) -> None:
+    """OLMo clips its queries, keys and values in place."""
+    torch.manual_seed(0)
+    layer = torch.nn.Linear(8, 6).requires_grad_(False)
+    hidden = torch.randn(*lead, 8, requires_grad=True)
+    (expected,) = torch.autograd.grad((layer(hidden).clamp(-0.3, 0.3) ** 2).sum(), hidden)
+    with through_onednn([layer]):
+        clipped = layer(hidden)
+        clipped.clamp_(-0.3, 0.3)
+    (found,) = torch.autograd.grad((clipped**2).sum(), hidden)
+    assert torch.allclose(found, expected, atol=1e-6)

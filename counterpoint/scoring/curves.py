@@ -36,7 +36,8 @@ def score_curves(
 
     The table has one row per pair, direction, layer and head (for MLPs no head). The tensors are
     ``alphas`` [node], ``pairs`` [pair], ``output`` and ``gradient`` [pair, direction, layer, head,
-    node], for pairs numbered below ``keep``.
+    node], for pairs numbered below ``keep``; layers without the component have no rows, and are
+    not a number in the tensors.
     """
     tables: list[pd.DataFrame] = []
     kept: dict[str, list[np.ndarray]] = {"output": [], "gradient": []}
@@ -48,7 +49,9 @@ def score_curves(
         )
         pairs = activations.pairs.number
         units = every_unit(model, len(pairs), component)
-        shape = (model.n_layers, len(pairs), n_units)
+        shape = (model.n_layers, len(pairs), n_units, GRID_SIZE)
+        head = 0 if units.head is None else units.head.cpu().numpy()
+        places = units.layer.cpu().numpy(), units.pair.cpu().numpy(), head
         change = (engine.unpatched("clean") - engine.unpatched("corrupted")).double().cpu().numpy()
         chosen = [place for place, pair in enumerate(pairs) if _is_kept(pair, keep)]
         numbers += [pairs[place] for place in chosen]
@@ -66,12 +69,13 @@ def score_curves(
                 advance=progress,
             )
             progress.say()
-            table = unit_table(pairs, direction, shape, component)
+            table = unit_table(pairs, direction, units)
             tables.append(
                 table.assign(**_with_normalised(curves, change[units.pair.cpu().numpy()]))
             )
             for name, parts in of_bucket.items():
-                curve = getattr(curves, name).reshape(*shape, GRID_SIZE)
+                curve = np.full(shape, np.nan)
+                curve[places] = getattr(curves, name)
                 parts.append(curve.transpose(1, 0, 2, 3)[chosen])
         for name, parts in of_bucket.items():
             kept[name].append(np.stack(parts, axis=1))

@@ -13,6 +13,8 @@ from counterpoint.progress import Progress
 from counterpoint.scoring.shards import Measurement, ordered, read_shard, unit_table
 from counterpoint.suffix import SuffixEngine
 
+COLUMNS = ("ig_joint", "ig_convergence_delta", "ig_jump_total", "ig_resolved")
+
 
 def score_integrated_gradients(
     model: LanguageModel,
@@ -24,7 +26,8 @@ def score_integrated_gradients(
 ) -> pd.DataFrame:
     """IG joint of every head of a shard: one row per pair, direction, layer and head.
 
-    ``ig_convergence_delta`` belongs to the whole layer and is repeated in the rows of its heads.
+    ``ig_convergence_delta``, ``ig_jump_total`` and ``ig_resolved`` belong to the whole layer and
+    are repeated in the rows of its heads (`counterpoint.gradients.IntegratedGradientScores`).
     """
     tables: list[pd.DataFrame] = []
     for activations in read_shard(shard, model.device):
@@ -41,10 +44,18 @@ def score_integrated_gradients(
                 engine, direction, tolerance=tolerance, max_steps=max_steps, advance=progress
             )
             progress.say()
-            per_head = np.broadcast_to(found.convergence_delta[..., None], shape)
+            of_layer = {
+                "ig_convergence_delta": found.convergence_delta,
+                "ig_jump_total": found.jump_total,
+                "ig_resolved": found.resolved,
+            }
             tables.append(
                 unit_table(pairs, direction, shape, "head").assign(
-                    ig_joint=found.score.reshape(-1), ig_convergence_delta=per_head.reshape(-1)
+                    ig_joint=found.score.reshape(-1),
+                    **{
+                        name: np.broadcast_to(values[..., None], shape).reshape(-1)
+                        for name, values in of_layer.items()
+                    },
                 )
             )
-    return ordered(tables, ["ig_joint", "ig_convergence_delta"], "head")
+    return ordered(tables, list(COLUMNS), "head")

@@ -22,6 +22,7 @@ from counterpoint.activations import (
     Component,
     Direction,
     TokenPairs,
+    Units,
     cache_activations,
 )
 from counterpoint.models.load import LanguageModel
@@ -105,17 +106,16 @@ def read_shard(
             )
 
 
-def unit_table(
-    pairs: Sequence[int], direction: Direction, shape: tuple[int, int, int], component: Component
-) -> pd.DataFrame:
-    """Keys of the rows in the order of `every_unit`: by layer, then pair, then head."""
-    layer, pair, head = (axis.reshape(-1) for axis in np.indices(shape))
+def unit_table(pairs: Sequence[int], direction: Direction, units: Units) -> pd.DataFrame:
+    """Keys of the rows of ``units``, in their order."""
     keys = {
-        "pair": np.array(pairs, dtype=np.int64)[pair],
-        "direction": np.full(len(pair), direction, dtype=object),
-        "layer": layer.astype(np.int64),
+        "pair": np.array(pairs, dtype=np.int64)[units.pair.cpu().numpy()],
+        "direction": np.full(len(units), direction, dtype=object),
+        "layer": units.layer.cpu().numpy().astype(np.int64),
     }
-    return pd.DataFrame(keys | ({"head": head.astype(np.int64)} if component == "head" else {}))
+    if units.head is not None:
+        keys["head"] = units.head.cpu().numpy().astype(np.int64)
+    return pd.DataFrame(keys)
 
 
 def ordered(tables: list[pd.DataFrame], columns: list[str], component: Component) -> pd.DataFrame:
@@ -141,10 +141,12 @@ def score_of_pairs(
     direction: Direction,
     model: LanguageModel,
 ) -> Float[np.ndarray, "layer pair head"]:
-    """A column of a table of heads as an array, for ``pairs`` in their order."""
-    rows = heads[heads["direction"] == direction]
-    array = np.empty((model.n_layers, len(pairs), model.n_heads))
-    for place, pair in enumerate(pairs):
-        own = rows[rows["pair"] == pair].sort_values(["layer", "head"])
-        array[:, place] = own[name].to_numpy(float).reshape(model.n_layers, model.n_heads)
+    """A column of a table of heads as an array, for ``pairs`` in their order.
+
+    Not a number where the table has no row: in layers without heads.
+    """
+    rows = heads[(heads["direction"] == direction) & heads["pair"].isin(pairs)]
+    place = {pair: place for place, pair in enumerate(pairs)}
+    array = np.full((model.n_layers, len(pairs), model.n_heads), np.nan)
+    array[rows["layer"], rows["pair"].map(place), rows["head"]] = rows[name].to_numpy(float)
     return array

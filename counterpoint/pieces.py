@@ -1,0 +1,500 @@
+"""Curves that jump: where, by how much, and what they are between the jumps.
+
+A mixture of experts runs other experts from some α on, and the output curve jumps there. Between
+two such places it is analytic. Here one curve on [0, 1] is taken apart into *pieces*, on which f
+and g at nested Clenshaw-Curtis nodes fix a polynomial as they do on a curve without jumps, and
+*gaps* between them, each so narrow that it is a place:
+
+1.  Two neighbouring points that made different choices have a change between them. It is closed in
+    upon: the margins of the choice on both sides say where it should be, and a point on either side
+    of that place shows whether it is; else the gap is halved.
+2.  A piece on which all points made the same choices is refined as any curve is. It is not believed
+    as long as some margin, interpolated between the points, could have passed through zero.
+3.  Where refinement does not end, choices or none, the worst stretch is halved by the curve alone
+    until it is smooth or a place: that finds every other discontinuity.
+
+A curve asks for points and gets them (it is a generator), so that many curves share batches. What
+is found is exact but for the error that it states; a curve that needs more points than it may have
+is returned as it is, with ``resolved`` false and an error that covers what may hide in it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass, field, fields
+from itertools import pairwise
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from counterpoint import quadrature
+from counterpoint.rounding import Floor
+
+Array = np.ndarray
+
+FIRST_LEVEL = 3
+LAST_LEVEL = 17
+HERMITE_UP_TO = 9
+"""The most nodes for which g is read from the Hermite interpolant; see `counterpoint.curves`."""
+
+TAIL_FACTOR = 3.0
+"""Error of an interpolant over the size of its last two coefficients; see `counterpoint.curves`."""
+
+SLOPE_TOLERANCE = 1e-3
+"""Tolerance of g, absolute and relative to its largest value."""
+
+_BETWEEN = (np.arange(32) + 0.5) / 32
+"""Where margins are looked at between the points of a piece."""
+
+DOUBT = 0.5
+"""A margin below this share of what the last refinement changed in it might be zero."""
+
+
+@dataclass(frozen=True, eq=False)
+class Points:
+    """What was measured at some α of one curve."""
+
+    value: Float[Array, " point"]
+    slope: Float[Array, "point channel"]
+    """g, as the sum of its channels: one for a head, one per head for a path of many."""
+    scale: Float[Array, " point"]
+    """What rounding of g is relative to (`counterpoint.slopes`); 0 where no slope was asked for."""
+    chosen: Int[Array, "point place"]
+    margin: Float[Array, "point place"]
+
+    def __getitem__(self, which: Int[Array, " some"] | slice) -> Points:
+        return Points(*(getattr(self, name)[which] for name in _OF_POINTS))
+
+
+_OF_POINTS = tuple(field.name for field in fields(Points))
+
+
+@dataclass(frozen=True)
+class Settings:
+    """When a curve is resolved, and how much may be asked of it."""
+
+    tolerance: float
+    """Error of f allowed on a piece."""
+    floor: Floor
+    resolution: float
+    """A gap of this width is a place."""
+    budget: int
+    """Points that one curve may have; the piece that is being looked at is still ended."""
+
+
+@dataclass(frozen=True, eq=False)
+class Piece:
+    """A stretch [start, stop] of a curve without a jump, as series in (α − start) / width."""
+
+    start: float
+    stop: float
+    f: Float[Array, " coefficient"]
+    g: Float[Array, " coefficient_"]
+    """dα derivative, already divided by the width."""
+    own: Float[Array, " channel"]
+    """∫ of each channel of g over the piece, from g alone."""
+    error: float
+    slope_error: float
+    own_error: float
+
+
+@dataclass(frozen=True, eq=False)
+class Curve:
+    """A whole curve: pieces in order, and the gap after each but the last."""
+
+    pieces: list[Piece]
+    jumps: Float[Array, " gap"]
+    """f on the right of each gap less f on its left, less what the slopes account for."""
+    between: Float[Array, "gap channel"]
+    """∫ of each channel of g over each gap."""
+    evaluations: int
+    resolved: bool
+    error: float
+    slope_error: float
+    rounding: float
+
+    @property
+    def places(self) -> Float[Array, " gap"]:
+        """Where the gaps are."""
+        left = [piece.stop for piece in self.pieces[:-1]]
+        right = [piece.start for piece in self.pieces[1:]]
+        return (np.array(left) + np.array(right)) / 2
+
+    @property
+    def own(self) -> Float[Array, " channel"]:
+        """∫ of each channel of g over [0, 1], from g alone."""
+        return np.sum([piece.own for piece in self.pieces], axis=0) + self.between.sum(0)
+
+
+Request = tuple[Float[Array, " point"], bool]
+"""Points of a curve that are wanted, and whether with slopes."""
+Tracing = Generator[Request, Points, Curve]
+Evaluate = Callable[[Int[Array, " point"], Float[Array, " point"], bool], Points]
+"""Points at (curve, α), with slopes or with slopes that are not numbers."""
+
+
+def trace(count: int, evaluate: Evaluate, settings: Sequence[Settings]) -> list[Curve]:
+    """Trace ``count`` curves side by side; what they want next is evaluated together."""
+    tracings = [_Tracer(own).curve() for own in settings]
+    wanted = {number: next(tracing) for number, tracing in enumerate(tracings)}
+    done: dict[int, Curve] = {}
+    while wanted:
+        for sloped in (True, False):
+            asked = {n: alphas for n, (alphas, slopes) in wanted.items() if slopes is sloped}
+            if not asked:
+                continue
+            curve = np.repeat(list(asked), [len(alphas) for alphas in asked.values()])
+            found = evaluate(curve, np.concatenate(list(asked.values())), sloped)
+            stop = 0
+            for number, alphas in asked.items():
+                start, stop = stop, stop + len(alphas)
+                try:
+                    wanted[number] = tracings[number].send(found[slice(start, stop)])
+                except StopIteration as finished:
+                    done[number] = finished.value
+                    del wanted[number]
+    return [done[number] for number in range(count)]
+
+
+@dataclass(eq=False)
+class _Stretch:
+    """A stretch with points, ends included; ``nested`` where they are nodes of one level."""
+
+    alphas: Float[Array, " point"]
+    points: Points
+    nested: bool = True
+
+    @property
+    def width(self) -> float:
+        return float(self.alphas[-1] - self.alphas[0])
+
+
+@dataclass(eq=False)
+class _Tracer:
+    settings: Settings
+    used: int = 0
+    scale: float = 0.0
+    """The largest scale of g seen so far."""
+    pieces: list[Piece] = field(default_factory=list)
+    ends: dict[float, tuple[float, Array]] = field(default_factory=dict)
+    """f and g at the ends of the pieces, by α."""
+    resolved: bool = True
+    hidden: float = 0.0
+    """What may hide in what could not be resolved."""
+
+    def curve(self) -> Tracing:
+        waiting = [(0.0, 1.0)]
+        while waiting:
+            start, stop = waiting.pop()
+            stretch = yield from self._sample(start, stop)
+            waiting += reversed((yield from self._piece(stretch)))
+        return self._whole()
+
+    # -- one stretch ------------------------------------------------------------------------------
+
+    def _ask(self, alphas: Array, slopes: bool) -> Generator[Request, Points, Points]:
+        self.used += len(alphas)
+        points = yield alphas, slopes
+        self.scale = max(self.scale, float(points.scale.max()))
+        return points
+
+    @property
+    def _rounding(self) -> float:
+        """How far rounding may move f on this curve."""
+        return self.settings.floor.output + self.settings.floor.per_scale * self.scale
+
+    @property
+    def _tolerance(self) -> float:
+        """No tolerance below the floor can be reached, and none is asked."""
+        return max(self.settings.tolerance, 2 * self._rounding)
+
+    def _sample(self, start: float, stop: float) -> Generator[Request, Points, _Stretch]:
+        alphas = start + (stop - start) * quadrature.clenshaw_curtis(FIRST_LEVEL)
+        # Rounding must not move an end: pieces are told from gaps by it.
+        alphas[-1] = stop
+        return _Stretch(alphas, (yield from self._ask(alphas, True)))
+
+    def _piece(self, stretch: _Stretch) -> Generator[Request, Points, list[tuple[float, float]]]:
+        """Make a piece of the stretch, or say into which stretches it falls apart."""
+        settings, looked = self.settings, False
+        while True:
+            alphas, points = stretch.alphas, stretch.points
+            changes = np.flatnonzero((points.chosen[1:] != points.chosen[:-1]).any(1))
+            short = self.used >= settings.budget
+            if len(changes) and not short:
+                return (yield from self._fall_apart(stretch, changes))
+            piece, within = self._resolve(stretch)
+            narrow = stretch.width <= 4 * settings.resolution
+            if narrow or short:
+                if len(changes) or not within:
+                    self._unresolved(stretch, narrow)
+                self._add(stretch, piece)
+                return []
+            doubtful = np.empty(0) if looked else self._doubtful(stretch)
+            if within and not len(doubtful):
+                self._add(stretch, piece)
+                return []
+            if len(alphas) < LAST_LEVEL and not (within and len(alphas) >= HERMITE_UP_TO):
+                stretch = yield from self._refined(stretch)
+            elif within:
+                # The points would have to be many; look where the margins are least instead.
+                looked = True
+                asked = yield from self._ask(doubtful, False)
+                other = (asked.chosen != points.chosen[0]).any(1)
+                if other.any():
+                    place = float(doubtful[other.argmax()])
+                    return [(float(alphas[0]), place), (place, float(alphas[-1]))]
+            else:
+                return (yield from self._halve_worst(stretch))
+
+    def _refined(self, stretch: _Stretch) -> Generator[Request, Points, _Stretch]:
+        count = 2 * len(stretch.alphas) - 1
+        start = stretch.alphas[0]
+        alphas = start + stretch.width * quadrature.clenshaw_curtis(count)
+        alphas[::2] = stretch.alphas
+        new = yield from self._ask(alphas[1::2], True)
+        return _Stretch(alphas, _interleaved(stretch.points, new))
+
+    def _resolve(self, stretch: _Stretch) -> tuple[Piece, bool]:
+        """The piece through the points, and whether it is within tolerance; as in `curves`."""
+        width = stretch.width
+        level = quadrature.clenshaw_curtis(len(stretch.alphas))
+        value, slope = stretch.points.value[None], stretch.points.slope.T * width
+        total = slope.sum(0)[None]
+        f = quadrature.interpolate_with_slopes(level, value, total)
+        g = quadrature.derivative(f)
+        if len(level) > HERMITE_UP_TO:
+            f, g = quadrature.interpolate(level, value), quadrature.interpolate(level, total)
+        own = quadrature.integral(quadrature.interpolate(level, slope))
+        coarse = quadrature.integral(quadrature.interpolate(level[::2], slope[:, ::2]))
+        # One channel is judged by the whole; of many, each has to have come to rest.
+        moved = np.abs(own - coarse).max() if len(own) > 1 else 0.0
+        error = TAIL_FACTOR * float(quadrature.tail(f)[0])
+        slope_error = TAIL_FACTOR * float(quadrature.tail(g)[0])
+        missed = abs(float(own.sum() - (value[0, -1] - value[0, 0])))
+        tolerance, rounding = self._tolerance, self._rounding
+        steepest = np.abs(total).max()
+        # The slope of a short piece is known less well: what rounding does to f over its width.
+        allowed = SLOPE_TOLERANCE * (width + steepest) + 2 * rounding
+        within = bool(
+            error + rounding <= tolerance
+            and slope_error <= allowed
+            and missed <= tolerance / 2
+            and moved <= tolerance
+        )
+        piece = Piece(
+            float(stretch.alphas[0]),
+            float(stretch.alphas[-1]),
+            f[0],
+            g[0] / width,
+            own,
+            error,
+            slope_error / width,
+            max(missed, moved),
+        )
+        return piece, within
+
+    def _doubtful(self, stretch: _Stretch) -> Float[Array, " alpha"]:
+        """Where a margin might have passed through zero, between points that chose alike."""
+        margin = stretch.points.margin
+        margin = margin[:, np.isfinite(margin).all(0)]
+        if not margin.size:
+            return np.empty(0)
+        level = quadrature.clenshaw_curtis(len(margin))
+        fine = quadrature.evaluate(quadrature.interpolate(level, margin.T), _BETWEEN)
+        coarse = quadrature.evaluate(quadrature.interpolate(level[::2], margin[::2].T), _BETWEEN)
+        doubt = fine - DOUBT * np.abs(fine - coarse)
+        place = doubt.argmin(1)
+        least = doubt[np.arange(len(doubt)), place]
+        worst = np.argsort(least)[:3]
+        chosen = np.unique(place[worst[least[worst] < 0]])
+        return stretch.alphas[0] + stretch.width * _BETWEEN[chosen]
+
+    def _add(self, stretch: _Stretch, piece: Piece) -> None:
+        points = stretch.points
+        for end in (0, -1):
+            self.ends[float(stretch.alphas[end])] = (
+                float(points.value[end]),
+                points.slope[end],
+            )
+        self.pieces.append(piece)
+
+    def _unresolved(self, stretch: _Stretch, narrow: bool) -> None:
+        """Note what may hide in a stretch that is kept as it is."""
+        if narrow:
+            # Too narrow to be told apart from a place: its ends are what the curve is.
+            return
+        self.resolved = False
+        self.hidden = max(self.hidden, float(np.ptp(stretch.points.value)))
+
+    # -- closing in upon changes ----------------------------------------------------------------
+
+    def _fall_apart(
+        self, stretch: _Stretch, changes: Int[Array, " change"]
+    ) -> Generator[Request, Points, list[tuple[float, float]]]:
+        """Close in upon every change of choice; what is left between them."""
+        gaps: list[tuple[float, float]] = []
+        for change in changes:
+            pair = np.array([change, change + 1])
+            gaps += yield from self._close_in(stretch.alphas[pair], stretch.points[pair])
+        gaps.sort()
+        bounds = [float(stretch.alphas[0]), *(end for gap in gaps for end in gap)]
+        bounds.append(float(stretch.alphas[-1]))
+        return [
+            (start, stop)
+            for start, stop in zip(bounds[::2], bounds[1::2], strict=True)
+            if stop > start
+        ]
+
+    def _close_in(
+        self, alphas: Array, points: Points
+    ) -> Generator[Request, Points, list[tuple[float, float]]]:
+        """Gaps no wider than a place that hold the changes of choice between two points."""
+        waiting, gaps = [(alphas, points, True)], []
+        while waiting:
+            ends, at, predict = waiting.pop()
+            width = float(ends[1] - ends[0])
+            if width <= self.settings.resolution or self.used >= self.settings.budget:
+                if width > self.settings.resolution:
+                    self.resolved = False
+                    self.hidden = max(self.hidden, abs(float(at.value[1] - at.value[0])))
+                gaps.append((float(ends[0]), float(ends[1])))
+                continue
+            asked = _predicted(ends, at, self.settings.resolution) if predict else None
+            predicted = asked is not None
+            if asked is None:
+                asked = np.array([ends.mean()])
+            new = yield from self._ask(asked, False)
+            alphas = np.concatenate([ends[:1], asked, ends[1:]])
+            points = _joined(at[slice(0, 1)], new, at[slice(1, 2)])
+            for left in range(len(alphas) - 1):
+                pair = np.array([left, left + 1])
+                if (points.chosen[left] != points.chosen[left + 1]).any():
+                    # A prediction that went wrong is not asked for a second time at once.
+                    hit = not predicted or left == 1
+                    waiting.append((alphas[pair], points[pair], hit))
+        return gaps
+
+    def _halve_worst(
+        self, stretch: _Stretch
+    ) -> Generator[Request, Points, list[tuple[float, float]]]:
+        """Halve, by the curve alone, the worst step between points, until smooth or a place."""
+        alphas, points = stretch.alphas, stretch.points
+        start, stop = float(alphas[0]), float(alphas[-1])
+        worst = int(np.argmax(_unexplained(alphas, points)))
+        pair = np.array([worst, worst + 1])
+        ends, at = alphas[pair], points[pair]
+        enough = self._tolerance / 8
+        while (
+            ends[1] - ends[0] > self.settings.resolution
+            and _unexplained(ends, at)[0] > enough
+            and self.used < self.settings.budget
+        ):
+            middle = np.array([ends.mean()])
+            new = yield from self._ask(middle, True)
+            three = np.concatenate([ends[:1], middle, ends[1:]])
+            joined = _joined(at[slice(0, 1)], new, at[slice(1, 2)])
+            worst = int(np.argmax(_unexplained(three, joined)))
+            pair = np.array([worst, worst + 1])
+            ends, at = three[pair], joined[pair]
+        left, right = float(ends[0]), float(ends[1])
+        if right - left > self.settings.resolution:
+            # Smooth after all, or a kink: no gap, and two stretches that are easier than one.
+            middle_of = (left + right) / 2
+            left = right = middle_of
+        return [(a, b) for a, b in ((start, left), (right, stop)) if b > a]
+
+    def _slope_rounding(self) -> float:
+        return float(self.settings.floor.of_slope(np.array([self.scale]))[0])
+
+    # -- the end --------------------------------------------------------------------------------
+
+    def _whole(self) -> Curve:
+        pieces = sorted(self.pieces, key=lambda piece: piece.start)
+        channels = len(pieces[0].own)
+        jumps, between = [], []
+        for before, after in pairwise(pieces):
+            width = after.start - before.stop
+            left, left_slope = self.ends[before.stop]
+            right, right_slope = self.ends[after.start]
+            passed = width * (left_slope + right_slope) / 2 if width else np.zeros(channels)
+            between.append(passed)
+            jumps.append(right - left - float(passed.sum()) if width else 0.0)
+        largest = max(map(abs, jumps), default=0.0)
+        error = max(piece.error for piece in pieces)
+        if not self.resolved:
+            error += self.hidden + 2 * largest
+        return Curve(
+            pieces,
+            np.array(jumps),
+            np.array(between).reshape(-1, channels),
+            self.used,
+            self.resolved,
+            error + self._rounding,
+            max(piece.slope_error for piece in pieces) + self._slope_rounding(),
+            self._rounding,
+        )
+
+
+def _interleaved(old: Points, new: Points) -> Points:
+    order = np.argsort(np.concatenate([np.arange(len(old.value)), np.arange(len(new.value)) + 0.5]))
+    return _joined(old, new)[order]
+
+
+def _joined(*parts: Points) -> Points:
+    return Points(*(np.concatenate([getattr(part, name) for part in parts]) for name in _OF_POINTS))
+
+
+def _predicted(
+    ends: Float[Array, " two"], points: Points, resolution: float
+) -> Float[Array, " two"] | None:
+    """Two points on either side of where the margins say that the first change is.
+
+    Among the places that chose otherwise the lowest in the model are asked: what they choose from
+    does not jump, so that their margin goes to zero along a line. None where that says nothing.
+    """
+    changed = np.flatnonzero(points.chosen[0] != points.chosen[1])
+    margin = points.margin[:, changed[:1]].astype(float)
+    total = margin.sum(0)
+    if not (np.isfinite(total).all() and total[0] > 0):
+        return None
+    width = float(ends[1] - ends[0])
+    place = ends[0] + width * float(margin[0, 0] / total[0])
+    aside = max(0.45 * resolution, width * min(0.1, width))
+    asked = np.array([place - aside, place + aside])
+    inside = (asked > ends[0]) & (asked < ends[1])
+    return asked[inside] if inside.all() else None
+
+
+def _unexplained(alphas: Array, points: Points) -> Float[Array, " step"]:
+    """|change of f less what the slopes at both ends account for| of each step."""
+    slope = points.slope.sum(1)
+    steps = np.diff(alphas) * (slope[1:] + slope[:-1]) / 2
+    found = np.abs(np.diff(points.value) - steps)
+    return np.where(np.isnan(found), 0.0, found)
+
+
+def value_at(curve: Curve, alphas: Float[Array, " alpha"]) -> Float[Array, " alpha"]:
+    """f at each α; in a gap the nearer end of a piece."""
+    return _at(curve, alphas, "f")
+
+
+def slope_at(curve: Curve, alphas: Float[Array, " alpha"]) -> Float[Array, " alpha"]:
+    """g at each α; in a gap the nearer end of a piece."""
+    return _at(curve, alphas, "g")
+
+
+def _at(curve: Curve, alphas: Array, name: str) -> Array:
+    owner = np.searchsorted(curve.places, alphas)
+    found = np.empty(len(alphas))
+    for number in np.unique(owner):
+        piece, here = curve.pieces[number], owner == number
+        inside = (alphas[here] - piece.start) / (piece.stop - piece.start)
+        series = getattr(piece, name)[None]
+        found[here] = quadrature.evaluate(series, np.clip(inside, 0, 1))[0]
+    return found
+
+
+def is_jump(curve: Curve) -> Bool[Array, " gap"]:
+    """Which gaps are jumps of the curve: those that rounding alone does not account for."""
+    return np.abs(curve.jumps) > 2 * curve.rounding
