@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import counterpoint
+from counterpoint.beginning import BOTH, WITHOUT
 
 PACKAGES = (
     "torch",
@@ -51,6 +52,8 @@ def collect(
     ``checkout`` the project's root, ``beginning`` the file that says which token stands before each
     prompt. Times are in seconds, memory in MB.
     """
+    twice = Path(benchmarks).parent / WITHOUT / "benchmarks"
+    again = settings.get("prepend_bos") == BOTH
     return {
         "study": study,
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -71,6 +74,7 @@ def collect(
         "python": platform.python_version(),
         "packages": packages(),
         "durations": durations(benchmarks),
+        **({"durations_without_bos": durations(twice)} if again else {}),
     }
 
 
