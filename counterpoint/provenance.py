@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import counterpoint
+from counterpoint.beginning import BOTH, WITHOUT
 
 PACKAGES = (
     "torch",
@@ -42,13 +43,17 @@ def collect(
     model_provenance: str | os.PathLike[str],
     benchmarks: str | os.PathLike[str],
     checkout: str | os.PathLike[str],
+    beginning: str | os.PathLike[str],
 ) -> dict[str, Any]:
     """The record of one study, of plain JSON values.
 
     ``settings`` is the study's resolved configuration, ``model_provenance`` the file that was
     written when the model was fetched, ``benchmarks`` the folder of Snakemake's benchmark files,
-    ``checkout`` the project's root. Times are in seconds, memory in MB.
+    ``checkout`` the project's root, ``beginning`` the file that says which token stands before each
+    prompt. Times are in seconds, memory in MB.
     """
+    twice = Path(benchmarks).parent / WITHOUT / "benchmarks"
+    again = settings.get("prepend_bos") == BOTH
     return {
         "study": study,
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -56,6 +61,7 @@ def collect(
         "commit": git_commit(checkout),
         "settings": dict(settings),
         "seeds": dict(_seeds(settings)),
+        "beginning_of_sequence": json.loads(Path(beginning).read_text(encoding="utf-8")),
         "model": json.loads(Path(model_provenance).read_text(encoding="utf-8")),
         "device": settings["device"],
         "machine": {
@@ -68,6 +74,7 @@ def collect(
         "python": platform.python_version(),
         "packages": packages(),
         "durations": durations(benchmarks),
+        **({"durations_without_bos": durations(twice)} if again else {}),
     }
 
 

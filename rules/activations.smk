@@ -12,6 +12,8 @@ rule cache_activations:
         "results/{study}/logs/cache_activations/{shard}.log",
     benchmark:
         "results/{study}/benchmarks/cache_activations/{shard}.tsv"
+    wildcard_constraints:
+        study=MEASURED_NAMES,
     conda:
         "../envs/model.yaml"
     threads: 4

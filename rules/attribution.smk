@@ -10,6 +10,8 @@ rule compute_curves:
         "results/{study}/logs/compute_curves/{shard}.log",
     benchmark:
         "results/{study}/benchmarks/compute_curves/{shard}.tsv"
+    wildcard_constraints:
+        study=MEASURED_NAMES,
     conda:
         "../envs/model.yaml"
     threads: 4
@@ -37,6 +39,8 @@ rule integrate_gradients:
         "results/{study}/logs/integrate_gradients/{shard}.log",
     benchmark:
         "results/{study}/benchmarks/integrate_gradients/{shard}.tsv"
+    wildcard_constraints:
+        study=MEASURED_NAMES,
     conda:
         "../envs/model.yaml"
     threads: 4
@@ -70,6 +74,8 @@ rule merge_scores:
         "results/{study}/logs/merge_scores.log",
     benchmark:
         "results/{study}/benchmarks/merge_scores.tsv"
+    wildcard_constraints:
+        study=MEASURED_NAMES,
     conda:
         "../envs/tables.yaml"
     threads: 1

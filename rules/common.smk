@@ -10,6 +10,7 @@ from snakemake.exceptions import WorkflowError
 sys.path.insert(0, workflow.basedir)
 
 from counterpoint import hub
+from counterpoint.beginning import BOTH, measured
 from counterpoint.code_version import code_version
 from counterpoint.config import number_of_targets, resolve, search_settings
 from counterpoint.errors import UserError
@@ -37,6 +38,11 @@ try:
 except UserError as mistake:
     # Snakemake shows this one without a traceback.
     raise WorkflowError(str(mistake)) from None
+
+
+# What is measured: the studies, and those that a study contains (without_bos) under its name.
+MEASURED = measured(CONFIG.studies)
+MEASURED_NAMES = "|".join(map(re.escape, MEASURED))
 
 
 METHODS = {
@@ -89,7 +95,7 @@ def settings(*keys):
     One mapping and not one parameter each: Snakemake compares parameters by their values alone,
     without their names, and would not see two that exchange their values.
     """
-    return lambda wildcards: {key: CONFIG.studies[wildcards.study][key] for key in keys}
+    return lambda wildcards: {key: MEASURED[wildcards.study][key] for key in keys}
 
 
 def pairs_file(wildcards):
@@ -105,7 +111,7 @@ def pairs_card(wildcards):
 
 
 def model_folder(wildcards):
-    return f"resources/models/{CONFIG.studies[wildcards.study]['model']}"
+    return f"resources/models/{MEASURED[wildcards.study]['model']}"
 
 
 def model_ready(wildcards):
@@ -116,9 +122,10 @@ def model_ready(wildcards):
 
 def shards(study):
     """Numbers of the shards that the pairs of a study are split into."""
-    limit = CONFIG.studies[study]["max_pairs"]
-    rows = ROWS[study] if limit is None else min(ROWS[study], limit)
-    return range(max(1, math.ceil(rows / CONFIG.studies[study]["shard_size"])))
+    limit = MEASURED[study]["max_pairs"]
+    rows = ROWS[study.partition("/")[0]]
+    rows = rows if limit is None else min(rows, limit)
+    return range(max(1, math.ceil(rows / MEASURED[study]["shard_size"])))
 
 
 def of_shards(name):
@@ -136,12 +143,21 @@ def mlps(wildcards):
     return f"results/{wildcards.study}/mlps.parquet" if asked else []
 
 
+def without_bos(wildcards):
+    """The scores without the beginning-of-sequence token and their agreement with the study's, for
+    a study that asks for both."""
+    if CONFIG.studies[wildcards.study]["prepend_bos"] != BOTH:
+        return []
+    return [
+        f"results/{wildcards.study}/without_bos/{name}"
+        for name in ("heads.parquet", "baseline.parquet", "agreement.csv")
+    ]
+
+
 def weights_of(wildcards):
     """MB of the model's weights."""
     try:
-        return weights_mb(
-            model_folder(wildcards), CONFIG.studies[wildcards.study]["dtype"]
-        )
+        return weights_mb(model_folder(wildcards), MEASURED[wildcards.study]["dtype"])
     except FileNotFoundError:
         # Asked again when the job may start, and the model is there.
         return 0
@@ -149,7 +165,7 @@ def weights_of(wildcards):
 
 def model_memory(wildcards):
     """MB for a job that runs the model: its batches, the weights and the libraries."""
-    return CONFIG.studies[wildcards.study]["memory_mb"] + 2500 + weights_of(wildcards)
+    return MEASURED[wildcards.study]["memory_mb"] + 2500 + weights_of(wildcards)
 
 
 def packed_model_memory(wildcards):
@@ -159,7 +175,7 @@ def packed_model_memory(wildcards):
 
 def gpus_of(wildcards):
     """GPUs for a job that runs the model of the wildcards' study."""
-    return int(CONFIG.studies[wildcards.study]["device"].startswith("cuda"))
+    return int(MEASURED[wildcards.study]["device"].startswith("cuda"))
 
 
 # Where no study wants one, a number, since Snakemake asks a function again for every job.

@@ -37,6 +37,8 @@ rule prepare_pairs:
     output:
         pairs="results/{study}/pairs.parquet",
         dropped="results/{study}/dropped.csv",
+        # Which token stands before each prompt, or why none does.
+        beginning="results/{study}/beginning.json",
     log:
         "results/{study}/logs/prepare_pairs.log",
     benchmark:
@@ -54,6 +56,30 @@ rule prepare_pairs:
         "Checking and tokenising the pairs of study {wildcards.study}"
     script:
         "../scripts/prepare_pairs.py"
+
+
+# The same pairs without the token before each prompt, for a study that is measured both ways.
+rule drop_beginning:
+    input:
+        pairs="results/{study}/pairs.parquet",
+        beginning="results/{study}/beginning.json",
+    output:
+        pairs="results/{study}/without_bos/pairs.parquet",
+    log:
+        "results/{study}/logs/drop_beginning.log",
+    conda:
+        "../envs/tables.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        settings=settings("model"),
+        code=code_version("scripts/drop_beginning.py"),
+    message:
+        "Taking the first token off the prompts of study {wildcards.study}"
+    script:
+        "../scripts/drop_beginning.py"
 
 
 # A pair set made for a model's tokenizer; the shipped ones are copies for the default model's.

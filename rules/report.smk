@@ -6,6 +6,8 @@ rule gather_provenance:
         rules.draw_figures.output,
         of_targets,
         atlas,
+        without_bos,
+        beginning="results/{study}/beginning.json",
         model=model_ready,
     output:
         provenance="results/{study}/provenance.json",
@@ -71,6 +73,7 @@ rule render_report:
         rules.draw_figures.output,
         of_targets,
         atlas,
+        without_bos,
         "results/{study}/provenance.json",
         PAGE_TEMPLATE,
         # Only its tokenizer is read, to mark the tokens that differ.

@@ -40,6 +40,32 @@ rule compute_statistics:
         "../scripts/compute_statistics.py"
 
 
+# How far the scores with and without the token before each prompt agree.
+rule compare_beginnings:
+    input:
+        heads="results/{study}/heads.parquet",
+        without="results/{study}/without_bos/heads.parquet",
+    output:
+        agreement="results/{study}/without_bos/agreement.csv",
+    log:
+        "results/{study}/logs/compare_beginnings.log",
+    benchmark:
+        "results/{study}/benchmarks/compare_beginnings.tsv"
+    conda:
+        "../envs/tables.yaml"
+    threads: 1
+    resources:
+        mem_mb=lambda wildcards, input: 1000 + int(10 * input.size_mb),
+        runtime=30,
+    params:
+        settings=settings("statistics"),
+        code=code_version("scripts/compare_beginnings.py"),
+    message:
+        "Comparing study {wildcards.study} with and without the token before each prompt"
+    script:
+        "../scripts/compare_beginnings.py"
+
+
 # Every figure of the report, as SVG and PNG.
 rule draw_figures:
     input:

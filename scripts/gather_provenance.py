@@ -17,6 +17,7 @@ def main(snakemake: Any) -> None:
         model_provenance=snakemake.input.model,
         benchmarks=snakemake.params.benchmarks,
         checkout=Path(snakemake.scriptdir).parent,
+        beginning=snakemake.input.beginning,
     )
     write_json(record, snakemake.output.provenance)
 

@@ -10,15 +10,19 @@ def main(snakemake: Any) -> None:
     """Call `counterpoint.pairs.validate_pairs` with the model's tokenizer."""
     from transformers import AutoTokenizer
 
-    from counterpoint.files import write_table
+    from counterpoint.beginning import describe
+    from counterpoint.files import write_json, write_table
     from counterpoint.models.shape import read_shape
     from counterpoint.pairs import read_pairs, validate_pairs
 
     settings = snakemake.params.settings
     folder = Path(snakemake.input.model).parent
+    tokenizer = AutoTokenizer.from_pretrained(
+        folder, local_files_only=True, trust_remote_code=False
+    )
     pairs, dropped = validate_pairs(
         read_pairs(snakemake.input.pairs),
-        AutoTokenizer.from_pretrained(folder, local_files_only=True),
+        tokenizer,
         prepend_bos=settings["prepend_bos"],
         max_length=read_shape(folder).max_length,
         max_pairs=settings["max_pairs"],
@@ -27,6 +31,7 @@ def main(snakemake: Any) -> None:
     )
     write_table(pairs, snakemake.output.pairs)
     write_table(dropped, snakemake.output.dropped)
+    write_json(describe(tokenizer, settings["prepend_bos"]), snakemake.output.beginning)
     log.info("%d good pairs, %d dropped", len(pairs), len(dropped))
 
 

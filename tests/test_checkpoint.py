@@ -18,9 +18,10 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import AutoConfig, AutoModelForCausalLM
+from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForImageTextToText
 
 from counterpoint.errors import UserError
+from counterpoint.models.checkpoint import load_checkpoint
 from counterpoint.models.fetch import fetch_model
 from counterpoint.models.load import load_language_model
 from tests.tiny_models import ARCHITECTURES, make_tiny_tokenizer
@@ -183,6 +184,32 @@ def test_parts_that_are_not_read_are_named(make: Callable[[str], Case]) -> None:
     (remark,) = make("llama").tensors(lambda t: {**t, **eye}).works()
     assert "vision_tower.encoder.weight" in remark
     assert "text" in remark
+
+
+@pytest.mark.parametrize("kind", ["qwen3_5", "llama4", "gemma3"])
+def test_the_text_part_of_a_model_that_reads_images(kind: str, tmp_path: Path) -> None:
+    """Its logits are those of the whole model; what is not loaded is said."""
+    settings = ARCHITECTURES["llama"].to_dict()
+    text = {key: value for key, value in settings.items() if key != "model_type"}
+    text |= {"num_hidden_layers": 4}
+    eye = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "depth": 1}
+    eye |= {"num_attention_heads": 2, "num_heads": 2, "out_hidden_size": 32, "image_size": 28}
+    eye |= {"patch_size": 14}
+    eye |= dict.fromkeys(["vision_output_dim", "projector_input_dim", "projector_output_dim"], 16)
+    config = AutoConfig.for_model(kind, text_config=text | SPARSE, vision_config=eye)
+    torch.manual_seed(0)
+    whole = AutoModelForImageTextToText.from_config(config, attn_implementation="eager").eval()
+    whole.save_pretrained(tmp_path / "mine")
+    make_tiny_tokenizer().save_pretrained(tmp_path / "mine")
+    given = {"source": "local", "path": str(tmp_path / "mine")}
+    remarks = fetch_model(given, tmp_path / "fetched")["remarks"]
+    assert any("vis" in remark for remark in remarks) == (kind != "gemma3")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        part = load_checkpoint(tmp_path / "fetched", torch.float32).eval()
+    ids = torch.tensor([[1, 7, 9, 30, 8, 11]])
+    with torch.no_grad():
+        torch.testing.assert_close(part(ids).logits, whole(input_ids=ids).logits, rtol=0, atol=0)
 
 
 def test_what_is_tied_but_stored_twice_differently_is_said(make: Callable[[str], Case]) -> None:

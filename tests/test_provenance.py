@@ -17,13 +17,16 @@ SETTINGS = {
 
 def test_the_record_is_plain_json_and_names_the_seeds(tmp_path: Path) -> None:
     (tmp_path / "model.json").write_text('{"source": "local"}')
+    (tmp_path / "beginning.json").write_text('{"token": "<s>", "id": 0}')
     record = provenance.collect(
         "ioi",
         SETTINGS,
         model_provenance=tmp_path / "model.json",
         benchmarks=tmp_path,
         checkout=tmp_path,
+        beginning=tmp_path / "beginning.json",
     )
+    assert record["beginning_of_sequence"] == {"token": "<s>", "id": 0}
     assert json.loads(json.dumps(record)) == record
     assert record["seeds"] == {
         "statistics.seed": 3,

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from counterpoint.models.sealed import STARTERS, sealed
-from tests.tiny_models import make_tiny_model, make_tiny_tokenizer
+from tests.tiny_models import make_tiny_model
 
 COMMANDS = {
     "run": lambda: subprocess.run([sys.executable, "-m", "pip", "--version"], check=True),
@@ -95,6 +95,7 @@ def test_bridge_is_sealed_for_a_model_that_reads_images(
         Gemma3Config(text_config=shape, vision_config=eye, mm_tokens_per_image=4),
         attn_implementation="eager",
     )
+    hf.config.architectures = [type(hf).__name__]
     asked: list[bool] = []
     wanted = helpers._ensure_torchvision
 
@@ -109,7 +110,7 @@ def test_bridge_is_sealed_for_a_model_that_reads_images(
     installer.write_text(f"#!/bin/sh\ntouch {tmp_path}/installed\n")
     installer.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
-    bridge(hf, make_tiny_tokenizer())
+    bridge(hf, make_tiny_model("llama").tokenizer)
     assert asked == [False]
     assert not (tmp_path / "installed").exists()
 

@@ -122,6 +122,10 @@ def test_provenance_names_what_was_used(study: Path, results: Path) -> None:
     assert record["settings"]["statistics"]["bootstrap_samples"] == 20
     assert record["settings"]["curves"]["tolerance"] == 1e-4
     assert record["model"]["source"] == "local"
+    first = record["beginning_of_sequence"]
+    assert (first["token"], first["id"], first["added_by_tokenizer"]) == ("<s>", 0, False)
+    shown = (results / "report.html").read_text(encoding="utf-8")
+    assert "Before each prompt stands the token" in shown
     assert record["seeds"] == {
         "statistics.seed": 0,
         "counterfactuals.seeds": [0],

@@ -21,7 +21,7 @@ import re
 import textwrap
 import warnings
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -225,7 +225,7 @@ def judge(
 
     Raises UserError when the model would not be what the file says.
     """
-    left_out, strange = _sort_unexpected(report.unexpected, stored, configuration)
+    left_out, strange = _sort_unexpected(report, stored, configuration)
     faults = []
     if report.missing:
         faults.append(
@@ -319,15 +319,20 @@ def quiet() -> None:
 
 
 def _sort_unexpected(
-    names: Iterable[str], stored: Mapping[str, Stored], configuration: PreTrainedConfig
+    report: Report, stored: Mapping[str, Stored], configuration: PreTrainedConfig
 ) -> tuple[dict[str, list[str]], list[str]]:
     """Part tensors without a place into those that may be left out, by reason, and the others."""
+    names = set(report.unexpected)
+    for pattern in (NOT_TEXT, FURTHER_TOKENS):
+        # Some architectures ignore such tensors without reporting them.
+        if not any(map(pattern.search, report.expected)):
+            names |= {name for name in stored if pattern.search(name)}
     left_out: defaultdict[str, list[str]] = defaultdict(list)
     strange = []
     text: Any = configuration.get_text_config(decoder=True)
     layers = getattr(text, "num_hidden_layers", None)
     further = int(getattr(text, "num_nextn_predict_layers", None) or 0)
-    for name in names:
+    for name in sorted(names):
         shape = stored[name].shape if name in stored else ()
         layer = re.search(r"(^|\.)(?:layers|h|blocks)\.(\d+)\.", name)
         if KNOWN_BUFFERS.search(name):

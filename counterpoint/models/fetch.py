@@ -151,7 +151,8 @@ def local_files(specification: Mapping[str, Any]) -> list[Path]:
     path = Path(specification["path"]).expanduser()
     if path.is_file():
         return [path]
-    return sorted(_kept(path.iterdir())) if path.is_dir() else []
+    # An adapter that comes later must be noticed, too.
+    return sorted(one for one in path.glob("*") if one.is_file() and _is_read(one.name))
 
 
 # --------------------------------------------------------------------------------------- sources

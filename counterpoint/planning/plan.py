@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 
+from counterpoint.beginning import BOTH
 from counterpoint.planning import work
 from counterpoint.planning.costs import Cost, Record
 from counterpoint.planning.size import Size
@@ -36,6 +37,9 @@ OF_SHARDS = (
 """Rules with a job for each shard. They and validation run the model with several threads."""
 
 SEVERAL_THREADS = (*OF_SHARDS, "validate_counterfactuals")
+
+TWICE = ("cache_activations", "compute_curves", "integrate_gradients", "merge_scores")
+"""Rules that a study with `prepend_bos: both` runs once more, without that token."""
 
 OF_ROWS = ("merge_scores", "compute_statistics", "draw_figures", "render_report")
 """Rules whose time grows with the rows of `heads.parquet`."""
@@ -111,6 +115,11 @@ def amounts(
     return found
 
 
+def runs_of(rule: str, settings: Mapping[str, Any]) -> int:
+    """How often a study runs the jobs of a rule: twice where it is measured without BOS, too."""
+    return 2 if settings["prepend_bos"] == BOTH and rule in TWICE else 1
+
+
 def records(
     study: str,
     settings: Mapping[str, Any],
@@ -151,7 +160,10 @@ def plan(
     while their shard is worked on. Raises KeyError for a rule without a cost.
     """
     rows = []
-    for rule, (jobs, amount) in amounts(settings, size, pairs, machine, targets).items():
+    once = amounts(settings, size, pairs, machine, targets)
+    repeated = {rule: runs_of(rule, settings) for rule in once}
+    for rule, (jobs, amount) in once.items():
+        jobs, amount = jobs * repeated[rule], amount * repeated[rule]
         seconds = costs[rule].seconds(jobs, amount)
         rows.append(
             {
@@ -161,7 +173,8 @@ def plan(
                 "seconds": seconds / jobs,
                 "core_hours": seconds * machine.threads_of(rule) / 3600,
                 "memory_mb": _memory_mb(rule, settings, size, pairs),
-                "disk_mb": _disk_mb(rule, settings, size, pairs, keeps_activations),
+                "disk_mb": repeated[rule]
+                * _disk_mb(rule, settings, size, pairs, keeps_activations),
             }
         )
     return pd.DataFrame(rows, columns=list(COLUMNS)).astype(COLUMNS)

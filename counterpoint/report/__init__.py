@@ -5,6 +5,7 @@ of which turns `Results` into one part of the page. No part loads a model or imp
 """
 
 from counterpoint.report.atlas import atlas
+from counterpoint.report.beginning import beginning, without_bos
 from counterpoint.report.generated import generated
 from counterpoint.report.render import notebook_to_html, render_report
 from counterpoint.report.results import Results, load_results
@@ -28,6 +29,7 @@ from counterpoint.report.words import glossary
 __all__ = [
     "Results",
     "atlas",
+    "beginning",
     "claims",
     "curves",
     "dropped",
@@ -46,4 +48,5 @@ __all__ = [
     "relations",
     "render_report",
     "stability",
+    "without_bos",
 ]

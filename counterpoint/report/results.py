@@ -12,6 +12,7 @@ from typing import Any
 
 import pandas as pd
 
+from counterpoint.beginning import BOTH, WITHOUT
 from counterpoint.counterfactuals.ranks import ranks_on_other_pairs
 from counterpoint.errors import UserError
 from counterpoint.files import read_table
@@ -77,6 +78,8 @@ class Results:
     provenance: Mapping[str, Any]
     tokens: Tokens
     card: str | None = None
+    without_bos: pd.DataFrame | None = None
+    agreement: pd.DataFrame | None = None
 
     @cached_property
     def directions(self) -> list[str]:
@@ -165,6 +168,8 @@ def load_results(
         path = folder / name
         return read_table(path) if path.exists() else None
 
+    # What an earlier configuration has left there is no part of this study.
+    twice = settings.get("prepend_bos") == BOTH
     provenance = folder / "provenance.json"
     return Results(
         study=study,
@@ -188,6 +193,8 @@ def load_results(
         ),
         tokens=Tokens(tokenizer),
         card=Path(card).read_text(encoding="utf-8", errors="replace") if card else None,
+        without_bos=optional(f"{WITHOUT}/heads.parquet") if twice else None,
+        agreement=optional(f"{WITHOUT}/agreement.csv") if twice else None,
     )
 
 

@@ -1,0 +1,23 @@
+"""Compare a study's heads with and without the token at the beginning of each prompt."""
+
+from typing import Any
+
+from _job import run
+
+
+def main(snakemake: Any) -> None:
+    """Call `counterpoint.agreement.agreement`."""
+    from counterpoint.agreement import agreement
+    from counterpoint.files import read_table, write_table
+    from counterpoint.resampling import Settings
+
+    table = agreement(
+        read_table(snakemake.input.heads),
+        read_table(snakemake.input.without),
+        settings=Settings(**snakemake.params.settings["statistics"]),
+    )
+    write_table(table, snakemake.output.agreement)
+
+
+if __name__ == "__main__":
+    run(main, snakemake)

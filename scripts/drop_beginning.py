@@ -1,0 +1,23 @@
+"""Take the token off the beginning of each prompt, to measure the same pairs without it."""
+
+from typing import Any
+
+from _job import run
+
+
+def main(snakemake: Any) -> None:
+    """Call `counterpoint.beginning.without_beginning`."""
+    import json
+    from pathlib import Path
+
+    from counterpoint.beginning import without_beginning
+    from counterpoint.files import read_table, write_table
+
+    beginning = json.loads(Path(snakemake.input.beginning).read_text(encoding="utf-8"))
+    pairs = read_table(snakemake.input.pairs)
+    shorter = without_beginning(pairs, beginning, snakemake.params.settings["model"])
+    write_table(shorter, snakemake.output.pairs)
+
+
+if __name__ == "__main__":
+    run(main, snakemake)
