@@ -121,8 +121,8 @@ def correlations(
 
     `n` counts rows (pair and head) used, `pairs` the pairs they come from, `floor_excluded` the
     rows left out because they are at the floor of rounding. Where a number cannot be given it is
-    NaN and `note` says why. Raises KeyError for a column that `heads` lacks, ValueError for an unknown
-    method or a row that appears twice.
+    NaN and `note` says why. Raises KeyError for a column that `heads` lacks, ValueError for an
+    unknown method or a row that appears twice.
     """
     settings = settings or Settings()
     parts = [
