@@ -106,6 +106,9 @@ def settle_tokenizer(folder: str | os.PathLike[str]) -> None:
     Raises UserError where `load_tokenizer` does.
     """
     load_tokenizer(folder).save_pretrained(folder)
+    # What they said stands in the other two now, which they would overrule.
+    for name in ("special_tokens_map.json", "added_tokens.json"):
+        (Path(folder) / name).unlink(missing_ok=True)
 
 
 # -------------------------------------------------------------------------------------------- files
@@ -136,7 +139,7 @@ def _from_file(path: Path) -> Tokenizer:
 
     try:
         return Tokenizer.from_file(str(path))
-    except Exception as error:  # the library raises bare Exceptions
+    except Exception as error:  # noqa: BLE001 - the library raises bare Exceptions
         raise UserError(
             f"{path} is not a tokenizer that can be read ({error}). {_again(path)}"
         ) from None
