@@ -51,7 +51,6 @@ def byte_level_bpe(
     merges: Iterable[tuple[str, str]],
     patterns: Sequence[str],
     *,
-    add_prefix_space: bool = False,
     ignore_merges: bool = False,
 ) -> Tokenizer:
     """The tokenizer that cuts texts by each of ``patterns`` in turn and then merges bytes.
@@ -64,10 +63,5 @@ def byte_level_bpe(
     steps: list[Any] = [pre_tokenizers.Split(Regex(each), "isolated") for each in patterns]
     spelt = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence([*steps, spelt])
-    if add_prefix_space:
-        # The library's own step, which adds the space where none stands and cuts as GPT-2 does.
-        if list(patterns) != [GPT2]:
-            raise ValueError("a prefix space goes with GPT-2's pattern only")
-        tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True, use_regex=True)
     tokenizer.decoder = decoders.ByteLevel()
     return tokenizer

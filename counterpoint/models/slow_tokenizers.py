@@ -1,7 +1,7 @@
 """Folders without `tokenizer.json`: converted where their files fix the ids, else refused.
 
-* `tokenizer.model`, `spiece.model`: SentencePiece, BPE or unigram. The conversion is compared with the
-  sentencepiece library on texts made of the model's own pieces before it is used.
+* `tokenizer.model`, `spiece.model`: SentencePiece's BPE. The conversion is compared with the library
+  on texts made of the model's own pieces before it is used. Unigram models are refused.
 * `vocab.json` and `merges.txt`: byte-level BPE. How texts are cut into pieces is known from the
   class alone, and the vocabulary must agree: every token must be one piece.
 * `vocab.txt`: BERT's WordPiece.
@@ -72,12 +72,10 @@ def _sentencepiece(
 ) -> tuple[Any, dict[str, Any]]:
     from google.protobuf.message import DecodeError
     from sentencepiece import SentencePieceProcessor, sentencepiece_model_pb2
-    from tokenizers import AddedToken, Tokenizer, models
+    from tokenizers import AddedToken
 
     from counterpoint.models.sentencepiece_bpe import (
-        decoder,
         merges_by_score,
-        normaliser,
         sentencepiece_bpe,
     )
 
@@ -105,28 +103,18 @@ def _sentencepiece(
     scores = [piece.score for piece in proto.pieces]
     unknown = next((p.piece for p in proto.pieces if p.type == kinds.UNKNOWN), None)
     normal_pieces = [n for n, p in enumerate(proto.pieces) if p.type == kinds.NORMAL]
-    charsmap = bytes(normal.precompiled_charsmap)
-    spaces = bool(normal.remove_extra_whitespaces)
     prefix = bool(normal.add_dummy_prefix)
-    if trained.model_type == trained.BPE:
-        tokenizer = sentencepiece_bpe(
-            pieces,
-            merges_by_score(pieces, scores, normal_pieces),
-            unknown=unknown,
-            prefix=prefix,
-            charsmap=charsmap,
-            remove_extra_spaces=spaces,
-        )
-    elif trained.model_type == trained.UNIGRAM and unknown is not None:
-        table = [(piece.piece, piece.score) for piece in proto.pieces]
-        model: Any = models.Unigram(table, pieces[unknown], bool(trained.byte_fallback))
-        tokenizer = Tokenizer(model)
-        tokenizer.normalizer = normaliser(
-            prefix=prefix, charsmap=charsmap, remove_extra_spaces=spaces
-        )
-        tokenizer.decoder = decoder(prefix=prefix)
-    else:
-        raise _refused(path.parent, f"{path.name} is neither BPE nor unigram")
+    if trained.model_type != trained.BPE:
+        # A unigram model has ties (5 55 or 55 5), which float32 and float64 sums break differently.
+        raise _refused(path.parent, f"{path.name} is no BPE, the only kind that is converted exactly")
+    tokenizer = sentencepiece_bpe(
+        pieces,
+        merges_by_score(pieces, scores, normal_pieces),
+        unknown=unknown,
+        prefix=prefix,
+        charsmap=bytes(normal.precompiled_charsmap),
+        remove_extra_spaces=bool(normal.remove_extra_whitespaces),
+    )
     for piece in proto.pieces:
         if piece.type in (kinds.CONTROL, kinds.UNKNOWN):
             tokenizer.add_special_tokens([AddedToken(piece.piece, special=True, normalized=False)])
@@ -195,9 +183,14 @@ def _byte_level(folder: Path, named_class: str | None, settings: Mapping[str, An
         pairs = [line.split(" ") for line in lines if line and not line.startswith("#version")]
         merges = [(first, second) for first, second in pairs]
         if named_class in GPT2_CLASSES:
+            if settings.get("add_prefix_space"):
+                raise _refused(
+                    folder,
+                    "add_prefix_space means one thing in the class's slow form (always a space) and"
+                    " another in its fast form (unless there is one)",
+                )
             _check_cut(folder, vocabulary, merges)
-            prefix = bool(settings.get("add_prefix_space", False))
-            return byte_level_bpe(vocabulary, merges, [GPT2], add_prefix_space=prefix)
+            return byte_level_bpe(vocabulary, merges, [GPT2])
         if named_class == "Qwen2Tokenizer":
             tokenizer = byte_level_bpe(vocabulary, merges, [QWEN2])
             tokenizer.normalizer = normalizers.NFC()
