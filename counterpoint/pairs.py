@@ -421,9 +421,9 @@ class PairChecker:
         return (
             f"The model's beginning-of-sequence token {self.tokenizer.bos_token!r} has the id"
             f" {self.first[0]}, but the model's embedding has {self.vocabulary} rows (ids 0 to"
-            f" {(self.vocabulary or 0) - 1}): the tokenizer has a token that the model was not made"
-            " with. Use the model's own tokenizer files (bos_token in tokenizer_config.json), or set"
-            " `prepend_bos: false`."
+            f" {(self.vocabulary or 0) - 1}): the tokenizer has a token that the model was not"
+            " made with. Use the model's own tokenizer files (bos_token in tokenizer_config.json),"
+            " or set `prepend_bos: false`."
         )
 
     def explain_beyond(self, name: str, id_: int) -> Problem:

@@ -7,6 +7,7 @@ package.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
 
 import regex
 
@@ -44,7 +45,7 @@ def cut(text: str, patterns: Sequence[str]) -> list[str]:
 def merge_by(parts: list[str], worth: Callable[[str, str], float | None]) -> list[str]:
     """Join neighbours, those of the smallest worth first and of these the leftmost."""
     while len(parts) > 1:
-        found = [(worth(a, b), place) for place, (a, b) in enumerate(zip(parts, parts[1:]))]
+        found = [(worth(a, b), place) for place, (a, b) in enumerate(pairwise(parts))]
         known = [each for each in found if each[0] is not None]
         if not known:
             break

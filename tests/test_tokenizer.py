@@ -35,7 +35,7 @@ SPECIAL = ["<|endoftext|>", "<bos>", "<eos>", "<unk>", "<s>", "</s>"]
 
 @lru_cache
 def trained(vocabulary: int = 900) -> tuple[dict[str, int], list[tuple[str, str]]]:
-    """Vocabulary and merges of a byte-level BPE whose merges cross every border that is ever cut."""
+    """Vocabulary and merges of a byte-level BPE whose merges cross every border that is cut."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [
@@ -304,14 +304,14 @@ def test_vocabularies_that_were_cut_otherwise_are_refused(tmp_path: Path) -> Non
     with pytest.raises(UserError, match=r"is then two pieces.*tokenizer\.json"):
         load_tokenizer(folder)
     put(*trained_as_gpt2(digits=True))
-    with pytest.raises(UserError, match="none of .* merges joins two digits"):
+    with pytest.raises(UserError, match=r"none of .* merges joins two digits"):
         load_tokenizer(folder)
     vocabulary, merges = trained_as_gpt2()
     put(vocabulary, [*merges, ("a", "nowhere")])
     with pytest.raises(UserError, match="do not fit each other"):
         load_tokenizer(folder)
     (folder / "merges.txt").unlink()
-    with pytest.raises(UserError, match="without merges.txt"):
+    with pytest.raises(UserError, match=r"without merges.txt"):
         load_tokenizer(folder)
 
 
@@ -373,7 +373,7 @@ def test_sentencepiece_that_is_refused(tmp_path: Path) -> None:
     sentencepiece_file(tmp_path / "m", **LLAMA2)
     configuration = tmp_path / "m" / "tokenizer_config.json"
     configuration.write_text(json.dumps({"tokenizer_class": "XGLMTokenizer"}))
-    with pytest.raises(UserError, match="ids of a XGLMTokenizer are not those of tokenizer.model"):
+    with pytest.raises(UserError, match=r"ids of a XGLMTokenizer are not those of tokenizer.model"):
         load_tokenizer(tmp_path / "m")
     configuration.write_text("{}")
     sentencepiece_file(tmp_path / "u", model_type="unigram")
@@ -416,7 +416,7 @@ def test_word_piece(tmp_path: Path) -> None:
     texts = [t for t in corpus(4 * N, seed=5) if t.isascii()]
     assert_same_ids(load_tokenizer(tmp_path), encode, texts)
     (tmp_path / "tokenizer_config.json").write_text('{"tokenizer_class": "CTRLTokenizer"}')
-    with pytest.raises(UserError, match="vocab.txt is not read as the class CTRLTokenizer would"):
+    with pytest.raises(UserError, match=r"vocab.txt is not read as the class CTRLTokenizer would"):
         load_tokenizer(tmp_path)
 
 

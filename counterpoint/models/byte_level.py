@@ -1,7 +1,7 @@
 """Byte-level BPE: how a text is cut before merges, and what a vocabulary tells about that.
 
-A vocabulary and its merges do not say how texts are cut into pieces first. Patterns stand here as
-the models' own `tokenizer.json` have them; `gpt2` is that of GPT-2 (Radford et al. 2019, encoder.py).
+A vocabulary and its merges do not say how texts are cut into pieces first. The patterns here are
+those of GPT-2 (Radford et al. 2019, encoder.py of openai/gpt-2) and of Qwen2's `tokenizer.json`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ QWEN2 = (
 
 @cache
 def byte_spelling() -> dict[int, str]:
-    """How each byte is written in a byte-level vocabulary: itself where it is a visible character."""
+    """How a byte-level vocabulary writes each byte: as itself where it is a visible character."""
     visible = [*range(33, 127), *range(161, 173), *range(174, 256)]
     hidden = (byte for byte in range(256) if byte not in visible)
     return {byte: chr(byte) for byte in visible} | {
@@ -36,7 +36,7 @@ def _bytes_of() -> dict[str, int]:
 
 
 def text_of(token: str) -> str | None:
-    """The text that a token of a byte-level vocabulary stands for; None when it is no whole text."""
+    """The text that a token in the spelling of bytes stands for; None for part of a character."""
     known = _bytes_of()
     if any(character not in known for character in token):
         return None

@@ -1,10 +1,10 @@
 """How texts are cut before merges, by the name in a GGUF file's `tokenizer.ggml.pre`.
 
-A GGUF file names the way of cutting and does not hold it. What a name means is llama.cpp's
-convention (ggml-org/llama.cpp, src/llama-vocab.cpp, read at release 0.3.36 of llama-cpp-python); the
+A GGUF file names the way of cutting and does not hold it. What a name means is the convention of
+llama.cpp (ggml-org/llama.cpp, src/llama-vocab.cpp, as in release 0.3.36 of llama-cpp-python); the
 patterns are those of the models' own `tokenizer.json`, as given there. Names for ways that no
-sequence of patterns expresses (kimi-k2, superbpe, afmoe, chameleon, hybriddna) are left out, and so
-refused.
+sequence of patterns expresses (kimi-k2, superbpe, afmoe, chameleon, hybriddna) are left out, and
+so refused.
 """
 
 from __future__ import annotations
@@ -198,4 +198,4 @@ CUTS: dict[str, Cut] = {
     ),
     "viking": Cut((" ?[^(\\s|.,!?\u2026\u3002\uff0c\u3001\u0964\u06d4\u060c)]+", r"\p{N}")),
 }
-"""By name. Where llama.cpp has an approximation for its own engine, the model's pattern stands here."""
+"""By name. Where llama.cpp has an approximation for its own engine, here is the model's pattern."""

@@ -78,8 +78,8 @@ def gguf_tokenizer(path: str | os.PathLike[str]) -> PreTrainedTokenizerFast:
                 backend = _characters(file, data, tokens)
             case _:
                 raise UserError(
-                    f"{file}: its tokenizer is of the kind {kind!r} (tokenizer.ggml.model), which is"
-                    f" not known; expected gpt2, llama or gemma4. {REMEDY}"
+                    f"{file}: its tokenizer is of the kind {kind!r} (tokenizer.ggml.model), which"
+                    f" is not known; expected gpt2, llama or gemma4. {REMEDY}"
                 )
     except UserError:
         raise
@@ -197,7 +197,7 @@ def _sentencepiece(
 
 
 def _characters(file: Path, data: Mapping[str, Any], tokens: Sequence[str]) -> Tokenizer:
-    """Gemma 4: merges of characters on lines, a space being written as one; unknown ones as bytes."""
+    """Gemma 4: merges of characters within a line, spaces among them; unknown ones are bytes."""
     from tokenizers import Regex, pre_tokenizers
 
     from counterpoint.models.sentencepiece_bpe import sentencepiece_bpe

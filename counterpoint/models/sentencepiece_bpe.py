@@ -1,7 +1,7 @@
 """SentencePiece's tokens in the `tokenizers` library: normaliser, merges, bytes, decoder.
 
 SentencePiece's BPE (Kudo and Richardson 2018, bpe_model.cc) has no list of merges: of all pairs of
-neighbours whose concatenation is a piece it joins the one with the highest score, the leftmost first.
+neighbours that together are a piece it joins the one with the highest score, the leftmost first.
 Merges in order of score do the same wherever each character of a piece is a piece.
 """
 
@@ -38,7 +38,7 @@ def merges_by_score(
 
 
 def unreachable(pieces: Mapping[str, int], usable: Iterable[int]) -> str | None:
-    """A usable piece with a character that is no piece itself, which merges cannot build; or None."""
+    """A usable piece that merges cannot build, as a character of it is no piece itself; or None."""
     parts = set(usable)
     letters = {piece for piece, number in pieces.items() if number in parts and len(piece) == 1}
     for piece, number in pieces.items():

@@ -1,7 +1,7 @@
 """Folders without `tokenizer.json`: converted where their files fix the ids, else refused.
 
-* `tokenizer.model`, `spiece.model`: SentencePiece's BPE. The conversion is compared with the library
-  on texts made of the model's own pieces before it is used. Unigram models are refused.
+* `tokenizer.model`, `spiece.model`: SentencePiece's BPE. The conversion is compared with the
+  library on texts made of the model's own pieces before it is used. Unigram models are refused.
 * `vocab.json` and `merges.txt`: byte-level BPE. How texts are cut into pieces is known from the
   class alone, and the vocabulary must agree: every token must be one piece.
 * `vocab.txt`: BERT's WordPiece.
@@ -81,7 +81,7 @@ def _sentencepiece(
 
     if named_class not in SENTENCEPIECE_CLASSES:
         raise _refused(path.parent, f"the ids of a {named_class} are not those of {path.name}")
-    proto: Any = sentencepiece_model_pb2.ModelProto()
+    proto: Any = sentencepiece_model_pb2.ModelProto()  # type: ignore[attr-defined]
     try:
         proto.ParseFromString(path.read_bytes())
         whole = len(proto.pieces) > 0
@@ -90,8 +90,8 @@ def _sentencepiece(
     if not whole:
         raise _refused(
             path.parent,
-            f"{path.name} is no SentencePiece model (a table of ranks, as tiktoken has, does not say"
-            " how texts are cut)",
+            f"{path.name} is no SentencePiece model (a table of ranks, as tiktoken has, does not"
+            " say how texts are cut)",
         )
     trained, normal = proto.trainer_spec, proto.normalizer_spec
     if settings.get("add_prefix_space") is False:
@@ -106,7 +106,9 @@ def _sentencepiece(
     prefix = bool(normal.add_dummy_prefix)
     if trained.model_type != trained.BPE:
         # A unigram model has ties (5 55 or 55 5), which float32 and float64 sums break differently.
-        raise _refused(path.parent, f"{path.name} is no BPE, the only kind that is converted exactly")
+        raise _refused(
+            path.parent, f"{path.name} is no BPE, the only kind that is converted exactly"
+        )
     tokenizer = sentencepiece_bpe(
         pieces,
         merges_by_score(pieces, scores, normal_pieces),
@@ -166,7 +168,7 @@ def checked_texts(pieces: list[str]) -> list[str]:
     return texts
 
 
-# ------------------------------------------------------------------------------------ byte-level BPE
+# ----------------------------------------------------------------------------------- byte-level BPE
 
 
 def _byte_level(folder: Path, named_class: str | None, settings: Mapping[str, Any]) -> Any:
@@ -210,7 +212,7 @@ def _byte_level(folder: Path, named_class: str | None, settings: Mapping[str, An
 
 
 def _check_cut(folder: Path, vocabulary: Mapping[str, int], merges: list[tuple[str, str]]) -> None:
-    """Raise UserError where the vocabulary cannot have been made with GPT-2's way of cutting texts."""
+    """Raise UserError where the vocabulary cannot come from texts cut as GPT-2 cuts them."""
     from tokenizers import Regex, pre_tokenizers
 
     from counterpoint.models.byte_level import GPT2, text_of
@@ -231,8 +233,8 @@ def _check_cut(folder: Path, vocabulary: Mapping[str, int], merges: list[tuple[s
     if len(merges) >= ENOUGH_MERGES and not several_digits:
         raise _refused(
             folder,
-            f"its class cuts texts as GPT-2 does, but none of {len(merges)} merges joins two digits:"
-            " the model was made with single digits, as StarCoder and SmolLM were",
+            f"its class cuts texts as GPT-2 does, but none of {len(merges)} merges joins two"
+            " digits: the model was made with single digits, as StarCoder and SmolLM were",
         )
 
 

@@ -3,8 +3,8 @@
 transformers 5 rebuilds the tokenizers of 56 classes (GPT2, GPTNeoX, Qwen2, Gemma, Llama, Cohere …)
 from vocabulary and merges and puts the class's own normaliser and pre-tokenizer in the place of
 those in `tokenizer.json` (huggingface/transformers#45812). The texts still come back from their
-tokens, so nothing notices. Here `tokenizer.json` decides every id. Folders without one are converted
-(`slow_tokenizers`) or refused.
+tokens, so nothing notices. Here `tokenizer.json` decides every id. Folders without one are
+converted (`slow_tokenizers`) or refused.
 """
 
 from __future__ import annotations
@@ -231,14 +231,14 @@ def _add_tokens(
         found = backend.token_to_id(text)
         if found != number:
             raise UserError(
-                f"{folder}: {file} gives the token {text!r} the id {number}, the vocabulary gives it"
-                f" {found}. The files belong to different tokenizers: take all of them from the"
+                f"{folder}: {file} gives the token {text!r} the id {number}, the vocabulary gives"
+                f" it {found}. The files belong to different tokenizers: take all of them from the"
                 " model's own folder, or correct the id."
             )
 
 
 def _class_defaults(name: str | None, backend: Tokenizer) -> dict[str, Any]:
-    """The special tokens that transformers' class ``name`` has by itself and the vocabulary knows."""
+    """The special tokens of transformers' class ``name`` itself that the vocabulary knows."""
     if name is None:
         return {}
     from transformers.models.auto.tokenization_auto import tokenizer_class_from_name
