@@ -65,26 +65,36 @@ def byte_level(
     """Byte-level BPE (Sennrich et al. 2016, over bytes); ``special`` texts are found first."""
     rank = {pair: number for number, pair in reversed(list(enumerate(merges)))}
     spelt = spelling()
-    kept = sorted(special, key=len, reverse=True)
-    between = regex.compile("(" + "|".join(map(regex.escape, kept)) + ")") if kept else None
 
     def encode(text: str) -> list[int]:
         ids = []
-        for part in between.split(text) if between else [text]:
-            if part in kept:
-                ids.append(vocabulary[part])
-                continue
-            for piece in cut(part, patterns):
-                word = "".join(spelt[byte] for byte in piece.encode())
-                if whole and word in vocabulary:
-                    ids.append(vocabulary[word])
-                else:
-                    ids += [
-                        vocabulary[x] for x in merge_by(list(word), lambda a, b: rank.get((a, b)))
-                    ]
+        for piece in cut(text, patterns):
+            word = "".join(spelt[byte] for byte in piece.encode())
+            if whole and word in vocabulary:
+                ids.append(vocabulary[word])
+            else:
+                parts = merge_by(list(word), lambda a, b: rank.get((a, b)))
+                ids += [vocabulary[part] for part in parts]
         return ids
 
-    return encode
+    return around(special, vocabulary, encode)
+
+
+def around(special: Sequence[str], vocabulary: Mapping[str, int], encode: Encode) -> Encode:
+    """``encode`` for what stands between the texts ``special``, the longer of which come first."""
+    if not special:
+        return encode
+    kept = sorted(special, key=len, reverse=True)
+    between = regex.compile("(" + "|".join(map(regex.escape, kept)) + ")")
+    known = set(kept)
+
+    def whole(text: str) -> list[int]:
+        ids: list[int] = []
+        for part in between.split(text):
+            ids += [vocabulary[part]] if part in known else encode(part)
+        return ids
+
+    return whole
 
 
 def sentencepiece(

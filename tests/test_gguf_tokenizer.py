@@ -18,10 +18,10 @@ from counterpoint.models.gguf_metadata import read_metadata
 from counterpoint.models.gguf_patterns import CUTS
 from counterpoint.models.gguf_tokenizer import gguf_tokenizer
 from tests import plain_tokenizers as plain
-from tests.test_tokenizer import SPECIAL, assert_same_ids, sentencepiece_file, trained
+from tests.test_tokenizer import SPECIAL, N, assert_same_ids, sentencepiece_file, trained
 from tests.token_corpus import corpus
 
-TEXTS = corpus(120, seed=7)
+TEXTS = corpus(N // 2, seed=7)
 NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE = range(1, 7)
 
 

@@ -368,7 +368,7 @@ def _dequantise(path: Path, partial: Path, described: str, report: Progress) -> 
 
     source, name = str(path.parent), path.name
     try:
-        tokenizer = gguf_tokenizer(path)
+        tokenizer = gguf_tokenizer(path, described)
         model = AutoModelForCausalLM.from_pretrained(source, gguf_file=name, dtype=torch.float32)
     except UNREADABLE as error:
         raise UserError(
@@ -466,9 +466,9 @@ def _check_folder(folder: Path, described: str, loadable: str) -> None:
         remedy = (
             "Convert weights of another kind once, if you trust them, and use the new folder "
             'as a model of source `local`:\n  python -c "from transformers import '
-            "AutoModelForCausalLM as M, AutoTokenizer as T; "
-            f"M.from_pretrained('{loadable}').save_pretrained('converted'); "
-            f"T.from_pretrained('{loadable}').save_pretrained('converted')\""
+            "AutoModelForCausalLM as M; from counterpoint.models.tokenizer import load_tokenizer "
+            f"as T; M.from_pretrained('{loadable}').save_pretrained('converted'); "
+            f"T('{folder}').save_pretrained('converted')\""
         )
     raise UserError(f"{described} cannot be used as a model: {lack}. {remedy}")
 

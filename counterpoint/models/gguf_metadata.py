@@ -30,13 +30,14 @@ _NUMBERS = {
 _STRING, _ARRAY = 8, 9
 
 
-def read_metadata(path: str | os.PathLike[str]) -> dict[str, Any]:
+def read_metadata(path: str | os.PathLike[str], described: str | None = None) -> dict[str, Any]:
     """All keys of the GGUF file ``path``; texts as str, arrays as lists.
 
-    Raises UserError for a file that is not GGUF, is damaged, or has another version or byte order.
+    Messages call the file ``described``. Raises UserError for a file that is not GGUF, is damaged,
+    or has another version or byte order.
     """
-    file = Path(path)
-    with file.open("rb") as stream:
+    file = described or os.fspath(path)
+    with Path(path).open("rb") as stream:
         if stream.read(4) != b"GGUF":
             raise UserError(f"{file} is not a GGUF file (it does not begin with 'GGUF').")
         with mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as data:

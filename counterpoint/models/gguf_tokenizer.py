@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from counterpoint.errors import UserError
@@ -45,16 +44,18 @@ REMEDY = (
 )
 
 
-def gguf_tokenizer(path: str | os.PathLike[str]) -> PreTrainedTokenizerFast:
-    """Return the tokenizer that the GGUF file ``path`` holds.
+def gguf_tokenizer(
+    path: str | os.PathLike[str], described: str | None = None
+) -> PreTrainedTokenizerFast:
+    """Return the tokenizer that the GGUF file ``path`` holds; messages call the file ``described``.
 
     Control tokens are special ones; user-defined tokens are found whole in a text. Beginning and
     end of sequence are those of the file, as is whether it adds them (`add_bos_token`).
     Raises UserError for a file without a tokenizer, one of an algorithm or a way of cutting that is
     not known, and one whose tables do not fit each other.
     """
-    file = Path(path)
-    every = read_metadata(file)
+    file = described or os.fspath(path)
+    every = read_metadata(path, file)
     prefix = "tokenizer.ggml."
     data = {
         key.removeprefix(prefix): value for key, value in every.items() if key.startswith(prefix)
@@ -102,7 +103,7 @@ def gguf_tokenizer(path: str | os.PathLike[str]) -> PreTrainedTokenizerFast:
 
 
 def _byte_level(
-    file: Path, data: Mapping[str, Any], tokens: Sequence[str], types: Sequence[int]
+    file: str, data: Mapping[str, Any], tokens: Sequence[str], types: Sequence[int]
 ) -> Tokenizer:
     from counterpoint.models.byte_level import byte_level_bpe
 
@@ -118,7 +119,7 @@ def _byte_level(
     return byte_level_bpe(vocabulary, merges, cut.patterns, ignore_merges=cut.whole)
 
 
-def _merges(file: Path, data: Mapping[str, Any]) -> list[tuple[str, str]]:
+def _merges(file: str, data: Mapping[str, Any]) -> list[tuple[str, str]]:
     merges = data.get("merges")
     if merges is None:
         raise UserError(f"{file} holds no merges (tokenizer.ggml.merges). {REMEDY}")
@@ -133,7 +134,7 @@ def _merges(file: Path, data: Mapping[str, Any]) -> list[tuple[str, str]]:
     return list(found)
 
 
-def _cut(file: Path, name: str | None, merges: Sequence[tuple[str, str]]) -> Cut:
+def _cut(file: str, name: str | None, merges: Sequence[tuple[str, str]]) -> Cut:
     cut = CUTS.get(name or "")
     if cut is not None:
         return cut
@@ -162,7 +163,7 @@ def _cutting_matters(merges: Sequence[tuple[str, str]]) -> bool:
 
 
 def _sentencepiece(
-    file: Path, data: Mapping[str, Any], tokens: Sequence[str], types: Sequence[int]
+    file: str, data: Mapping[str, Any], tokens: Sequence[str], types: Sequence[int]
 ) -> Tokenizer:
     from counterpoint.models.sentencepiece_bpe import (
         merges_by_score,
@@ -196,7 +197,7 @@ def _sentencepiece(
     )
 
 
-def _characters(file: Path, data: Mapping[str, Any], tokens: Sequence[str]) -> Tokenizer:
+def _characters(file: str, data: Mapping[str, Any], tokens: Sequence[str]) -> Tokenizer:
     """Gemma 4: merges of characters within a line, spaces among them; unknown ones are bytes."""
     from tokenizers import Regex, pre_tokenizers
 
@@ -212,7 +213,7 @@ def _characters(file: Path, data: Mapping[str, Any], tokens: Sequence[str]) -> T
 
 
 def _special_tokens(
-    file: Path, data: Mapping[str, Any], tokens: Sequence[str], kind: str
+    file: str, data: Mapping[str, Any], tokens: Sequence[str], kind: str
 ) -> dict[str, str]:
     found = {}
     for name, key in SPECIAL.items():
