@@ -22,6 +22,7 @@ from counterpoint.models.declared import check_declared
 from counterpoint.models.discovery import discover
 from counterpoint.models.names import ModuleNames, bridge
 from counterpoint.models.rotary import begin_afresh
+from counterpoint.models.tokenizer import load_tokenizer
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
@@ -228,8 +229,6 @@ def load_language_model(
     Raises UserError when the folder is no model, its weights are not those that its config.json
     describes, the device is absent or the dtype unknown.
     """
-    from transformers import AutoTokenizer
-
     quiet()
     if dtype not in DTYPES:
         raise UserError(f"dtype {dtype!r} is unknown; expected one of {', '.join(DTYPES)}.")
@@ -244,9 +243,7 @@ def load_language_model(
     for remark in check_declared(Path(folder), str(folder), str(folder)):
         warnings.warn(remark, stacklevel=2)
     hf = load_checkpoint(Path(folder), DTYPES[dtype])
-    tokenizer = AutoTokenizer.from_pretrained(
-        folder, local_files_only=True, trust_remote_code=False
-    )
+    tokenizer = load_tokenizer(folder)
     nn.Module.to(hf, torch.device(device))
     return wrap(hf, tokenizer, prepend_bos=prepend_bos)
 

@@ -8,7 +8,11 @@ from dataclasses import dataclass, replace
 
 @dataclass(frozen=True)
 class Shape:
-    """Sizes of a decoder-only model; ``max_length`` is None where positions have no limit."""
+    """Sizes of a decoder-only model.
+
+    ``max_length`` is None where positions have no limit; ``vocabulary`` is the number of rows of
+    the embedding, None where the configuration does not give it.
+    """
 
     n_layers: int
     n_heads: int
@@ -21,6 +25,7 @@ class Shape:
         """Every (layer, head) that there is."""
         layers = range(self.n_layers) if self.head_layers is None else self.head_layers
         return [(layer, head) for layer in layers for head in range(self.n_heads)]
+    vocabulary: int | None = None
 
 
 def read_shape(folder: str | os.PathLike[str]) -> Shape:
@@ -34,6 +39,7 @@ def read_shape(folder: str | os.PathLike[str]) -> Shape:
         n_layers=int(config.num_hidden_layers),
         n_heads=int(config.num_attention_heads),
         max_length=getattr(config, "max_position_embeddings", None),
+        vocabulary=getattr(config, "vocab_size", None),
     )
 
 
