@@ -41,8 +41,8 @@ class Kind:
     tensors: Mapping[str, tuple[int, ...]]
     values: Mapping[str, Array] = field(default_factory=dict)
     stored: Type = Type.F32
-    context: int = 128
-    """Of the runtime: some of llama.cpp's choices go by it."""
+    runtime: Mapping[str, float] = field(default_factory=dict)
+    """What llama.cpp is told beside the file: it does not read all that the files may say."""
 
 
 def prompt(kind: Kind) -> list[int]:
@@ -132,34 +132,41 @@ def packed(kind: Kind, name: str, values: Array) -> tuple[Array, Type]:
 
 
 SCALES: Final = {
-    # Where the half-precision scales stand in a block, and how large they may be.
-    Type.Q2_K: ((80, 82), 0.004),
-    Type.Q3_K: ((108,), 0.004),
-    Type.Q4_K: ((0, 2), 0.0004),
-    Type.Q5_K: ((0, 2), 0.0002),
-    Type.Q6_K: ((208,), 0.0001),
-    Type.IQ2_XXS: ((0,), 0.004),
-    Type.IQ2_XS: ((0,), 0.004),
-    Type.IQ2_S: ((0,), 0.004),
-    Type.IQ3_XXS: ((0,), 0.004),
-    Type.IQ3_S: ((0,), 0.002),
-    Type.IQ1_S: ((0,), 0.02),
-    Type.IQ4_NL: ((0,), 0.002),
-    Type.IQ4_XS: ((0,), 0.0001),
-    Type.TQ1_0: ((52,), 0.1),
-    Type.TQ2_0: ((64,), 0.1),
+    # Where the half-precision scales stand in a block.
+    Type.Q2_K: (80, 82),
+    Type.Q3_K: (108,),
+    Type.Q4_K: (0, 2),
+    Type.Q5_K: (0, 2),
+    Type.Q6_K: (208,),
+    Type.IQ2_XXS: (0,),
+    Type.IQ2_XS: (0,),
+    Type.IQ2_S: (0,),
+    Type.IQ3_XXS: (0,),
+    Type.IQ3_S: (0,),
+    Type.IQ1_S: (0,),
+    Type.IQ4_NL: (0,),
+    Type.IQ4_XS: (0,),
+    Type.TQ1_0: (52,),
+    Type.TQ2_0: (64,),
 }
 
 
 def random_blocks(stored: Type, shape: tuple[int, ...], seed: int) -> Array:
-    """Return random blocks of a type that the gguf package can read but not write."""
+    """Return random blocks of a type that the gguf package can read but not write.
+
+    Their scales are such that the numbers are about as large as those of `weights_of`.
+    """
     elements, size = gguf.GGML_QUANT_SIZES[stored]
     random = np.random.default_rng(seed)
-    blocks = random.integers(0, 256, (int(np.prod(shape)) // elements, size), dtype=np.uint8)
-    places, scale = SCALES[stored]
-    for place in places:
-        scales = (scale * random.uniform(0.5, 1.5, len(blocks))).astype(np.float16)
-        blocks[:, place : place + 2] = scales.view(np.uint8).reshape(-1, 2)
+    count = int(np.prod(shape)) // elements
+    blocks = random.integers(0, 256, (count, size), dtype=np.uint8)
+    scales = random.uniform(0.5, 1.5, (count, 1)).astype(np.float32)
+    for scale in (np.float32(1), None):
+        if scale is None:
+            spread = float(np.std(gguf.dequantize(blocks, stored)))
+            scale = np.float32(1.3 / np.sqrt(shape[-1]) / spread)
+        for place in SCALES[stored]:
+            blocks[:, place : place + 2] = (scales * scale).astype(np.float16).view(np.uint8)
     return blocks.reshape(*shape[:-1], shape[-1] // elements * size)
 
 
@@ -316,6 +323,15 @@ def _scalings() -> list[Kind]:
         llama("llama yarn", **yarn),
         llama("llama yarn, attention factor", rope__scaling__attn_factor=0.8, **yarn),
         _with_factors(llama("llama yarn, odd factors", **yarn), rope_freqs=odd),
+        replace(
+            llama(
+                "llama yarn, other ramp",
+                rope__scaling__yarn_beta_fast=4.0,
+                rope__scaling__yarn_beta_slow=0.5,
+                **yarn,
+            ),
+            runtime={"yarn_beta_fast": 4.0, "yarn_beta_slow": 0.5},
+        ),
         llama(
             "llama linear, attention factor",
             rope__scaling__factor=2.0,
@@ -323,13 +339,11 @@ def _scalings() -> list[Kind]:
         ),
         _with_factors(long, **lists),
         _with_factors(
-            replace(
-                llama(
-                    "llama longrope, short",
-                    rope__scaling__type="longrope",
-                    rope__scaling__original_context_length=128,
-                ),
-                context=128,
+            llama(
+                "llama longrope, short",
+                context=512,
+                rope__scaling__type="longrope",
+                rope__scaling__original_context_length=512,
             ),
             **lists,
         ),
@@ -337,7 +351,9 @@ def _scalings() -> list[Kind]:
 
 
 def _llamas() -> list[Kind]:
-    qkv = _blocks({f"attn_{part}.bias": (rows,) for part, rows in zip("qkv", (64, 32, 32))})
+    qkv = _blocks(
+        {f"attn_{part}.bias": (rows,) for part, rows in zip("qkv", (64, 32, 32), strict=True)}
+    )
     output = _blocks({"attn_output.bias": (64,)})
     mlp = _blocks({"ffn_gate.bias": (96,), "ffn_up.bias": (96,), "ffn_down.bias": (64,)})
     fused = {

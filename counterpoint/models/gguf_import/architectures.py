@@ -279,7 +279,7 @@ def _smollm3(file: GgufFile) -> Architecture:
     config = sizes.config(
         head_dim=sizes.head,
         rms_norm_eps=_rms(file),
-        rope_parameters=rope_parameters(file, head=sizes.head, with_factors=False),
+        rope_parameters=rope_parameters(file, head=sizes.head),
         hidden_act="silu",
         no_rope_layers=[int((layer + 1) % 4 != 0) for layer in range(sizes.layers)],
         no_rope_layer_interval=4,
@@ -294,7 +294,7 @@ def _qwen2(file: GgufFile) -> Architecture:
     _no_window(file, sizes)
     config = sizes.config(
         rms_norm_eps=_rms(file),
-        rope_parameters=rope_parameters(file, head=sizes.head, with_factors=False),
+        rope_parameters=rope_parameters(file, head=sizes.head),
         hidden_act="silu",
         use_sliding_window=False,
     )
@@ -322,7 +322,7 @@ def _qwen3(file: GgufFile) -> Architecture:
     config = sizes.config(
         head_dim=sizes.head,
         rms_norm_eps=_rms(file),
-        rope_parameters=rope_parameters(file, head=sizes.head, with_factors=False),
+        rope_parameters=rope_parameters(file, head=sizes.head),
         hidden_act="silu",
         use_sliding_window=False,
         attention_bias=biases["attention_bias"],
@@ -361,7 +361,7 @@ def _gemma(file: GgufFile) -> Architecture:
     config = sizes.config(
         head_dim=sizes.head,
         rms_norm_eps=_rms(file),
-        rope_parameters=rope_parameters(file, head=sizes.head, with_factors=False),
+        rope_parameters=rope_parameters(file, head=sizes.head),
         hidden_act=GELU,
     )
     tensors = {name: place for name, place in tables.LLAMA.items() if name != "output"}
@@ -383,7 +383,7 @@ def _layer_types(file: GgufFile, sizes: _Sizes, period: int) -> list[str]:
 
 def _gemma2(file: GgufFile) -> Architecture:
     sizes = _sizes(file, tied=True)
-    rope = rope_parameters(file, head=sizes.head, with_factors=False)
+    rope = rope_parameters(file, head=sizes.head)
     file.demand("rope.freq_base_swa", (rope["rope_theta"],), "a base for layers with a window")
     config = sizes.config(
         head_dim=sizes.head,
@@ -404,7 +404,7 @@ def _gemma2(file: GgufFile) -> Architecture:
 def _gemma3(file: GgufFile) -> Architecture:
     sizes = _sizes(file)
     window = file.integer("attention.sliding_window", 0)
-    full = rope_parameters(file, head=sizes.head, with_factors=False)
+    full = rope_parameters(file, head=sizes.head)
     if full["rope_type"] not in ("default", "linear"):
         raise file.refuse(
             f"its rotary scaling is {full['rope_type']}; here only none and linear are known to "
@@ -436,7 +436,7 @@ def _phi2(file: GgufFile) -> Architecture:
     sizes = _sizes(file, own_head_size=False)
     config = sizes.config(
         layer_norm_eps=_norm(file),
-        rope_parameters=rope_parameters(file, head=sizes.head, with_factors=False),
+        rope_parameters=rope_parameters(file, head=sizes.head, share=True),
         hidden_act="gelu_new",
         qk_layernorm=False,
     )
@@ -448,7 +448,7 @@ def _phi3(file: GgufFile) -> Architecture:
     # llama.cpp reads the window and does not apply it; the original model does.
     window = file.integer("attention.sliding_window", 0)
     file.ignore("attention.sliding_window_pattern")
-    rope = rope_parameters(file, head=sizes.head, with_factors=True)
+    rope = rope_parameters(file, head=sizes.head, with_factors=True, share=True)
     if "rope_freqs.weight" in file.tensors:
         raise file.refuse("the tensor rope_freqs.weight has no place in this architecture.")
     original = rope.get("original_max_position_embeddings", sizes.context)
@@ -487,7 +487,7 @@ def _gpt_neox(file: GgufFile) -> Architecture:
     file.demand("attention.head_count_kv", (sizes.heads,), "grouped keys and values")
     config = sizes.config(
         layer_norm_eps=_norm(file),
-        rope_parameters=rope_parameters(file, head=sizes.head, with_factors=False),
+        rope_parameters=rope_parameters(file, head=sizes.head, share=True),
         hidden_act=GELU,
         use_parallel_residual=bool(file.integer("use_parallel_residual", 1)),
         attention_bias=True,
@@ -532,7 +532,7 @@ def _falcon(file: GgufFile) -> Architecture:
         "num_kv_heads": sizes.key_heads,
         "max_position_embeddings": sizes.context,
         "layer_norm_epsilon": _norm(file),
-        "rope_parameters": rope_parameters(file, head=sizes.head, with_factors=False),
+        "rope_parameters": rope_parameters(file, head=sizes.head),
         "activation": GELU,
         "new_decoder_architecture": two,
         "multi_query": True,
@@ -551,7 +551,7 @@ def _starcoder2(file: GgufFile) -> Architecture:
     _no_window(file, sizes)
     config = sizes.config(
         norm_epsilon=_norm(file),
-        rope_parameters=rope_parameters(file, head=sizes.head, with_factors=False),
+        rope_parameters=rope_parameters(file, head=sizes.head),
         hidden_act=GELU,
         sliding_window=None,
         use_bias=True,
@@ -565,7 +565,7 @@ def _stablelm(file: GgufFile) -> Architecture:
     file.ignore("use_parallel_residual")
     config = sizes.config(
         layer_norm_eps=_norm(file),
-        rope_parameters=rope_parameters(file, head=sizes.head, with_factors=False),
+        rope_parameters=rope_parameters(file, head=sizes.head, share=True),
         hidden_act="silu",
         use_qkv_bias=_biases(file)["attention_bias"],
         use_parallel_residual=not _has(file, "ffn_norm.weight"),
@@ -580,7 +580,7 @@ def _olmo(file: GgufFile) -> Architecture:
         "attention.layer_norm_epsilon", (1e-5, float(np.float32(1e-5))), "an epsilon of the norms"
     )
     config = sizes.config(
-        rope_parameters=rope_parameters(file, head=sizes.head, with_factors=False),
+        rope_parameters=rope_parameters(file, head=sizes.head),
         hidden_act="silu",
         clip_qkv=file.real("attention.clamp_kqv", 0.0) or None,
     )
@@ -592,7 +592,7 @@ def _olmo2(file: GgufFile) -> Architecture:
     _no_window(file, sizes)
     config = sizes.config(
         rms_norm_eps=_rms(file),
-        rope_parameters=rope_parameters(file, head=sizes.head, with_factors=False),
+        rope_parameters=rope_parameters(file, head=sizes.head),
         hidden_act="silu",
     )
     return Architecture("olmo2", config, tables.OLMO2)
@@ -602,7 +602,7 @@ def _cohere(file: GgufFile) -> Architecture:
     sizes = _sizes(file, own_head_size=False, tied=True)
     config = sizes.config(
         layer_norm_eps=_norm(file),
-        rope_parameters=rope_parameters(file, head=sizes.head, with_factors=False),
+        rope_parameters=rope_parameters(file, head=sizes.head),
         hidden_act="silu",
         logit_scale=file.real("logit_scale", 0.0) or 1.0,
         use_qk_norm=_has(file, "attn_q_norm.weight"),
@@ -615,7 +615,7 @@ def _nemotron(file: GgufFile) -> Architecture:
     config = sizes.config(
         head_dim=sizes.head,
         norm_eps=_norm(file),
-        rope_parameters=rope_parameters(file, head=sizes.head, with_factors=False),
+        rope_parameters=rope_parameters(file, head=sizes.head, share=True),
         hidden_act="relu2",
         **_biases(file),
     )

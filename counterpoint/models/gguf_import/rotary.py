@@ -31,13 +31,14 @@ LLAMA3_TOLERANCE: Final = 1e-6
 
 
 def rope_parameters(
-    file: GgufFile, *, head: int, with_factors: bool, scaled: bool = True
+    file: GgufFile, *, head: int, with_factors: bool = False, share: bool = False
 ) -> dict[str, Any]:
     """Return `rope_parameters` for heads of `head` dimensions.
 
     `with_factors` says whether the architecture uses the tensors of per-frequency factors at all;
-    elsewhere they are refused as tensors without a place. With `scaled` false the architecture is
-    refused any scaling.
+    elsewhere they are refused as tensors without a place. `share` says whether the share of a
+    head that is rotated is named when it is all of it: some models of transformers take a part
+    where nothing is said.
 
     Raises UserError for an unknown kind of scaling, settings that contradict each other, and
     settings whose meaning differs between the tools that write them.
@@ -50,20 +51,16 @@ def rope_parameters(
         )
     base = file.real("rope.freq_base", 10000.0)
     parameters: dict[str, Any] = {"rope_type": "default", "rope_theta": base}
-    if rotated != head:
-        # transformers takes int(head · share) back again.
-        share = rotated / head
-        parameters["partial_rotary_factor"] = (
-            share if int(head * share) == rotated else (math.nextafter(share, 1.0))
-        )
+    if share or rotated != head:
+        part = rotated / head
+        # transformers takes int(head · part) of a head.
+        exact = int(head * part) == rotated
+        parameters["partial_rotary_factor"] = part if exact else math.nextafter(part, 1.0)
     file.demand("rope.dimension_sections", (0,), "several rotary sections, as for images")
     file.demand("rope.scaling.alpha", (0, 1), "scaling of HunYuan models")
     file.demand("rope.scaling.yarn_log_multiplier", (0,), "YaRN of DeepSeek models")
     file.ignore("rope.scaling.finetuned")
-    scaling = _scaling(file, parameters, rotated, with_factors)
-    if not scaled and (scaling or any(name in file.tensors for name in TENSORS)):
-        raise file.refuse("it scales the rotary frequencies, which is not known to be exact here.")
-    return {**parameters, **scaling}
+    return {**parameters, **_scaling(file, parameters, rotated, with_factors)}
 
 
 def _scaling(
@@ -127,8 +124,8 @@ def _yarn(file: GgufFile, factor: float, original: int) -> dict[str, Any]:
     named = file.real("rope.scaling.yarn_attn_factor", -1.0)
     if named not in (-1.0, 0.0) and abs(named - attention) > 1e-6:
         raise file.refuse(
-            f"`{file.key('rope.scaling.yarn_attn_factor')}` is {named:g}: the converter means by it "
-            f"the attention's factor, and llama.cpp takes {attention:.6g} whatever stands there."
+            f"`{file.key('rope.scaling.yarn_attn_factor')}` is {named:g}: the converter means the "
+            f"attention's factor by it, and llama.cpp takes {attention:.6g} whatever stands there."
         )
     return {
         "rope_type": "yarn",
