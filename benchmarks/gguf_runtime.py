@@ -86,8 +86,7 @@ def main(jobs: str, target: str) -> None:
 
     lib.llama_log_set(quiet, ffi.NULL)
     lib.llama_backend_init()
-    with open(jobs, encoding="utf-8") as stream:
-        listed = json.load(stream)
+    listed = json.loads(Path(jobs).read_text(encoding="utf-8"))
     results = {
         job["name"]: logits(job["path"], job["ids"], job["context"], job["settings"])
         for job in listed["logits"]

@@ -12,19 +12,23 @@ import torch
 from torch import nn
 from transformers import AutoModelForCausalLM, PreTrainedModel
 from transformers.activations import GELUTanh, NewGELUActivation
+from transformers.models.bloom.modeling_bloom import BloomGelu
 
 from counterpoint.models.gguf_import.importer import model_of
 from counterpoint.models.gguf_import.reading import read_gguf
 from tests import tiny_gguf
 
 KEPT: Final = Path(__file__).with_name("gguf_logits.json")
-POSITIONS: Final = (40, 99)
-N_TOKENS: Final = 24
-"""Logits that are kept: of the first tokens, after two of the prompt's."""
+POSITIONS: Final = (9, 40, 70, 99)
+N_TOKENS: Final = 12
+"""Logits that are kept: of the first tokens, after four of the prompt's."""
 
 TOLERANCE: Final = 5e-5
 """Largest difference of logits over their standard deviation. Both sides compute in float32, in
-another order; the largest found is 2.9e-5 (docs/gguf.md)."""
+another order; the largest found is 2e-5 (docs/gguf.md)."""
+GELU_TOLERANCE: Final = 2e-3
+"""The same with llama.cpp's GELU, where a difference of 1e-7 may round an activation the other way
+at half precision. Then the median over positions stays below TOLERANCE."""
 
 
 class TableGELU(nn.Module):
@@ -41,10 +45,7 @@ def with_table_gelu(model: PreTrainedModel) -> bool:
     found = False
     for module in list(model.modules()):
         for name, child in module.named_children():
-            if isinstance(child, GELUTanh | NewGELUActivation):
-                setattr(module, name, TableGELU())
-                found = True
-            elif type(child).__name__ == "BloomGelu":
+            if isinstance(child, GELUTanh | NewGELUActivation | BloomGelu):
                 setattr(module, name, TableGELU())
                 found = True
     return found
@@ -73,11 +74,11 @@ def kept(values: npt.NDArray[np.float32]) -> list[list[float]]:
     return [[float(f"{value:.6g}") for value in row] for row in part]
 
 
-def error(
+def errors(
     found: npt.NDArray[np.float32], expected: npt.NDArray[np.float32], spread: float
-) -> float:
-    """Return the largest difference over the standard deviation of the expected logits."""
-    return float(np.abs(found - expected).max() / spread)
+) -> npt.NDArray[np.float64]:
+    """Return the largest difference over `spread` (the standard deviation), for each position."""
+    return np.asarray(np.abs(found - expected).max(axis=1) / spread, dtype=np.float64)
 
 
 def read_kept() -> dict[str, Any]:

@@ -686,7 +686,34 @@ def _quantised() -> list[Kind]:
     ]
 
 
+def _scaled(kinds: list[Kind]) -> list[Kind]:
+    """Each architecture with rotations once more, with YaRN or a linear scaling."""
+    yarn = {
+        "rope.scaling.type": "yarn",
+        "rope.scaling.factor": 4.0,
+        "rope.scaling.original_context_length": TRAINED,
+    }
+    linear = {"rope.scaling.type": "linear", "rope.scaling.factor": 2.0}
+    names = ("qwen3", "gemma2", "phi2", "phi3", "gptneox", "falcon", "starcoder2", "stablelm")
+    more = ("olmo", "olmo2", "granite", "command-r", "smollm3", "nemotron")
+    return [
+        replace(kind, name=f"{kind.name} {scaling}", settings={**kind.settings, **settings})
+        for kind in kinds
+        if kind.name in (*names, *more)
+        for scaling, settings in (("yarn", yarn), ("linear", linear))
+        if (scaling == "yarn") == (kind.name in names)
+    ]
+
+
 KINDS: Final = {
     kind.name: kind
-    for kind in (*_llamas(), *_scalings(), *_qwens(), *_gemmas(), *_others(), *_quantised())
+    for kind in (
+        *_llamas(),
+        *_scalings(),
+        *_qwens(),
+        *_gemmas(),
+        *_others(),
+        *_scaled([*_qwens(), *_gemmas(), *_others()]),
+        *_quantised(),
+    )
 }

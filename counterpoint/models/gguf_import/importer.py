@@ -15,7 +15,8 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 
 from counterpoint.errors import UserError
-from counterpoint.models.gguf_import.architectures import Architecture, Array, architecture_of
+from counterpoint.models.gguf_import.architectures import architecture_of
+from counterpoint.models.gguf_import.plan import Architecture, Array
 from counterpoint.models.gguf_import.reading import (
     CONVERT_ELSEWHERE,
     UNREADABLE,
@@ -89,17 +90,18 @@ def model_of(file: GgufFile) -> tuple[PreTrainedModel, list[str]]:
     """
     architecture = architecture_of(file)
     config = _config(file, architecture)
-    with torch.device("meta"):
-        model: PreTrainedModel = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
+    try:
+        with torch.device("meta"):
+            model: PreTrainedModel = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
+    except UNREADABLE as error:
+        raise file.refuse(
+            f"its settings make no {architecture.model_type} model of transformers ({error})."
+        ) from None
     shapes = {name: tuple(value.shape) for name, value in model.state_dict().items()}
     if config.tie_word_embeddings:
         shapes.pop("lm_head.weight", None)
     weights = _placed(file, architecture, shapes)
-    zeros = sorted(
-        name
-        for name in shapes.keys() - weights.keys()
-        if name.endswith(architecture.zero or ("\n",))
-    )
+    zeros = _absent_biases(architecture, shapes, weights)
     for name in zeros:
         weights[name] = np.zeros(shapes[name], dtype=np.float32)
     _demand_all(file, architecture, shapes, weights)
@@ -155,6 +157,8 @@ def _placed(
                 homeless.append(source)
                 break
             destination, place = target
+            if place in parts[destination]:
+                raise file.refuse(f"it holds {destination} twice, once as {source}.")
             stem, suffix = _stem(name)
             change = architecture.change.get(f"{stem}.{suffix}") or architecture.change.get(stem)
             try:
@@ -167,9 +171,9 @@ def _placed(
             f"transformers: {listed(homeless)}."
         )
     weights = {}
-    for destination, values in parts.items():
-        ordered = [values[place] for place in sorted(values, key=lambda place: place.order)]
-        place = next(iter(values))
+    for destination, given in parts.items():
+        ordered = [given[place] for place in sorted(given, key=lambda place: place.order)]
+        place = next(iter(given))
         if len(ordered) == place.parts:
             joined = ordered[0] if place.parts == 1 else np.concatenate(ordered, place.axis)
             if joined.shape != shapes[destination]:
@@ -177,6 +181,20 @@ def _placed(
                 raise _wrong_shape(file, source, destination, shapes)
             weights[destination] = joined
     return weights
+
+
+def _absent_biases(
+    architecture: Architecture, shapes: dict[str, tuple[int, ...]], weights: dict[str, Array]
+) -> list[str]:
+    """Return the biases that may be left out, and that the file has in no layer."""
+    absent = [name for name in shapes if name not in weights]
+    return sorted(
+        name
+        for end in architecture.zero
+        if not any(given.endswith(end) for given in weights)
+        for name in absent
+        if name.endswith(end)
+    )
 
 
 def _separate(file: GgufFile, architecture: Architecture, source: str) -> list[tuple[str, Array]]:

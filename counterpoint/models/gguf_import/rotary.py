@@ -31,14 +31,20 @@ LLAMA3_TOLERANCE: Final = 1e-6
 
 
 def rope_parameters(
-    file: GgufFile, *, head: int, with_factors: bool = False, share: bool = False
+    file: GgufFile,
+    *,
+    head: int,
+    with_factors: bool = False,
+    share: bool = False,
+    lists: bool = False,
 ) -> dict[str, Any]:
     """Return `rope_parameters` for heads of `head` dimensions.
 
     `with_factors` says whether the architecture uses the tensors of per-frequency factors at all;
     elsewhere they are refused as tensors without a place. `share` says whether the share of a
     head that is rotated is named when it is all of it: some models of transformers take a part
-    where nothing is said.
+    where nothing is said. With `lists` every scaling becomes `longrope`, for configurations that
+    turn others into it by themselves (Phi-3's takes YaRN for an old name of it).
 
     Raises UserError for an unknown kind of scaling, settings that contradict each other, and
     settings whose meaning differs between the tools that write them.
@@ -60,11 +66,11 @@ def rope_parameters(
     file.demand("rope.scaling.alpha", (0, 1), "scaling of HunYuan models")
     file.demand("rope.scaling.yarn_log_multiplier", (0,), "YaRN of DeepSeek models")
     file.ignore("rope.scaling.finetuned")
-    return {**parameters, **_scaling(file, parameters, rotated, with_factors)}
+    return {**parameters, **_scaling(file, parameters, rotated, with_factors, lists)}
 
 
 def _scaling(
-    file: GgufFile, parameters: dict[str, Any], rotated: int, with_factors: bool
+    file: GgufFile, parameters: dict[str, Any], rotated: int, with_factors: bool, lists: bool
 ) -> dict[str, Any]:
     kind = file.text("rope.scaling.type", "linear")
     if kind not in _KINDS:
@@ -105,10 +111,10 @@ def _scaling(
             if fitted is not None:
                 return fitted
         return _any_factors(factors / ((1 - ramp) / factor + ramp), attention, original)
-    if kind == "yarn" and factor != 1:
+    if (attention != 1 and kind != "yarn") or (lists and factor != 1):
+        return _any_factors(1 / ((1 - ramp) / factor + ramp), attention, original)
+    if kind == "yarn":
         return {**yarn, "attention_factor": attention}
-    if attention != 1:
-        return _any_factors(np.full(rotated // 2, factor), attention, original)
     return {} if factor == 1 else {"rope_type": "linear", "factor": factor}
 
 

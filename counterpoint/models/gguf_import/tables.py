@@ -63,7 +63,7 @@ _GATED: Final = ("ffn_gate", "ffn_up", "ffn_down")
 _SEPARATE: Final = ("attn_q", "attn_k", "attn_v")
 
 LLAMA: Final = _llama()
-QWEN3: Final = _llama(**_HEAD_NORMS)
+QWEN3: Final = LLAMA | {name: f"model.layers.{{i}}.{path}" for name, path in _HEAD_NORMS.items()}
 GEMMA2: Final = _llama(_FOUR_NORMS)
 GEMMA3: Final = _llama(_FOUR_NORMS, **_HEAD_NORMS)
 OLMO: Final = _without(_llama(), "attn_norm", "ffn_norm", "output_norm")
@@ -140,7 +140,7 @@ FALCON_TWO_NORMS: Final = FALCON | {
     "attn_norm_2": "transformer.h.{i}.ln_attn",
 }
 
-_EXPERTS: Final = {
+_EXPERTS: Final[Mapping[str, str | Place]] = {
     "ffn_gate_exps": Place("model.layers.{i}.mlp.experts.gate_up_proj", 0, 2, 1, True),
     "ffn_up_exps": Place("model.layers.{i}.mlp.experts.gate_up_proj", 1, 2, 1, True),
     "ffn_down_exps": Place("model.layers.{i}.mlp.experts.down_proj", bare=True),
@@ -152,6 +152,11 @@ _SHARED: Final = {
     "ffn_up_shexp": "model.layers.{i}.mlp.shared_expert.up_proj",
     "ffn_down_shexp": "model.layers.{i}.mlp.shared_expert.down_proj",
 }
-MIXTRAL: Final = {**_without(LLAMA, *_GATED), **_ROUTED, **_EXPERTS}
-QWEN2_MOE: Final = {**_without(LLAMA, *_GATED), **_ROUTED, **_SHARED, **_EXPERTS}
-QWEN3_MOE: Final = {**_without(QWEN3, *_GATED), **_ROUTED, **_EXPERTS}
+MIXTRAL: Final[Mapping[str, str | Place]] = {**_without(LLAMA, *_GATED), **_ROUTED, **_EXPERTS}
+QWEN2_MOE: Final[Mapping[str, str | Place]] = {
+    **_without(LLAMA, *_GATED),
+    **_ROUTED,
+    **_SHARED,
+    **_EXPERTS,
+}
+QWEN3_MOE: Final[Mapping[str, str | Place]] = {**_without(QWEN3, *_GATED), **_ROUTED, **_EXPERTS}
