@@ -93,12 +93,14 @@ def read_table(path: PathLike) -> pd.DataFrame:
 def write_tensors(
     tensors: Mapping[str, torch.Tensor], path: PathLike, metadata: Mapping[str, str] | None = None
 ) -> None:
-    """Write named tensors (made contiguous, on the CPU) as safetensors."""
+    """Write named tensors (made contiguous, on the CPU) as safetensors; there may be none."""
     from safetensors.torch import save_file
 
     whole = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     with atomic(path) as temporary:
-        save_file(whole, temporary, metadata=dict(metadata or {}))
+        # An empty mapping is not the same as none: without tensors, safetensors 0.8 writes a header
+        # for it that is no JSON, and nothing can read the file.
+        save_file(whole, temporary, metadata=dict(metadata) if metadata else None)
 
 
 @contextmanager

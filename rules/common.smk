@@ -6,25 +6,56 @@ import sys
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
+from snakemake.settings.enums import ExecMode
 
 sys.path.insert(0, workflow.basedir)
 
 from counterpoint import hub
 from counterpoint.code_version import code_version
-from counterpoint.config import number_of_targets, resolve, search_settings
+from counterpoint.command_line import described
+from counterpoint.config import (
+    number_of_targets,
+    resolve,
+    search_settings,
+    user_path,
+)
 from counterpoint.errors import UserError
+from counterpoint.layers import from_command_line, read_layers
 from counterpoint.models.weights import weights_mb
 from counterpoint.pairs import count_rows
 
+# Whether this is the Snakemake that a user started, and not one that it started for a job.
+STARTED_BY_USER = workflow.exec_mode == ExecMode.DEFAULT
+
+
+def configuration():
+    """What the configuration files hold, and their names.
+
+    Snakemake's own `config` has lost what is needed here: which file a key is from, keys that stand
+    twice, and how a scalar is written.
+    """
+    given = workflow.config_settings
+    # As Snakemake lists them: those of the command line, then the workflow's own.
+    own = workflow.configfiles[len(given.configfiles) :]
+    files = [*([] if given.replace_workflow_config else own), *given.configfiles]
+    source = " with ".join(map(described, files))
+    if workflow.modifier.skip_configfile:
+        # A module of another workflow, which has put its configuration together.
+        return config, source
+    arguments = sys.argv[1:] if STARTED_BY_USER else []
+    return read_layers(files, from_command_line(given.config, arguments)), source
+
+
 try:
-    CONFIG = resolve(config, source=" with ".join(map(str, workflow.configfiles)))
+    raw, source = configuration()
+    CONFIG = resolve(raw, source=source)
     # Counted before anything has run, so that the number of shards is known.
     ROWS = {
         # Of a file on the hub nothing is known yet, so at most as many as are asked for.
         name: (
             study["max_pairs"]
             if hub.is_hub_file(study["pairs"])
-            else count_rows(study["pairs"])
+            else count_rows(user_path(study["pairs"]))
         )
         for name, study in CONFIG.studies.items()
     }

@@ -13,6 +13,7 @@ import yaml
 
 from counterpoint import config
 from counterpoint.errors import UserError
+from counterpoint.schema import complete, deref, schema
 
 ROOT = Path(__file__).parent.parent
 
@@ -58,7 +59,7 @@ def test_the_default_configuration_shows_every_setting_with_the_schemas_default(
     raw = load("config.yaml")
     study = raw["studies"]["ioi"]
     bare = {"studies": {"ioi": {"pairs": study["pairs"]}}}
-    defaults = config.complete(bare)["studies"]["ioi"]
+    defaults = complete(bare)["studies"]["ioi"]
     # The heading is the default study's own.
     study["report"]["title"] = None
     assert study == defaults
@@ -73,9 +74,9 @@ def test_every_shipped_configuration_is_valid(name: str) -> None:
 
 def test_every_key_of_the_schema_is_described_and_every_setting_has_a_default() -> None:
     def visit(node: dict[str, Any], path: str, optional: bool) -> None:
-        node = config._deref(node)
+        node = deref(node)
         for key, child in node.get("properties", {}).items():
-            child = config._deref(child)
+            child = deref(child)
             if not child:
                 continue
             assert "description" in child, f"{path}.{key} has no description"
@@ -83,16 +84,16 @@ def test_every_key_of_the_schema_is_described_and_every_setting_has_a_default() 
                 assert "default" in child, f"{path}.{key} has no default"
             visit(child, f"{path}.{key}", optional)
 
-    visit(config.schema()["$defs"]["study"], "study", True)
-    visit(config.schema(), "config", False)
-    for branch in config.schema()["$defs"]["model"]["allOf"]:
+    visit(schema()["$defs"]["study"], "study", True)
+    visit(schema(), "config", False)
+    for branch in schema()["$defs"]["model"]["allOf"]:
         visit(branch["then"], "model", False)
 
 
 def test_defaults_are_filled_in_without_touching_the_input() -> None:
     raw = {"studies": {"ioi": {"pairs": "p.csv", "curves": {"nodes": "adaptive"}}}}
     before = deepcopy(raw)
-    study = config.complete(raw)["studies"]["ioi"]
+    study = complete(raw)["studies"]["ioi"]
     assert raw == before
     assert study["curves"]["tolerance"] == 1e-4
     assert study["statistics"]["bootstrap_samples"] == 2000
@@ -107,7 +108,7 @@ def test_the_order_of_keys_does_not_matter() -> None:
 
     raw = load("config.yaml")
     for key, name in (("studies", "ioi"), ("models", "gpt2")):
-        found, expected = (config.complete(each)[key][name] for each in (turned(raw), raw))
+        found, expected = (complete(each)[key][name] for each in (turned(raw), raw))
         assert repr(found) == repr(expected)
 
 
@@ -219,13 +220,13 @@ def test_heads_out_of_range() -> None:
 
 
 def counterfactuals_schema() -> dict[str, Any]:
-    return config.schema()["$defs"]["study"]["properties"]["counterfactuals"]["properties"]
+    return schema()["$defs"]["study"]["properties"]["counterfactuals"]["properties"]
 
 
 def test_the_schema_allows_every_method_that_exists() -> None:
     from counterpoint.counterfactuals.search import METHODS
 
-    assert set(config.schema()["$defs"]["method"]["enum"]) == METHODS.keys()
+    assert set(schema()["$defs"]["method"]["enum"]) == METHODS.keys()
     for key in ("methods", "in_depth"):
         assert counterfactuals_schema()[key]["items"] == {"$ref": "#/$defs/method"}
 
@@ -244,7 +245,7 @@ def test_the_schema_has_the_methods_own_settings_with_their_defaults() -> None:
 def test_the_schema_has_the_settings_of_the_atlas() -> None:
     from counterpoint.counterfactuals.variants import VariantSettings
 
-    study = config.schema()["$defs"]["study"]["properties"]
+    study = schema()["$defs"]["study"]["properties"]
     node = study["counterfactuals"]["properties"]["atlas"]["properties"]["settings"]
     defaults = {key: child["default"] for key, child in node["properties"].items()}
     assert defaults == asdict(VariantSettings())
