@@ -13,8 +13,9 @@ import json
 import os
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from counterpoint.errors import UserError
 from counterpoint.files import write_text
@@ -23,6 +24,8 @@ from counterpoint.written import read_mapping
 CHOICES = ("STUDY", "PAIRS", "MODEL", "ON_BAD_PAIR", "MAX_PAIRS")
 """Variables of make that stand for the key of the same name in a configuration."""
 PREFIX = "COUNTERPOINT_"
+
+COMMAND_LINE = "the command line"
 
 FOLDER = Path(".snakemake", "counterpoint")
 
@@ -59,11 +62,17 @@ def cores(environment: Mapping[str, str]) -> str:
     return text
 
 
+def names_study(files: Sequence[str | os.PathLike[str]], values: Mapping[str, Any]) -> bool:
+    """Whether the command line, of make or of Snakemake (its ``values``), names studies."""
+    choices = [file for file in files if described(file) == COMMAND_LINE]
+    return any(layer.get("study") is not None for layer in [*map(read_mapping, choices), values])
+
+
 def described(file: str | os.PathLike[str]) -> str:
     """A configuration file as messages name it."""
     path = Path(file)
     if path.parent.name == FOLDER.name and path.name.startswith("command-line-"):
-        return "the command line"
+        return COMMAND_LINE
     here = Path.cwd()
     return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)
 

@@ -41,11 +41,19 @@ class Configuration:
     keep_activations: int
 
 
-def resolve(raw: Mapping[str, Any], *, source: str, folder: Path | None = None) -> Configuration:
+def resolve(
+    raw: Mapping[str, Any],
+    *,
+    source: str,
+    folder: Path | None = None,
+    is_named: bool | None = None,
+) -> Configuration:
     """Check ``raw``, fill defaults in, apply the command line's overrides, pick the studies.
 
     ``raw`` is what the YAML files and the command line hold together, ``source`` names them in
     messages, and relative paths of the configuration are seen from ``folder`` (default: here).
+    ``is_named`` says whether the command line names the study (by default: whether anything does);
+    with other pairs or another model than its own, an unnamed study becomes one of its own.
 
     Raises UserError listing every mistake.
     """
@@ -53,7 +61,8 @@ def resolve(raw: Mapping[str, Any], *, source: str, folder: Path | None = None) 
     config = json.loads(json.dumps(raw, default=str))
     _refuse([*mistakes_of(config), *_not_finite(config)], source)
     config = complete(config)
-    chosen = _chosen_studies(config, source, folder or Path())
+    is_named = config["study"] is not None if is_named is None else is_named
+    chosen = _chosen_studies(config, source, folder or Path(), is_named)
     for study in chosen.values():
         for key in OVERRIDES:
             if config[key] is not None:
@@ -125,7 +134,7 @@ def _not_finite(value: Any, path: str = "") -> Iterator[str]:
 
 
 def _chosen_studies(
-    config: Mapping[str, Any], source: str, folder: Path
+    config: Mapping[str, Any], source: str, folder: Path, is_named: bool
 ) -> dict[str, dict[str, Any]]:
     studies, wanted = config["studies"], config["study"]
     names = list(studies) if wanted is None else [wanted] if isinstance(wanted, str) else wanted
@@ -144,7 +153,7 @@ def _chosen_studies(
                 # It told of another task, or of another model.
                 study["report"]["title"] = None
             # What nobody named is a study of its own: the one it stems from keeps its results.
-            new = _name_of(name, config, replaced) if replaced and wanted is None else name
+            new = name if is_named or not replaced else _name_of(name, config, replaced)
             chosen[new] = study
         elif config["pairs"] is not None:
             # A study that only the command line knows: the schema's defaults and its pairs.

@@ -46,7 +46,9 @@ class HubFile:
         parts = [self.repository.replace("/", "--")]
         if self.revision is not None:
             parts.append(self.revision.replace("/", "--"))
-        return FOLDER.joinpath(*parts, self.file or "converted.parquet")
+        # To the workflow braces would be wildcards.
+        file = re.sub(r"[{}]", "_", self.file or "converted.parquet")
+        return FOLDER.joinpath(*parts, file)
 
 
 def is_hub_file(text: str) -> bool:

@@ -17,13 +17,13 @@ def main(snakemake: Any) -> None:
     settings = snakemake.params.settings
     folder = Path(snakemake.input.model).parent
     pairs, dropped = validate_pairs(
-        read_pairs(snakemake.input.pairs),
+        read_pairs(snakemake.params.pairs),
         AutoTokenizer.from_pretrained(folder, local_files_only=True),
         prepend_bos=settings["prepend_bos"],
         max_length=read_shape(folder).max_length,
         max_pairs=settings["max_pairs"],
         on_bad_pair=settings["on_bad_pair"],
-        source=snakemake.input.pairs,
+        source=snakemake.params.pairs,
     )
     write_table(pairs, snakemake.output.pairs)
     write_table(dropped, snakemake.output.dropped)
