@@ -12,6 +12,7 @@ import hashlib
 import json
 import os
 import re
+import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -81,15 +82,52 @@ def _value(key: str, text: str) -> str | int:
     return int(text) if key == "max_pairs" and re.fullmatch(r"-?[0-9]+", text) else text
 
 
+def makes_nothing(arguments: Sequence[str]) -> bool:
+    """Whether Snakemake was told to do something else than to make files, as by ARGS=-n."""
+    return any(
+        each.startswith(("--dry", "--lint", "--list", "--summ", "--detail", "--unlock", "--touch"))
+        or each.startswith(("--dag", "--rulegraph", "--filegraph", "--help", "--version"))
+        or re.fullmatch(r"-[a-zA-Z]*[nhltSD][a-zA-Z]*", each) is not None
+        for each in arguments
+    )
+
+
+def say_what_is_made(arguments: Sequence[str]) -> None:
+    """Print the files that the studies came to, those that are there."""
+    done = subprocess.run(
+        [sys.executable, "-m", "snakemake", *arguments, "--summary"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        check=False,
+    )
+    names = {line.split("\t", 1)[0] for line in done.stdout.splitlines()}
+    made = sorted(
+        name for name in names if re.fullmatch(r"results/[^/]+/[^/]+", name) and Path(name).exists()
+    )
+    if made:
+        pages = [name for name in made if name.endswith("/report.html")]
+        print("\nMade:", *(f"  {name}" for name in made), sep="\n")
+        print("Read:", " ".join(pages))
+
+
 def main() -> None:
-    """Become Snakemake. Ends with status 1 and one message for a user's mistake."""
+    """Become Snakemake; after `--made`, only say what it has made.
+
+    Ends with status 1 and one message for a user's mistake.
+    """
+    wanted = sys.argv[1:]
     try:
         files = configuration_files(os.environ)
-        arguments = [*sys.argv[1:], "--cores", cores(os.environ)]
+        arguments = [*wanted, "--cores", cores(os.environ)]
     except UserError as mistake:
         sys.exit(f"error: {mistake}")
     if files:
         arguments += ["--configfile", *files]
+    if wanted[:1] == ["--made"]:
+        if not makes_nothing(wanted):
+            say_what_is_made(arguments[1:])
+        return
     os.execv(sys.executable, [sys.executable, "-m", "snakemake", *arguments])
 
 

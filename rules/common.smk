@@ -24,9 +24,16 @@ from counterpoint.errors import UserError
 from counterpoint.layers import from_command_line, read_layers
 from counterpoint.models.weights import weights_mb
 from counterpoint.pairs import count_rows
+from counterpoint.running import enter
 
 # Whether this is the Snakemake that a user started, and not one that it started for a job.
 STARTED_BY_USER = workflow.exec_mode == ExecMode.DEFAULT
+
+
+if STARTED_BY_USER:
+    found = enter()
+    if found:
+        print(found, file=sys.stderr)
 
 
 def configuration():
