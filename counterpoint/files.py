@@ -27,6 +27,12 @@ PathLike = str | os.PathLike[str]
 ROWS_PER_GROUP = 1 << 16
 """Rows of a Parquet file that are held in memory at a time while it is written."""
 
+_TEXT = (
+    *("study", "title", "model", "first", "second"),
+    *("clean", "corrupted", "correct", "incorrect"),
+)
+"""Columns of tables in CSV that are text, whatever it looks like: names such as 2024, 007 or true."""
+
 _SAFETENSORS_DTYPES = {"float32": "F32", "float64": "F64", "int64": "I64"}
 
 
@@ -82,7 +88,10 @@ def read_table(path: PathLike) -> pd.DataFrame:
     import pandas as pd
 
     if Path(path).suffix != ".parquet":
-        return pd.read_csv(path)
+        # Only an empty cell is no value: a study may be named NA, and an answer be " None".
+        return pd.read_csv(
+            path, dtype=dict.fromkeys(_TEXT, str), keep_default_na=False, na_values=[""]
+        )
     from pyarrow.fs import LocalFileSystem
 
     # By its own file system Arrow opens the file itself. A file that pandas opens is held by

@@ -47,7 +47,7 @@ def settle(value: Any, node: Mapping[str, Any] | None = None) -> Any:
         return [settle(each, _items(node)) for each in value]
     if not isinstance(value, Written):
         return value
-    if accepts(node, value.value):
+    if accepts(node, value.value) or not value.text:
         return value.value
     is_json = value.value is None or isinstance(value.value, int | float)
     return value.text if accepts(node, value.text) or not is_json else value.value
