@@ -15,19 +15,8 @@ from counterpoint.written import Written, plain, read_mapping
 
 ROOT = Path(__file__).parent.parent
 
-NOT_TEXT = (
-    "2024",
-    "007",
-    "1.10",
-    "1_000",
-    "1.5e+3",
-    "null",
-    "true",
-    "on",
-    "No",
-    "2024-01-01",
-    ".inf",
-)
+NAMES = ("2024", "007", "1.10", "1_000", "null", "true", "on", "No", "2024-01-01", "1:30", "0x1F")
+"""What YAML reads as something else than text."""
 
 
 def written(folder: Path, text: str, name: str = "my.yaml") -> Path:
