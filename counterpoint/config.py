@@ -183,16 +183,20 @@ def _replaced(study: Mapping[str, Any], config: Mapping[str, Any], folder: Path)
 
 def _name_of(name: str, config: Mapping[str, Any], replaced: Sequence[str]) -> str:
     """A name for a study that nobody named, from its files: `my`, `my-in-model`, `ioi-in-gpt2`."""
-    parts = []
+    parts, is_whole = [], True
     for key in ("pairs", "model"):
         if key not in replaced:
             parts.append(name if key == "pairs" else "")
             continue
         text = config[key].rstrip("/")
-        last = text if text in config["models"] else Path(user_path(text).resolve().name).name
-        parts.append(_slug(re.sub(r"\.(csv|jsonl|ndjson|parquet|gguf)$", "", last, flags=re.I)))
-    found = "-in-".join(part[:80] for part in parts if part)
-    if found in config["studies"] or not accepts(schema()["$defs"]["study_name"], found):
+        last = text if text in config["models"] else user_path(text).resolve().name
+        stem = re.sub(r"\.(csv|jsonl|ndjson|parquet|gguf)$", "", last, flags=re.IGNORECASE)
+        part = re.sub(r"[^A-Za-z0-9._-]+", "-", stem).strip("-._")[:80]
+        is_whole &= bool(part) and stem.isascii()
+        parts.append(part or key)
+    found = "-in-".join(part for part in parts if part)
+    allowed = accepts(schema()["$defs"]["study_name"], found)
+    if found in config["studies"] or not allowed or not is_whole:
         # The digest keeps it apart from the study that has this name.
         given = json.dumps([config[key] for key in replaced])
         found += f"-{hashlib.sha256(given.encode()).hexdigest()[:8]}"

@@ -31,7 +31,7 @@ _TEXT = (
     *("study", "title", "model", "first", "second"),
     *("clean", "corrupted", "correct", "incorrect"),
 )
-"""Columns of tables in CSV that are text, whatever it looks like: names such as 2024, 007 or true."""
+"""Columns of tables in CSV that are text, whatever it looks like: 2024, 007, true."""
 
 _SAFETENSORS_DTYPES = {"float32": "F32", "float64": "F64", "int64": "I64"}
 
