@@ -23,6 +23,7 @@ from counterpoint.digests import digest_of
 from counterpoint.errors import UserError
 from counterpoint.layers import from_command_line, read_layers
 from counterpoint.models.weights import weights_mb
+from counterpoint.named_heads import check_named_heads
 from counterpoint.pairs import count_rows
 from counterpoint.running import enter
 
@@ -58,6 +59,7 @@ def configuration():
 try:
     raw, source, is_named = configuration()
     CONFIG = resolve(raw, source=source, is_named=is_named)
+    check_named_heads(CONFIG, Path("resources/models"))
     # Counted before anything has run, so that the number of shards is known.
     ROWS = {
         # Of a file on the hub nothing is known yet, so at most as many as are asked for.

@@ -358,10 +358,13 @@ def test_bad_pairs_are_told_together_and_leave_nothing(unmade: Path) -> None:
     assert "2 of 5 rows" in (unmade / "results/small/logs/prepare_pairs.log").read_text()
 
 
-def test_a_head_that_the_model_does_not_have(unmade: Path) -> None:
-    with configured(unmade, counterfactuals__targets=[[1, 2], [3, 0]]):
+@pytest.mark.parametrize("key", ["counterfactuals__targets", "report__heads"])
+def test_a_head_that_the_model_does_not_have(unmade: Path, key: str) -> None:
+    with configured(unmade, **{key: [[1, 2], [3, 0]]}):
         output = refused(unmade)
-    assert "error: counterfactuals.targets: head 3.0 is out of range" in output
+    dotted = key.replace("__", ".")
+    assert f"error: studies.small.{dotted}: the model has no head [3, 0]" in output
+    assert "Building DAG" not in output
 
 
 @pytest.mark.parametrize("reachable", [True, False])
