@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from copy import deepcopy
@@ -189,7 +190,9 @@ def _name_of(name: str, config: Mapping[str, Any], replaced: Sequence[str]) -> s
             parts.append(name if key == "pairs" else "")
             continue
         text = config[key].rstrip("/")
-        last = text if text in config["models"] else user_path(text).resolve().name
+        # As it is written: a link may lead to a name that says nothing.
+        path = os.path.normpath(user_path(text).absolute())
+        last = text if text in config["models"] else Path(path).name
         stem = re.sub(r"\.(csv|jsonl|ndjson|parquet|gguf)$", "", last, flags=re.IGNORECASE)
         part = re.sub(r"[^A-Za-z0-9._-]+", "-", stem).strip("-._")[:80]
         is_whole &= bool(part) and stem.isascii()

@@ -32,7 +32,7 @@ def read_layers(
     """
     whole: dict[str, Any] = {}
     for layer in [*map(read_mapping, files), dict(command_line or {})]:
-        whole = _lay(schema(), whole, layer)
+        whole = _lay(schema(), whole, _without_old_titles(whole, layer))
     settled: dict[str, Any] = settle(whole)
     return settled
 
@@ -92,6 +92,30 @@ def _scalars(value: Any) -> Any:
     except (yaml.YAMLError, ValueError):
         return value
     return value if isinstance(read, str | list | dict) else Written(read, value)
+
+
+def _without_old_titles(below: Mapping[str, Any], layer: Mapping[str, Any]) -> dict[str, Any]:
+    """The layer, with no title for studies that it gives another task or model: the title that they
+    have below it speaks of what they were."""
+    before, after = (each.get("studies") for each in (below, layer))
+    if not (isinstance(before, Mapping) and isinstance(after, Mapping)):
+        return dict(layer)
+    studies = dict(after)
+    for name, study in after.items():
+        old = before.get(name)
+        if not (isinstance(old, Mapping) and isinstance(study, Mapping)):
+            continue
+        report = study.get("report", {})
+        is_another = any(
+            key in study and _text(study[key]) != _text(old.get(key)) for key in ("pairs", "model")
+        )
+        if is_another and isinstance(report, Mapping) and "title" not in report:
+            studies[name] = {**study, "report": {**report, "title": None}}
+    return {**layer, "studies": studies}
+
+
+def _text(value: Any) -> Any:
+    return value.text if isinstance(value, Written) else value
 
 
 def _lay(node: Mapping[str, Any], below: Any, above: Any) -> Any:

@@ -318,6 +318,8 @@ def one_study(tmp_path: Path, **changes: Any) -> dict[str, Any]:
         (None, "models/tiny", "ioi-in-tiny"),
         (None, "EleutherAI/pythia-70m", "ioi-in-pythia-70m"),
         ("2024.csv", None, "2024"),
+        ("sub/../my.csv", None, "my"),
+        ("link.csv", None, "link"),
         ("hf://datasets/owner/name/test.csv", None, "test"),
     ],
 )
@@ -327,7 +329,10 @@ def test_what_nobody_named_is_a_study_of_its_own(
     (tmp_path / "models" / "tiny").mkdir(parents=True)
     (tmp_path / "models" / "tiny" / "config.json").write_text("{}")
     (tmp_path / "tiny.gguf").write_text("")
-    if pairs is not None and "://" not in pairs:
+    pairs_file(tmp_path / "sub" / "linked-to.csv")
+    if pairs == "link.csv":
+        (tmp_path / pairs).symlink_to(tmp_path / "sub" / "linked-to.csv")
+    elif pairs is not None and "://" not in pairs:
         pairs_file(tmp_path / pairs)
     raw = one_study(tmp_path, pairs=pairs, model=model, max_pairs=3)
     (found,) = resolve(raw, tmp_path).studies.items()

@@ -261,3 +261,22 @@ def test_everything_else_is_laid_over_key_by_key(tmp_path: Path) -> None:
             "b": {"pairs": "y"},
         },
     }
+
+
+@pytest.mark.parametrize(
+    ("study", "title"),
+    [
+        ("{model: gpt2}", None),
+        ("{pairs: resources/pairs/greater-than.csv}", None),
+        ("{model: gpt2, report: {heads_shown: 2}}", None),
+        ("{model: gpt2, report: {title: Mine}}", "Mine"),
+        ("{max_pairs: 3, model: smollm2-135m-instruct}", "Indirect object identification in"),
+        ("{report: {heads_shown: 2}}", "Indirect object identification in"),
+    ],
+)
+def test_a_title_goes_with_the_task_and_the_model_that_it_names(
+    tmp_path: Path, study: str, title: str | None
+) -> None:
+    path = written(tmp_path, f"studies: {{ioi: {study}}}\n")
+    found = over_default(path).studies["ioi"]["report"]["title"]
+    assert found is None if title is None else found.startswith(title)
