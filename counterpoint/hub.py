@@ -78,6 +78,11 @@ def parse(text: str) -> HubFile:
             )
         if ".." in path.parts:
             raise UserError(f"pairs: {text} leaves its data set; write the path without ..")
+        # Joined to the folder of copies, a path from the root would stand in its place.
+        if str(path) != file or path.is_absolute():
+            raise UserError(
+                f"pairs: {text} has a slash too many; expected hf://datasets/owner/name/file.csv"
+            )
     return HubFile(match["repository"], match["revision"], file)
 
 
