@@ -27,11 +27,15 @@ PathLike = str | os.PathLike[str]
 ROWS_PER_GROUP = 1 << 16
 """Rows of a Parquet file that are held in memory at a time while it is written."""
 
-_TEXT = (
-    *("study", "title", "model", "first", "second"),
-    *("clean", "corrupted", "correct", "incorrect"),
+TEXT_COLUMNS = frozenset(
+    {
+        *("clean", "corrupted", "correct", "incorrect", "reason"),
+        *("study", "title", "model", "first", "second"),
+        *("kind", "text", "note", "statement", "rule", "explanation"),
+    }
 )
-"""Columns of tables in CSV that are text, whatever it looks like: 2024, 007, true."""
+"""Columns of our CSV tables that hold text, often a user's own, whatever it looks like: `NA`,
+`None`, `007`, `1.0` and `TRUE` stay what was written."""
 
 _SAFETENSORS_DTYPES = {"float32": "F32", "float64": "F64", "int64": "I64"}
 
@@ -84,13 +88,20 @@ def write_table(table: pd.DataFrame, path: PathLike) -> None:
 
 
 def read_table(path: PathLike) -> pd.DataFrame:
-    """Read a table that `write_table` wrote."""
+    """Read a table that `write_table` wrote.
+
+    Of a CSV file only an empty cell is a missing value (NaN), never a word like NA or null, and in
+    `TEXT_COLUMNS` it is an empty text.
+    """
     import pandas as pd
 
     if Path(path).suffix != ".parquet":
-        # Only an empty cell is no value: a study may be named NA, and an answer be " None".
+        names = list(pd.read_csv(path, nrows=0).columns)
         return pd.read_csv(
-            path, dtype=dict.fromkeys(_TEXT, str), keep_default_na=False, na_values=[""]
+            path,
+            dtype={name: str for name in names if name in TEXT_COLUMNS},
+            keep_default_na=False,
+            na_values={name: [""] for name in names if name not in TEXT_COLUMNS},
         )
     from pyarrow.fs import LocalFileSystem
 
