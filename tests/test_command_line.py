@@ -155,11 +155,14 @@ def test_make_hands_over_what_is_written(tmp_path: Path, texts: tuple[str, str, 
 def test_every_target_that_runs_snakemake(tmp_path: Path) -> None:
     for name in ("my.yaml", "config.compare.yaml"):
         (tmp_path / name).write_text("study: x\n")
+    methods = ["-n", "methods", "--keep-going", "--max-jobs-per-timespan", "1000/10s"]
+    methods += ["--cores", "3"]
     for target, words in (
         (["plan"], ["plan", "--cores", "3"]),
         (["unlock"], ["--unlock", "--cores", "3"]),
         (["report", "CONFIG=my.yaml"], ["--cores", "3", "--configfile", "my.yaml"]),
         (["report"], ["--cores", "3"]),
+        (["compare", "ARGS=-n"], [*methods, "--configfile", "config.compare.yaml"]),
     ):
         done = make(tmp_path, *target)
         assert done.returncode == 0, done.stdout
