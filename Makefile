@@ -11,6 +11,7 @@
 # make lint     formats, types, imports, the workflow's own checks
 # make bench    the engine against its alternatives
 # make architectures  every architecture built tiny and compared with whole passes: docs/architectures.md
+# make unlock   after a run that was killed, where the next one finds its folder locked   (as make report)
 # make setup    only the environment; make lock renews the exact versions
 # make clean    removes results and caches; models and environment stay
 
@@ -22,14 +23,16 @@ SHELL := /bin/bash
 BIN := $(VENV)/bin
 RUNTIME := $(VENV)/requirements.lock
 DEVELOPMENT := $(VENV)/requirements-dev.lock
-# Names of the command line of make, and of the workflow's configuration.
-CHOICES := $(if $(STUDY),study="$(STUDY)") $(if $(PAIRS),pairs="$(PAIRS)") \
-	$(if $(MODEL),model="$(MODEL)") $(if $(ON_BAD_PAIR),on_bad_pair="$(ON_BAD_PAIR)") \
-	$(if $(MAX_PAIRS),max_pairs="$(MAX_PAIRS)")
-SNAKEMAKE = $(BIN)/snakemake $(ARGS) --cores $(CORES) $(if $(CONFIG),--configfile $(CONFIG)) \
-	$(if $(strip $(CHOICES)),--config $(CHOICES))
+# What a user chooses reaches Snakemake through the environment (counterpoint/command_line.py): pasted
+# into a recipe, a quote, a dollar or a backquote in a file's name would be read by the shell.
+# $(value ...), since make itself would take a dollar for the beginning of a name.
+CHOICES := STUDY PAIRS MODEL ON_BAD_PAIR MAX_PAIRS CONFIG
+unexport $(CHOICES)
+$(foreach name,$(CHOICES),$(eval export COUNTERPOINT_$(name) = $$(value $(name))))
+export COUNTERPOINT_CORES = $(CORES)
+SNAKEMAKE = $(BIN)/python -m counterpoint.command_line $(ARGS)
 
-.PHONY: report plan pairs compare atlas setup setup-dev test test-slurm test-s3 test-container test-envs lint bench architectures lock clean help
+.PHONY: report plan pairs compare atlas unlock setup setup-dev test test-slurm test-s3 test-container test-envs lint bench architectures lock clean help
 .DEFAULT_GOAL := help
 
 help:
@@ -37,16 +40,20 @@ help:
 
 # Told before anything is installed.
 define find_config
-@$(foreach file,$(CONFIG),test -f "$(file)" || { echo "error: CONFIG: there is no file $(file)" >&2; exit 1; };)
+@for file in $$COUNTERPOINT_CONFIG; do \
+	test -f "$$file" || { echo "error: CONFIG: there is no file $$file" >&2; exit 1; }; done
 endef
 
 report:
 	$(find_config)
 	@started=$$(date +%s) && $(MAKE) --no-print-directory setup && $(SNAKEMAKE) && \
-	$(SNAKEMAKE) --summary 2>/dev/null | cut -f1 | grep -E '^results/[^/]+/[^/]+$$' | sort -u > $(VENV)/made && \
-	echo && echo "Made:" && sed 's/^/  /' $(VENV)/made && \
-	echo "Read: $$(grep report.html $(VENV)/made | tr '\n' ' ')" && \
+	$(BIN)/python -m counterpoint.command_line --made $(ARGS) && \
 	took=$$(( $$(date +%s) - started )) && echo "Time: $$(( took / 60 )) min $$(( took % 60 )) s, set-up included"
+
+unlock: override ARGS += --unlock
+unlock:
+	$(find_config)
+	@$(MAKE) --no-print-directory setup && $(SNAKEMAKE)
 
 plan: override ARGS += plan
 plan:
@@ -67,13 +74,13 @@ pairs:
 compare: CONFIG = config.compare.yaml
 compare: override ARGS += methods --keep-going --max-jobs-per-timespan 1000/10s
 compare: setup
-	$(SNAKEMAKE) && $(BIN)/python -m benchmarks.counterfactuals --study $(or $(STUDY),methods)
+	$(SNAKEMAKE) && $(BIN)/python -m benchmarks.counterfactuals --study "$${COUNTERPOINT_STUDY:-methods}"
 
 # Searches write checkpoints: called again after an interruption, it goes on from there.
 atlas: CONFIG = config.atlas.yaml
 atlas: override ARGS += atlas
 atlas: setup
-	$(SNAKEMAKE) && $(BIN)/python -m benchmarks.atlas --study $(or $(STUDY),atlas)
+	$(SNAKEMAKE) && $(BIN)/python -m benchmarks.atlas --study "$${COUNTERPOINT_STUDY:-atlas}"
 
 setup: $(RUNTIME)
 	@:

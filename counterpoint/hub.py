@@ -46,7 +46,9 @@ class HubFile:
         parts = [self.repository.replace("/", "--")]
         if self.revision is not None:
             parts.append(self.revision.replace("/", "--"))
-        return FOLDER.joinpath(*parts, self.file or "converted.parquet")
+        # To the workflow braces would be wildcards.
+        file = re.sub(r"[{}]", "_", self.file or "converted.parquet")
+        return FOLDER.joinpath(*parts, file)
 
 
 def is_hub_file(text: str) -> bool:
@@ -76,6 +78,11 @@ def parse(text: str) -> HubFile:
             )
         if ".." in path.parts:
             raise UserError(f"pairs: {text} leaves its data set; write the path without ..")
+        # Joined to the folder of copies, a path from the root would stand in its place.
+        if str(path) != file or path.is_absolute():
+            raise UserError(
+                f"pairs: {text} has a slash too many; expected hf://datasets/owner/name/file.csv"
+            )
     return HubFile(match["repository"], match["revision"], file)
 
 

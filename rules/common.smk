@@ -6,26 +6,68 @@ import sys
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
+from snakemake_interface_executor_plugins.settings import ExecMode
 
 sys.path.insert(0, workflow.basedir)
 
 from counterpoint import hub
 from counterpoint.beginning import BOTH, measured
 from counterpoint.code_version import code_version
-from counterpoint.config import number_of_targets, resolve, search_settings
+from counterpoint.command_line import described, names_study
+from counterpoint.config import (
+    number_of_targets,
+    resolve,
+    search_settings,
+    user_path,
+)
+from counterpoint.digests import digest_of
 from counterpoint.errors import UserError
+from counterpoint.layers import from_command_line, read_layers
 from counterpoint.models.weights import weights_mb
+from counterpoint.named_heads import check_named_heads
 from counterpoint.pairs import count_rows
+from counterpoint.running import enter
+
+# Whether this is the Snakemake that a user started, and not one that it started for a job.
+STARTED_BY_USER = workflow.exec_mode == ExecMode.DEFAULT
+
+
+if STARTED_BY_USER:
+    found = enter()
+    if found:
+        print(found, file=sys.stderr)
+
+
+def configuration():
+    """What the configuration files hold, their names, and whether the command line names a study.
+
+    Snakemake's own `config` has lost what is needed here: which file a key is from, keys that stand
+    twice, and how a scalar is written.
+    """
+    chosen = workflow.config_settings
+    # As Snakemake lists them: those of the command line, then the workflow's own.
+    own = workflow.configfiles[len(chosen.configfiles) :]
+    files = [*([] if chosen.replace_workflow_config else own), *chosen.configfiles]
+    source = " with ".join(map(described, files))
+    if workflow.modifier.skip_configfile:
+        # A module of another workflow, which has put its configuration together.
+        return config, source, True
+    arguments = sys.argv[1:] if STARTED_BY_USER else []
+    values = from_command_line(chosen.config, arguments)
+    return read_layers(files, values), source, names_study(files, values)
+
 
 try:
-    CONFIG = resolve(config, source=" with ".join(map(str, workflow.configfiles)))
+    raw, source, is_named = configuration()
+    CONFIG = resolve(raw, source=source, is_named=is_named)
+    check_named_heads(CONFIG, Path("resources/models"))
     # Counted before anything has run, so that the number of shards is known.
     ROWS = {
         # Of a file on the hub nothing is known yet, so at most as many as are asked for.
         name: (
             study["max_pairs"]
             if hub.is_hub_file(study["pairs"])
-            else count_rows(study["pairs"])
+            else count_rows(user_path(study["pairs"]))
         )
         for name, study in CONFIG.studies.items()
     }
@@ -36,8 +78,9 @@ try:
         if hub.is_hub_file(study["pairs"])
     }
 except UserError as mistake:
-    # Snakemake shows this one without a traceback.
-    raise WorkflowError(str(mistake)) from None
+    # An exception would be followed by the line of this file.
+    print(f"error: {mistake}", file=sys.stderr)
+    sys.exit(1)
 
 
 # What is measured: the studies, and those that a study contains (without_bos) under its name.
@@ -70,10 +113,9 @@ MEASUREMENT_SETTINGS = ("metric", "directions", "memory_mb")
 # Large, and soon made again: kept only where few.
 kept_or_temp = temp if max(ROWS.values()) > CONFIG.keep_activations else str
 
-# What notebooks become pages by. Like all files that come with the project these are on this
-# machine, wherever results are kept.
+# What notebooks become pages by.
 PAGE_TEMPLATE = [
-    local(f"reports/template/counterpoint/{name}")
+    f"reports/template/counterpoint/{name}"
     for name in ("conf.json", "index.html.j2", "style.css")
 ]
 
@@ -98,16 +140,47 @@ def settings(*keys):
     return lambda wildcards: {key: MEASURED[wildcards.study][key] for key in keys}
 
 
-def pairs_file(wildcards):
-    """The file of pairs of a study on this machine, wherever results are kept."""
+def given(path):
+    """A file that comes with the project, as an input: on this machine, wherever results are kept.
+
+    Its contents decide whether what is made of it is made again (`contents`), and never its time
+    stamp, which may be newer without a change or older in spite of one.
+    """
+    return ancient(local(path))
+
+
+def contents(files):
+    """For `params`: the digest of the contents of the files that a rule is given by its user.
+
+    Such files are no inputs: Snakemake would go by their time stamps, and take braces in their
+    names for wildcards. It asks for `params` again when a job is ready to start, and so when what
+    is fetched is there.
+    """
+    return lambda wildcards: digest_of(files(wildcards))
+
+
+def pairs_path(wildcards):
+    """Where the file of pairs of a study is on this machine."""
     pairs = CONFIG.studies[wildcards.study]["pairs"]
-    return local(str(hub.parse(pairs).local) if hub.is_hub_file(pairs) else pairs)
+    return str(hub.parse(pairs).local if hub.is_hub_file(pairs) else user_path(pairs))
 
 
-def pairs_card(wildcards):
+def fetched_pairs(wildcards):
+    """The copy of a file of pairs on the hub, which a rule makes; no input for other files."""
+    path = pairs_path(wildcards)
+    return local(path) if path in HUB else []
+
+
+def card_path(wildcards):
     """The data card beside a study's file of pairs, where there is one."""
-    card = Path(pairs_file(wildcards)).with_suffix(".md")
-    return [local(str(card))] if card.is_file() else []
+    card = Path(pairs_path(wildcards)).with_suffix(".md")
+    return str(card) if card.is_file() else None
+
+
+def files_of_page(wildcards):
+    """Files of a report that are not made by the workflow: the template and the data card."""
+    card = card_path(wildcards)
+    return PAGE_TEMPLATE if card is None else [*PAGE_TEMPLATE, card]
 
 
 def model_folder(wildcards):

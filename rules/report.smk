@@ -75,11 +75,10 @@ rule render_report:
         atlas,
         without_bos,
         "results/{study}/provenance.json",
-        PAGE_TEMPLATE,
+        map(given, PAGE_TEMPLATE),
         # Only its tokenizer is read, to mark the tokens that differ.
         model=model_ready,
-        card=pairs_card,
-        notebook=local("reports/report.ipynb"),
+        notebook=given("reports/report.ipynb"),
     output:
         html=report(
             "results/{study}/report.html",
@@ -99,6 +98,8 @@ rule render_report:
         mem_mb=2000,
         runtime=30,
     params:
+        card=card_path,
+        contents=contents(files_of_page),
         settings=lambda wildcards: CONFIG.studies[wildcards.study],
         code=[
             code_version("scripts/render_report.py"),

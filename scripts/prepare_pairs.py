@@ -19,14 +19,14 @@ def main(snakemake: Any) -> None:
     tokenizer = load_tokenizer(folder)
     shape = read_shape(folder)
     pairs, dropped = validate_pairs(
-        read_pairs(snakemake.input.pairs),
+        read_pairs(snakemake.params.pairs),
         tokenizer,
         prepend_bos=settings["prepend_bos"],
         max_length=shape.max_length,
         vocabulary=shape.vocabulary,
         max_pairs=settings["max_pairs"],
         on_bad_pair=settings["on_bad_pair"],
-        source=snakemake.input.pairs,
+        source=snakemake.params.pairs,
     )
     write_table(pairs, snakemake.output.pairs)
     write_table(dropped, snakemake.output.dropped)

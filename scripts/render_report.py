@@ -11,6 +11,7 @@ def main(snakemake: Any) -> None:
     from counterpoint.report.render import render_report
 
     study, settings = snakemake.wildcards.study, snakemake.params.settings
+    card = snakemake.params.card
     render_report(
         snakemake.input.notebook,
         {
@@ -20,7 +21,7 @@ def main(snakemake: Any) -> None:
             "title": settings["report"]["title"] or study,
             "settings": settings,
             "tokenizer": str(Path(snakemake.input.model).resolve().with_name("tokenizer.json")),
-            "card": next((str(Path(path).resolve()) for path in snakemake.input.card), None),
+            "card": card and str(Path(card).resolve()),
         },
         snakemake.output.notebook,
         snakemake.output.html,

@@ -22,7 +22,7 @@ from counterpoint.comparison import (
     studies_side_by_side,
 )
 from counterpoint.errors import UserError
-from counterpoint.files import write_table
+from counterpoint.files import read_table, write_table
 from counterpoint.meta_analysis import claims_across
 from counterpoint.plots import save_figure
 from counterpoint.report import comparison as page
@@ -52,10 +52,10 @@ def draw(tables: dict[str, pd.DataFrame], folder: Path, names: list[str]) -> dic
     )
 
 
-def compare(
+def tables_of(
     folder: Path, tasks: tuple[tuple[str, str], ...], shape: Shape = WHOLE
-) -> dict[str, Figure]:
-    """Make the studies and their comparison below ``folder``, as the scripts do."""
+) -> dict[str, pd.DataFrame]:
+    """Make the studies below ``folder`` and the tables of their comparison, as the scripts do."""
     studies = []
     for seed, (name, model) in enumerate(tasks):
         write_study(folder / name, shape, seed=seed)
@@ -77,7 +77,14 @@ def compare(
     }
     for name, table in tables.items():
         write_table(table, folder / "comparison" / f"{name}.csv")
-    drawn = draw(tables, folder, names)
+    return tables
+
+
+def compare(
+    folder: Path, tasks: tuple[tuple[str, str], ...], shape: Shape = WHOLE
+) -> dict[str, Figure]:
+    """The same, with its figures."""
+    drawn = draw(tables_of(folder, tasks, shape), folder, [name for name, _ in tasks])
     for name, figure in drawn.items():
         save_figure(figure, folder / "comparison" / "figures", name)
     return drawn
@@ -161,6 +168,27 @@ def test_studies_of_different_models_have_no_common_rankings(tmp_path):
     for part in (page.studies, page.heads, page.claims, page.correlations):
         assert part(compared)
     assert "more than one study" not in page.headline(compared, "t")
+
+
+def test_names_that_look_like_numbers_or_nothing_stay_as_they_are(tmp_path):
+    names = ["2024", "007", "NA", "true"]
+    shape = Shape(pairs=2, layers=3, heads=3, directions=("noising",))
+    tables_of(tmp_path, tuple((name, "1.10") for name in names), shape)
+    folder = tmp_path / "comparison"
+    tables = {path.stem: read_table(path) for path in folder.glob("*.csv")}
+    assert list(tables["studies"]["study"]) == names
+    assert set(tables["studies"]["model"]) == set(tables["heads"]["model"]) == {"1.10"}
+    assert set(tables["heads"]["study"]) == set(names)
+    assert set(tables["overlaps"]["first"]) | set(tables["overlaps"]["second"]) == set(names)
+    # Drawn from what stands in the files.
+    assert list(draw(tables, tmp_path, names)) == list(figures.FIGURES)
+    compared = page.load_comparison(folder)
+    assert compared.names == names and compared.models == ["1.10"]
+    shown = page.studies(compared) + page.heads(compared) + page.claims(compared)
+    shown += page.headline(compared, "t") + page.overlaps(compared) + page.correlations(compared)
+    for name in names:
+        assert f'<a href="../{name}/report.html">{name}</a>' in shown
+    assert "7.0" not in page.overlaps(compared) and ">nan<" not in shown
 
 
 def test_single_pairs_leave_remarks(tmp_path):

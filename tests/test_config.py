@@ -13,6 +13,7 @@ import yaml
 
 from counterpoint import config
 from counterpoint.errors import UserError
+from counterpoint.schema import complete, deref, schema
 
 ROOT = Path(__file__).parent.parent
 
@@ -58,7 +59,7 @@ def test_the_default_configuration_shows_every_setting_with_the_schemas_default(
     raw = load("config.yaml")
     study = raw["studies"]["ioi"]
     bare = {"studies": {"ioi": {"pairs": study["pairs"]}}}
-    defaults = config.complete(bare)["studies"]["ioi"]
+    defaults = complete(bare)["studies"]["ioi"]
     # The heading is the default study's own.
     study["report"]["title"] = None
     assert study == defaults
@@ -73,9 +74,9 @@ def test_every_shipped_configuration_is_valid(name: str) -> None:
 
 def test_every_key_of_the_schema_is_described_and_every_setting_has_a_default() -> None:
     def visit(node: dict[str, Any], path: str, optional: bool) -> None:
-        node = config._deref(node)
+        node = deref(node)
         for key, child in node.get("properties", {}).items():
-            child = config._deref(child)
+            child = deref(child)
             if not child:
                 continue
             assert "description" in child, f"{path}.{key} has no description"
@@ -83,16 +84,16 @@ def test_every_key_of_the_schema_is_described_and_every_setting_has_a_default() 
                 assert "default" in child, f"{path}.{key} has no default"
             visit(child, f"{path}.{key}", optional)
 
-    visit(config.schema()["$defs"]["study"], "study", True)
-    visit(config.schema(), "config", False)
-    for branch in config.schema()["$defs"]["model"]["allOf"]:
+    visit(schema()["$defs"]["study"], "study", True)
+    visit(schema(), "config", False)
+    for branch in schema()["$defs"]["model"]["allOf"]:
         visit(branch["then"], "model", False)
 
 
 def test_defaults_are_filled_in_without_touching_the_input() -> None:
     raw = {"studies": {"ioi": {"pairs": "p.csv", "curves": {"nodes": "adaptive"}}}}
     before = deepcopy(raw)
-    study = config.complete(raw)["studies"]["ioi"]
+    study = complete(raw)["studies"]["ioi"]
     assert raw == before
     assert study["curves"]["tolerance"] == 1e-4
     assert study["statistics"]["bootstrap_samples"] == 2000
@@ -107,7 +108,7 @@ def test_the_order_of_keys_does_not_matter() -> None:
 
     raw = load("config.yaml")
     for key, name in (("studies", "ioi"), ("models", "gpt2")):
-        found, expected = (config.complete(each)[key][name] for each in (turned(raw), raw))
+        found, expected = (complete(each)[key][name] for each in (turned(raw), raw))
         assert repr(found) == repr(expected)
 
 
@@ -219,13 +220,13 @@ def test_heads_out_of_range() -> None:
 
 
 def counterfactuals_schema() -> dict[str, Any]:
-    return config.schema()["$defs"]["study"]["properties"]["counterfactuals"]["properties"]
+    return schema()["$defs"]["study"]["properties"]["counterfactuals"]["properties"]
 
 
 def test_the_schema_allows_every_method_that_exists() -> None:
     from counterpoint.counterfactuals.search import METHODS
 
-    assert set(config.schema()["$defs"]["method"]["enum"]) == METHODS.keys()
+    assert set(schema()["$defs"]["method"]["enum"]) == METHODS.keys()
     for key in ("methods", "in_depth"):
         assert counterfactuals_schema()[key]["items"] == {"$ref": "#/$defs/method"}
 
@@ -244,7 +245,7 @@ def test_the_schema_has_the_methods_own_settings_with_their_defaults() -> None:
 def test_the_schema_has_the_settings_of_the_atlas() -> None:
     from counterpoint.counterfactuals.variants import VariantSettings
 
-    study = config.schema()["$defs"]["study"]["properties"]
+    study = schema()["$defs"]["study"]["properties"]
     node = study["counterfactuals"]["properties"]["atlas"]["properties"]["settings"]
     defaults = {key: child["default"] for key, child in node["properties"].items()}
     assert defaults == asdict(VariantSettings())
@@ -287,3 +288,141 @@ def test_a_search_gets_the_settings_of_its_method_alone() -> None:
         (["one", "two"], [Start("one"), Start("two")]),
     ):
         assert starts_of({"start": start}, pairs) == expected
+
+
+# ------------------------------------------- what the command line gives in place of a study's own
+
+
+def pairs_file(path: Path) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("clean,corrupted,correct,incorrect\n")
+    return path
+
+
+def one_study(tmp_path: Path, **changes: Any) -> dict[str, Any]:
+    pairs_file(tmp_path / "ioi.default.csv")
+    return changed(studies__ioi__pairs="ioi.default.csv", **changes)
+
+
+@pytest.mark.parametrize(
+    ("pairs", "model", "name"),
+    [
+        ("my.csv", None, "my"),
+        ("sub/my.jsonl", None, "my"),
+        ("two words.CSV", None, "two-words"),
+        ("a.b.parquet", None, "a.b"),
+        ("my.csv", "gpt2", "my-in-gpt2"),
+        ("my.csv", "models/tiny", "my-in-tiny"),
+        ("my.csv", "models/tiny/", "my-in-tiny"),
+        ("my.csv", "tiny.gguf", "my-in-tiny"),
+        (None, "models/tiny", "ioi-in-tiny"),
+        (None, "EleutherAI/pythia-70m", "ioi-in-pythia-70m"),
+        ("2024.csv", None, "2024"),
+        ("sub/../my.csv", None, "my"),
+        ("link.csv", None, "link"),
+        ("hf://datasets/owner/name/test.csv", None, "test"),
+    ],
+)
+def test_what_nobody_named_is_a_study_of_its_own(
+    tmp_path: Path, pairs: str | None, model: str | None, name: str
+) -> None:
+    (tmp_path / "models" / "tiny").mkdir(parents=True)
+    (tmp_path / "models" / "tiny" / "config.json").write_text("{}")
+    (tmp_path / "tiny.gguf").write_text("")
+    pairs_file(tmp_path / "sub" / "linked-to.csv")
+    if pairs == "link.csv":
+        (tmp_path / pairs).symlink_to(tmp_path / "sub" / "linked-to.csv")
+    elif pairs is not None and "://" not in pairs:
+        pairs_file(tmp_path / pairs)
+    raw = one_study(tmp_path, pairs=pairs, model=model, max_pairs=3)
+    (found,) = resolve(raw, tmp_path).studies.items()
+    assert found[0] == name
+    assert found[1]["report"]["title"] is None
+    assert found[1]["pairs"] == (pairs or "ioi.default.csv")
+    assert found[1]["max_pairs"] == 3
+
+
+@pytest.mark.parametrize("pairs", ["ioi.csv", "logs.csv", "comparison.csv", "数据.csv", "_.csv"])
+def test_a_name_that_is_taken_or_none_gets_a_digest(tmp_path: Path, pairs: str) -> None:
+    pairs_file(tmp_path / pairs)
+    pairs_file(tmp_path / "sub" / pairs)
+    names = [
+        *resolve(one_study(tmp_path, pairs=pairs), tmp_path).studies,
+        *resolve(one_study(tmp_path, pairs=f"sub/{pairs}"), tmp_path).studies,
+    ]
+    assert len(set(names)) == 2
+    for name in names:
+        assert name not in ("ioi", Path(pairs).stem)
+        # It is a name that a study may have.
+        complete({"studies": {name: {"pairs": pairs}}})
+        assert resolve(one_study(tmp_path, study=name, pairs=pairs), tmp_path).studies.keys() == {
+            name
+        }
+
+
+def test_a_file_may_choose_the_study_that_the_command_line_does_not_name(tmp_path: Path) -> None:
+    pairs_file(tmp_path / "my.csv")
+    raw = one_study(tmp_path, study="ioi", pairs="my.csv")
+    for is_named, name in ((False, "my"), (True, "ioi"), (None, "ioi")):
+        found = config.resolve(raw, source="here", folder=tmp_path, is_named=is_named).studies
+        assert list(found) == [name]
+        assert found[name]["report"]["title"] is None
+
+
+@pytest.mark.parametrize(
+    "same",
+    [
+        {"pairs": "ioi.default.csv"},
+        {"pairs": "./ioi.default.csv"},
+        {"model": "smollm2-135m-instruct"},
+        {"max_pairs": 3, "on_bad_pair": "drop"},
+    ],
+)
+def test_what_a_study_has_already_leaves_it_its_name_and_title(
+    tmp_path: Path, same: dict[str, Any]
+) -> None:
+    found = resolve(one_study(tmp_path, **same), tmp_path).studies
+    assert list(found) == ["ioi"]
+    assert found["ioi"]["report"]["title"].startswith("Indirect object")
+
+
+def test_several_studies_want_a_name_for_other_pairs(tmp_path: Path) -> None:
+    raw = one_study(tmp_path, pairs="my.csv")
+    raw["studies"]["second"] = raw["studies"]["ioi"]
+    assert "one study only, but ioi, second are to be made" in message(raw, tmp_path)
+
+
+@pytest.mark.parametrize("name", ["a{b}.csv", "it's.csv", "a b #1: $HOME`x`.csv", "~tilde.csv"])
+def test_a_file_may_have_any_name(tmp_path: Path, name: str) -> None:
+    pairs_file(tmp_path / name)
+    raw = one_study(tmp_path, study="mine", pairs=name)
+    assert resolve(raw, tmp_path).studies["mine"]["pairs"] == name
+
+
+def test_a_tilde_is_the_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    pairs_file(tmp_path / "my.csv")
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "config.json").write_text("{}")
+    found = resolve(changed(pairs="~/my.csv", model="~/model"))
+    assert list(found.studies) == ["my-in-model"]
+    assert config.user_path("~/my.csv") == tmp_path / "my.csv"
+    # A home that nobody has.
+    assert config.user_path("~nobody-at-all/my.csv") == Path("~nobody-at-all/my.csv")
+    assert "there is no file" in message(changed(pairs="~nobody-at-all/my.csv"))
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("answers", [" Mary", " Mary"]),
+        ("methods", []),
+        ("methods", ["fluent", "fluent"]),
+        ("seeds", [1, 1]),
+        ("targets", [[1, 2], [1, 2]]),
+    ],
+)
+def test_what_would_only_fail_later_is_told_at_once(key: str, value: Any) -> None:
+    text = message(changed(**{f"studies__ioi__counterfactuals__{key}": value}))
+    assert f"studies.ioi.counterfactuals.{key}: " in text
+    assert "no two of them the same" in text

@@ -57,3 +57,21 @@ def test_json_has_no_nan(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="JSON"):
         files.write_json({"x": math.nan}, tmp_path / "x.json")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_table_of_text_is_read_as_it_is_written(tmp_path: Path) -> None:
+    odd = ["007", "1e3", "NA", "None", "null", "nan", "true", " x ", "-"]
+    numbers = [1.5, math.nan, *range(7)]
+    for column in ("study", "title", "model", "first", "correct", "clean"):
+        table = pd.DataFrame({column: odd, "note": odd[::-1], "estimate": numbers})
+        files.write_table(table, tmp_path / "table.csv")
+        pd.testing.assert_frame_equal(files.read_table(tmp_path / "table.csv"), table)
+        numeric = pd.DataFrame({column: ["007", "010"], "estimate": [1.0, 2.0]})
+        files.write_table(numeric, tmp_path / "table.csv")
+        pd.testing.assert_frame_equal(files.read_table(tmp_path / "table.csv"), numeric)
+
+
+@pytest.mark.parametrize("metadata", [None, {}, {"a": "b"}])
+def test_a_file_of_no_tensors_can_be_read(tmp_path: Path, metadata: dict[str, str] | None) -> None:
+    files.write_tensors({}, tmp_path / "none.safetensors", metadata)
+    assert files.read_tensors(tmp_path / "none.safetensors") == {}

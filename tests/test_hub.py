@@ -48,6 +48,9 @@ def test_what_is_named(text: str, repository: str, revision: str | None, file: s
         "hf://datasets/o/n/../../a.csv",
         "hf://datasets/o/n@/a.csv",
         "hf://datasets/../n/a.csv",
+        "hf://datasets/o/n//tmp/a.csv",
+        "hf://datasets/o/n/x//a.csv",
+        "hf://datasets/o/n@main//a.csv",
     ],
 )
 def test_what_is_not_understood(text: str) -> None:
@@ -56,11 +59,19 @@ def test_what_is_not_understood(text: str) -> None:
 
 
 def test_copies_of_different_files_stand_apart() -> None:
-    names = ("o/n/a.csv", "o/n@r/a.csv", "o/n/b/a.csv", "o/n@refs/pr/1/a.csv", "o/n")
+    names = (
+        "o/n/a.csv",
+        "o/n@r/a.csv",
+        "o/n/b/a.csv",
+        "o/n@refs/pr/1/a.csv",
+        "o/n",
+        "o/n/a{b}.csv",
+    )
     places = [hub.parse(f"hf://datasets/{name}").local for name in names]
     assert len(set(places)) == len(places)
     assert all(place.is_relative_to(hub.FOLDER) for place in places)
     assert all(place.suffix in hub.SUFFIXES for place in places)
+    assert not any("{" in str(place) for place in places)
 
 
 class Hub:

@@ -287,10 +287,13 @@ def test_the_default_pairs_begin_with_the_original_one() -> None:
 
 def test_settings_that_do_not_say_enough(tmp_path: Path) -> None:
     path = tmp_path / "settings.yaml"
-    for text in ("", "sets:\n", "sets: {ioi: 3}\n", "sets: {ioi: {pairs: 3}}\n"):
+    for text in ("{}\n", "sets:\n", "sets: {ioi: 3}\n", "sets: {ioi: {pairs: 3}}\n"):
         path.write_text(text)
         with pytest.raises(UserError, match="does not say how to make the pair set 'ioi'"):
             regenerate("ioi", tokenizer_of("bytes"), tmp_path / "ioi.csv", path)
+    path.write_text("sets:\n  ioi: {pairs: 3, seed: 0}\n  ioi: {pairs: 4, seed: 0}\n")
+    with pytest.raises(UserError, match=r"settings\.yaml: the key ioi stands twice, in lines 2"):
+        regenerate("ioi", tokenizer_of("bytes"), tmp_path / "ioi.csv", path)
     with pytest.raises(UserError, match="no settings"):
         regenerate("ioi", tokenizer_of("bytes"), tmp_path / "ioi.csv", tmp_path / "none.yaml")
     assert not (tmp_path / "ioi.csv").exists()

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
+import sys
 import time
 from html.parser import HTMLParser
 from pathlib import Path
@@ -19,7 +21,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from counterpoint import plots, report
 from counterpoint.errors import UserError
 from counterpoint.report import html
-from counterpoint.report.render import contents, notebook_to_html
+from counterpoint.report.render import KERNEL, contents, notebook_to_html
 from counterpoint.report.tokens import Tokens
 from counterpoint.report.words import WORDS
 from tests.synthetic import (
@@ -388,6 +390,41 @@ def test_a_failing_cell_leaves_no_file(tmp_path):
         render(tmp_path / "nothing")
     assert not (tmp_path / "nothing" / "report.html").exists()
     assert not (tmp_path / "nothing" / "report.ipynb").exists()
+
+
+def test_the_kernel_is_this_python_whatever_kernels_there_are(tmp_path, monkeypatch):
+    """A user's kernel `python3`, of another environment, stands in all places Jupyter looks at."""
+    home = tmp_path / "home"
+    places = [tmp_path / "jupyter", home / ".local" / "share" / "jupyter"]
+    for place in places:
+        for name in ("python3", KERNEL):
+            described = place / "kernels" / name / "kernel.json"
+            described.parent.mkdir(parents=True)
+            argv = ["false", "{connection_file}"]
+            described.write_text(
+                json.dumps({"argv": argv, "display_name": "Python 3", "language": "python"})
+            )
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.setenv("JUPYTER_PATH", str(places[0]))
+    monkeypatch.setenv("JUPYTER_PREFER_ENV_PATH", "0")
+    cell = nbformat.v4.new_code_cell("import sys; print(sys.executable)")
+    notebook = nbformat.v4.new_notebook(cells=[cell])
+    notebook.metadata.kernelspec = {
+        "name": "python3",
+        "display_name": "Python 3",
+        "language": "python",
+    }
+    nbformat.write(notebook, tmp_path / "cell.ipynb")
+    shutil.copytree(NOTEBOOK.parent / "template", tmp_path / "template")
+    report.render_report(
+        tmp_path / "cell.ipynb", {}, tmp_path / "made.ipynb", tmp_path / "made.html"
+    )
+    made = nbformat.read(tmp_path / "made.ipynb", as_version=4)
+    assert made.cells[-1].outputs[0].text.strip() == sys.executable
+    # Who opens the notebook has a kernel of the usual name.
+    assert made.metadata.kernelspec.name == "python3"
+    assert KERNEL not in (tmp_path / "made.ipynb").read_text()
+    assert os.environ["JUPYTER_PATH"] == str(places[0])
 
 
 def test_long_lists_are_cut_and_the_file_is_named(tmp_path):

@@ -65,10 +65,12 @@ def pairs(model: LanguageModel, tmp_path_factory: pytest.TempPathFactory) -> pd.
     return table
 
 
-def measured(model: LanguageModel, pairs: pd.DataFrame, size: int, folder: Path) -> Path:
-    """The merged results of the study in shards of ``size``."""
+def measured(
+    model: LanguageModel, pairs: pd.DataFrame, size: int, folder: Path, empty: int = 0
+) -> Path:
+    """The merged results of the study in shards of ``size``, and ``empty`` ones without a pair."""
     measurement = Measurement()
-    n_shards = -(-len(pairs) // size)
+    n_shards = -(-len(pairs) // size) + empty
     for number in range(n_shards):
         own = folder / "shards" / str(number)
         activations, baseline = cache_shard(model, shard(pairs, number, size), measurement.metric)
@@ -110,14 +112,40 @@ def whole(
     return measured(model, pairs, 64, tmp_path_factory.mktemp("whole"))
 
 
-@pytest.mark.parametrize("size", [1, 3])
+# How many shards there are is known before pairs are dropped, so the last ones may have none.
+@pytest.mark.parametrize(("size", "empty"), [(1, 1), (3, 0), (7, 2)])
 def test_the_size_of_shards_does_not_show(
-    model: LanguageModel, pairs: pd.DataFrame, whole: Path, size: int, tmp_path: Path
+    model: LanguageModel, pairs: pd.DataFrame, whole: Path, size: int, empty: int, tmp_path: Path
 ) -> None:
-    merged = measured(model, pairs, size, tmp_path)
+    merged = measured(model, pairs, size, tmp_path, empty)
     assert assert_same_results(whole, merged, left_out=()) == 5
     assert list(read_table(merged / "baseline.parquet")["pair"]) == list(range(7))
     assert list(load_file(merged / "curves.safetensors")["pairs"]) == list(range(7))
+
+
+def test_a_shard_without_pairs_has_the_columns_of_any_other(
+    model: LanguageModel, pairs: pd.DataFrame, tmp_path: Path
+) -> None:
+    found = []
+    for name, some in (("one", pairs[:1]), ("none", pairs[:0])):
+        path = tmp_path / name
+        tensors, baseline = cache_shard(model, some, "logit_difference")
+        write_tensors(tensors, path)
+        assert bool(load_file(path)) == (name == "one")
+        heads, _ = score_curves(model, path, Measurement())
+        mlps, _ = score_curves(model, path, Measurement(), "mlp", keep="none")
+        gradients = score_integrated_gradients(model, path, Measurement())
+        joined = join_heads(heads, gradients, DIRECTIONS)
+        found.append(
+            [
+                *(baseline, heads, mlps, gradients, joined),
+                score_faithfulness(model, path, joined, Measurement()),
+                score_interactions(model, path, joined, Measurement()),
+            ]
+        )
+    for one, none in zip(*found, strict=True):
+        assert list(one.columns) == list(none.columns)
+        assert none.empty and not one.empty
 
 
 # ------------------------------------------------------------------------------------ merging alone

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
 
+from counterpoint.config import resolve
 from counterpoint.errors import UserError
 from counterpoint.files import write_table
 from counterpoint.models.shape import Shape
+from counterpoint.named_heads import check_named_heads, declared_shape
 from counterpoint.targets import choose_targets
 
 SHAPE = Shape(n_layers=3, n_heads=2, max_length=None)
@@ -47,3 +51,55 @@ def test_random_heads_go_by_their_seed_and_do_not_repeat() -> None:
 def test_more_heads_than_there_are() -> None:
     with pytest.raises(UserError, match="7 heads are asked for, but the model has 6"):
         choose_targets({"random": 7}, SHAPE)
+
+
+@pytest.mark.parametrize(
+    ("stored", "shape"),
+    [
+        ({"num_hidden_layers": 3, "num_attention_heads": 4}, (3, 4)),
+        ({"n_layer": 2, "n_head": 5}, (2, 5)),
+        ({"num_hidden_layers": 9, "text_config": {"n_layers": 2, "n_heads": 5}}, (2, 5)),
+        ({"num_hidden_layers": 3, "num_attention_heads": [4, 8]}, None),
+        ({"num_hidden_layers": 3, "n_layer": 4, "num_attention_heads": 4}, None),
+        ({}, None),
+        ([], None),
+    ],
+)
+def test_the_shape_that_a_model_declares(
+    tmp_path: Path, stored: Any, shape: tuple[int, int] | None
+) -> None:
+    (tmp_path / "config.json").write_text(json.dumps(stored))
+    assert declared_shape([tmp_path / "none", tmp_path]) == shape
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"counterfactuals": {"targets": [[2, 3]]}, "report": {"heads": [[2, 3]]}}, None),
+        ({"report": {"heads": [[0, 0], [3, 0]]}}, r"\.a\.report\.heads: .*no head \[3, 0\]"),
+        ({"report": {"heads": [[7, 7]]}}, r"layers go from 0 to 2 and its heads from 0 to 3"),
+        ({"counterfactuals": {"targets": [[0, 4]]}}, r"studies\.a\.counterfactuals\.targets: "),
+        ({"counterfactuals": {"targets": {"random": 13}}}, "13 heads are asked for.*has 12"),
+        ({"counterfactuals": {"targets": {"top": 12}}}, None),
+    ],
+)
+def test_named_heads_are_checked_at_start(
+    tmp_path: Path, changes: dict[str, Any], expected: str | None
+) -> None:
+    (tmp_path / "m").mkdir()
+    stored = {"num_hidden_layers": 3, "num_attention_heads": 4}
+    (tmp_path / "m" / "config.json").write_text(json.dumps(stored))
+    (tmp_path / "p.csv").write_text("clean\n")
+    for model in ({"source": "local", "path": str(tmp_path / "m")}, {"source": "huggingface"}):
+        entry = {"repository": "a/b", **model} if "path" not in model else model
+        study = {"pairs": str(tmp_path / "p.csv"), "model": "m", **changes}
+        raw = {"models": {"m": entry}, "studies": {"a": study}}
+        found = resolve(raw, source="here")
+        if expected is None:
+            check_named_heads(found, tmp_path)
+        else:
+            with pytest.raises(UserError, match=expected):
+                check_named_heads(found, tmp_path)
+        # Nothing is known of a model that is not there.
+        if "path" not in model:
+            check_named_heads(found, tmp_path / "elsewhere")

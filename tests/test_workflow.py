@@ -58,6 +58,11 @@ def changed(path: Path, text: str) -> Iterator[None]:
         path.write_text(before, encoding="utf-8")
 
 
+def make_old(path: Path) -> None:
+    """As a file is that was copied with its times, or unpacked."""
+    os.utime(path, (1.6e9, 1.6e9))
+
+
 @contextmanager
 def configured(
     folder: Path, source: dict[str, str] | None = None, **changes: Any
@@ -179,6 +184,9 @@ def test_time_stamps_alone_rerun_nothing(study: Path) -> None:
         "rules/*",
         "reports/*",
         "*.csv",
+        "*.md",
+        "resources/pairs/settings.yaml",
+        "reports/template/counterpoint/*",
         "tiny/*",
     ):
         for path in study.glob(pattern):
@@ -267,13 +275,38 @@ def test_another_target_reruns_no_other_search(study: Path) -> None:
     }
 
 
-def test_edited_pairs_rerun_from_the_pairs_on(study: Path) -> None:
+def test_other_pairs_rerun_from_the_pairs_on_however_old_their_file_is(study: Path) -> None:
     pairs = study / "small.csv"
     with changed(pairs, pairs.read_text().replace("big cup", "red cup")):
+        make_old(pairs)
         planned = planned_rules(study)
     assert "prepare_pairs" in planned
     assert "compute_curves" in planned
     assert "fetch_model" not in planned
+
+
+def test_an_older_card_and_template_concern_the_report(study: Path) -> None:
+    card, style = study / "small.md", study / "reports/template/counterpoint/style.css"
+    with changed(card, card.read_text() + "More.\n"), changed(style, style.read_text() + "\n"):
+        make_old(card)
+        make_old(style)
+        assert planned_rules(study) == {"render_report"}
+
+
+def test_older_weights_in_their_place_are_fetched_again(study: Path) -> None:
+    weights = study / "tiny" / "model.safetensors"
+    kept, other = study / "kept", study / "other"
+    weights.rename(kept)
+    try:
+        data = bytearray(kept.read_bytes())
+        data[-1] ^= 1
+        other.write_bytes(bytes(data))
+        make_old(other)
+        other.rename(weights)
+        planned = planned_rules(study)
+    finally:
+        kept.rename(weights)
+    assert {"fetch_model", "prepare_pairs", "compute_curves"} <= planned
 
 
 # --------------------------------------------------------------------------------- users' mistakes
@@ -329,10 +362,13 @@ def test_bad_pairs_are_told_together_and_leave_nothing(unmade: Path) -> None:
     assert "2 of 5 rows" in (unmade / "results/small/logs/prepare_pairs.log").read_text()
 
 
-def test_a_head_that_the_model_does_not_have(unmade: Path) -> None:
-    with configured(unmade, counterfactuals__targets=[[1, 2], [3, 0]]):
+@pytest.mark.parametrize("key", ["counterfactuals__targets", "report__heads"])
+def test_a_head_that_the_model_does_not_have(unmade: Path, key: str) -> None:
+    with configured(unmade, **{key: [[1, 2], [3, 0]]}):
         output = refused(unmade)
-    assert "error: counterfactuals.targets: head 3.0 is out of range" in output
+    dotted = key.replace("__", ".")
+    assert f"error: studies.small.{dotted}: the model has no head [3, 0]" in output
+    assert "Building DAG" not in output
 
 
 @pytest.mark.parametrize("reachable", [True, False])
@@ -380,6 +416,35 @@ def test_the_profile_for_slurm_needs_no_number_of_cores(unmade: Path, target: st
         check=False,
     )
     assert done.returncode == 0, done.stdout
+
+
+def test_a_study_of_any_name_and_any_file_is_planned(unmade: Path) -> None:
+    name = "it's {a} $HOME #1: x.csv"
+    (unmade / name).write_bytes((unmade / "small.csv").read_bytes())
+    chosen = {"study": "007", "pairs": name, "model": "2024"}
+    (unmade / "chosen.json").write_text(json.dumps(chosen), encoding="utf-8")
+    (unmade / "odd.yaml").write_text("models:\n  2024: {source: local, path: tiny}\n")
+    done = snakemake(
+        unmade,
+        "--dry-run",
+        "--configfile",
+        "small.yaml",
+        "odd.yaml",
+        "chosen.json",
+        configfile=None,
+    )
+    assert done.returncode == 0, done.stdout
+    assert "results/007/report.html" in done.stdout
+    assert "resources/models/2024/provenance.json" in done.stdout
+    assert not (unmade / "results").exists()
+
+
+def test_a_key_that_stands_twice_is_told_at_once(unmade: Path) -> None:
+    path = unmade / "small.yaml"
+    with changed(path, path.read_text() + "study: other\n"):
+        output = refused(unmade)
+    assert "error: small.yaml: the key study stands twice, in lines" in output
+    assert output.rstrip().endswith("or give it another name")
 
 
 def test_the_lint_is_clean() -> None:

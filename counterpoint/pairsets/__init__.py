@@ -14,8 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import yaml
-
 from counterpoint.errors import UserError
 from counterpoint.files import write_table
 from counterpoint.pairsets import (
@@ -25,6 +23,7 @@ from counterpoint.pairsets import (
     ioi,
     subject_verb_agreement,
 )
+from counterpoint.written import plain, read_mapping
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -88,7 +87,7 @@ def regenerate(
     """
     if not Path(settings).is_file():
         raise UserError(f"There are no settings of pair sets {settings}; is the folder right?")
-    entry = yaml.safe_load(Path(settings).read_text(encoding="utf-8"))
+    entry = plain(read_mapping(settings))
     for key in ("sets", name):
         entry = entry.get(key) if isinstance(entry, dict) else None
     n, seed = (entry.get(key) if isinstance(entry, dict) else None for key in ("pairs", "seed"))

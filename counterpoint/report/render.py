@@ -7,7 +7,9 @@ with nbconvert load scripts from the network.
 
 from __future__ import annotations
 
+import json
 import os
+import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -24,6 +26,8 @@ PathLike = str | os.PathLike[str]
 
 CONTENTS = "<!--contents-->"
 TEMPLATE = "counterpoint"
+KERNEL = "counterpoint-of-this-python"
+"""The kernel that notebooks run in: no name that a user gives to one."""
 
 
 def render_report(
@@ -46,6 +50,7 @@ def render_report(
             str(notebook),
             str(temporary),
             parameters=dict(parameters),
+            kernel_name=KERNEL,
             cwd=str(notebook.parent),
             progress_bar=False,
             log_output=False,
@@ -81,16 +86,25 @@ def _write_notebook(notebook: Any, path: Path) -> None:
 
 @contextmanager
 def _kernel_surroundings() -> Iterator[None]:
-    """Let the kernel import this copy of counterpoint and keep its own files out of the home.
+    """Let the kernel be this Python, import this copy of counterpoint and leave the home alone.
 
-    A kernel inherits the environment; IPython would else write its history below the home
-    folder, which may be read-only or shared by jobs on a cluster.
+    Jupyter looks for a kernel by its name, first in JUPYTER_PATH and below the home folder, where a
+    kernel `python3` of another environment may stand: so the kernel is written down here, with this
+    process's own Python. A kernel inherits the environment; IPython would else write its history
+    below the home folder, which may be read-only or shared by jobs on a cluster.
     """
     root = str(Path(counterpoint.__file__).resolve().parent.parent)
-    known = os.environ.get("PYTHONPATH")
     with tempfile.TemporaryDirectory(prefix="counterpoint-kernel-") as folder:
+        described = Path(folder, "kernels", KERNEL, "kernel.json")
+        described.parent.mkdir(parents=True)
+        start = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+        described.write_text(
+            json.dumps({"argv": start, "display_name": KERNEL, "language": "python"}),
+            encoding="utf-8",
+        )
         changes = {
-            "PYTHONPATH": os.pathsep.join([root, known]) if known else root,
+            "PYTHONPATH": _before(root, "PYTHONPATH"),
+            "JUPYTER_PATH": _before(folder, "JUPYTER_PATH"),
             "IPYTHONDIR": folder,
             "JUPYTER_RUNTIME_DIR": folder,
             "PYDEVD_DISABLE_FILE_VALIDATION": "1",
@@ -105,6 +119,12 @@ def _kernel_surroundings() -> Iterator[None]:
                     os.environ.pop(name, None)
                 else:
                     os.environ[name] = value
+
+
+def _before(path: str, variable: str) -> str:
+    """The list of paths in an environment variable with another one in front."""
+    known = os.environ.get(variable)
+    return os.pathsep.join([path, known]) if known else path
 
 
 class _Headings(HTMLParser):
