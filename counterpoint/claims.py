@@ -144,8 +144,9 @@ QUANTITIES = (
         "IG joint and AP have the same sign (share of heads).",
         Rule("at_least", SIGN_AGREEMENT),
         {
-            SUPPORTED: "The two rarely differ on whether a head helps or hinders.",
-            REFUTED: "The two differ on whether a head helps or hinders on more than one in ten.",
+            SUPPORTED: "The two rarely differ on whether a head raises the metric or lowers it.",
+            REFUTED: "The two differ on whether a head raises the metric or lowers it on more than "
+            "one in ten.",
             UNDECIDED: "The interval holds the threshold.",
         },
     ),

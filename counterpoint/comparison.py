@@ -5,7 +5,7 @@ relations and claims are averaged over all studies (`counterpoint.meta_analysis`
 
 **Shares.** Tasks differ in how far the metric moves at all. A head's *share* is its mean AP over
 the mean change between the two runs of a pair, metric(other) − metric(background): positive where
-the head moves the answer towards the other prompt, in both directions.
+the head moves the metric towards its value on the other prompt, in both directions.
 
 **Overlaps.** Two studies have other rankings of heads if their tasks use other heads, but also
 because few pairs make a ranking noisy. Both are seen at once in the rankings by single pairs: how

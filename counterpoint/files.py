@@ -27,6 +27,16 @@ PathLike = str | os.PathLike[str]
 ROWS_PER_GROUP = 1 << 16
 """Rows of a Parquet file that are held in memory at a time while it is written."""
 
+TEXT_COLUMNS = frozenset(
+    {
+        *("clean", "corrupted", "correct", "incorrect", "reason"),
+        *("study", "title", "model", "first", "second"),
+        *("kind", "text", "note", "statement", "rule", "explanation"),
+    }
+)
+"""Columns of our CSV tables that hold text, often a user's own, whatever it looks like: `NA`,
+`None`, `007`, `1.0` and `TRUE` stay what was written."""
+
 _SAFETENSORS_DTYPES = {"float32": "F32", "float64": "F64", "int64": "I64"}
 
 
@@ -78,11 +88,21 @@ def write_table(table: pd.DataFrame, path: PathLike) -> None:
 
 
 def read_table(path: PathLike) -> pd.DataFrame:
-    """Read a table that `write_table` wrote."""
+    """Read a table that `write_table` wrote.
+
+    Of a CSV file only an empty cell is a missing value (NaN), never a word like NA or null, and in
+    `TEXT_COLUMNS` it is an empty text.
+    """
     import pandas as pd
 
     if Path(path).suffix != ".parquet":
-        return pd.read_csv(path)
+        names = list(pd.read_csv(path, nrows=0).columns)
+        return pd.read_csv(
+            path,
+            dtype={name: str for name in names if name in TEXT_COLUMNS},
+            keep_default_na=False,
+            na_values={name: [""] for name in names if name not in TEXT_COLUMNS},
+        )
     from pyarrow.fs import LocalFileSystem
 
     # By its own file system Arrow opens the file itself. A file that pandas opens is held by

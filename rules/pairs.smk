@@ -37,6 +37,7 @@ rule prepare_pairs:
     output:
         pairs="results/{study}/pairs.parquet",
         dropped="results/{study}/dropped.csv",
+        warnings="results/{study}/warnings.csv",
     log:
         "results/{study}/logs/prepare_pairs.log",
     benchmark:

@@ -7,18 +7,20 @@ from _job import log, run
 
 
 def main(snakemake: Any) -> None:
-    """Call `counterpoint.pairs.validate_pairs` with the model's tokenizer."""
+    """Call `counterpoint.pairs.validate_pairs` with the model's tokenizer, and tell its doubts."""
     from transformers import AutoTokenizer
 
+    from counterpoint.doubtful import doubtful_texts, lines
     from counterpoint.files import write_table
     from counterpoint.models.shape import read_shape
     from counterpoint.pairs import read_pairs, validate_pairs
 
     settings = snakemake.params.settings
     folder = Path(snakemake.input.model).parent
+    tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
     pairs, dropped = validate_pairs(
         read_pairs(snakemake.input.pairs),
-        AutoTokenizer.from_pretrained(folder, local_files_only=True),
+        tokenizer,
         prepend_bos=settings["prepend_bos"],
         max_length=read_shape(folder).max_length,
         max_pairs=settings["max_pairs"],
@@ -27,6 +29,10 @@ def main(snakemake: Any) -> None:
     )
     write_table(pairs, snakemake.output.pairs)
     write_table(dropped, snakemake.output.dropped)
+    doubts = doubtful_texts(pairs, tokenizer)
+    write_table(doubts, snakemake.output.warnings)
+    for line in lines(doubts, snakemake.input.pairs):
+        log.warning("%s", line)
     log.info("%d good pairs, %d dropped", len(pairs), len(dropped))
 
 

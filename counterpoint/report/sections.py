@@ -13,6 +13,8 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
+from counterpoint.metric_words import FLAT_START, NO_SLOPE, ONE_SIGN
+from counterpoint.pairs import PROMPTS
 from counterpoint.partners import by_head
 from counterpoint.plots import (
     AGREEMENTS,
@@ -30,6 +32,7 @@ from counterpoint.plots import (
     rank_heads,
     size_label,
 )
+from counterpoint.report.doubts import doubtful_rows, doubts
 from counterpoint.report.html import (
     Fragment,
     answer,
@@ -96,7 +99,6 @@ def _main_correlation(results: Results, score: str) -> tuple[str, pd.Series | No
 
 def headline(results: Results, title: str) -> Fragment:
     """Return title, answer in a few sentences, key numbers and the verdicts."""
-    short, metric = results.metric
     n_pairs = len(results.baseline)
     subtitle = join(
         [
@@ -104,7 +106,7 @@ def headline(results: Results, title: str) -> Fragment:
             fill("model <b>{}</b>", results.settings.get("model", "unknown")),
             f"{count(n_pairs)} {'pair' if n_pairs == 1 else 'pairs'}",
             f"{count(results.n_heads)} heads",
-            metric,
+            results.words.name,
             _words(results.directions),
         ],
         " · ",
@@ -113,7 +115,8 @@ def headline(results: Results, title: str) -> Fragment:
         [
             fill('<h1>{}</h1><p class="subtitle">{}</p>', title, subtitle),
             _answer(results),
-            tiles(_key_numbers(results, short)),
+            doubts(results),
+            tiles(_key_numbers(results)),
             _verdict_list(results),
         ]
     )
@@ -122,23 +125,42 @@ def headline(results: Results, title: str) -> Fragment:
 def _answer(results: Results) -> Fragment:
     """Return the findings as two or three sentences."""
     ranked = rank_heads(results.heads)
-    names = head_names(ranked.head(5))
+    names = head_names(ranked[ranked["abs_ap"] >= results.floor].head(5))
     strongest = [f"{layer}.{head}" for layer, head in names]
-    ap = results.means[results.directions[0], *names[0]]["ap"]
-    sentences = [
-        fill(
-            "The heads that move the answer most are <b>{}</b>; patching {} alone changes the {} "
-            "by {} on average ({}).",
-            _words(strongest),
-            strongest[0],
-            results.metric[1],
-            number(ap, 2),
-            results.directions[0],
-        )
-    ]
+    main, words = results.directions[0], results.words
+    if strongest:
+        ap = results.means[main, *names[0]]["ap"]
+        one = len(strongest) == 1
+        sentences = [
+            fill(
+                "The {} that {} {} most {} <b>{}</b>; patching {} alone changes the {} by {} {} on "
+                "average ({}).",
+                *(("head", "moves") if one else ("heads", "move")),
+                words.first,
+                "is" if one else "are",
+                _words(strongest),
+                strongest[0],
+                words.name,
+                number(ap, 2),
+                words.unit,
+                main,
+            )
+        ]
+    else:
+        sentences = [
+            fill(
+                "<b>No head moves {}</b>: patching any of them alone changes the {} by less than "
+                "{} {} on average, which is rounding.",
+                words.first,
+                words.name,
+                f"{results.floor:g}",
+                words.unit,
+            )
+        ]
     _, absolute = _main_correlation(results, "abs_ap")
     direction, signed = _main_correlation(results, "ap")
-    if absolute is not None and signed is not None:
+    defined = [row is not None and math.isfinite(row["estimate"]) for row in (absolute, signed)]
+    if absolute is not None and signed is not None and all(defined):
         sentences.append(
             fill(
                 "Over heads, the {} correlates with {} at Pearson <b>{}</b>, and with {} at "
@@ -154,7 +176,8 @@ def _answer(results: Results) -> Fragment:
     return fill('<p class="answer">{}</p>', join(sentences, " "))
 
 
-def _key_numbers(results: Results, short: str) -> list[tuple[Any, Any, Any]]:
+def _key_numbers(results: Results) -> list[tuple[Any, Any, Any]]:
+    short = results.words.short
     clean, corrupted = results.baseline["metric_clean"], results.baseline["metric_corrupted"]
     pair = int(results.baseline["pair"].iloc[0])
     right = results.baseline["correct"].astype(bool)
@@ -163,7 +186,7 @@ def _key_numbers(results: Results, short: str) -> list[tuple[Any, Any, Any]]:
         (
             f"{short} on clean prompts, mean",
             number(clean.mean(), 2),
-            f"pair {pair}: {number(clean.iloc[0], 4)}",
+            results.words.clean or f"pair {pair}: {number(clean.iloc[0], 4)}",
         ),
         (
             f"{short} on corrupted prompts, mean",
@@ -173,18 +196,19 @@ def _key_numbers(results: Results, short: str) -> list[tuple[Any, Any, Any]]:
         (
             "correct answer preferred",
             f"{int(right.sum())} of {len(right)}",
-            "clean prompts",
+            "clean prompts" if results.metric == "logit_difference" else "clean prompts, by the LD",
         ),
     ]
     for score, label in (("abs_ap", "|AP|"), ("ap", "AP, signed")):
         direction, row = _main_correlation(results, score)
         if row is not None:
-            ends = f"[{number(row['ci_low'], 2)}, {number(row['ci_high'], 2)}]"
+            ends = f"[{number(row['ci_low'], 2)}, {number(row['ci_high'], 2)}] "
+            known = math.isfinite(row["ci_low"]) and math.isfinite(row["ci_high"])
             entries.append(
                 (
                     f"Pearson(output range, {label})",
-                    number(row["estimate"], 3),
-                    f"{ends} {direction}",
+                    number(row["estimate"], 3) if math.isfinite(row["estimate"]) else "not defined",
+                    f"{ends if known else ''}{direction}",
                 )
             )
     entries.append(
@@ -225,11 +249,13 @@ def _verdict_list(results: Results) -> Fragment:
 
 def pairs(results: Results) -> Fragment:
     """Return the prompt pairs with the model's answers on both prompts."""
-    short = results.metric[0]
     right = results.baseline.rename(columns={"correct": "right"})
     merged = results.pairs.merge(right, on="pair")
-    header = ["pair", "clean and corrupted prompt", "correct", "incorrect", "tokens",
-              f"{short} clean", f"{short} corrupted"]  # fmt: skip
+    columns = {"metric": results.words.short}
+    if results.metric != "logit_difference" and "logit_difference_clean" in merged:
+        columns = {"logit_difference": "LD", **columns}
+    header = ["pair", "clean and corrupted prompt", "correct", "incorrect", "tokens"]
+    header += [f"{name} {prompt}" for name in columns.values() for prompt in PROMPTS]
 
     def rows(part: pd.DataFrame) -> list[list[Any]]:
         return [
@@ -239,19 +265,23 @@ def pairs(results: Results) -> Fragment:
                 answer(row["correct"]),
                 answer(row["incorrect"]),
                 row["length"],
-                number(row["metric_clean"], 4),
-                number(row["metric_corrupted"], 4),
+                *[number(row[f"{name}_{prompt}"], 4) for name in columns for prompt in PROMPTS],
             ]
             for row in part.to_dict("records")
         ]
 
+    difference = results.logit_difference("corrupted")
+    also = (
+        ""
+        if difference is None
+        else f" and on {int((difference > 0).sum())} corrupted {_ones(len(merged))}"
+    )
     parts = [
         paragraph(
             f"The model prefers the correct answer on {int(merged['right'].sum())} of "
-            f"{len(merged)} clean prompts and on {int((merged['metric_corrupted'] > 0).sum())} "
-            "corrupted ones. Where "
-            "the prompts of a pair differ is marked."
+            f"{len(merged)} clean prompts{also}. Where the prompts of a pair differ is marked."
         ),
+        doubtful_rows(results),
         table(header, rows(merged.head(SHOWN_ROWS)), text=(1, 2, 3)),
     ]
     rest = merged.iloc[SHOWN_ROWS:FOLDED_ROWS]
@@ -265,8 +295,12 @@ def pairs(results: Results) -> Fragment:
     return join(parts)
 
 
+def _ones(count_of: int) -> str:
+    return "one" if count_of == 1 else "ones"
+
+
 def heads(results: Results) -> Fragment:
-    """Return the heads that carry the task: figure and table with intervals and stability."""
+    """Return the heads of largest effect: what signs say, figure, table with intervals."""
     confidence = float(results.statistic("confidence", 0.95))
     seed, top_k = int(results.statistic("seed", 0)), int(results.statistic("top_k", 10))
     ranked = rank_heads(results.heads).head(max(top_k, 10))
@@ -302,14 +336,20 @@ def heads(results: Results) -> Fragment:
     )
     remark = (
         f"Means over {n_pairs} pairs; in brackets the {_percent(confidence)} interval over pairs, "
-        f"widened for their small number. The other columns: {main}."
+        "widened for their small number."
+        if n_pairs > 1
+        else "One pair, so no interval over pairs and no other ranking."
     )
+    remark += f" AP, IG joint and ranges are in {results.words.unit}. The columns after AP: {main}."
     return join(
         [
+            paragraph(results.words.sign(results.directions)),
             _drawn(
                 results, "top_heads", alt,
                 "AP of the strongest heads: small marks are pairs, large marks their mean, bars "
-                f"the {_percent(confidence)} interval of the mean over pairs.",
+                f"the {_percent(confidence)} interval of the mean over pairs."
+                if n_pairs > 1
+                else "AP of the strongest heads on the only pair.",
             ),
             table(header, rows, caption=remark),
             paragraph(
@@ -323,14 +363,20 @@ def heads(results: Results) -> Fragment:
     )  # fmt: skip
 
 
+def _framed(n_heads: int) -> str:
+    """Which heads the maps frame."""
+    return "the five heads of largest |AP|" if n_heads > 5 else "heads by |AP| (all of so few)"
+
+
 def heat_maps(results: Results) -> Fragment:
     """Return the heat maps: mean over pairs, and the first pair folded below."""
     pair = int(results.heads["pair"].min())
     marks = (
-        "Rows of maps are directions. Colours go with the root of the value, so that weak "
+        f"{'Rows of maps are directions. ' if len(results.directions) > 1 else ''}"
+        "Colours go with the root of the value, so that weak "
         "heads show too; AP and IG joint share one scale, blue above 0 and red below. "
-        "Framed: the five heads of largest |AP|. A dot marks a head below the float32 "
-        f"floor (its curve moves by less than {results.floor:g})."
+        f"Framed: {_framed(results.n_heads)}. A dot marks a head below the float32 "
+        f"floor (its curve moves by less than {results.floor:g} {results.words.unit})."
     )
     what = "Heat maps, layer by head, of AP, IG joint, output range and gradient range"
     return join(
@@ -354,13 +400,15 @@ def relations(results: Results) -> Fragment:
     """Return regressions and correlations; the two of the output range stand first."""
     confidence = _percent(float(results.statistic("confidence", 0.95)))
     parts = [
+        paragraph(_what_signs_ask(results)),
         _two_correlations(results),
         _drawn(
             results, "regressions",
             "Six scatter plots over heads with regression lines: output range against absolute "
             "AP, output range against signed AP, gradient range against absolute AP, IG joint "
             "against AP, absolute disagreement against excess range, AtP against AP.",
-            "One mark per head and direction, means over pairs; lines with "
+            f"One mark per head{' and direction' if len(results.directions) > 1 else ''}, means "
+            "over pairs; lines with "
             f"{confidence} bands (bootstrap over heads); hollow grey marks lie below the "
             "float32 floor and are left out of the lines. The strongest heads are named. The r "
             "in each panel is Pearson's over the marks, with its interval over heads.",
@@ -378,6 +426,19 @@ def relations(results: Results) -> Fragment:
             folded("The numbers", _correlation_table(results)),
         ]  # fmt: skip
     return join(parts)
+
+
+def _what_signs_ask(results: Results) -> str:
+    """What a correlation with AP and its sign says beside one with |AP|."""
+    words = results.words
+    one_signed = words.one_signed(results.directions)
+    said = []
+    if len(one_signed) < len(results.directions):
+        said.append(
+            "A correlation with AP and its sign asks something else: whether heads that raise the "
+            f"{words.name} move more than those that lower it."
+        )
+    return " ".join([*said, *([ONE_SIGN] if one_signed else [])])
 
 
 def _two_correlations(results: Results) -> Fragment:
@@ -489,10 +550,11 @@ def curves(results: Results) -> Fragment:
     listed = _words([f"{layer}.{head}" for layer, head, _ in chosen])
     return join(
         [
+            note(FLAT_START) if results.words.flat(results.directions) else "",
             _drawn(
                 results, "curves", f"Output curves and gradients of the heads {listed}.",
-                "Above f(α) − f(0), below g(α); thin lines are pairs, thick ones their mean. "
-                "α = 0 is the background, α = 1 the other prompt.",
+                f"Above f(α) − f(0), below g(α), both in {results.words.unit}; thin lines are "
+                "pairs, thick ones their mean. α = 0 is the background, α = 1 the other prompt.",
             ),
             folded("Their shape in numbers (means)", table(header, rows, text=(0, 1, 2))),
         ]
@@ -716,7 +778,9 @@ def reasons(results: Results) -> Fragment:
         parts += [
             heading("faithfulness", "Faithfulness of the scores"),
             paragraph(
-                word("faithfulness", "Faithfulness"), " of the heads that each score puts first."
+                word("faithfulness", "Faithfulness"),
+                " of the heads that each score puts first. ",
+                NO_SLOPE if results.words.flat(results.directions) else "",
             ),
             _drawn_here(
                 faithfulness_curves(results.faithfulness),
@@ -737,9 +801,14 @@ def extras(results: Results) -> Fragment:
         means = results.mlps.groupby(["direction", "layer"], sort=False)[columns].mean()
         parts += [
             heading("mlps", "MLP layers"),
-            paragraph("The same measures for the output of whole MLP layers."),
+            paragraph(
+                "The same measures for the output of whole MLP layers. "
+                + results.words.sign(results.directions)
+                .replace("a head", "a layer")
+                .replace("A head", "A layer")
+            ),
             _drawn_here(
-                mlp_layers(results.mlps),
+                mlp_layers(results.mlps, metric=results.metric),
                 "AP and output range of MLP layers by depth.",
                 "Thin lines are pairs, thick ones their mean.",
             ),
@@ -755,7 +824,7 @@ def dropped(results: Results) -> Fragment:
     names = ["row", "clean", "corrupted", "correct", "incorrect", "reason"]
 
     def shown(value: Any, name: str) -> Any:
-        if _missing_as(value, None) is None or name in ("row", "reason"):
+        if _missing_as(value, "") == "" or name in ("row", "reason"):
             return _missing_as(value, "")
         return (prompt if name in ("clean", "corrupted") else answer)(value)
 
