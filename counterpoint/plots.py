@@ -228,6 +228,12 @@ def _sentence(text: str) -> Figure:
         return figure
 
 
+def _reason(table: pd.DataFrame, what: str) -> str:
+    """Return ``what`` as a sentence, with the first reason that the table notes."""
+    notes = [text for text in table["note"] if isinstance(text, str) and text]
+    return f"{what}: {notes[0]}." if notes else f"{what}."
+
+
 def _ticks(count: int) -> list[int]:
     """Return tick places for ``count`` rows or columns: at most about twelve, from 0."""
     step = max(1, math.ceil(count / 12))
@@ -278,7 +284,9 @@ def heat_maps(heads: pd.DataFrame, *, floor: float, outlined: int = 5) -> Figure
             def cells(name: str, rows: pd.DataFrame = rows) -> np.ndarray:
                 return rows[name].to_numpy(float).reshape(n_layers, n_heads)
 
-            bound = float(np.nanmax(np.abs([cells("ap"), cells("ig_joint")]), initial=1e-12))
+            # Of a study that does not move at all no rounding error is blown up to full colour.
+            least = max(floor, 1e-12)
+            bound = float(np.nanmax(np.abs([cells("ap"), cells("ig_joint")]), initial=least))
             signed = _root_scale(-bound, bound)
             top = np.argsort(-np.nan_to_num(cells("abs_ap")), axis=None)[:outlined]
             for ax, name, label in zip(
@@ -290,7 +298,7 @@ def heat_maps(heads: pd.DataFrame, *, floor: float, outlined: int = 5) -> Figure
                 values = cells(name)
                 norm = signed
                 if name.endswith("range"):
-                    norm = _root_scale(0.0, max(float(np.nanmax(values)), 1e-12))
+                    norm = _root_scale(0.0, float(np.nanmax(values, initial=least)))
                 image = ax.imshow(
                     values,
                     cmap=DIVERGING if norm is signed else SEQUENTIAL,
@@ -570,8 +578,8 @@ def correlation_matrices(
     A row of tables per direction, a column per method. Bold: the interval leaves out 0.
     """
     rows = correlations[correlations["scope"] == "study"]
-    if rows.empty:
-        return _sentence("No correlation could be computed for this study.")
+    if rows["estimate"].isna().all():
+        return _sentence(_reason(rows, "No correlation could be computed for this study"))
     measures, scores = list(dict.fromkeys(rows["measure"])), list(dict.fromkeys(rows["score"]))
     shown = directions(rows)
     with _new_figure(10.4, len(shown) * (0.75 + 0.4 * len(measures))) as figure:
@@ -627,7 +635,7 @@ def rank_stability(stability: pd.DataFrame) -> Figure:
     """
     rows = stability[(stability["between"] == "pairs") & stability["estimate"].notna()]
     if rows.empty:
-        return _sentence("With a single pair there is no other ranking to compare with.")
+        return _sentence(_reason(stability, "There are no rankings to compare"))
     scores, shown = list(dict.fromkeys(rows["score"])), directions(rows)
     with _new_figure(8.4, 1.05 + 0.28 * len(scores)) as figure:
         grid = figure.subplots(1, len(shown), squeeze=False, sharey=True)[0]

@@ -54,8 +54,10 @@ def stability(
     heads, note. `between` is `pairs` (the mean over all two of at most `COMPARED` pairs; the
     interval draws these) or `resamples` (the ranking by the mean |score| against the same after
     drawing the pairs anew: mean, and where the middle of the resamples lies). `agreement` is
-    jaccard, rank_biased_overlap, spearman or kendall_w. With one pair there is nothing to compare:
-    numbers are NaN and `note` says so. Raises ValueError where a score is missing for a head.
+    jaccard, rank_biased_overlap, spearman or kendall_w. With one pair or fewer than three heads
+    there is nothing to compare, and where all of a score lies below the floor (attribution patching
+    in noising with a KL divergence) its order is one of rounding errors: numbers are NaN and `note`
+    says why. Raises ValueError where a score is missing for a head.
     """
     settings = settings or Settings()
     rows: list[Row] = []
@@ -196,8 +198,13 @@ def agreement_matrices(
 
 
 def kendall_w(size: Float[np.ndarray, "pair head"]) -> float:
-    """Kendall's W = chi^2 / (m (n - 1)) from Friedman's chi^2 of m rankings of n >= 3 heads."""
+    """Kendall's W = chi^2 / (m (n - 1)) from Friedman's chi^2 of m rankings of n >= 3 heads.
+
+    NaN where every ranking ties all its heads, so that there is no order at all.
+    """
     m, n = size.shape
+    if (size == size[:, :1]).all():
+        return float("nan")
     return float(stats.friedmanchisquare(*size.T).statistic / (m * (n - 1)))
 
 
@@ -265,7 +272,9 @@ def _rows(
     if n_pairs < 2:
         note = "one pair: there is no other ranking to compare with"
     elif n_heads < MINIMUM_HEADS:
-        note = f"{n_heads} heads; {MINIMUM_HEADS} are needed"
+        note = f"not defined: fewer than {MINIMUM_HEADS} heads"
+    elif size.max() < settings.floor:
+        note = f"every |{score}| is below the floor: an order of rounding errors"
     unknown = (np.nan, np.nan, np.nan)
     if note:
         return [row("pairs", name, unknown, expected) for name, expected in chance.items()]

@@ -303,7 +303,10 @@ def _notes(
         for j, score in enumerate(scores):
             both = keep & np.isfinite(x[i]) & np.isfinite(y[j])
             if both.sum() < MINIMUM_HEADS:
-                notes[i, j] = f"only {both.sum()} heads above the floor; {MINIMUM_HEADS} are needed"
+                notes[i, j] = (
+                    f"not defined: {both.sum()} head{'' if both.sum() == 1 else 's'} above the "
+                    f"floor, fewer than {MINIMUM_HEADS}"
+                )
                 continue
             flat = [
                 name
@@ -311,7 +314,7 @@ def _notes(
                 if np.isnan(coefficients.standardised(column[None, both], False)).any()
             ]
             if flat:
-                notes[i, j] = f"{' and '.join(flat)} is constant over the heads"
+                notes[i, j] = f"not defined: {' and '.join(flat)} is constant over the heads"
     return notes
 
 

@@ -73,6 +73,10 @@ def _words(names: Sequence[str], last: str = "and") -> str:
     return f"{', '.join(names[:-1])} {last} {names[-1]}"
 
 
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
 def _percent(confidence: float) -> str:
     return f"{100 * confidence:g} %"
 
@@ -448,7 +452,7 @@ def _two_correlations(results: Results) -> Fragment:
     scopes: list[tuple[str, int | None, str]] = [("study", None, f"all {n_pairs}")]
     if n_pairs > 1:
         scopes.append(("pair", first_pair, f"{first_pair}"))
-    rows = []
+    rows, missing = [], []
     for score in ("abs_ap", "ap"):
         for direction in results.directions:
             for scope, pair, name in scopes:
@@ -462,6 +466,7 @@ def _two_correlations(results: Results) -> Fragment:
                 known = [row for row in found if row is not None]
                 if not known:
                     continue
+                missing += [row.to_dict() for row in known if not math.isfinite(row["estimate"])]
                 rows.append(
                     [
                         fill("with <b>{}</b>", LABELS[score]),
@@ -483,7 +488,7 @@ def _two_correlations(results: Results) -> Fragment:
         "output range", "direction", "pairs", *[method.capitalize() for method in METHODS],
         word("p-value", "p"), "heads",
     ]  # fmt: skip
-    return table(
+    shown = table(
         header, rows, text=(0, 1, 2),
         caption=fill(
             "The output range against the size of AP, and against AP with its sign: two "
@@ -492,6 +497,9 @@ def _two_correlations(results: Results) -> Fragment:
             word("interval", "Intervals"),
         ),
     )  # fmt: skip
+    undefined = pd.DataFrame(missing)
+    remark = note(_capital(_reasons(undefined)), ".") if missing else Fragment("")
+    return join([shown, remark])
 
 
 def _correlation_table(results: Results) -> Fragment:
@@ -632,8 +640,9 @@ def stability(results: Results) -> Fragment:
     if results.stability is None or results.stability.empty:
         return note("The stability of rankings was not computed in this study.")
     known = results.stability[results.stability["estimate"].notna()]
+    unknown = results.stability[results.stability["estimate"].isna()]
     if known.empty:
-        return note("With a single pair there is no other ranking to compare with.")
+        return note("There are no rankings to compare: ", _reasons(unknown), ".")
     k = int(known["k"].iloc[0])
     words = {**AGREEMENTS, "spearman": "Spearman", "kendall_w": "Kendall’s W"}
     rows = [
@@ -660,8 +669,23 @@ def stability(results: Results) -> Fragment:
                 "between pairs: the rankings of two pairs; between resamples: the ranking of the "
                 "study and that of the same number of pairs drawn anew."
             ),
+            note("Not given: ", _named_reasons(unknown), ".") if len(unknown) else "",
         ]
     )  # fmt: skip
+
+
+def _reasons(rows: pd.DataFrame) -> str:
+    """Return the different remarks of a table."""
+    return "; ".join(dict.fromkeys(text for text in rows["note"] if _missing_as(text, "")))
+
+
+def _named_reasons(rows: pd.DataFrame) -> str:
+    """Return which rankings cannot be compared in which direction, and why."""
+    said = [
+        f"{size_label(row['score'])}, {row['direction']} ({_missing_as(row['note'], 'undefined')})"
+        for row in rows.to_dict("records")
+    ]
+    return "; ".join(dict.fromkeys(said))
 
 
 def _frame(frame: pd.DataFrame, caption: Any = "") -> Fragment:
@@ -742,7 +766,7 @@ def _interactions(table_of: pd.DataFrame) -> Fragment:
     listing = [cells for _, cells in rows]
     heads_alone = by_head(table_of)
     missed = (heads_alone["ig_own"] - heads_alone["ap"]).abs().max()
-    accounted = int(heads_alone["accounted"].sum())
+    accounted, cases = int(heads_alone["accounted"].sum()), heads_alone["accounted"].count()
     return join(
         [
             heading("interaction", "Why IG and AP disagree"),
@@ -752,7 +776,7 @@ def _interactions(table_of: pd.DataFrame) -> Fragment:
                 " comes from heads of the same layer that move along. Here it is split, for the "
                 "heads on which it is largest, over single partners that move with the head; the "
                 "remainder needs three or more heads at once. Single partners account for more "
-                f"than half of it in {accounted} of {len(heads_alone)} cases (a head on a pair, in "
+                f"than half of it in {accounted} of {cases} cases (a head on a pair, in "
                 "a direction). In all of them the head's own path, integrated once more, gives AP "
                 f"to within {small(missed)}.",
             ),
@@ -774,6 +798,13 @@ def reasons(results: Results) -> Fragment:
     parts: list[Any] = []
     if results.interaction is not None and not results.interaction.empty:
         parts.append(_interactions(results.interaction))
+    elif results.interaction is not None and not results.heads["head"].any():
+        parts.append(
+            note(
+                "Every head is alone in its layer, so no other moves along: IG joint is IG on the "
+                "own path, which is AP."
+            )
+        )
     if results.faithfulness is not None and not results.faithfulness.empty:
         parts += [
             heading("faithfulness", "Faithfulness of the scores"),
@@ -852,9 +883,14 @@ def exactness(results: Results) -> Fragment:
     own = (scores["ig_own"] - scores["ap"]).abs()
     slack = scores["output_range_closed"] - scores["ap"].abs()
     kept = int(scores["nodes"].sum()) if "nodes" in scores else None
+    equal = results.baseline["metric_clean"] == results.baseline["metric_corrupted"]
+    unmoved = scores["pair"].isin(results.baseline["pair"][equal])
+    # A share of no change is not missing but does not exist.
+    undefined = int((unmoved & scores["ap_normalised"].isna()).sum())
+    missing = int(scores.isna().to_numpy().sum()) - undefined
     rows = [
         ["rows in heads.parquet", count(len(scores)), "pairs × directions × heads"],
-        ["missing values", count(int(scores.isna().to_numpy().sum())), "should be 0"],
+        ["missing values", count(missing), "should be 0"],
         [
             fill("largest |{} − AP|", word("ig-own", "IG on the own path")),
             small(own.max()),
@@ -876,6 +912,14 @@ def exactness(results: Results) -> Fragment:
             "sum over a layer's heads − the effect of patching the whole layer",
         ],
     ]
+    if undefined:
+        rows.append(
+            [
+                "values of AP normalised that are not defined",
+                count(undefined),
+                f"the metric is the same on both prompts of {int(equal.sum())} pairs",
+            ]
+        )
     if "gradient_error" in scores:
         rows.append(["largest error bound of g", small(scores["gradient_error"].max()), ""])
     if kept is not None:
