@@ -37,7 +37,7 @@ KINDS = {
     WRONG: "the model prefers the incorrect answer on the clean prompt (logit difference at most "
     "0), so what is measured is not how it solves the task.",
     NOT_LOWER: "the logit difference on the corrupted prompt is not below that on the clean one, "
-    "so signs and shares mean something else there.",
+    "so the prompts do not turn the answer as meant, and what is said of signs need not hold.",
 }
 """What each kind says, after the count of its rows."""
 

@@ -422,7 +422,13 @@ def regressions(
                 text = _correlation_text(correlations, direction, measure, score)
                 if not text and len(fitted) >= 3:
                     text = _plain_pearson(fitted[across], fitted[up])
-                if len(fitted) >= 3 and np.ptp(fitted[across].to_numpy()) > 0:
+                size = rows[[across, up]].abs().max()
+                if (size < floor).any():
+                    # Rounding errors alone have no relation to show.
+                    nothing = " and ".join(LABELS[name] for name in size[size < floor].index)
+                    label = f"{direction}  {nothing}: below the floor"
+                    ax.plot(fitted[across], fitted[up], marker, color=colour, ms=3, label=label)
+                elif len(fitted) >= 3 and np.ptp(fitted[across].to_numpy()) > 0:
                     sns.regplot(
                         x=fitted[across].to_numpy(),
                         y=fitted[up].to_numpy(),
@@ -506,7 +512,9 @@ def top_heads(
         ax.axvline(0, color=GREY, lw=0.7)
         for order, direction in enumerate(shown):
             shift = (order - (len(shown) - 1) / 2) * 0.3
-            intervals = ap_intervals(heads, direction, confidence=confidence, seed=seed)
+            intervals = ap_intervals(
+                heads, direction, confidence=confidence, seed=seed, metric=metric
+            )
             rows = heads[heads["direction"] == direction]
             for place, (layer, head) in enumerate(names):
                 own = (rows["layer"] == layer) & (rows["head"] == head)
@@ -547,18 +555,26 @@ def top_heads(
 
 
 def ap_intervals(
-    heads: pd.DataFrame, direction: str, *, confidence: float, seed: int, samples: int = 2000
+    heads: pd.DataFrame,
+    direction: str,
+    *,
+    confidence: float,
+    seed: int,
+    samples: int = 2000,
+    metric: str = DEFAULT_METRIC,
 ) -> dict[Head, tuple[float, float, float]]:
     """Return each head's mean AP over pairs with its interval, in one direction.
 
     The interval is a bootstrap over pairs, widened for their small number
-    (`counterpoint.resampling`); its ends are NaN for a single pair.
+    (`counterpoint.resampling`); its ends are NaN for a single pair, and none is below 0 where no AP
+    of the metric can be.
     """
     data = panel(heads, direction, ["ap"])
     ap = data.array(["ap"])[:, 0]
     random = resampling.generator(seed, direction, "pairs")
     drawn = resampling.draws(random, samples, len(data.pairs))
-    found = resampling.study_interval(ap, None, drawn, confidence)
+    lowest = 0.0 if metric_words(metric).one_signed([direction]) else -math.inf
+    found = resampling.study_interval(ap, None, drawn, confidence, (lowest, math.inf))
     return {
         (int(layer), int(head)): (float(middle), float(low), float(high))
         for layer, head, middle, low, high in zip(

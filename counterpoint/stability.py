@@ -274,7 +274,7 @@ def _rows(
     elif n_heads < MINIMUM_HEADS:
         note = f"not defined: fewer than {MINIMUM_HEADS} heads"
     elif size.max() < settings.floor:
-        note = f"every |{score}| is below the floor: an order of rounding errors"
+        note = "every value is below the floor: an order of rounding errors"
     unknown = (np.nan, np.nan, np.nan)
     if note:
         return [row("pairs", name, unknown, expected) for name, expected in chance.items()]

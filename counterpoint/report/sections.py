@@ -165,18 +165,19 @@ def _answer(results: Results) -> Fragment:
     direction, signed = _main_correlation(results, "ap")
     defined = [row is not None and math.isfinite(row["estimate"]) for row in (absolute, signed)]
     if absolute is not None and signed is not None and all(defined):
-        sentences.append(
-            fill(
-                "Over heads, the {} correlates with {} at Pearson <b>{}</b>, and with {} at "
-                "<b>{}</b> ({}).",
-                word("output-range", "output range"),
-                word("ap", "|AP|"),
-                interval(absolute["estimate"], absolute["ci_low"], absolute["ci_high"]),
+        found = fill(
+            "Over heads, the {} correlates with {} at Pearson <b>{}</b>",
+            word("output-range", "output range"),
+            word("ap", "|AP|"),
+            interval(absolute["estimate"], absolute["ci_low"], absolute["ci_high"]),
+        )
+        if not words.one_signed([main]):
+            found += fill(
+                ", and with {} at <b>{}</b>",
                 word("ap", "AP with its sign"),
                 interval(signed["estimate"], signed["ci_low"], signed["ci_high"]),
-                direction,
             )
-        )
+        sentences.append(Fragment(found + fill(" ({}).", direction)))
     return fill('<p class="answer">{}</p>', join(sentences, " "))
 
 
@@ -203,7 +204,10 @@ def _key_numbers(results: Results) -> list[tuple[Any, Any, Any]]:
             "clean prompts" if results.metric == "logit_difference" else "clean prompts, by the LD",
         ),
     ]
-    for score, label in (("abs_ap", "|AP|"), ("ap", "AP, signed")):
+    compared = [("abs_ap", "|AP|"), ("ap", "AP, signed")]
+    if results.words.one_signed(results.directions[:1]):
+        compared = compared[:1]
+    for score, label in compared:
         direction, row = _main_correlation(results, score)
         if row is not None:
             ends = f"[{number(row['ci_low'], 2)}, {number(row['ci_high'], 2)}] "
@@ -320,7 +324,9 @@ def heads(results: Results) -> Fragment:
     ]  # fmt: skip
     rows = []
     found = {
-        direction: ap_intervals(results.heads, direction, confidence=confidence, seed=seed)
+        direction: ap_intervals(
+            results.heads, direction, confidence=confidence, seed=seed, metric=results.metric
+        )
         for direction in results.directions
     }
     for layer, head in head_names(ranked):
@@ -359,7 +365,8 @@ def heads(results: Results) -> Fragment:
             paragraph(
                 fill(
                     "{} of {} heads lie below the {} (their curves move by less than {}, {}).",
-                    len(below), results.n_heads, word("floor"), f"{results.floor:g}", main,
+                    len(below), results.n_heads, word("floor"),
+                    f"{results.floor:g} {results.words.unit}", main,
                 )
             ),
             folded("Heads below the floor", paragraph(", ".join(below))) if below else "",
@@ -573,7 +580,9 @@ def claims(results: Results) -> Fragment:
     """Return each claim with its verdict, the parts that decide it, and the others folded."""
     if results.claims is None or results.claims.empty:
         return note("The claims were not tested in this study (claims.csv is not there).")
-    boxes = []
+    boxes: list[Any] = []
+    if results.words.flat(results.directions):
+        boxes.append(note(FLAT_START))
     for claim, rows in results.claims.groupby("claim", sort=False):
         whole = _overall(rows)
         decisive = rows[rows["role"] == "decisive"]
@@ -793,6 +802,26 @@ def _interactions(table_of: pd.DataFrame) -> Fragment:
     )  # fmt: skip
 
 
+def _with_an_order(results: Results) -> pd.DataFrame | None:
+    """Return the table of faithfulness without scores that lie below the floor on every head.
+
+    What the first heads by such a score recover is what an order of rounding errors recovers.
+    """
+    table_of = results.faithfulness
+    if table_of is None or table_of.empty:
+        return table_of
+    scores = [name for name in dict.fromkeys(table_of["score"]) if name in results.heads]
+    largest = results.heads[scores].abs().groupby(results.heads["direction"]).max()
+    nothing = {
+        (direction, score)
+        for direction in largest.index
+        for score in scores
+        if largest.loc[direction, score] < results.floor
+    }
+    keys = zip(table_of["direction"], table_of["score"], strict=True)
+    return table_of[[key not in nothing for key in keys]]
+
+
 def reasons(results: Results) -> Fragment:
     """Return why IG joint and AP disagree and which score is faithful, where it was measured."""
     parts: list[Any] = []
@@ -805,7 +834,8 @@ def reasons(results: Results) -> Fragment:
                 "own path, which is AP."
             )
         )
-    if results.faithfulness is not None and not results.faithfulness.empty:
+    faithful = _with_an_order(results)
+    if faithful is not None and not faithful.empty:
         parts += [
             heading("faithfulness", "Faithfulness of the scores"),
             paragraph(
@@ -814,7 +844,7 @@ def reasons(results: Results) -> Fragment:
                 NO_SLOPE if results.words.flat(results.directions) else "",
             ),
             _drawn_here(
-                faithfulness_curves(results.faithfulness),
+                faithfulness_curves(faithful),
                 "Share of the metric's change recovered against the number of heads patched.",
                 "Share of the metric's change recovered by the first k heads by each score, mean "
                 "over pairs.",
