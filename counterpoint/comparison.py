@@ -45,6 +45,7 @@ from counterpoint.stability import (
     chance_jaccard,
     chance_rank_biased_overlap,
     mean_of_two,
+    no_ranking,
     rank_positions,
     ranking,
 )
@@ -288,7 +289,13 @@ def _overlaps_of(
             "pairs_second": second.pairs,
             "note": "",
         }
+        undefined = no_ranking(first.size, settings) or no_ranking(second.size, settings)
         for name, expected in zip(AGREEMENTS, chance, strict=True):
+            if undefined:
+                for of in ("pairs", "studies")[: 1 + (one != two)]:
+                    said = {"of": of, "agreement": name, "chance": expected, "note": undefined}
+                    yield row | said
+                continue
             matrix = matrices[name]
             numbers = (
                 _within(matrix[np.ix_(places[one], places[one])], name, first, settings)

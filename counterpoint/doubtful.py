@@ -161,7 +161,7 @@ def _joins(
     prompt: str, answer: str, tokens: Sequence[int], tokenizer: PreTrainedTokenizerBase
 ) -> bool:
     """Whether the answer's letters would go on with the word in which the prompt ends."""
-    if not (_spaced_letter(prompt[-1]) and _spaced_letter(answer[0])):
+    if not (spaced_letter(prompt[-1]) and spaced_letter(answer[0])):
         return False
     # Some tokenizers put the space themselves, so what counts is what the tokens read.
     read = tokenizer.decode([int(token) for token in tokens], clean_up_tokenization_spaces=False)
@@ -176,7 +176,7 @@ def _takes_space(answer: str, tokenizer: PreTrainedTokenizerBase) -> bool:
     return len(spaced) == 1
 
 
-def _spaced_letter(character: str) -> bool:
+def spaced_letter(character: str) -> bool:
     """Whether it is a letter of a script that puts spaces between words."""
     return character.isalpha() and not unicodedata.name(character, "").startswith(_UNSPACED)
 

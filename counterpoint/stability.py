@@ -167,8 +167,13 @@ def rank_biased_overlap(
 def spearman(
     first: Int[np.ndarray, "ranking head"], second: Int[np.ndarray, "ranking head"]
 ) -> Float[np.ndarray, " ranking"]:
-    """Spearman's coefficient of rankings without ties, 1 - 6 sum d^2 / (n (n^2 - 1))."""
+    """Spearman's coefficient of rankings without ties, 1 - 6 sum d^2 / (n (n^2 - 1)).
+
+    NaN for a single head.
+    """
     n = first.shape[-1]
+    if n < 2:
+        return np.full(np.broadcast_shapes(first.shape, second.shape)[:-1], np.nan)
     return 1 - 6 * ((first - second) ** 2).sum(axis=-1) / (n * (n**2 - 1.0))
 
 
@@ -221,6 +226,15 @@ def chance_rank_biased_overlap(n: int, p: float) -> float:
     return float((1 - p) * (p ** (depth - 1.0) * depth / n).sum() + p**n)
 
 
+def no_ranking(size: Float[np.ndarray, "pair head"], settings: Settings) -> str:
+    """Why heads of these sizes have no ranking, empty where they have one."""
+    if size.shape[1] < MINIMUM_HEADS:
+        return f"not defined: fewer than {MINIMUM_HEADS} heads"
+    if size.max() < settings.floor:
+        return "every value is below the floor: an order of rounding errors"
+    return ""
+
+
 def _sizes(data: Panel, score: str) -> Float[np.ndarray, "pair head"]:
     size = np.abs(data.columns[score])
     if np.isnan(size).any():
@@ -268,13 +282,8 @@ def _rows(
             "note": note,
         }
 
-    note = ""
-    if n_pairs < 2:
-        note = "one pair: there is no other ranking to compare with"
-    elif n_heads < MINIMUM_HEADS:
-        note = f"not defined: fewer than {MINIMUM_HEADS} heads"
-    elif size.max() < settings.floor:
-        note = "every value is below the floor: an order of rounding errors"
+    note = "one pair: there is no other ranking to compare with" if n_pairs < 2 else ""
+    note = note or no_ranking(size, settings)
     unknown = (np.nan, np.nan, np.nan)
     if note:
         return [row("pairs", name, unknown, expected) for name, expected in chance.items()]

@@ -325,6 +325,9 @@ def _study_notes(notes: np.ndarray, defined: Bool[np.ndarray, "pair measure scor
         reasons = [note for note in notes[(slice(None), *place)] if note]
         if count[place] < len(notes):
             reason = reasons[0] if reasons else "undefined"
+            if count[place] == 0 and len(set(reasons)) == 1:
+                result[place] = reason
+                continue
             result[place] = (
                 f"left out in {len(notes) - count[place]} of {len(notes)} pairs: {reason}"
             )

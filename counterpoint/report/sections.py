@@ -802,7 +802,7 @@ def _interactions(table_of: pd.DataFrame) -> Fragment:
     )  # fmt: skip
 
 
-def _with_an_order(results: Results) -> pd.DataFrame | None:
+def with_an_order(results: Results) -> pd.DataFrame | None:
     """Return the table of faithfulness without scores that lie below the floor on every head.
 
     What the first heads by such a score recover is what an order of rounding errors recovers.
@@ -834,7 +834,7 @@ def reasons(results: Results) -> Fragment:
                 "own path, which is AP."
             )
         )
-    faithful = _with_an_order(results)
+    faithful = with_an_order(results)
     if faithful is not None and not faithful.empty:
         parts += [
             heading("faithfulness", "Faithfulness of the scores"),
