@@ -3,6 +3,7 @@ defined in them instead of showing numbers without a reason."""
 
 from __future__ import annotations
 
+import csv
 import re
 import warnings
 from pathlib import Path
@@ -21,6 +22,15 @@ from counterpoint.report import comparison as page
 from counterpoint.scoring.interaction import COLUMNS
 from counterpoint.stability import kendall_w, stability
 from counterpoint.statistics import correlations
+from tests.small_study import (
+    ANSWERS,
+    PAIRS,
+    configuration,
+    make_model,
+    project_copy,
+    snakemake,
+    write_configuration,
+)
 from tests.synthetic import QUICK, Shape, make_pairs, make_scores
 from tests.test_plots import drawn_text
 from tests.test_report import Page
@@ -199,6 +209,50 @@ def test_what_has_no_ranking_is_compared_with_a_reason(tmp_path: Path) -> None:
         assert not re.search(r"\bnan\b", text)
         if shape is ONE:
             assert "fewer than 3 heads" in drawn_text(figures["overlaps"])
+
+
+@pytest.mark.workflow
+def test_one_head_and_one_pair_with_a_divergence_work_to_the_report(tmp_path: Path) -> None:
+    """The smallest study there is, by another metric, of a doubtful pair, a row left out."""
+    project_copy(tmp_path)
+    make_model(tmp_path / "tiny", num_hidden_layers=1, num_attention_heads=1,
+               num_key_value_heads=1, head_dim=32)  # fmt: skip
+    clean, corrupted = (f"{text} " for text in PAIRS[0])
+    with (tmp_path / "small.csv").open("w", encoding="utf-8", newline="") as stream:
+        csv.writer(stream).writerows(
+            [("clean", "corrupted", "correct", "incorrect"), (clean, corrupted, *ANSWERS),
+             ("None", "NA", "null", "<i>007</i>")]
+        )  # fmt: skip
+    config = configuration()
+    config["studies"]["small"] |= {
+        "metric": "kl_divergence",
+        "directions": ["noising"],
+        "on_bad_pair": "drop",
+        "counterfactuals": {"targets": []},
+    }
+    write_configuration(tmp_path, config)
+    done = snakemake(tmp_path)
+    assert done.returncode == 0, done.stdout
+    results = tmp_path / "results" / "small"
+    told = [line for line in done.stdout.splitlines() if line.startswith("warning:")]
+    spaced = [line for line in told if "1 of 1 pair, row 1: a prompt ends in a space" in line]
+    assert len(spaced) == 2  # at once, and once more when the report is made
+    assert "a prompt ends" in (results / "logs" / "prepare_pairs.log").read_text()
+    assert read_table(results / "warnings.csv")["kind"].unique().tolist() == ["trailing space"]
+    heads = read_table(results / "heads.parquet")
+    assert len(heads) == 1 and heads["ap"].min() >= 0 and heads["atp"].abs().max() < 1e-6
+    assert read_table(results / "interaction.parquet").empty
+    text = re.sub(r"\s+", " ", Page((results / "report.html").read_text(encoding="utf-8")).text)
+    for words in (
+        "Doubtful pairs", "In the direction noising no AP can be negative", "0 by definition",
+        "Every head is alone in its layer", "fewer than 4", "1 of 2 rows", "small.csv",
+    ):  # fmt: skip
+        assert words in text, words
+    shown = re.search(r'<h2 id="dropped">.*?<h2', (results / "report.html").read_text(), re.S)
+    assert shown is not None
+    for cell in ("None", "NA", "null", "&lt;i&gt;007&lt;/i&gt;"):
+        assert f">{cell}<" in shown[0]
+    assert not re.search(r"\bnan\b", text)
 
 
 def test_where_nothing_disagrees_nothing_is_accounted_for() -> None:

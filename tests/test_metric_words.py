@@ -102,7 +102,7 @@ def test_pages_say_what_the_metric_allows(folders, metric, directions) -> None:
             assert wrong not in text
         assert "0 by definition" in shown
     # Which answer is preferred is read from the logit difference, or not said.
-    assert "on 2 of 2 clean prompts and on 1 corrupted ones" in shown
+    assert "on 2 of 2 clean prompts and on 1 of 2 corrupted ones" in shown
     columns = re.search(r"incorrecttokens(.*?)0After", shown.replace(" ", ""))
     assert columns is not None
     short = words.short.replace(" ", "")

@@ -278,16 +278,18 @@ def pairs(results: Results) -> Fragment:
             for row in part.to_dict("records")
         ]
 
+    file = results.settings.get("pairs")
     difference = results.logit_difference("corrupted")
     also = (
         ""
         if difference is None
-        else f" and on {int((difference > 0).sum())} corrupted {_ones(len(merged))}"
+        else f" and on {int((difference > 0).sum())} of {len(merged)} corrupted ones"
     )
     parts = [
         paragraph(
             f"The model prefers the correct answer on {int(merged['right'].sum())} of "
-            f"{len(merged)} clean prompts{also}. Where the prompts of a pair differ is marked."
+            f"{len(merged)} clean prompts{also}. Where the prompts of a pair differ is marked.",
+            fill(" The pairs come from {}.", file) if file else "",
         ),
         doubtful_rows(results),
         table(header, rows(merged.head(SHOWN_ROWS)), text=(1, 2, 3)),
@@ -301,10 +303,6 @@ def pairs(results: Results) -> Fragment:
         card = fill('<pre class="card">{}</pre>', results.card)
         parts.append(folded("The whole pair set: its data card", card))
     return join(parts)
-
-
-def _ones(count_of: int) -> str:
-    return "one" if count_of == 1 else "ones"
 
 
 def heads(results: Results) -> Fragment:
