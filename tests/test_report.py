@@ -462,7 +462,7 @@ def test_one_pair_and_one_direction_are_enough(tmp_path, directions):
     assert "29" not in report.headline(results, "t")[:10]
     for part in (report.heads, report.relations, report.curves, report.claims, report.exactness):
         assert part(results)
-    assert "single pair" in report.stability(results)
+    assert "one pair: there is no other ranking" in report.stability(results)
 
 
 def test_printed_text_and_errors_are_escaped_by_the_template():
