@@ -31,8 +31,9 @@ import pandas as pd
 
 from counterpoint import disagreement, partners, recovery
 from counterpoint.disagreement import SIGNS, Found
-from counterpoint.panel import directions, panel
+from counterpoint.panel import at_floor, directions, panel
 from counterpoint.resampling import Settings
+from counterpoint.statistics import MINIMUM_HEADS
 from counterpoint.verdicts import (
     CONCORDANCE,
     DESCRIBED,
@@ -151,8 +152,9 @@ QUANTITIES = (
         "IG joint and AP have the same sign (share of heads).",
         Rule("at_least", SIGN_AGREEMENT),
         {
-            SUPPORTED: "The two rarely differ on whether a head helps or hinders.",
-            REFUTED: "The two differ on whether a head helps or hinders on more than one in ten.",
+            SUPPORTED: "The two rarely differ on whether a head raises the metric or lowers it.",
+            REFUTED: "The two differ on whether a head raises the metric or lowers it on more than "
+            "one in ten.",
             UNDECIDED: "The interval holds the threshold.",
         },
     ),
@@ -409,6 +411,8 @@ def claims(
         recovery.check(faithfulness)
     rows: list[dict[str, object]] = []
     for direction in directions(heads):
+        of_direction = heads[heads["direction"] == direction]
+        why = _why_undefined(of_direction, settings)
         found = disagreement.numbers_over_heads(
             panel(
                 heads,
@@ -426,8 +430,14 @@ def claims(
         for quantity in QUANTITIES:
             # A part without a number must stay in the table: it keeps its claim undecided.
             if quantity.name in found or not quantity.name.startswith(OPTIONAL):
-                rows.append(_row(quantity, direction, found.pop(quantity.name, Found(np.nan))))
-        rows += [_row(_height_of(name), direction, number) for name, number in found.items()]
+                number = found.pop(quantity.name, Found(np.nan))
+                rows.append(_row(quantity, direction, number, why))
+        for name, number in found.items():
+            score = name.removeprefix(recovery.PREFIX)
+            if score in heads and of_direction[score].abs().max() < settings.floor:
+                rows.append(_row(_height_of(name), direction, Found(np.nan), ROUNDING))
+            else:
+                rows.append(_row(_height_of(name), direction, number, why))
     parts = pd.DataFrame(rows, columns=list(COLUMNS))
     tables = []
     for claim in STATEMENTS:
@@ -449,16 +459,38 @@ def _height_of(name: str) -> Quantity:
     )
 
 
-def _row(quantity: Quantity, direction: str, found: Found) -> dict[str, object]:
+def _why(name: str, why: str) -> str:
+    """Why one number is missing: those that need other tables have reasons of their own."""
+    if name.startswith(partners.PREFIX):
+        return "Not defined: no head that disagrees has a partner in its layer."
+    if name.startswith(recovery.PREFIX) and why != ROUNDING:
+        return (
+            "Not defined: the metric is the same on both prompts, or too few pairs or heads are "
+            "left."
+        )
+    return why
+
+
+ROUNDING = "Not defined: every value of the score is below the floor, so its order is rounding."
+
+
+def _why_undefined(heads: pd.DataFrame, settings: Settings) -> str:
+    """Why a number over the heads of one direction cannot be given, where it cannot."""
+    above = heads[~at_floor(heads, 0.0 if settings.include_floor else settings.floor)]
+    most = int(above.groupby("pair").size().max()) if len(above) else 0
+    if most < MINIMUM_HEADS:
+        return f"Not defined: fewer than {MINIMUM_HEADS} heads above the floor ({most})."
+    return "Not defined: a column is constant, or too few heads or pairs are left."
+
+
+def _row(quantity: Quantity, direction: str, found: Found, why: str) -> dict[str, object]:
+    """One row of the table; ``why`` is said where there is no number."""
     rule = quantity.rule
     if rule is not None and found.allowed > rule.threshold:
         rule = replace(rule, threshold=found.allowed)
     verdict = DESCRIBED if rule is None else rule.verdict(found.estimate, found.low, found.high)
     if np.isnan(found.estimate):
-        explanation = (
-            "Cannot be computed: a column is constant, or too few heads or pairs are left above "
-            "the floor."
-        )
+        explanation = _why(quantity.name, why)
     elif verdict == UNDECIDED and np.isnan(found.low):
         explanation = "No interval can be given, so nothing is decided."
     else:

@@ -5,7 +5,7 @@ relations and claims are averaged over all studies (`counterpoint.meta_analysis`
 
 **Shares.** Tasks differ in how far the metric moves at all. A head's *share* is its mean AP over
 the mean change between the two runs of a pair, metric(other) − metric(background): positive where
-the head moves the answer towards the other prompt, in both directions.
+the head moves the metric towards its value on the other prompt, in both directions.
 
 **Overlaps.** Two studies have other rankings of heads if their tasks use other heads, but also
 because few pairs make a ranking noisy. Both are seen at once in the rankings by single pairs: how
@@ -45,6 +45,7 @@ from counterpoint.stability import (
     chance_jaccard,
     chance_rank_biased_overlap,
     mean_of_two,
+    no_ranking,
     rank_positions,
     ranking,
 )
@@ -288,7 +289,13 @@ def _overlaps_of(
             "pairs_second": second.pairs,
             "note": "",
         }
+        undefined = no_ranking(first.size, settings) or no_ranking(second.size, settings)
         for name, expected in zip(AGREEMENTS, chance, strict=True):
+            if undefined:
+                for of in ("pairs", "studies")[: 1 + (one != two)]:
+                    said = {"of": of, "agreement": name, "chance": expected, "note": undefined}
+                    yield row | said
+                continue
             matrix = matrices[name]
             numbers = (
                 _within(matrix[np.ix_(places[one], places[one])], name, first, settings)

@@ -144,8 +144,10 @@ def overlap_matrices(
         & (overlaps["score"] == score)
         & (overlaps["agreement"] == agreement)
     ]
-    if rows.empty or rows["estimate"].isna().all():
+    if rows.empty:
         return _sentence("No two studies of one model, so there are no rankings to compare.")
+    if rows["estimate"].isna().all():
+        return _sentence(f"There are no rankings to compare: {rows['note'].iloc[0]}.")
     groups = list(rows.groupby(["model", "direction"], sort=False))
     names = max((list(dict.fromkeys(part["first"])) for _, part in groups), key=len)
     side = 0.62 * len(names)

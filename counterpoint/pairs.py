@@ -20,7 +20,6 @@ import csv
 import io
 import json
 import os
-import warnings
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -310,8 +309,7 @@ def validate_pairs(
 
     Raises UserError, listing all bad rows at once, when there is one and `on_bad_pair` is
     "error", when no good pair is left, or when the beginning-of-sequence token has no row in the
-    embedding. Warns of good pairs that are likely meant otherwise: an
-    answer that would join the prompt's last word, a prompt that ends in a space.
+    embedding. Good pairs that are likely meant otherwise are found by `counterpoint.doubtful`.
     """
     checker = PairChecker(tokenizer, prepend_bos, max_length, vocabulary)
     good: list[dict[str, Any]] = []
@@ -327,7 +325,6 @@ def validate_pairs(
         raise UserError(_explain_bad(source, len(good) + len(bad), bad, on_bad_pair))
     if not good:
         raise UserError(f"{source} holds no pairs: expected at least one row.")
-    _warn_of_doubtful(good, tokenizer, source)
     others = [name for name in table.columns if name not in {"row", *COLUMNS, MALFORMED}]
     valid = pd.DataFrame(good, columns=[*PAIR_COLUMNS, *others])
     reasons = [{**row, "reason": _join(problems)} for row, problems in bad]
@@ -489,35 +486,6 @@ class PairChecker:
         return str(self.tokenizer.decode(ids, clean_up_tokenization_spaces=False))
 
 
-def _warn_of_doubtful(
-    good: list[dict[str, Any]], tokenizer: PreTrainedTokenizerBase, source: str
-) -> None:
-    """Warn of rows that are well-formed but probably not what was meant."""
-    joined, spaced = [], []
-    for row in good:
-        text, answer = row["clean"], parse_answers(row["correct"])[0]
-        if text[-1].isalpha() and answer[0].isalpha():
-            # Some tokenizers put the space themselves, so what counts is what the tokens read.
-            tokens = [*row["clean_tokens"], row["correct_tokens"][0]]
-            read = str(tokenizer.decode(tokens, clean_up_tokenization_spaces=False))
-            if read.endswith(text + answer):
-                joined.append(row["row"])
-        if text[-1] == " ":
-            spaced.append(row["row"])
-    if joined:
-        warnings.warn(
-            f"{source}, rows {_ranges(joined)}: the answer would join the prompt's last word. "
-            'Answers that are words of their own begin with a space: " John".',
-            stacklevel=3,
-        )
-    if spaced:
-        warnings.warn(
-            f"{source}, rows {_ranges(spaced)}: the prompt ends in a space, which most tokenizers "
-            "expect at the beginning of the next word instead.",
-            stacklevel=3,
-        )
-
-
 def _explain_bad(
     source: str, seen: int, bad: list[tuple[dict[str, Any], list[Problem]]], on_bad_pair: str
 ) -> str:
@@ -534,7 +502,7 @@ def _explain_bad(
             further.setdefault(kind, []).append(row["row"])
     if further:
         lines.append(f"  and {len(bad) - SHOWN_IN_FULL} more:")
-        lines += [f"    {kind}: rows {_ranges(rows)}" for kind, rows in further.items()]
+        lines += [f"    {kind}: rows {ranges(rows)}" for kind, rows in further.items()]
     remedy = "Rows count from 1 below the header. Correct them"
     if on_bad_pair == "error" and not none_left:
         remedy += ", or leave them out with `on_bad_pair: drop` (ON_BAD_PAIR=drop)"
@@ -619,7 +587,7 @@ def _around(found: str, expected: str) -> str:
     return f"{_quote(found[piece])} where {_quote(expected[piece])} was written"
 
 
-def _ranges(numbers: Sequence[int]) -> str:
+def ranges(numbers: Sequence[int]) -> str:
     """Write ascending numbers as `3, 7-9, 12`."""
     runs: list[list[int]] = []
     for number in numbers:

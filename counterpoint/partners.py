@@ -34,10 +34,10 @@ def by_head(interaction: pd.DataFrame) -> pd.DataFrame:
     """One row per pair, direction and head.
 
     Columns: those of the head, `disagreement` (IG joint − AP), `partners` (the sum of the
-    interactions), `remainder`, `accounted` (whether the remainder is below half of the
-    disagreement), and `strongest`, the largest |interaction| over the sum of all |interactions|
-    (1: a single partner does it all). Raises KeyError for a missing column and ValueError for a row
-    that appears twice.
+    interactions), `remainder`, `accounted` (1 where the remainder is below half of the
+    disagreement, else 0; NaN without a disagreement), and `strongest`, the largest |interaction|
+    over the sum of all |interactions| (1: a single partner does it all). Raises KeyError for a
+    missing column and ValueError for a row that appears twice.
     """
     missing = [name for name in NEEDED if name not in interaction.columns]
     if missing:
@@ -49,7 +49,10 @@ def by_head(interaction: pd.DataFrame) -> pd.DataFrame:
     table = groups[["ap", "ig_own", "ig_joint", "remainder"]].first()
     table["disagreement"] = table["ig_joint"] - table["ap"]
     table["partners"] = groups["interaction"].sum()
-    table["accounted"] = table["remainder"].abs() < HALF * table["disagreement"].abs()
+    size_of = table["disagreement"].abs()
+    accounted = (table["remainder"].abs() < HALF * size_of).astype(float)
+    # Where nothing disagrees, nothing is to be accounted for.
+    table["accounted"] = accounted.where(size_of > 0)
     total = groups["size"].sum()
     table["strongest"] = groups["size"].max() / total.where(total > 0)
     return table.reset_index()

@@ -1,9 +1,8 @@
 """The figures of a study: heat maps, regressions, correlations, curves, stability.
 
 Every function takes tables and arrays and returns a `matplotlib.figure.Figure`; nothing here
-touches pyplot's global state, a model or torch. Signs: in the direction `noising` a head that
-carries the task has a negative AP (the corrupted output lowers the metric of the clean run), in
-`denoising` a positive one.
+touches pyplot's global state, a model or torch. What a sign says hangs on the metric
+(`counterpoint.metric_words`).
 
 Colours: the diverging map is red-blue and centred on 0, the sequential one runs evenly from light
 to dark, the two directions differ in hue and marker; all three survive the common colour-vision
@@ -32,6 +31,7 @@ from matplotlib.patches import Rectangle
 
 from counterpoint import resampling
 from counterpoint.files import atomic
+from counterpoint.metric_words import metric_words
 from counterpoint.panel import at_floor, directions, panel, value
 
 PathLike = str | os.PathLike[str]
@@ -81,7 +81,7 @@ LABELS = {
 """Measures of the curve and attribution scores as a reader should see them."""
 
 FIGURES = {
-    "top_heads": "The heads that move the answer most",
+    "top_heads": "The heads of largest effect",
     "heat_maps": "AP, IG joint, output range and gradient range, mean over the pairs",
     "heat_maps_first_pair": "AP, IG joint, output range and gradient range of the first pair",
     "regressions": "How the measures of the curve go with the attribution scores",
@@ -90,6 +90,8 @@ FIGURES = {
     "stability": "How far the ranking of heads holds across pairs",
 }
 """Every figure that `draw_figures` returns, always all of them, with its title."""
+
+DEFAULT_METRIC = "logit_difference"
 
 THIN_LINES = 20
 """Most pairs drawn one by one: more would be a smear and a large file."""
@@ -226,6 +228,12 @@ def _sentence(text: str) -> Figure:
         return figure
 
 
+def _reason(table: pd.DataFrame, what: str) -> str:
+    """Return ``what`` as a sentence, with the first reason that the table notes."""
+    notes = [text for text in table["note"] if isinstance(text, str) and text]
+    return f"{what}: {notes[0]}." if notes else f"{what}."
+
+
 def _ticks(count: int) -> list[int]:
     """Return tick places for ``count`` rows or columns: at most about twelve, from 0."""
     step = max(1, math.ceil(count / 12))
@@ -276,7 +284,9 @@ def heat_maps(heads: pd.DataFrame, *, floor: float, outlined: int = 5) -> Figure
             def cells(name: str, rows: pd.DataFrame = rows) -> np.ndarray:
                 return rows[name].to_numpy(float).reshape(n_layers, n_heads)
 
-            bound = float(np.nanmax(np.abs([cells("ap"), cells("ig_joint")]), initial=1e-12))
+            # Of a study that does not move at all no rounding error is blown up to full colour.
+            least = max(floor, 1e-12)
+            bound = float(np.nanmax(np.abs([cells("ap"), cells("ig_joint")]), initial=least))
             signed = _root_scale(-bound, bound)
             top = np.argsort(-np.nan_to_num(cells("abs_ap")), axis=None)[:outlined]
             for ax, name, label in zip(
@@ -288,7 +298,7 @@ def heat_maps(heads: pd.DataFrame, *, floor: float, outlined: int = 5) -> Figure
                 values = cells(name)
                 norm = signed
                 if name.endswith("range"):
-                    norm = _root_scale(0.0, max(float(np.nanmax(values)), 1e-12))
+                    norm = _root_scale(0.0, float(np.nanmax(values, initial=least)))
                 image = ax.imshow(
                     values,
                     cmap=DIVERGING if norm is signed else SEQUENTIAL,
@@ -412,7 +422,13 @@ def regressions(
                 text = _correlation_text(correlations, direction, measure, score)
                 if not text and len(fitted) >= 3:
                     text = _plain_pearson(fitted[across], fitted[up])
-                if len(fitted) >= 3 and np.ptp(fitted[across].to_numpy()) > 0:
+                size = rows[[across, up]].abs().max()
+                if (size < floor).any():
+                    # Rounding errors alone have no relation to show.
+                    nothing = " and ".join(LABELS[name] for name in size[size < floor].index)
+                    label = f"{direction}  {nothing}: below the floor"
+                    ax.plot(fitted[across], fitted[up], marker, color=colour, ms=3, label=label)
+                elif len(fitted) >= 3 and np.ptp(fitted[across].to_numpy()) > 0:
                     sns.regplot(
                         x=fitted[across].to_numpy(),
                         y=fitted[up].to_numpy(),
@@ -478,7 +494,12 @@ def _label_strongest(ax: Axes, means: pd.DataFrame, across: str, up: str, count:
 
 
 def top_heads(
-    heads: pd.DataFrame, *, count: int = 12, confidence: float = 0.95, seed: int = 0
+    heads: pd.DataFrame,
+    *,
+    count: int = 12,
+    confidence: float = 0.95,
+    seed: int = 0,
+    metric: str = DEFAULT_METRIC,
 ) -> Figure:
     """Draw AP of the ``count`` heads of greatest mean |AP|: every pair, the mean, its interval.
 
@@ -491,7 +512,9 @@ def top_heads(
         ax.axvline(0, color=GREY, lw=0.7)
         for order, direction in enumerate(shown):
             shift = (order - (len(shown) - 1) / 2) * 0.3
-            intervals = ap_intervals(heads, direction, confidence=confidence, seed=seed)
+            intervals = ap_intervals(
+                heads, direction, confidence=confidence, seed=seed, metric=metric
+            )
             rows = heads[heads["direction"] == direction]
             for place, (layer, head) in enumerate(names):
                 own = (rows["layer"] == layer) & (rows["head"] == head)
@@ -522,7 +545,8 @@ def top_heads(
                 )
         ax.set_yticks(range(len(names)), [f"{layer}.{head}" for layer, head in names])
         ax.set_ylim(len(names) - 0.4, -0.6)
-        ax.set_xlabel("AP: change of the metric when the head's output is patched")
+        words = metric_words(metric)
+        ax.set_xlabel(f"AP: change of the {words.name} when the head is patched, {words.unit}")
         ax.set_ylabel("layer.head")
         ax.grid(axis="y", color="#eceff3", lw=0.6)
         ax.set_axisbelow(True)
@@ -531,18 +555,26 @@ def top_heads(
 
 
 def ap_intervals(
-    heads: pd.DataFrame, direction: str, *, confidence: float, seed: int, samples: int = 2000
+    heads: pd.DataFrame,
+    direction: str,
+    *,
+    confidence: float,
+    seed: int,
+    samples: int = 2000,
+    metric: str = DEFAULT_METRIC,
 ) -> dict[Head, tuple[float, float, float]]:
     """Return each head's mean AP over pairs with its interval, in one direction.
 
     The interval is a bootstrap over pairs, widened for their small number
-    (`counterpoint.resampling`); its ends are NaN for a single pair.
+    (`counterpoint.resampling`); its ends are NaN for a single pair, and none is below 0 where no AP
+    of the metric can be.
     """
     data = panel(heads, direction, ["ap"])
     ap = data.array(["ap"])[:, 0]
     random = resampling.generator(seed, direction, "pairs")
     drawn = resampling.draws(random, samples, len(data.pairs))
-    found = resampling.study_interval(ap, None, drawn, confidence)
+    lowest = 0.0 if metric_words(metric).one_signed([direction]) else -math.inf
+    found = resampling.study_interval(ap, None, drawn, confidence, (lowest, math.inf))
     return {
         (int(layer), int(head)): (float(middle), float(low), float(high))
         for layer, head, middle, low, high in zip(
@@ -562,8 +594,8 @@ def correlation_matrices(
     A row of tables per direction, a column per method. Bold: the interval leaves out 0.
     """
     rows = correlations[correlations["scope"] == "study"]
-    if rows.empty:
-        return _sentence("No correlation could be computed for this study.")
+    if rows["estimate"].isna().all():
+        return _sentence(_reason(rows, "No correlation could be computed for this study"))
     measures, scores = list(dict.fromkeys(rows["measure"])), list(dict.fromkeys(rows["score"]))
     shown = directions(rows)
     with _new_figure(10.4, len(shown) * (0.75 + 0.4 * len(measures))) as figure:
@@ -619,7 +651,7 @@ def rank_stability(stability: pd.DataFrame) -> Figure:
     """
     rows = stability[(stability["between"] == "pairs") & stability["estimate"].notna()]
     if rows.empty:
-        return _sentence("With a single pair there is no other ranking to compare with.")
+        return _sentence(_reason(stability, "There are no rankings to compare"))
     scores, shown = list(dict.fromkeys(rows["score"])), directions(rows)
     with _new_figure(8.4, 1.05 + 0.28 * len(scores)) as figure:
         grid = figure.subplots(1, len(shown), squeeze=False, sharey=True)[0]
@@ -646,7 +678,11 @@ def rank_stability(stability: pd.DataFrame) -> Figure:
 
 
 def output_curves(
-    curves: Curves, baseline: pd.DataFrame, chosen: Sequence[tuple[int, int, str]]
+    curves: Curves,
+    baseline: pd.DataFrame,
+    chosen: Sequence[tuple[int, int, str]],
+    *,
+    metric: str = DEFAULT_METRIC,
 ) -> Figure:
     """Draw f(α) − f(0) and g(α) of the chosen heads: thin for each pair, thick for the mean of all.
 
@@ -685,9 +721,10 @@ def output_curves(
             upper.set_title(f"{layer}.{head}", pad=3)
             upper.set_title(reason, loc="right", fontsize=7, color=GREY, fontweight="normal")
             if column == 0:
-                upper.set_ylabel("f(α) − f(0)")
+                unit = metric_words(metric).unit
+                upper.set_ylabel(f"f(α) − f(0), {unit}")
                 if curves.gradient is not None:
-                    grid[row * len(ratios) + 1, 0].set_ylabel("g(α)")
+                    grid[row * len(ratios) + 1, 0].set_ylabel(f"g(α), {unit}")
         for empty in range(len(chosen), down * across):
             row, column = divmod(empty, across)
             for part in range(len(ratios)):
@@ -764,7 +801,7 @@ def pair_curves(pairs: pd.DataFrame) -> Figure:
                 ax.plot(alphas, values - values[0], color=colour, lw=1.1, alpha=0.7, label=label)
         ax.set_xlim(0, 1)
         ax.set_xlabel("α: 0 own output, 1 that of the corrupted prompt")
-        ax.set_ylabel("f(α) − f(0)")
+        ax.set_ylabel("LD: f(α) − f(0), logits")
         ax.legend(loc="best")
         return figure
 
@@ -821,7 +858,7 @@ def interaction_sums(sums: pd.DataFrame) -> Figure:
         return figure
 
 
-def mlp_layers(mlps: pd.DataFrame) -> Figure:
+def mlp_layers(mlps: pd.DataFrame, *, metric: str = DEFAULT_METRIC) -> Figure:
     """Draw AP and output range of whole MLP layers by depth: thin for pairs, thick for the mean.
 
     Columns: ``pair, direction, layer, ap, output_range``.
@@ -837,7 +874,7 @@ def mlp_layers(mlps: pd.DataFrame) -> Figure:
                 ax.plot(table.index, table.mean(axis=1), color=colour, lw=1.8, label=direction)
             ax.axhline(0, color=FAINT, lw=0.6, zorder=0)
             ax.set_xlabel("layer")
-            ax.set_ylabel(LABELS[name])
+            ax.set_ylabel(f"{LABELS[name]}, {metric_words(metric).unit}")
         grid[0].legend(loc="best")
         return figure
 
@@ -855,6 +892,7 @@ def draw_figures(
     heads_shown: int = 6,
     configured: Sequence[Head] = (),
     top_k: int = 10,
+    metric: str = DEFAULT_METRIC,
 ) -> dict[str, Figure]:
     """Return every figure of a study by its name: exactly the names of `FIGURES`, always.
 
@@ -863,14 +901,16 @@ def draw_figures(
     first_pair = heads[heads["pair"] == heads["pair"].min()]
     chosen = choose_heads(heads, heads_shown, configured)
     return {
-        "top_heads": top_heads(heads, count=max(top_k, 10), confidence=confidence, seed=seed),
+        "top_heads": top_heads(
+            heads, count=max(top_k, 10), confidence=confidence, seed=seed, metric=metric
+        ),
         "heat_maps": heat_maps(heads, floor=floor),
         "heat_maps_first_pair": heat_maps(first_pair, floor=floor),
         "regressions": regressions(
             heads, correlations, floor=floor, confidence=confidence, seed=seed
         ),
         "correlations": correlation_matrices(correlations),
-        "curves": output_curves(curves, baseline, chosen),
+        "curves": output_curves(curves, baseline, chosen, metric=metric),
         "stability": rank_stability(stability),
     }
 

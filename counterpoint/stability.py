@@ -54,8 +54,10 @@ def stability(
     heads, note. `between` is `pairs` (the mean over all two of at most `COMPARED` pairs; the
     interval draws these) or `resamples` (the ranking by the mean |score| against the same after
     drawing the pairs anew: mean, and where the middle of the resamples lies). `agreement` is
-    jaccard, rank_biased_overlap, spearman or kendall_w. With one pair there is nothing to compare:
-    numbers are NaN and `note` says so. Raises ValueError where a score is missing for a head.
+    jaccard, rank_biased_overlap, spearman or kendall_w. With one pair or fewer than three heads
+    there is nothing to compare, and where all of a score lies below the floor (attribution patching
+    in noising with a KL divergence) its order is one of rounding errors: numbers are NaN and `note`
+    says why. Raises ValueError where a score is missing for a head.
     """
     settings = settings or Settings()
     rows: list[Row] = []
@@ -165,8 +167,13 @@ def rank_biased_overlap(
 def spearman(
     first: Int[np.ndarray, "ranking head"], second: Int[np.ndarray, "ranking head"]
 ) -> Float[np.ndarray, " ranking"]:
-    """Spearman's coefficient of rankings without ties, 1 - 6 sum d^2 / (n (n^2 - 1))."""
+    """Spearman's coefficient of rankings without ties, 1 - 6 sum d^2 / (n (n^2 - 1)).
+
+    NaN for a single head.
+    """
     n = first.shape[-1]
+    if n < 2:
+        return np.full(np.broadcast_shapes(first.shape, second.shape)[:-1], np.nan)
     return 1 - 6 * ((first - second) ** 2).sum(axis=-1) / (n * (n**2 - 1.0))
 
 
@@ -196,8 +203,13 @@ def agreement_matrices(
 
 
 def kendall_w(size: Float[np.ndarray, "pair head"]) -> float:
-    """Kendall's W = chi^2 / (m (n - 1)) from Friedman's chi^2 of m rankings of n >= 3 heads."""
+    """Kendall's W = chi^2 / (m (n - 1)) from Friedman's chi^2 of m rankings of n >= 3 heads.
+
+    NaN where every ranking ties all its heads, so that there is no order at all.
+    """
     m, n = size.shape
+    if (size == size[:, :1]).all():
+        return float("nan")
     return float(stats.friedmanchisquare(*size.T).statistic / (m * (n - 1)))
 
 
@@ -212,6 +224,15 @@ def chance_rank_biased_overlap(n: int, p: float) -> float:
     """The mean RBO_ext of random rankings of n heads: the overlap at depth d is d^2/n."""
     depth = np.arange(1, n + 1)
     return float((1 - p) * (p ** (depth - 1.0) * depth / n).sum() + p**n)
+
+
+def no_ranking(size: Float[np.ndarray, "pair head"], settings: Settings) -> str:
+    """Why heads of these sizes have no ranking, empty where they have one."""
+    if size.shape[1] < MINIMUM_HEADS:
+        return f"not defined: fewer than {MINIMUM_HEADS} heads"
+    if size.max() < settings.floor:
+        return "every value is below the floor: an order of rounding errors"
+    return ""
 
 
 def _sizes(data: Panel, score: str) -> Float[np.ndarray, "pair head"]:
@@ -261,11 +282,8 @@ def _rows(
             "note": note,
         }
 
-    note = ""
-    if n_pairs < 2:
-        note = "one pair: there is no other ranking to compare with"
-    elif n_heads < MINIMUM_HEADS:
-        note = f"{n_heads} heads; {MINIMUM_HEADS} are needed"
+    note = "one pair: there is no other ranking to compare with" if n_pairs < 2 else ""
+    note = note or no_ranking(size, settings)
     unknown = (np.nan, np.nan, np.nan)
     if note:
         return [row("pairs", name, unknown, expected) for name, expected in chance.items()]

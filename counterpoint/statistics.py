@@ -313,7 +313,10 @@ def _notes(
         for j, score in enumerate(scores):
             both = keep & np.isfinite(x[i]) & np.isfinite(y[j])
             if both.sum() < MINIMUM_HEADS:
-                notes[i, j] = f"only {both.sum()} heads above the floor; {MINIMUM_HEADS} are needed"
+                notes[i, j] = (
+                    f"not defined: {both.sum()} head{'' if both.sum() == 1 else 's'} above the "
+                    f"floor, fewer than {MINIMUM_HEADS}"
+                )
                 continue
             flat = [
                 name
@@ -321,7 +324,7 @@ def _notes(
                 if np.isnan(coefficients.standardised(column[None, both], False)).any()
             ]
             if flat:
-                notes[i, j] = f"{' and '.join(flat)} is constant over the heads"
+                notes[i, j] = f"not defined: {' and '.join(flat)} is constant over the heads"
     return notes
 
 
@@ -332,6 +335,9 @@ def _study_notes(notes: np.ndarray, defined: Bool[np.ndarray, "pair measure scor
         reasons = [note for note in notes[(slice(None), *place)] if note]
         if count[place] < len(notes):
             reason = reasons[0] if reasons else "undefined"
+            if count[place] == 0 and len(set(reasons)) == 1:
+                result[place] = reason
+                continue
             result[place] = (
                 f"left out in {len(notes) - count[place]} of {len(notes)} pairs: {reason}"
             )

@@ -121,7 +121,7 @@ PAGE_TEMPLATE = [
 
 # As in counterpoint/plots.py, which is not imported here because it imports matplotlib.
 FIGURES = {
-    "top_heads": "The heads that move the answer most",
+    "top_heads": "The heads of largest effect",
     "heat_maps": "Heat maps of four measures",
     "heat_maps_first_pair": "Heat maps of the first pair",
     "regressions": "How the measures go together",

@@ -39,6 +39,7 @@ rule prepare_pairs:
         dropped="results/{study}/dropped.csv",
         # Which token stands before each prompt, or why none does.
         beginning="results/{study}/beginning.json",
+        warnings="results/{study}/warnings.csv",
     log:
         "results/{study}/logs/prepare_pairs.log",
     benchmark:

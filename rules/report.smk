@@ -63,6 +63,7 @@ rule render_report:
     input:
         "results/{study}/pairs.parquet",
         "results/{study}/dropped.csv",
+        "results/{study}/warnings.csv",
         "results/{study}/baseline.parquet",
         "results/{study}/heads.parquet",
         "results/{study}/curves.safetensors",

@@ -101,7 +101,7 @@ rule draw_figures:
         mem_mb=2000,
         runtime=30,
     params:
-        settings=settings("directions", "statistics", "report"),
+        settings=settings("directions", "metric", "statistics", "report"),
         code=code_version("scripts/draw_figures.py"),
     message:
         "Drawing the figures of study {wildcards.study}"

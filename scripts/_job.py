@@ -2,7 +2,7 @@
 
 * The package is importable from wherever Snakemake put its copy of the script.
 * Output and errors of all kinds go into the rule's log; the terminal gets the progress that
-  Counterpoint itself reports, one line at a time.
+  Counterpoint itself reports, one line at a time, and its warnings after `warning:`.
 * The number of threads is the rule's; nothing but fetching a model may use the network.
 * A user's mistake ends the job with its message alone, without a traceback.
 * A job that has done its work has succeeded, whatever a library's threads still do.
@@ -92,6 +92,19 @@ def _redirect(path: Path) -> Any:
     return terminal
 
 
+class _Short(logging.Formatter):
+    """A line on the terminal: whose progress it is, or that it is a warning."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        self.name = name
+
+    def format(self, record: logging.LogRecord) -> str:
+        if record.levelno >= logging.WARNING:
+            return f"warning: {record.getMessage()}"
+        return f"  {self.name}: {record.getMessage()}"
+
+
 def _report_progress(terminal: Any, name: str) -> None:
     """Log everything to the log file, and Counterpoint's own progress to the terminal too."""
     whole = logging.StreamHandler(sys.stderr)
@@ -100,7 +113,7 @@ def _report_progress(terminal: Any, name: str) -> None:
     logging.captureWarnings(True)
     if terminal is not sys.stderr:
         short = logging.StreamHandler(terminal)
-        short.setFormatter(logging.Formatter(f"  {name}: %(message)s"))
+        short.setFormatter(_Short(name))
         log.addHandler(short)
 
 

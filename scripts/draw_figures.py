@@ -25,6 +25,7 @@ def main(snakemake: Any) -> None:
         heads_shown=report["heads_shown"],
         configured=[(layer, head) for layer, head in report["heads"]],
         top_k=statistics["top_k"],
+        metric=settings["metric"],
     )
     for name, figure in figures.items():
         save_figure(figure, Path(snakemake.output[0]).parent, name)

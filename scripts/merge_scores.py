@@ -7,6 +7,8 @@ from _job import log, run
 
 def main(snakemake: Any) -> None:
     """Call `counterpoint.scoring.merge` on the tables and curves of all shards."""
+    from counterpoint.doubtful import doubtful_answers, lines
+    from counterpoint.files import read_table
     from counterpoint.scoring.merge import merge_curves, merge_heads, merge_tables
 
     given, made = snakemake.input, snakemake.output
@@ -14,6 +16,8 @@ def main(snakemake: Any) -> None:
     n_pairs = merge_tables(given.baseline, made.baseline, ["pair"])
     merge_curves(given.curves, made.curves)
     n_rows = merge_heads(given.scores, given.gradients, made.heads, directions)
+    for line in lines(doubtful_answers(read_table(made.baseline)), snakemake.wildcards.study):
+        log.warning("%s", line)
     log.info("%d rows, %d pairs", n_rows, n_pairs)
 
 

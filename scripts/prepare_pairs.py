@@ -7,8 +7,9 @@ from _job import log, run
 
 
 def main(snakemake: Any) -> None:
-    """Call `counterpoint.pairs.validate_pairs` with the model's tokenizer."""
+    """Call `counterpoint.pairs.validate_pairs` with the model's tokenizer, and tell its doubts."""
     from counterpoint.beginning import describe
+    from counterpoint.doubtful import doubtful_texts, lines
     from counterpoint.files import write_json, write_table
     from counterpoint.models.shape import read_shape
     from counterpoint.models.tokenizer import load_tokenizer
@@ -31,6 +32,10 @@ def main(snakemake: Any) -> None:
     write_table(pairs, snakemake.output.pairs)
     write_table(dropped, snakemake.output.dropped)
     write_json(describe(tokenizer, settings["prepend_bos"]), snakemake.output.beginning)
+    doubts = doubtful_texts(pairs, tokenizer)
+    write_table(doubts, snakemake.output.warnings)
+    for line in lines(doubts, snakemake.params.pairs):
+        log.warning("%s", line)
     log.info("%d good pairs, %d dropped", len(pairs), len(dropped))
 
 

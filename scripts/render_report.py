@@ -3,15 +3,18 @@
 from pathlib import Path
 from typing import Any
 
-from _job import run
+from _job import log, run
 
 
 def main(snakemake: Any) -> None:
-    """Call `counterpoint.report.render_report` on the study's folder."""
+    """Call `counterpoint.report.render_report` and say once more which pairs are doubtful."""
+    from counterpoint.report.doubts import doubts_of
     from counterpoint.report.render import render_report
 
     study, settings = snakemake.wildcards.study, snakemake.params.settings
     card = snakemake.params.card
+    for line in doubts_of(Path(snakemake.output.html).parent, study):
+        log.warning("%s", line)
     render_report(
         snakemake.input.notebook,
         {

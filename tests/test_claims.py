@@ -245,7 +245,7 @@ class TestKnownWorlds:
         assert table.loc["own_path_error", "n"] == len(heads)
         assert table.loc["concordance", "n"] == 0
         assert np.isnan(table.loc["concordance", "estimate"])
-        assert table.loc["concordance", "explanation"].startswith("Cannot be computed")
+        assert table.loc["concordance", "explanation"].startswith("Not defined")
         assert table.loc[OVERALL, "verdict"].tolist() == [UNDECIDED] * 3
 
     def test_directions_must_agree(self):

@@ -37,6 +37,26 @@ def test_tables_come_back(tmp_path: Path, suffix: str) -> None:
     pd.testing.assert_frame_equal(files.read_table(tmp_path / f"table{suffix}"), table)
 
 
+TEXTS = ["None", "null", "NA", "nan", "N/A", "", "1.0", "007", "1e3", "TRUE", "2024-01-01", " x "]
+
+
+def test_texts_of_csv_tables_stay_what_they_are(tmp_path: Path) -> None:
+    table = pd.DataFrame(dict.fromkeys(sorted(files.TEXT_COLUMNS), TEXTS))
+    table["estimate"] = [0.5, math.nan, math.inf, *[1.0] * (len(TEXTS) - 3)]
+    table["score"] = ["NA", "ap"] * (len(TEXTS) // 2)
+    files.write_table(table, tmp_path / "table.csv")
+    read = files.read_table(tmp_path / "table.csv")
+    for name in files.TEXT_COLUMNS:
+        assert read[name].tolist() == TEXTS
+    assert read["score"].tolist() == table["score"].tolist()
+    pd.testing.assert_series_equal(read["estimate"], table["estimate"])
+    # A text column of numbers alone is text too, and an empty table has its columns.
+    files.write_table(table.iloc[6:8], tmp_path / "table.csv")
+    assert files.read_table(tmp_path / "table.csv")["study"].tolist() == ["1.0", "007"]
+    files.write_table(table[:0], tmp_path / "table.csv")
+    assert list(files.read_table(tmp_path / "table.csv").columns) == list(table.columns)
+
+
 def test_other_kinds_of_tables_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"\.parquet or \.csv"):
         files.write_table(pd.DataFrame(), tmp_path / "table.pkl")

@@ -32,6 +32,15 @@ def main(snakemake):
     reader.read_next_batch()
 """
 
+WARNING = """
+def main(snakemake):
+    import warnings
+    from _job import log
+    log.warning("%s", "a.csv: 2 of 3 pairs are doubtful 100 %")
+    log.info("some progress")
+    warnings.warn("a library's own")
+"""
+
 MISTAKEN = """
 def main(snakemake):
     from counterpoint.errors import UserError
@@ -66,6 +75,16 @@ def test_a_job_whose_libraries_still_run_threads_has_succeeded(tmp_path: Path) -
     assert "done in" in log
     assert "what was registered for the end" in log
     assert done.stderr.startswith("  a_rule w: done in")
+
+
+def test_warnings_reach_the_terminal_as_such(tmp_path: Path) -> None:
+    done, log = run(tmp_path, WARNING)
+    assert done.returncode == 0
+    first, second, *_ = done.stderr.splitlines()
+    assert first == "warning: a.csv: 2 of 3 pairs are doubtful 100 %"
+    assert second == "  a_rule w: some progress"
+    assert "WARNING counterpoint: a.csv: 2 of 3" in log
+    assert "a library's own" in log and "a library's own" not in done.stderr
 
 
 @pytest.mark.parametrize(

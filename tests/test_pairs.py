@@ -452,16 +452,6 @@ def test_only_the_first_good_pairs(tokenizer: PreTrainedTokenizerFast) -> None:
     assert valid["row"].tolist() == [1]
 
 
-def test_likely_mistakes_are_warned_of() -> None:
-    tokenizer = make_tokenizer([*WORDS, *NAMES])
-    joined = PAIR | {"correct": "John", "incorrect": "Mary"}
-    with pytest.warns(UserWarning, match=r"rows 2: the answer would join"):
-        validate_pairs(table_of(PAIR, joined), tokenizer)
-    spaced = PAIR | {"clean": CLEAN + " ", "corrupted": CORRUPTED + " "}
-    with pytest.warns(UserWarning, match=r"rows 1: the prompt ends in a space"):
-        validate_pairs(table_of(spaced), tokenizer)
-
-
 @pytest.fixture(scope="module")
 def thousand() -> tuple[list[dict[str, Any]], dict[int, str]]:
     """A thousand rows, 37 of them bad in every way; and the bad rows' reasons."""

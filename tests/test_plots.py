@@ -135,7 +135,7 @@ def test_one_pair_has_no_intervals_and_no_stability():
     heads, _, _ = make_scores(Shape(pairs=1))
     intervals = plots.ap_intervals(heads, "noising", confidence=0.95, seed=0)
     assert all(np.isnan(low) for _, low, _ in intervals.values())
-    assert "single pair" in drawn_text(plots.rank_stability(stability(heads, settings=QUICK)))
+    assert "one pair" in drawn_text(plots.rank_stability(stability(heads, settings=QUICK)))
     plots.top_heads(heads)
 
 

@@ -20,6 +20,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 
 from counterpoint import plots, report
 from counterpoint.errors import UserError
+from counterpoint.files import write_table
 from counterpoint.report import html
 from counterpoint.report.render import KERNEL, contents, notebook_to_html
 from counterpoint.report.tokens import Tokens
@@ -195,6 +196,59 @@ def test_contents_list_the_sections_in_order(page):
     nav = page[page.index("<nav") : page.index("</nav>")]
     body = page[page.index("</nav>") :]
     assert re.findall(r'href="#([^"]*)"', nav) == re.findall(r'<h2 id="([^"]*)"', body)
+
+
+ODD_TEXTS = ["None", "null", "NA", "nan", "007", "1.0", "TRUE", "<i>NA</i>"]
+
+
+def test_texts_that_look_like_nothing_are_shown_as_they_are(tmp_path):
+    """In pairs, in dropped rows and in doubts: as cells of their own."""
+    folder = write_study(tmp_path, Shape(pairs=len(ODD_TEXTS), layers=1, heads=2))
+    pairs = pd.read_parquet(folder / "pairs.parquet")
+    texts = dict.fromkeys(("clean", "corrupted", "correct", "incorrect"), ODD_TEXTS)
+    texts["corrupted"] = [f"{text} {text}" for text in ODD_TEXTS]
+    pairs.assign(**texts).to_parquet(folder / "pairs.parquet")
+    rows = pd.DataFrame({"row": range(1, 9), **texts, "reason": ODD_TEXTS})
+    write_table(rows, folder / "dropped.csv")
+    doubts = rows[["row"]].assign(
+        pair=rows["row"] - 1, kind="joined", text=ODD_TEXTS, rows=len(rows)
+    )
+    write_table(doubts, folder / "warnings.csv")
+    results = sections_of(folder)
+    for part in (report.pairs(results), report.dropped(results)):
+        assert "i" not in Page(part).tags
+        for text in ODD_TEXTS:
+            shown = re.findall(rf">{re.escape(str(html.Fragment.escape(text)))}<", part)
+            # Clean prompt, both answers, and the reason or what was doubtful.
+            assert len(shown) >= 4, (text, len(shown))
+    head = Page(report.headline(results, "t")).text
+    assert "Doubtful pairs" in head and "8 of 8 pairs, rows 1-8" in head
+
+
+def test_doubts_stand_at_the_beginning_and_where_the_pairs_are(study, tmp_path):
+    assert "Doubtful" not in report.headline(sections_of(study), "t")
+    assert report.doubts.doubtful_rows(sections_of(study)) == ""
+    folder = tmp_path / "doubtful"
+    shutil.copytree(study, folder)
+    pd.DataFrame(
+        {"row": [1, 1, 3], "pair": [0, 0, 2], "kind": "joined", "text": "<b>seen</b>", "rows": 4}
+    ).to_csv(folder / "warnings.csv", index=False)
+    baseline = pd.read_parquet(folder / "baseline.parquet")
+    baseline.assign(
+        logit_difference_clean=-1.0, logit_difference_corrupted=[-2.0, -1.0, -2.0, -2.0]
+    ).to_parquet(folder / "baseline.parquet")
+    results = sections_of(folder)
+    head = Page(report.headline(results, "t")).text
+    assert "2 of 4 pairs, rows 1, 3: an answer would join the prompt's last word" in head
+    assert "4 of 4 pairs, rows 1-4: the model prefers the incorrect answer" in head
+    assert "1 of 4 pairs, row 2: the logit difference on the corrupted prompt" in head
+    listed = Page(report.pairs(results))
+    assert "<b>seen</b>" in listed.text and "b" not in listed.tags and "doubts" in listed.ids
+    assert "4 doubtful pairs: which, and why" in listed.text
+    told = report.doubts.doubts_of(folder, "s")
+    assert [line.split(":")[1] for line in told] == [
+        " 2 of 4 pairs, rows 1, 3", " 4 of 4 pairs, rows 1-4", " 1 of 4 pairs, row 2"
+    ]  # fmt: skip
 
 
 def test_images_have_descriptions(page):
@@ -445,7 +499,7 @@ def test_one_pair_and_one_direction_are_enough(tmp_path, directions):
     assert "29" not in report.headline(results, "t")[:10]
     for part in (report.heads, report.relations, report.curves, report.claims, report.exactness):
         assert part(results)
-    assert "single pair" in report.stability(results)
+    assert "one pair: there is no other ranking" in report.stability(results)
 
 
 def test_printed_text_and_errors_are_escaped_by_the_template():

@@ -21,6 +21,7 @@ from counterpoint.scoring.interaction import score_interactions
 from counterpoint.scoring.merge import (
     KEYS,
     SCORES,
+    NoRowsError,
     join_heads,
     merge_curves,
     merge_heads,
@@ -247,8 +248,22 @@ def test_a_pair_in_two_shards_and_tables_without_rows_are_refused(tmp_path: Path
         merge_tables(
             [tmp_path / "a.parquet", tmp_path / "b.parquet"], tmp_path / "c.parquet", ["pair"]
         )
-    with pytest.raises(ValueError, match="no shard has a row"):
-        merge_tables([tmp_path / "none.parquet"], tmp_path / "c.parquet", ["pair"])
+    heads = pd.DataFrame({name: [0] for name in (*KEYS, *SCORES)})
+    write_table(heads[:0], tmp_path / "heads.parquet")
+    write_table(heads[:0][list(KEYS)], tmp_path / "others.parquet")
+    with pytest.raises(NoRowsError, match="no shard has a row"):
+        merge_heads(
+            [tmp_path / "heads.parquet"], [tmp_path / "others.parquet"], tmp_path / "c.parquet", []
+        )
+    for name in ("heads", "others"):
+        (tmp_path / f"{name}.parquet").unlink()
+    # Heads alone in their layers have no partners, so that there is no row to merge.
+    for times in (1, 2):
+        shards = [tmp_path / "none.parquet"] * times
+        assert merge_tables(shards, tmp_path / "c.parquet", ["pair"]) == 0
+        empty = read_table(tmp_path / "c.parquet")
+        assert empty.empty and empty.dtypes.equals(table.dtypes)
+    (tmp_path / "c.parquet").unlink()
     assert (
         merge_tables(
             [tmp_path / "none.parquet", tmp_path / "a.parquet"], tmp_path / "c.parquet", ["pair"]

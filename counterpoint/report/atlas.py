@@ -22,6 +22,7 @@ from counterpoint.counterfactuals.reached import (
     reached,
 )
 from counterpoint.generated_figures import atlas_map
+from counterpoint.metric_words import searches
 from counterpoint.plots import figure_svg
 from counterpoint.report.html import (
     Fragment,
@@ -66,6 +67,7 @@ def atlas(results: Results) -> Fragment:
                 " among all. Here each head's pair can be read: point at a cell, or move to it with"
                 " the tabulator key; its link leads to the same pair in the list below the map.",
             ),
+            note(searches(results.metric)) if searches(results.metric) else "",
             _in_words(rows),
             _legend(rows),
             _map(results, rows),

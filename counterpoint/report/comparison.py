@@ -19,6 +19,7 @@ from counterpoint.claims import DECISIVE, OVERALL
 from counterpoint.comparison_figures import FIGURES, choose_heads
 from counterpoint.errors import UserError
 from counterpoint.files import read_table
+from counterpoint.metric_words import metric_words
 from counterpoint.panel import directions
 from counterpoint.plots import LABELS
 from counterpoint.report.html import (
@@ -36,7 +37,6 @@ from counterpoint.report.html import (
     table,
     word,
 )
-from counterpoint.report.results import METRIC_NAMES
 from counterpoint.report.sections import verdict_mark
 from counterpoint.verdicts import REFUTED, SUPPORTED, UNDECIDED
 
@@ -62,6 +62,11 @@ class Comparison:
     def names(self) -> list[str]:
         """The studies in the order of the configuration."""
         return list(self.studies["study"])
+
+    @property
+    def metrics(self) -> list[str]:
+        """The metrics, in the order in which studies name them."""
+        return list(dict.fromkeys(self.studies["metric"]))
 
     @property
     def models(self) -> list[str]:
@@ -224,14 +229,33 @@ def studies(compared: Comparison) -> Fragment:
                 row["model"],
                 count(row["pairs"]),
                 f"{row['right']} ({number(100 * row['accuracy'], 0)} %)",
-                METRIC_NAMES.get(row["metric"], (row["metric"],))[0],
+                metric_words(row["metric"]).short,
                 number(row["metric_clean"], 2),
                 number(row["metric_corrupted"], 2),
                 f"{row['at_floor']} of {row['heads']}",
                 ", ".join(f"{head.layer}.{head.head}" for head in own.itertuples()),
             ]
         )
-    return table(header, rows, text=(0, 1, 2, 5, 9))
+    return join([table(header, rows, text=(0, 1, 2, 5, 9)), _metrics(compared)])
+
+
+def _metrics(compared: Comparison) -> Fragment:
+    """Return what is to be kept in mind where the metric is not the logit difference alone."""
+    said = []
+    if len(compared.metrics) > 1:
+        said.append(
+            "The studies have different metrics, so means, ranges and the heads at the floor are "
+            "not in one unit; shares, ranks and correlations can be compared."
+        )
+    one_sided = [metric_words(name) for name in compared.metrics if metric_words(name).one_sided]
+    said += [
+        f"With the {words.name} no share is negative in noising, so it says how much the "
+        "prediction hangs on a head and not whether the head helps."
+        for words in one_sided
+    ]
+    if compared.metrics != ["logit_difference"]:
+        said.append("Right on clean prompts is by the logit difference whatever the metric.")
+    return note(" ".join(said)) if said else Fragment("")
 
 
 def heads(compared: Comparison) -> Fragment:
@@ -241,7 +265,8 @@ def heads(compared: Comparison) -> Fragment:
             compared,
             "heads",
             "Heat map, heads by studies, of the share of the metric's change that each carries.",
-            "Blue: the head moves the answer towards the other prompt, red: against it. Numbers "
+            "Blue: the head moves the metric towards its value on the other prompt, red: away from "
+            "it. Numbers "
             "are ranks by mean |AP|, bold among the first. Shown are heads that are among the "
             "first in most studies, then those of the largest shares.",
         )

@@ -13,6 +13,7 @@ import pandas as pd
 
 from counterpoint.counterfactuals.short_cuts import SHORT_CUTS
 from counterpoint.generated_figures import archive_scatter
+from counterpoint.metric_words import searches
 from counterpoint.plots import figure_svg, pair_curves, search_progress
 from counterpoint.report.html import (
     NOTHING,
@@ -79,6 +80,7 @@ def generated(results: Results) -> Fragment:
                 if any(one.validation is not None for one in results.generated)
                 else "",
             ),
+            note(searches(results.metric)) if searches(results.metric) else "",
             *[_target(results, one) for one in results.generated],
             _comparison(results),
         ]
@@ -147,11 +149,16 @@ def _before_and_after(results: Results, one: Generated, pairs: pd.DataFrame) -> 
         sentences.append(
             fill(
                 "On the study's own pairs the head stands at {} {} of {} on average "
-                "(mean |AP| {}).",
+                "(mean |AP| {}{}).",
                 word("rank", "rank"),
                 number(before["mean_rank"], 1),
                 count(results.n_heads),
                 number(before["mean_absolute"], 3),
+                # What follows is in logits, whatever the study's metric.
+                ""
+                if results.metric == "logit_difference"
+                else f" {results.words.unit}, of the "
+                f"{results.words.short}, {results.directions[0]}",
             )
         )
     known = pairs["rank"].dropna() if "rank" in pairs else pd.Series(dtype=float)
@@ -398,7 +405,8 @@ def _curves(one: Generated, pairs: pd.DataFrame) -> Fragment:
         "<figure>{}<figcaption>{}</figcaption></figure>",
         image(figure_svg(pair_curves(pairs)), "svg+xml",
               f"Output curves of head {one.name} on the generated pairs."),
-        "The target's output curve on the generated pairs: a straight fall is an even one.",
+        "The target's output curve (logit difference, in logits) on the generated pairs: a "
+        "straight fall is an even one.",
     )  # fmt: skip
 
 

@@ -14,8 +14,10 @@ import pandas as pd
 
 from counterpoint.beginning import BOTH, WITHOUT
 from counterpoint.counterfactuals.ranks import ranks_on_other_pairs
+from counterpoint.doubtful import doubtful_answers
 from counterpoint.errors import UserError
 from counterpoint.files import read_table
+from counterpoint.metric_words import MetricWords, metric_words
 from counterpoint.panel import directions, floor_of
 from counterpoint.plots import mean_over_pairs
 from counterpoint.report.tokens import Tokens
@@ -23,13 +25,6 @@ from counterpoint.resampling import Settings
 from counterpoint.stability import ranking
 
 PathLike = str | os.PathLike[str]
-
-METRIC_NAMES = {
-    "logit_difference": ("LD", "logit difference"),
-    "log_probability": ("log probability", "log probability of the correct answer"),
-    "kl_divergence": ("KL", "Kullback-Leibler divergence from the clean run"),
-}
-"""Short and long name of each metric."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +70,7 @@ class Results:
     generated: tuple[Generated, ...]
     atlas: pd.DataFrame | None
     methods: pd.DataFrame | None
+    warnings: pd.DataFrame | None
     provenance: Mapping[str, Any]
     tokens: Tokens
     card: str | None = None
@@ -121,10 +117,32 @@ class Results:
         return len(self.means) // len(self.directions)
 
     @property
-    def metric(self) -> tuple[str, str]:
-        """Short and long name of the study's metric."""
-        name = self.settings.get("metric", "logit_difference")
-        return METRIC_NAMES.get(name, (name, name))
+    def metric(self) -> str:
+        """The study's metric, as the configuration names it."""
+        return str(self.settings.get("metric", "logit_difference"))
+
+    @property
+    def words(self) -> MetricWords:
+        """What may be said of the study's metric."""
+        return metric_words(self.metric)
+
+    def logit_difference(self, prompt: str) -> pd.Series | None:
+        """The logit difference of every pair on a prompt; None where it was not kept."""
+        for name in (f"logit_difference_{prompt}", f"metric_{prompt}"):
+            known = name in self.baseline and (
+                name.startswith("logit") or self.metric == "logit_difference"
+            )
+            if known:
+                return self.baseline[name]
+        return None
+
+    @cached_property
+    def doubts(self) -> pd.DataFrame:
+        """Pairs that were probably meant otherwise (`counterpoint.doubtful`)."""
+        rows = self.pairs["row"].tolist() if "row" in self.pairs else None
+        answers = doubtful_answers(self.baseline, rows)
+        told = [table for table in (self.warnings, answers) if table is not None and len(table)]
+        return pd.concat(told, ignore_index=True) if told else answers
 
     def statistic(self, name: str, default: Any) -> Any:
         """Return a setting of the statistics."""
@@ -198,6 +216,7 @@ def load_results(
         generated=_read_generated(folder / "counterfactuals"),
         atlas=optional("atlas.parquet"),
         methods=optional("methods/methods.csv"),
+        warnings=optional("warnings.csv"),
         provenance=(
             json.loads(provenance.read_text(encoding="utf-8")) if provenance.exists() else {}
         ),

@@ -14,6 +14,8 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from counterpoint import panel
+from counterpoint.metric_words import FLAT_START, NO_SLOPE, ONE_SIGN
+from counterpoint.pairs import PROMPTS
 from counterpoint.partners import by_head, own_path_errors
 from counterpoint.plots import (
     AGREEMENTS,
@@ -31,6 +33,7 @@ from counterpoint.plots import (
     rank_heads,
     size_label,
 )
+from counterpoint.report.doubts import doubtful_rows, doubts
 from counterpoint.report.html import (
     Fragment,
     answer,
@@ -71,6 +74,10 @@ def _words(names: Sequence[str], last: str = "and") -> str:
     return f"{', '.join(names[:-1])} {last} {names[-1]}"
 
 
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
 def _percent(confidence: float) -> str:
     return f"{100 * confidence:g} %"
 
@@ -97,7 +104,6 @@ def _main_correlation(results: Results, score: str) -> tuple[str, pd.Series | No
 
 def headline(results: Results, title: str) -> Fragment:
     """Return title, answer in a few sentences, key numbers and the verdicts."""
-    short, metric = results.metric
     n_pairs = len(results.baseline)
     subtitle = join(
         [
@@ -105,7 +111,7 @@ def headline(results: Results, title: str) -> Fragment:
             fill("model <b>{}</b>", results.settings.get("model", "unknown")),
             f"{count(n_pairs)} {'pair' if n_pairs == 1 else 'pairs'}",
             f"{count(results.n_heads)} heads",
-            metric,
+            results.words.name,
             _words(results.directions),
         ],
         " · ",
@@ -114,7 +120,8 @@ def headline(results: Results, title: str) -> Fragment:
         [
             fill('<h1>{}</h1><p class="subtitle">{}</p>', title, subtitle),
             _answer(results),
-            tiles(_key_numbers(results, short)),
+            doubts(results),
+            tiles(_key_numbers(results)),
             _verdict_list(results),
         ]
     )
@@ -123,39 +130,60 @@ def headline(results: Results, title: str) -> Fragment:
 def _answer(results: Results) -> Fragment:
     """Return the findings as two or three sentences."""
     ranked = rank_heads(results.heads)
-    names = head_names(ranked.head(5))
+    names = head_names(ranked[ranked["abs_ap"] >= results.floor].head(5))
     strongest = [f"{layer}.{head}" for layer, head in names]
-    ap = results.means[results.directions[0], *names[0]]["ap"]
-    sentences = [
-        fill(
-            "The heads that move the answer most are <b>{}</b>; patching {} alone changes the {} "
-            "by {} on average ({}).",
-            _words(strongest),
-            strongest[0],
-            results.metric[1],
-            number(ap, 2),
-            results.directions[0],
-        )
-    ]
+    main, words = results.directions[0], results.words
+    if strongest:
+        ap = results.means[main, *names[0]]["ap"]
+        one = len(strongest) == 1
+        sentences = [
+            fill(
+                "The {} that {} {} most {} <b>{}</b>; patching {} alone changes the {} by {} {} on "
+                "average ({}).",
+                *(("head", "moves") if one else ("heads", "move")),
+                words.first,
+                "is" if one else "are",
+                _words(strongest),
+                strongest[0],
+                words.name,
+                number(ap, 2),
+                words.unit,
+                main,
+            )
+        ]
+    else:
+        sentences = [
+            fill(
+                "<b>No head moves {}</b>: patching any of them alone changes the {} by less than "
+                "{} {} on average, which is rounding.",
+                words.first,
+                words.name,
+                f"{results.floor:g}",
+                words.unit,
+            )
+        ]
     _, absolute = _main_correlation(results, "abs_ap")
     direction, signed = _main_correlation(results, "ap")
-    if absolute is not None and signed is not None:
-        sentences.append(
-            fill(
-                "Over heads, the {} correlates with {} at Pearson <b>{}</b>, and with {} at "
-                "<b>{}</b> ({}).",
-                word("output-range", "output range"),
-                word("ap", "|AP|"),
-                interval(absolute["estimate"], absolute["ci_low"], absolute["ci_high"]),
+    defined = [row is not None and math.isfinite(row["estimate"]) for row in (absolute, signed)]
+    if absolute is not None and signed is not None and all(defined):
+        found = fill(
+            "Over heads, the {} correlates with {} at Pearson <b>{}</b>",
+            word("output-range", "output range"),
+            word("ap", "|AP|"),
+            interval(absolute["estimate"], absolute["ci_low"], absolute["ci_high"]),
+        )
+        if not words.one_signed([main]):
+            found += fill(
+                ", and with {} at <b>{}</b>",
                 word("ap", "AP with its sign"),
                 interval(signed["estimate"], signed["ci_low"], signed["ci_high"]),
-                direction,
             )
-        )
+        sentences.append(Fragment(found + fill(" ({}).", direction)))
     return fill('<p class="answer">{}</p>', join(sentences, " "))
 
 
-def _key_numbers(results: Results, short: str) -> list[tuple[Any, Any, Any]]:
+def _key_numbers(results: Results) -> list[tuple[Any, Any, Any]]:
+    short = results.words.short
     clean, corrupted = results.baseline["metric_clean"], results.baseline["metric_corrupted"]
     pair = int(results.baseline["pair"].iloc[0])
     right = results.baseline["correct"].astype(bool)
@@ -164,7 +192,7 @@ def _key_numbers(results: Results, short: str) -> list[tuple[Any, Any, Any]]:
         (
             f"{short} on clean prompts, mean",
             number(clean.mean(), 2),
-            f"pair {pair}: {number(clean.iloc[0], 4)}",
+            results.words.clean or f"pair {pair}: {number(clean.iloc[0], 4)}",
         ),
         (
             f"{short} on corrupted prompts, mean",
@@ -174,18 +202,22 @@ def _key_numbers(results: Results, short: str) -> list[tuple[Any, Any, Any]]:
         (
             "correct answer preferred",
             f"{int(right.sum())} of {len(right)}",
-            "clean prompts",
+            "clean prompts" if results.metric == "logit_difference" else "clean prompts, by the LD",
         ),
     ]
-    for score, label in (("abs_ap", "|AP|"), ("ap", "AP, signed")):
+    compared = [("abs_ap", "|AP|"), ("ap", "AP, signed")]
+    if results.words.one_signed(results.directions[:1]):
+        compared = compared[:1]
+    for score, label in compared:
         direction, row = _main_correlation(results, score)
         if row is not None:
-            ends = f"[{number(row['ci_low'], 2)}, {number(row['ci_high'], 2)}]"
+            ends = f"[{number(row['ci_low'], 2)}, {number(row['ci_high'], 2)}] "
+            known = math.isfinite(row["ci_low"]) and math.isfinite(row["ci_high"])
             entries.append(
                 (
                     f"Pearson(output range, {label})",
-                    number(row["estimate"], 3),
-                    f"{ends} {direction}",
+                    number(row["estimate"], 3) if math.isfinite(row["estimate"]) else "not defined",
+                    f"{ends if known else ''}{direction}",
                 )
             )
     entries.append(
@@ -226,11 +258,13 @@ def _verdict_list(results: Results) -> Fragment:
 
 def pairs(results: Results) -> Fragment:
     """Return the prompt pairs with the model's answers on both prompts."""
-    short = results.metric[0]
     right = results.baseline.rename(columns={"correct": "right"})
     merged = results.pairs.merge(right, on="pair")
-    header = ["pair", "clean and corrupted prompt", "correct", "incorrect", "tokens",
-              f"{short} clean", f"{short} corrupted"]  # fmt: skip
+    columns = {"metric": results.words.short}
+    if results.metric != "logit_difference" and "logit_difference_clean" in merged:
+        columns = {"logit_difference": "LD", **columns}
+    header = ["pair", "clean and corrupted prompt", "correct", "incorrect", "tokens"]
+    header += [f"{name} {prompt}" for name in columns.values() for prompt in PROMPTS]
 
     def rows(part: pd.DataFrame) -> list[list[Any]]:
         return [
@@ -240,19 +274,25 @@ def pairs(results: Results) -> Fragment:
                 answer(row["correct"]),
                 answer(row["incorrect"]),
                 row["length"],
-                number(row["metric_clean"], 4),
-                number(row["metric_corrupted"], 4),
+                *[number(row[f"{name}_{prompt}"], 4) for name in columns for prompt in PROMPTS],
             ]
             for row in part.to_dict("records")
         ]
 
+    file = results.settings.get("pairs")
+    difference = results.logit_difference("corrupted")
+    also = (
+        ""
+        if difference is None
+        else f" and on {int((difference > 0).sum())} of {len(merged)} corrupted ones"
+    )
     parts = [
         paragraph(
             f"The model prefers the correct answer on {int(merged['right'].sum())} of "
-            f"{len(merged)} clean prompts and on {int((merged['metric_corrupted'] > 0).sum())} "
-            "corrupted ones. Where "
-            "the prompts of a pair differ is marked."
+            f"{len(merged)} clean prompts{also}. Where the prompts of a pair differ is marked.",
+            fill(" The pairs come from {}.", file) if file else "",
         ),
+        doubtful_rows(results),
         table(header, rows(merged.head(SHOWN_ROWS)), text=(1, 2, 3)),
     ]
     rest = merged.iloc[SHOWN_ROWS:FOLDED_ROWS]
@@ -267,7 +307,7 @@ def pairs(results: Results) -> Fragment:
 
 
 def heads(results: Results) -> Fragment:
-    """Return the heads that carry the task: figure and table with intervals and stability."""
+    """Return the heads of largest effect: what signs say, figure, table with intervals."""
     confidence = float(results.statistic("confidence", 0.95))
     seed, top_k = int(results.statistic("seed", 0)), int(results.statistic("top_k", 10))
     ranked = rank_heads(results.heads).head(max(top_k, 10))
@@ -283,7 +323,9 @@ def heads(results: Results) -> Fragment:
     ]  # fmt: skip
     rows = []
     found = {
-        direction: ap_intervals(results.heads, direction, confidence=confidence, seed=seed)
+        direction: ap_intervals(
+            results.heads, direction, confidence=confidence, seed=seed, metric=results.metric
+        )
         for direction in results.directions
     }
     for layer, head in head_names(ranked):
@@ -303,20 +345,27 @@ def heads(results: Results) -> Fragment:
     )
     remark = (
         f"Means over {n_pairs} pairs; in brackets the {_percent(confidence)} interval over pairs, "
-        f"widened for their small number. The other columns: {main}."
+        "widened for their small number."
+        if n_pairs > 1
+        else "One pair, so no interval over pairs and no other ranking."
     )
+    remark += f" AP, IG joint and ranges are in {results.words.unit}. The columns after AP: {main}."
     return join(
         [
+            paragraph(results.words.sign(results.directions)),
             _drawn(
                 results, "top_heads", alt,
                 "AP of the strongest heads: small marks are pairs, large marks their mean, bars "
-                f"the {_percent(confidence)} interval of the mean over pairs.",
+                f"the {_percent(confidence)} interval of the mean over pairs."
+                if n_pairs > 1
+                else "AP of the strongest heads on the only pair.",
             ),
             table(header, rows, caption=remark),
             paragraph(
                 fill(
                     "{} of {} heads lie below the {} (their curves move by less than {}, {}).",
-                    len(below), results.n_heads, word("floor"), f"{results.floor:g}", main,
+                    len(below), results.n_heads, word("floor"),
+                    f"{results.floor:g} {results.words.unit}", main,
                 )
             ),
             folded("Heads below the floor", paragraph(", ".join(below))) if below else "",
@@ -324,14 +373,20 @@ def heads(results: Results) -> Fragment:
     )  # fmt: skip
 
 
+def _framed(n_heads: int) -> str:
+    """Which heads the maps frame."""
+    return "the five heads of largest |AP|" if n_heads > 5 else "heads by |AP| (all of so few)"
+
+
 def heat_maps(results: Results) -> Fragment:
     """Return the heat maps: mean over pairs, and the first pair folded below."""
     pair = int(results.heads["pair"].min())
     marks = (
-        "Rows of maps are directions. Colours go with the root of the value, so that weak "
+        f"{'Rows of maps are directions. ' if len(results.directions) > 1 else ''}"
+        "Colours go with the root of the value, so that weak "
         "heads show too; AP and IG joint share one scale, blue above 0 and red below. "
-        "Framed: the five heads of largest |AP|. A dot marks a head below the float32 "
-        f"floor (its curve moves by less than {results.floor:g})."
+        f"Framed: {_framed(results.n_heads)}. A dot marks a head below the float32 "
+        f"floor (its curve moves by less than {results.floor:g} {results.words.unit})."
     )
     what = "Heat maps, layer by head, of AP, IG joint, output range and gradient range"
     return join(
@@ -355,13 +410,15 @@ def relations(results: Results) -> Fragment:
     """Return regressions and correlations; the two of the output range stand first."""
     confidence = _percent(float(results.statistic("confidence", 0.95)))
     parts = [
+        paragraph(_what_signs_ask(results)),
         _two_correlations(results),
         _drawn(
             results, "regressions",
             "Six scatter plots over heads with regression lines: output range against absolute "
             "AP, output range against signed AP, gradient range against absolute AP, IG joint "
             "against AP, absolute disagreement against excess range, AtP against AP.",
-            "One mark per head and direction, means over pairs; lines with "
+            f"One mark per head{' and direction' if len(results.directions) > 1 else ''}, means "
+            "over pairs; lines with "
             f"{confidence} bands (bootstrap over heads); hollow grey marks lie below the "
             "floor of rounding and are left out of the lines. The strongest heads are named. The r "
             "in each panel is Pearson's over the marks, with its interval over heads.",
@@ -381,6 +438,19 @@ def relations(results: Results) -> Fragment:
     return join(parts)
 
 
+def _what_signs_ask(results: Results) -> str:
+    """What a correlation with AP and its sign says beside one with |AP|."""
+    words = results.words
+    one_signed = words.one_signed(results.directions)
+    said = []
+    if len(one_signed) < len(results.directions):
+        said.append(
+            "A correlation with AP and its sign asks something else: whether heads that raise the "
+            f"{words.name} move more than those that lower it."
+        )
+    return " ".join([*said, *([ONE_SIGN] if one_signed else [])])
+
+
 def _two_correlations(results: Results) -> Fragment:
     """Return the correlations of the output range with |AP| and with signed AP."""
     first_pair = int(results.heads["pair"].min())
@@ -388,7 +458,7 @@ def _two_correlations(results: Results) -> Fragment:
     scopes: list[tuple[str, int | None, str]] = [("study", None, f"all {n_pairs}")]
     if n_pairs > 1:
         scopes.append(("pair", first_pair, f"{first_pair}"))
-    rows = []
+    rows, missing = [], []
     for score in ("abs_ap", "ap"):
         for direction in results.directions:
             for scope, pair, name in scopes:
@@ -402,6 +472,7 @@ def _two_correlations(results: Results) -> Fragment:
                 known = [row for row in found if row is not None]
                 if not known:
                     continue
+                missing += [row.to_dict() for row in known if not math.isfinite(row["estimate"])]
                 rows.append(
                     [
                         fill("with <b>{}</b>", LABELS[score]),
@@ -423,7 +494,7 @@ def _two_correlations(results: Results) -> Fragment:
         "output range", "direction", "pairs", *[method.capitalize() for method in METHODS],
         word("p-value", "p"), "heads",
     ]  # fmt: skip
-    return table(
+    shown = table(
         header, rows, text=(0, 1, 2),
         caption=fill(
             "The output range against the size of AP, and against AP with its sign: two "
@@ -432,6 +503,9 @@ def _two_correlations(results: Results) -> Fragment:
             word("interval", "Intervals"),
         ),
     )  # fmt: skip
+    undefined = pd.DataFrame(missing)
+    remark = note(_capital(_reasons(undefined)), ".") if missing else Fragment("")
+    return join([shown, remark])
 
 
 def _correlation_table(results: Results) -> Fragment:
@@ -490,10 +564,11 @@ def curves(results: Results) -> Fragment:
     listed = _words([f"{layer}.{head}" for layer, head, _ in chosen])
     return join(
         [
+            note(FLAT_START) if results.words.flat(results.directions) else "",
             _drawn(
                 results, "curves", f"Output curves and gradients of the heads {listed}.",
-                "Above f(α) − f(0), below g(α); thin lines are pairs, thick ones their mean. "
-                "α = 0 is the background, α = 1 the other prompt.",
+                f"Above f(α) − f(0), below g(α), both in {results.words.unit}; thin lines are "
+                "pairs, thick ones their mean. α = 0 is the background, α = 1 the other prompt.",
             ),
             folded("Their shape in numbers (means)", table(header, rows, text=(0, 1, 2))),
         ]
@@ -504,7 +579,9 @@ def claims(results: Results) -> Fragment:
     """Return each claim with its verdict, the parts that decide it, and the others folded."""
     if results.claims is None or results.claims.empty:
         return note("The claims were not tested in this study (claims.csv is not there).")
-    boxes = []
+    boxes: list[Any] = []
+    if results.words.flat(results.directions):
+        boxes.append(note(FLAT_START))
     for claim, rows in results.claims.groupby("claim", sort=False):
         whole = _overall(rows)
         decisive = rows[rows["role"] == "decisive"]
@@ -571,8 +648,9 @@ def stability(results: Results) -> Fragment:
     if results.stability is None or results.stability.empty:
         return note("The stability of rankings was not computed in this study.")
     known = results.stability[results.stability["estimate"].notna()]
+    unknown = results.stability[results.stability["estimate"].isna()]
     if known.empty:
-        return note("With a single pair there is no other ranking to compare with.")
+        return note("There are no rankings to compare: ", _reasons(unknown), ".")
     k = int(known["k"].iloc[0])
     words = {**AGREEMENTS, "spearman": "Spearman", "kendall_w": "Kendall’s W"}
     rows = [
@@ -599,8 +677,23 @@ def stability(results: Results) -> Fragment:
                 "between pairs: the rankings of two pairs; between resamples: the ranking of the "
                 "study and that of the same number of pairs drawn anew."
             ),
+            note("Not given: ", _named_reasons(unknown), ".") if len(unknown) else "",
         ]
     )  # fmt: skip
+
+
+def _reasons(rows: pd.DataFrame) -> str:
+    """Return the different remarks of a table."""
+    return "; ".join(dict.fromkeys(text for text in rows["note"] if _missing_as(text, "")))
+
+
+def _named_reasons(rows: pd.DataFrame) -> str:
+    """Return which rankings cannot be compared in which direction, and why."""
+    said = [
+        f"{size_label(row['score'])}, {row['direction']} ({_missing_as(row['note'], 'undefined')})"
+        for row in rows.to_dict("records")
+    ]
+    return "; ".join(dict.fromkeys(said))
 
 
 def _frame(frame: pd.DataFrame, caption: Any = "") -> Fragment:
@@ -681,7 +774,7 @@ def _interactions(table_of: pd.DataFrame) -> Fragment:
     listing = [cells for _, cells in rows]
     heads_alone = by_head(table_of)
     missed = own_path_errors(heads_alone, results.heads)[0].max()
-    accounted = int(heads_alone["accounted"].sum())
+    accounted, cases = int(heads_alone["accounted"].sum()), heads_alone["accounted"].count()
     return join(
         [
             heading("interaction", "Why IG and AP disagree"),
@@ -691,7 +784,7 @@ def _interactions(table_of: pd.DataFrame) -> Fragment:
                 " comes from heads of the same layer that move along. Here it is split, for the "
                 "heads on which it is largest, over single partners that move with the head; the "
                 "remainder needs three or more heads at once. Single partners account for more "
-                f"than half of it in {accounted} of {len(heads_alone)} cases (a head on a pair, in "
+                f"than half of it in {accounted} of {cases} cases (a head on a pair, in "
                 "a direction). In all of them the head's own path, integrated once more, gives AP "
                 f"to within {small(missed)}.",
             ),
@@ -708,19 +801,49 @@ def _interactions(table_of: pd.DataFrame) -> Fragment:
     )  # fmt: skip
 
 
+def with_an_order(results: Results) -> pd.DataFrame | None:
+    """Return the table of faithfulness without scores that lie below the floor on every head.
+
+    What the first heads by such a score recover is what an order of rounding errors recovers.
+    """
+    table_of = results.faithfulness
+    if table_of is None or table_of.empty:
+        return table_of
+    scores = [name for name in dict.fromkeys(table_of["score"]) if name in results.heads]
+    largest = results.heads[scores].abs().groupby(results.heads["direction"]).max()
+    nothing = {
+        (direction, score)
+        for direction in largest.index
+        for score in scores
+        if largest.loc[direction, score] < results.floor
+    }
+    keys = zip(table_of["direction"], table_of["score"], strict=True)
+    return table_of[[key not in nothing for key in keys]]
+
+
 def reasons(results: Results) -> Fragment:
     """Return why IG joint and AP disagree and which score is faithful, where it was measured."""
     parts: list[Any] = []
     if results.interaction is not None and not results.interaction.empty:
         parts.append(_interactions(results.interaction))
-    if results.faithfulness is not None and not results.faithfulness.empty:
+    elif results.interaction is not None and not results.heads["head"].any():
+        parts.append(
+            note(
+                "Every head is alone in its layer, so no other moves along: IG joint is IG on the "
+                "own path, which is AP."
+            )
+        )
+    faithful = with_an_order(results)
+    if faithful is not None and not faithful.empty:
         parts += [
             heading("faithfulness", "Faithfulness of the scores"),
             paragraph(
-                word("faithfulness", "Faithfulness"), " of the heads that each score puts first."
+                word("faithfulness", "Faithfulness"),
+                " of the heads that each score puts first. ",
+                NO_SLOPE if results.words.flat(results.directions) else "",
             ),
             _drawn_here(
-                faithfulness_curves(results.faithfulness),
+                faithfulness_curves(faithful),
                 "Share of the metric's change recovered against the number of heads patched.",
                 "Share of the metric's change recovered by the first k heads by each score, mean "
                 "over pairs.",
@@ -738,9 +861,14 @@ def extras(results: Results) -> Fragment:
         means = results.mlps.groupby(["direction", "layer"], sort=False)[columns].mean()
         parts += [
             heading("mlps", "MLP layers"),
-            paragraph("The same measures for the output of whole MLP layers."),
+            paragraph(
+                "The same measures for the output of whole MLP layers. "
+                + results.words.sign(results.directions)
+                .replace("a head", "a layer")
+                .replace("A head", "A layer")
+            ),
             _drawn_here(
-                mlp_layers(results.mlps),
+                mlp_layers(results.mlps, metric=results.metric),
                 "AP and output range of MLP layers by depth.",
                 "Thin lines are pairs, thick ones their mean.",
             ),
@@ -756,7 +884,7 @@ def dropped(results: Results) -> Fragment:
     names = ["row", "clean", "corrupted", "correct", "incorrect", "reason"]
 
     def shown(value: Any, name: str) -> Any:
-        if _missing_as(value, None) is None or name in ("row", "reason"):
+        if _missing_as(value, "") == "" or name in ("row", "reason"):
             return _missing_as(value, "")
         return (prompt if name in ("clean", "corrupted") else answer)(value)
 
@@ -784,9 +912,14 @@ def exactness(results: Results) -> Fragment:
     own = panel.value(scores, "own_path_error")
     slack = scores["output_range_closed"] - scores["ap"].abs()
     kept = int(scores["nodes"].sum()) if "nodes" in scores else None
+    equal = results.baseline["metric_clean"] == results.baseline["metric_corrupted"]
+    unmoved = scores["pair"].isin(results.baseline["pair"][equal])
+    # A share of no change is not missing but does not exist.
+    undefined = int((unmoved & scores["ap_normalised"].isna()).sum())
+    missing = int(scores.isna().to_numpy().sum()) - undefined
     rows = [
         ["rows in heads.parquet", count(len(scores)), "pairs × directions × heads"],
-        ["missing values", count(int(scores.isna().to_numpy().sum())), "should be 0"],
+        ["missing values", count(missing), "should be 0"],
         [
             fill(
                 "largest |{}{} − AP|",
@@ -815,6 +948,14 @@ def exactness(results: Results) -> Fragment:
         ],
         *_unfinished(scores),
     ]
+    if undefined:
+        rows.append(
+            [
+                "values of AP normalised that are not defined",
+                count(undefined),
+                f"the metric is the same on both prompts of {int(equal.sum())} pairs",
+            ]
+        )
     if "gradient_error" in scores:
         rows.append(["largest error bound of g", small(scores["gradient_error"].max()), ""])
     if kept is not None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
+from counterpoint.metric_words import DENOISING, FLAT_START, NO_SLOPE, NOISING, metric_words
 from counterpoint.report.html import Fragment, fill, heading, join, paragraph
 
 
@@ -33,8 +34,7 @@ WORDS: Mapping[str, Word] = {
     ),
     "metric": Word(
         "metric",
-        "The number that says how a run answers, read at the last position of the prompt. Unless "
-        f"the study says otherwise it is the {_link('logit-difference', 'logit difference')}.",
+        "The number that says how a run answers, read at the last position of the prompt.",
     ),
     "logit-difference": Word(
         "logit difference (LD)",
@@ -51,8 +51,7 @@ WORDS: Mapping[str, Word] = {
         "direction",
         "Which prompt is the background. <em>Noising</em>: the clean run, into which the head's "
         "output from the corrupted prompt is put. <em>Denoising</em>: the corrupted run, into "
-        "which its output from the clean prompt is put. A head that carries the task has a "
-        "negative AP in noising and a positive one in denoising.",
+        "which its output from the clean prompt is put.",
     ),
     "path": Word(
         "path, α",
@@ -186,8 +185,8 @@ WORDS: Mapping[str, Word] = {
     "share": Word(
         "share of the metric's change",
         "A head's mean AP ÷ the mean change of the metric between the two runs of a pair. Positive "
-        "where the head moves the answer towards the other prompt, in both directions; it makes "
-        "tasks comparable whose metrics move by different amounts.",
+        "where the head moves the metric towards its value on the other prompt, in both "
+        "directions; it makes tasks comparable whose metrics move by different amounts.",
     ),
     "average": Word(
         "average over studies",
@@ -204,7 +203,8 @@ WORDS: Mapping[str, Word] = {
     "ld-change": Word(
         "LD change",
         "How far the logit difference falls when the target head's output on the corrupted "
-        "prompt replaces its output on the clean one.",
+        "prompt replaces its output on the clean one. Searches measure it whatever the metric of "
+        "the study is.",
     ),
     "evenness": Word(
         "evenness",
@@ -282,10 +282,50 @@ WORDS: Mapping[str, Word] = {
 """The glossary, in reading order. Keys are the anchors ``word-{key}``."""
 
 
-def glossary() -> Fragment:
-    """Return the section that explains every word."""
+SIGNS = "With the metric {}: "
+"""Before what is said of one metric on a page about several."""
+
+
+def _of_metric(key: str, metric: str) -> list[str]:
+    """Sentences that the entry ``key`` gets for a metric."""
+    words = metric_words(metric)
+    if key == "metric":
+        read = "" if metric == "logit_difference" else words.meaning
+        return [f"Here it is the {words.name} ({words.short}), in {words.unit}.", read]
+    if key == "direction":
+        return [words.sign((NOISING, DENOISING))]
+    if key == "ap-normalised":
+        return [words.normalised]
+    if key == "atp":
+        return [NO_SLOPE] if words.starts_flat else []
+    if key == "output-curve":
+        return [FLAT_START] if words.starts_flat else []
+    if key == "share":
+        return ["In noising it cannot be negative with this metric."] if words.one_sided else []
+    return []
+
+
+def _meaning(key: str, metrics: Sequence[str]) -> Fragment:
+    """The meaning of a word on a page about studies with these metrics."""
+    parts: list[Any] = [Fragment(WORDS[key].meaning)]
+    for metric in metrics:
+        said = " ".join(sentence for sentence in _of_metric(key, metric) if sentence)
+        if said and len(metrics) > 1 and key != "metric":
+            said = SIGNS.format(metric_words(metric).name) + said
+        if said:
+            parts.append(said)
+    return join(parts, " ")
+
+
+def glossary(metrics: Sequence[str] = ("logit_difference",)) -> Fragment:
+    """Return the section that explains every word, as it is meant with these metrics."""
     entries = join(
-        fill('<dt id="word-{}">{}</dt><dd>{}</dd>', key, entry.name, Fragment(entry.meaning))
+        fill(
+            '<dt id="word-{}">{}</dt><dd>{}</dd>',
+            key,
+            entry.name,
+            _meaning(key, list(dict.fromkeys(metrics))),
+        )
         for key, entry in WORDS.items()
     )
     return join(

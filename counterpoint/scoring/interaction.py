@@ -13,18 +13,19 @@ from counterpoint.progress import Progress
 from counterpoint.scoring.shards import Measurement, read_shard, score_of_pairs
 from counterpoint.suffix import SuffixEngine
 
-COLUMNS = (
-    "pair",
-    "direction",
-    "layer",
-    "head",
-    "ap",
-    "ig_own",
-    "ig_joint",
-    "partner",
-    "interaction",
-    "remainder",
-)
+COLUMNS = {
+    "pair": "int64",
+    "direction": "object",
+    "layer": "int64",
+    "head": "int64",
+    "ap": "float64",
+    "ig_own": "float64",
+    "ig_joint": "float64",
+    "partner": "int64",
+    "interaction": "float64",
+    "remainder": "float64",
+}
+"""The columns of the table with their kinds."""
 
 
 def score_interactions(
@@ -75,9 +76,11 @@ def score_interactions(
                 )
             progress(len(targets))
             progress.say()
-    if not tables:
-        return pd.DataFrame(columns=list(COLUMNS))
-    return pd.concat(tables, ignore_index=True)[list(COLUMNS)]
+    filled = [table for table in tables if len(table)]
+    if not filled:
+        # No pair, or one head alone in its layer: no rows, but columns of the right kinds.
+        return pd.DataFrame({name: np.empty(0, dtype=kind) for name, kind in COLUMNS.items()})
+    return pd.concat(filled, ignore_index=True)[list(COLUMNS)]
 
 
 def _largest(size: np.ndarray, count: int) -> list[tuple[int, int, int]]:

@@ -18,9 +18,14 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from counterpoint.files import array_writer, read_table, table_writer
+from counterpoint.files import array_writer, read_table, table_writer, write_table
 
 PathLike = str | os.PathLike[str]
+
+
+class NoRowsError(ValueError):
+    """No table of any shard has a row."""
+
 
 KEYS = ("pair", "direction", "layer", "head")
 SCORES = ("ap", "ap_normalised", "atp", "ig_joint", "ig_convergence_delta", "ig_own")
@@ -36,10 +41,16 @@ def merge_tables(
     """Write the rows of all tables to ``target``, ordered by ``keys``; return how many.
 
     The first key is ``pair``, and a pair's rows are all in one table; directions come in the order
-    given. A shard without pairs has a table without rows, which is passed over. Raises ValueError
-    when no table has rows.
+    given. A shard without pairs has a table without rows, which is passed over. Where no table has
+    rows (heads alone in their layers have no partners) the target has none either.
     """
-    return _merge((_ordered(read_table(path), keys, directions) for path in paths), target)
+    paths = list(paths)
+    tables = (_ordered(read_table(path), keys, directions) for path in paths)
+    try:
+        return _merge(tables, target)
+    except NoRowsError:
+        write_table(read_table(paths[0]), target)
+        return 0
 
 
 def merge_heads(
@@ -48,7 +59,10 @@ def merge_heads(
     target: PathLike,
     directions: Sequence[str],
 ) -> int:
-    """Write `heads.parquet` from the two tables of every shard; return its number of rows."""
+    """Write `heads.parquet` from the two tables of every shard; return its number of rows.
+
+    Raises ValueError when no table has rows.
+    """
     return _merge(
         (
             join_heads(read_table(measured), read_table(integrated), directions)
@@ -132,7 +146,7 @@ def _merge(tables: Iterable[pd.DataFrame], target: PathLike) -> int:
                 writer.write_table(rows.cast(schema).combine_chunks())
                 pairs.append(pair)
         if writer is None:
-            raise ValueError("no shard has a row")
+            raise NoRowsError("no shard has a row")
         writer.close()
         order = np.argsort(np.array(pairs), kind="stable")
         if len(set(pairs)) < len(pairs):
