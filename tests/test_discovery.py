@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -19,6 +21,7 @@ from counterpoint.models.load import load_language_model
 from counterpoint.models.names import UNKNOWN, BlockNames, ModuleNames, keep_names
 from tests.tiny_models import ARCHITECTURES, make_tiny_model, make_tiny_tokenizer, save_tiny_model
 
+VERDICTS = ("exact", "refused", "wrong", "traceback", "not built")
 NO_ATTENTION = BlockNames(None, None, "feed_forward")
 
 
@@ -242,6 +245,16 @@ def test_rows_of_the_sweep_are_exact(name: str, tmp_path: Path) -> None:
     result = measure(name, DECODERS[name], tmp_path, thorough=False)
     assert (result["verdict"], result["mlp_verdict"]) == ("exact", "exact"), result
     assert {"ap", "f", "g", "ig_joint", "mlp"} <= set(result["errors"])
+
+
+def test_the_page_says_that_nothing_is_wrong() -> None:
+    page = (Path(__file__).parent.parent / "docs/architectures.md").read_text(encoding="utf-8")
+    rows = [line.split(" | ") for line in page.splitlines() if line.startswith("| ")]
+    verdicts = Counter(cell for row in rows for cell in row[3:5] if cell in VERDICTS)
+    assert sum(verdicts.values()) >= 150
+    assert verdicts["exact"] >= 95
+    assert set(verdicts) == {"exact", "refused"}
+    assert not re.search(r"\| (wrong|traceback)", page)
 
 
 def test_the_table_holds_each_kind_once() -> None:

@@ -1,6 +1,7 @@
 """`make architectures`: the sweep, and the page that it makes (docs/architectures.md).
 
-`python -m benchmarks.architectures NAME …` measures some rows and prints them.
+`python -m benchmarks.architectures NAME …` measures some rows anew, and makes the page of them and
+of the last results of the others.
 """
 
 from __future__ import annotations
@@ -15,44 +16,53 @@ import sys
 import tempfile
 import time
 import warnings
-from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from benchmarks.architectures.configurations import CODE_OF_THEIR_OWN, DECODERS, OTHERS
+from benchmarks.architectures.page import write
 
 SECONDS = 240
 """Longest time of one row."""
 
-RESULTS = Path("benchmarks/architectures.json")
+RESULTS = Path("results/architectures.json")
 
 
 def main() -> None:
     """Measure the rows that are asked for, all by default."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("names", nargs="*", help="rows; all by default, which writes the page")
+    parser.add_argument("names", nargs="*", help="rows to measure anew; all by default")
     parser.add_argument("--cores", type=int, default=os.cpu_count() or 1)
     chosen = parser.parse_args()
     # TransformerLens installs packages for some models, by itself; not here.
     os.environ |= {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "PIP_NO_INDEX": "1"}
-    started = time.perf_counter()
     rows = [*DECODERS, *OTHERS, *CODE_OF_THEIR_OWN]
     adapters = _adapters()
-    names = chosen.names or rows
-    results = list(_run(names, chosen.cores))
-    if chosen.names:
+    results = _kept() if chosen.names else {}
+    for result in _run(chosen.names or rows, chosen.cores):
+        _keep(results, result)
+    if not chosen.names:
+        known = {result["architecture"] for result in results.values()}
+        for result in _run([name for name in adapters if name not in known], chosen.cores):
+            _keep(results, result)
+    missing = [name for name in rows if name not in results]
+    if missing:
+        print(f"{len(missing)} rows were never measured, so no page is made")
         return
-    known = {result["architecture"] for result in results}
-    results += _run([name for name in adapters if name not in known], chosen.cores)
     order = {name: place for place, name in enumerate([*rows, *adapters])}
-    results.sort(key=lambda result: order[result["name"]])
-    seconds = time.perf_counter() - started
-    from benchmarks.architectures.page import write
+    write(sorted(results.values(), key=lambda result: order[result["name"]]), adapters)
 
-    write(results, adapters, seconds)
-    RESULTS.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
-    print(Counter(result["verdict"] for result in results), f"{seconds:.0f} s")
+
+def _kept() -> dict[str, dict[str, Any]]:
+    """The last results, by row."""
+    return json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else {}
+
+
+def _keep(results: dict[str, dict[str, Any]], result: dict[str, Any]) -> None:
+    results[result["name"]] = result
+    RESULTS.parent.mkdir(exist_ok=True)
+    RESULTS.write_text(json.dumps(results, indent=1), encoding="utf-8")
 
 
 def _adapters() -> list[str]:

@@ -80,7 +80,7 @@ def measure(
         if adapter and model is not None and result.errors:
             result.adapter = _adapter(model)
     except UserError as refusal:
-        result.verdict, result.reason = "refused", str(refusal).replace(REMEDY, "").strip()
+        result.verdict, result.reason = "refused", _reason(refusal, folder)
     except Exception as error:  # noqa: BLE001  (a traceback is a result here)
         result.verdict, result.reason = "traceback", _where(error)
     result.seconds = time.perf_counter() - started
@@ -124,7 +124,7 @@ def foreign(architecture: str, model_type: str, folder: Path) -> dict[str, Any]:
         result.verdict = "wrong"
         result.reason = "loaded although there is no code for it"
     except UserError as refusal:
-        result.verdict, result.reason = "refused", str(refusal)
+        result.verdict, result.reason = "refused", _reason(refusal, folder)
     except Exception as error:  # noqa: BLE001  (a traceback is a result here)
         result.verdict, result.reason = "traceback", _where(error)
     result.seconds = time.perf_counter() - started
@@ -152,7 +152,7 @@ def _measure(row: Row, folder: Path, result: Result, thorough: bool) -> Any:
         try:
             _compare(model, first, result)
         except UserError as refusal:
-            refused.append(f"refused for some prompts: {refusal}")
+            refused.append(f"refused for some prompts: {_reason(refusal, folder)}")
     if len(refused) == len(places):
         raise UserError(refused[0].partition(": ")[2])
     if thorough:
@@ -173,8 +173,8 @@ def _measure(row: Row, folder: Path, result: Result, thorough: bool) -> Any:
 
 def _compare(model: Any, first: int, result: Result) -> None:
     pairs = random_pairs(1, n_pairs=2, length=LENGTH, first_difference=first)
-    whole = _reference(model, pairs)
     engine = SuffixEngine(model, cache_activations(model, pairs))
+    whole = _reference(model, pairs)
     for direction in DIRECTIONS:
         sides = background_prompt(direction), other_prompt(direction)
         start = whole.start[sides[0]].double().numpy()
@@ -257,8 +257,8 @@ def _compare_in_float64(folder: Path, result: Result) -> None:
     try:
         model = load_language_model(folder, dtype="float64")
         pairs = random_pairs(1, n_pairs=1, length=LENGTH, first_difference=MIDDLE)
-        whole = _reference(model, pairs)
         engine = SuffixEngine(model, cache_activations(model, pairs))
+        whole = _reference(model, pairs)
         units = every_unit(model, 1)
         found = values(engine, "noising", "head", units, np.ones((len(units), 1)))[:, 0]
         with torch.no_grad():
@@ -270,7 +270,7 @@ def _compare_in_float64(folder: Path, result: Result) -> None:
         expected = np.array([true[layer][head] for layer, head in places])
         result.errors["float64"] = float(np.abs(found - expected).max())
     except UserError as refusal:
-        result.reason = f"float64 refused: {refusal}"
+        result.reason = f"float64 is refused: {_reason(refusal, folder)}"
     except Exception as error:  # noqa: BLE001  (a traceback is a result here)
         result.errors["float64"] = float("nan")
         result.reason = f"float64: {_where(error)}"
@@ -315,6 +315,10 @@ def _note(result: Result, name: str, found: np.ndarray, expected: np.ndarray) ->
     # NaN is kept, since it compares as no error below a limit.
     before = result.errors.get(name, 0.0)
     result.errors[name] = error if not error <= before else before
+
+
+def _reason(refusal: UserError, folder: Path) -> str:
+    return str(refusal).replace(REMEDY, "").replace(str(folder), "the folder").strip()
 
 
 def _where(error: Exception) -> str:

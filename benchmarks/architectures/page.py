@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 from datetime import date
@@ -16,7 +17,7 @@ _ERRORS = ("ap", "f", "g", "ig_joint", "float64")
 _INTRODUCTION = """# Architectures
 
 What Counterpoint measures exactly, and what it refuses and why. Made by `make architectures` on
-{day} ({minutes} minutes; torch {torch}, transformers {transformers}, TransformerLens
+{day} ({minutes} minutes of one core; torch {torch}, transformers {transformers}, TransformerLens
 {transformer_lens}); not part of `make test`, which keeps a few rows of each kind.
 
 Each row is a tiny random model (three layers, four heads, width 32, weights large enough that no
@@ -42,13 +43,13 @@ is asked for nothing but its own view of a model (`LanguageModel.bridge()`).
 """
 
 
-def write(results: Sequence[dict[str, Any]], adapters: Sequence[str], seconds: float) -> None:
+def write(results: Sequence[dict[str, Any]], adapters: Sequence[str]) -> None:
     """Write the page of the sweep's ``results``, in their order."""
     from benchmarks.architectures.measure import TOLERANCE
 
     text = _INTRODUCTION.format(
         day=date.today().isoformat(),
-        minutes=max(1, round(seconds / 60)),
+        minutes=max(1, round(sum(result["seconds"] for result in results) / 60)),
         tolerance=TOLERANCE,
         counts=_counts(results),
         torch=version("torch").partition("+")[0],
@@ -114,7 +115,9 @@ def _yes(result: dict[str, Any], adapters: Sequence[str]) -> str:
 
 
 def _number(error: float | None) -> str:
-    return "" if error is None else f"{error:.0e}"
+    if error is None:
+        return ""
+    return "fails" if math.isnan(error) else f"{error:.0e}"
 
 
 def _line(cells: Sequence[str]) -> str:

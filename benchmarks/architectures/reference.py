@@ -85,7 +85,7 @@ class Whole:
         value = self.mlp[other][layer]
 
         def replace(module: nn.Module, args: Any, output: Any) -> Any:
-            if isinstance(output, tuple):
+            if isinstance(output, (tuple, list)):
                 return (value.view_as(output[0]), *output[1:])
             return value.view_as(output)
 
@@ -121,7 +121,7 @@ def _keep_input(kept: dict[int, Tensor], layer: int) -> Callable[..., None]:
 
 def _keep_output(kept: dict[int, Tensor], layer: int) -> Callable[..., None]:
     def keep(module: nn.Module, args: Any, output: Any) -> None:
-        first = output[0] if isinstance(output, tuple) else output
+        first = output[0] if isinstance(output, (tuple, list)) else output
         kept[layer] = first.detach().clone()
 
     return keep
