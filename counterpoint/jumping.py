@@ -35,7 +35,6 @@ from counterpoint.measures import (
     saturated,
 )
 from counterpoint.pieces import Curve, Points
-from counterpoint.rounding import computed_eps
 from counterpoint.slopes import (
     Advance,
     evaluated,
@@ -131,10 +130,11 @@ def settings_for(
     engine: SuffixEngine, direction: Direction, tolerance: float, max_nodes: int
 ) -> pieces.Settings:
     """How well pieces and places are to be known, by the format that is computed in."""
+    floor = rounding_floor(engine, direction)
     return pieces.Settings(
         tolerance=tolerance,
-        floor=rounding_floor(engine, direction),
-        resolution=max(FINEST, 4 * computed_eps(engine.model)),
+        floor=floor,
+        resolution=max(FINEST, 4 * floor.eps),
         budget=BUDGET * max_nodes,
     )
 

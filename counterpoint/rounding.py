@@ -12,7 +12,7 @@ every run and round nothing that moves.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
@@ -58,6 +58,8 @@ _TOKENS = 4
 class Floor:
     """How far rounding may move the curves of one bucket and direction, in metric units."""
 
+    eps: float
+    """The spacing of numbers around 1 in the computed format."""
     settled: float
     """Below this no refinement is asked."""
     output: float
@@ -70,6 +72,7 @@ class Floor:
         eps = float(torch.finfo(format).eps)
         noise = FINE if eps <= torch.finfo(torch.float32).eps else COARSE
         return cls(
+            eps,
             SETTLED * eps * answers,
             noise.of_logits * eps * vocabulary,
             noise.of_scale * eps,
@@ -93,20 +96,18 @@ def computed_eps(model: LanguageModel) -> float:
 def computed_format(model: LanguageModel) -> torch.dtype:
     """The coarsest floating format among all values of a run that depend on the prompt.
 
-    One short run finds it, and it is kept on the model.
+    One short run finds it: a few milliseconds, which callers spend once for each bucket of pairs.
     """
-    kept = cast("dict[str, torch.dtype]", model.__dict__.setdefault("_computed_format", {}))
-    if "format" not in kept:
-        found = formats_of(model.hf, model.embedding, model.device) | {model.dtype}
-        kept["format"] = max(found, key=lambda format: torch.finfo(format).eps)
-    return kept["format"]
+    found = formats_of(model.hf, model.embedding, model.device) | {model.dtype}
+    return max(found, key=lambda format: torch.finfo(format).eps)
 
 
 def formats_of(hf: nn.Module, embedding: nn.Module, device: torch.device | str) -> set[torch.dtype]:
     """The floating formats of all values between ``embedding`` and the logits of ``hf``."""
 
     def followed(module: nn.Module, args: Any, output: Tensor) -> Tensor:
-        return output.detach().requires_grad_()
+        # A copy, no leaf: some models scale their embeddings in place.
+        return output.detach().requires_grad_().clone()
 
     tokens = torch.zeros(1, _TOKENS, dtype=torch.long, device=device)
     handle = embedding.register_forward_hook(followed)

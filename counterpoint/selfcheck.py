@@ -30,6 +30,7 @@ from counterpoint.activations import (
     packed,
 )
 from counterpoint.errors import UserError
+from counterpoint.models.load import LanguageModel
 from counterpoint.replay import by_row, first_of, hidden_states_of, with_first
 from counterpoint.rounding import computed_eps
 from counterpoint.suffix import WAYS, Rows, SuffixEngine, Way
@@ -48,10 +49,7 @@ def known_way(engine: SuffixEngine, component: Component, *, verify: bool) -> Wa
     Without ``verify`` a shape that was never compared is evaluated like the others of the model, in
     the most careful way that any of them needed.
     """
-    kept = cast(
-        "dict[Component, dict[tuple[int, int, int], Way]]",
-        engine.model.__dict__.setdefault("_ways", {}),
-    ).setdefault(component, {})
+    kept = _ways(engine.model).setdefault(component, {})
     pairs = engine.activations.pairs
     shape = pairs.length, pairs.first_difference, engine.activations.start
     if shape not in kept:
@@ -61,13 +59,26 @@ def known_way(engine: SuffixEngine, component: Component, *, verify: bool) -> Wa
     return kept[shape]
 
 
+def cuts_last(model: LanguageModel) -> bool:
+    """Whether the last block may compute its last position alone, by what was found so far."""
+    return all(way.cuts_last for way in _ways(model).get("head", {}).values())
+
+
+def _ways(model: LanguageModel) -> dict[Component, dict[tuple[int, int, int], Way]]:
+    """The way of each component, by length, first differing position and first one kept."""
+    return cast(
+        "dict[Component, dict[tuple[int, int, int], Way]]",
+        model.__dict__.setdefault("_ways", {}),
+    )
+
+
 @torch.no_grad()
 def find_way(engine: SuffixEngine, component: Component) -> Way:
     """The first way in which the engine equals the model's own passes.
 
     Raises UserError, with what each way misses by, where there is none.
     """
-    model, activations = engine.model, engine.activations
+    model = engine.model
     layers = layers_with(model, component)
     eps = computed_eps(model)
     tolerance = min(CHECK_TOLERANCE * eps, COARSEST_CHECK)

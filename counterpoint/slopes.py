@@ -8,6 +8,7 @@ rounding of g, and of f on the way to g, is relative to.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import cast
 
 import numpy as np
 import torch
@@ -202,7 +203,17 @@ _UNITS_AT_ONCE = 512
 
 @torch.no_grad()
 def rounding_floor(engine: SuffixEngine, direction: Direction) -> Floor:
-    """How far rounding alone may move f and g, by the format that is really computed in."""
+    """How far rounding alone may move f and g, by the format that is really computed in.
+
+    Kept on the engine.
+    """
+    kept = cast("dict[str, Floor]", engine.__dict__.setdefault("_floors", {}))
+    if direction not in kept:
+        kept[direction] = _rounding_floor(engine, direction)
+    return kept[direction]
+
+
+def _rounding_floor(engine: SuffixEngine, direction: Direction) -> Floor:
     final = engine.activations.run(background_prompt(direction)).final
     answers = engine.logits(final, engine.metric.vocabulary)
     every = engine.logits(final)

@@ -87,7 +87,7 @@ def ranking(heads: pd.DataFrame, score: str, *, settings: Settings | None = None
     Columns: direction, layer, head, score, rank (by mean |score|, 1 first), mean_absolute, ci_low,
     ci_high (of mean |score|, drawing pairs), mean (signed), mean_rank (over pairs), top_k_share (of
     the resamples of pairs in which the head is among the first k), floor_share (of the pairs on
-    which it is at the float32 floor), pairs. With one pair the interval and the share are NaN.
+    which it is at the floor of rounding), pairs. With one pair the interval and the share are NaN.
     Raises ValueError where the score is missing for a head.
     """
     settings = settings or Settings()

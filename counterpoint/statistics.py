@@ -120,9 +120,9 @@ def correlations(
     """All coefficients of `measures` with `scores`, columns as in `COLUMNS`.
 
     `n` counts rows (pair and head) used, `pairs` the pairs they come from, `floor_excluded` the
-    rows left out because they are at the float32 floor. Where a number cannot be given it is NaN
-    and `note` says why. Raises KeyError for a column that `heads` lacks, ValueError for an unknown
-    method or a row that appears twice.
+    rows left out because they are at the floor of rounding. Where a number cannot be given it is
+    NaN and `note` says why. Raises KeyError for a column that `heads` lacks, ValueError for an
+    unknown method or a row that appears twice.
     """
     settings = settings or Settings()
     parts = [

@@ -282,9 +282,7 @@ class SuffixEngine:
 
         with contextlib.ExitStack() as hooks, through_onednn(model.submodules_of_blocks):
             for layer in sorted(set(rows.layer)):
-                module = (
-                    model.output_projection(layer) if component == "head" else model.mlp(layer)
-                )
+                module = model.output_projection(layer) if component == "head" else model.mlp(layer)
                 first = rows.layer.index(layer)
                 entering = slice(first, first + rows.layer.count(layer))
                 hooks.callback(module.register_forward_hook(shifted(entering)).remove)

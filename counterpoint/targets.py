@@ -29,9 +29,17 @@ def choose_targets(
     Raises UserError, naming ``key``, for a head that the model does not have and for more heads
     than it has.
     """
-    total = shape.n_layers * shape.n_heads
+    every = shape.heads
+    total = len(every)
     if not isinstance(wanted, Mapping):
         check_heads(wanted, n_layers=shape.n_layers, n_heads=shape.n_heads, key=key)
+        lacking = sorted({head[0] for head in wanted} - {layer for layer, _ in every})
+        if lacking:
+            raise UserError(
+                f"{key}: layer {lacking[0]} has no attention heads (it is of another kind, such as"
+                " a recurrent one or a convolution); layers with heads are"
+                f" {', '.join(map(str, shape.head_layers or ()))}"
+            )
         return [list(head) for head in wanted]
     count = number_of_targets(wanted)
     if count > total:
@@ -45,7 +53,7 @@ def choose_targets(
         first = means.sort_values(ascending=False, kind="stable").index[:count]
         return [[int(layer), int(head)] for layer, head in first]
     drawn = np.random.default_rng(wanted.get("seed", 0)).choice(total, count, replace=False)
-    return [[int(number) // shape.n_heads, int(number) % shape.n_heads] for number in drawn]
+    return [list(every[number]) for number in drawn]
 
 
 def spread_heads(

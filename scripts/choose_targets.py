@@ -9,12 +9,15 @@ from _job import log, run
 def main(snakemake: Any) -> None:
     """Write a list of [layer, head]: the configured ones, the first by |AP|, or random ones."""
     from counterpoint.files import write_json
-    from counterpoint.models.shape import read_shape
+    from counterpoint.models.shape import read_heads, read_shape
     from counterpoint.targets import choose_targets
 
+    wanted = snakemake.params.settings["targets"]
+    # The table of scores knows which heads there are; else the model is asked.
+    read = read_shape if "top" in wanted or not wanted else read_heads
     heads = choose_targets(
-        snakemake.params.settings["targets"],
-        read_shape(Path(snakemake.input.model).parent),
+        wanted,
+        read(Path(snakemake.input.model).parent),
         scores=next((path for path in snakemake.input if path.endswith("heads.parquet")), None),
         key=f"studies.{snakemake.wildcards.study}.counterfactuals.targets",
     )

@@ -11,10 +11,10 @@ def main(snakemake: Any) -> None:
     from counterpoint.counterfactuals.atlas_table import merge
     from counterpoint.counterfactuals.reached import reached
     from counterpoint.files import read_table, write_table
-    from counterpoint.models.shape import read_shape
+    from counterpoint.models.shape import read_heads
 
-    shape = read_shape(Path(snakemake.input.model).parent)
-    atlas = merge(map(read_table, snakemake.input.verified), shape.n_layers, shape.n_heads)
+    shape = read_heads(Path(snakemake.input.model).parent)
+    atlas = merge(map(read_table, snakemake.input.verified), shape.heads)
     write_table(atlas, snakemake.output.atlas)
     for what, count in reached(atlas).value_counts().items():
         log.info("%d heads: %s", count, what)

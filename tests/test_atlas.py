@@ -42,6 +42,7 @@ from counterpoint.counterfactuals.variants import Moves, Parent, Variants, Varia
 from counterpoint.errors import UserError
 from counterpoint.files import read_table
 from counterpoint.models.load import LanguageModel
+from counterpoint.models.shape import Shape
 from tests.interrupting import Interrupting
 from tests.reference import PlainReference, plain_changes
 from tests.small_study import (
@@ -453,14 +454,17 @@ def test_parts_of_a_verification_make_the_whole(
     tiny_llama: LanguageModel, searched: pd.DataFrame
 ) -> None:
     shape = tiny_llama.n_layers, tiny_llama.n_heads
-    whole = merge([verify(tiny_llama, searched)], *shape)
-    parts = merge([verify(tiny_llama, searched, part=part, parts=3) for part in range(3)], *shape)
+    whole = merge([verify(tiny_llama, searched)], Shape(*shape, None).heads)
+    parts = merge(
+        [verify(tiny_llama, searched, part=part, parts=3) for part in range(3)],
+        Shape(*shape, None).heads,
+    )
     pd.testing.assert_frame_equal(whole, parts)
     assert len(whole) == tiny_llama.n_layers * tiny_llama.n_heads
 
 
 def test_an_atlas_of_nothing_has_a_row_for_every_head() -> None:
-    empty = merge([], 2, 3)
+    empty = merge([], Shape(2, 3, None).heads)
     assert list(zip(empty["layer"], empty["head"], strict=True)) == [
         (layer, head) for layer in range(2) for head in range(3)
     ]
@@ -481,7 +485,7 @@ def test_merging_prefers_fluent_first_places() -> None:
         }
 
     table = pd.DataFrame([row(5.0, 2.0, 1, False), row(0.6, 1.1, 1, True), row(9.0, 0.9, 2, True)])
-    assert merge([table], 1, 1)["ld_change"].tolist() == [0.6]
+    assert merge([table], [(0, 0)])["ld_change"].tolist() == [0.6]
 
 
 # -- the workflow --------------------------------------------------------------------------------

@@ -201,7 +201,7 @@ def _measure(curve: np.polynomial.Polynomial, nodes: int = 17) -> OutputCurves:
     from counterpoint.curves import _resolve
 
     level = quadrature.clenshaw_curtis(nodes)
-    floor = Floor(settled=0.0, output=0.0, per_scale=0.0, slope_per_scale=0.0)
+    floor = Floor(eps=0.0, settled=0.0, output=0.0, per_scale=0.0, slope_per_scale=0.0)
     resolved = _resolve(level, curve(level)[None], curve.deriv()(level)[None], floor, np.zeros(1))
     return resolved.curves(np.array([True]), 1e-4)
 

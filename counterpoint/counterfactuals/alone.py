@@ -42,6 +42,7 @@ def engine_of(model: LanguageModel, pair: Pair, *, memory_mb: int) -> SuffixEngi
 
 
 def joint_scores(engine: SuffixEngine) -> Float[Array, " head"]:
-    """IG joint of every head in `noising`, layer by layer, of the one pair of ``engine``."""
+    """IG joint of every head in `noising`, layer by layer, of the one pair of ``engine``; 0 in
+    layers without heads."""
     found = integrated_gradients(engine, "noising", first_steps=FIRST_STEPS)
-    return found.score[:, 0].reshape(-1)
+    return np.nan_to_num(found.score[:, 0].reshape(-1))

@@ -120,7 +120,8 @@ class Atlas:
         self.own = own if isinstance(own, VariantSettings) else VariantSettings()
         self.starts: list[Prompt] = [tuple(tokens_of(model, one)[0]) for one in as_starts(starts)]
         self.ledger = Ledger(settings.budget)
-        evaluator = Evaluator(model, Target(0, 0), settings, self.ledger, list(self.starts[0]))
+        first = Target(model.head_layers[0], 0)
+        evaluator = Evaluator(model, first, settings, self.ledger, list(self.starts[0]))
         self.evaluator = evaluator
         self.generator = torch.Generator().manual_seed(seed)
         self.propose = Proposals(evaluator, self.generator)

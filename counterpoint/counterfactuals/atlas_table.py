@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import pandas as pd
 
@@ -26,16 +26,13 @@ the largest of another head, ``second`` that head; ``fluent``: both prompts' mea
 at most ``loss_cap`` nats; ``evaluations`` what the search with this ``seed`` had spent."""
 
 
-def merge(verified: Iterable[pd.DataFrame], n_layers: int, n_heads: int) -> pd.DataFrame:
-    """The atlas, one row per head of the model, from the parts that `verify` made.
+def merge(verified: Iterable[pd.DataFrame], every_head: Sequence[tuple[int, int]]) -> pd.DataFrame:
+    """The atlas, one row for each (layer, head) of ``every_head``, from the parts of `verify`.
 
     First come fluent pairs on which the head is first, then by `quality` of LD change and margin.
     A head for which nothing was found has a row without a pair.
     """
-    heads = pd.DataFrame(
-        [(layer, head) for layer in range(n_layers) for head in range(n_heads)],
-        columns=["layer", "head"],
-    )
+    heads = pd.DataFrame(list(every_head), columns=["layer", "head"])
     parts = [part for part in verified if len(part)]
     if not parts:
         return typed(heads.reindex(columns=list(COLUMNS)))

@@ -18,6 +18,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from counterpoint.activations import reuses_prefix
 from counterpoint.counterfactuals.evaluation import Evaluator
 from counterpoint.counterfactuals.every_head import (
     Pair,
@@ -174,13 +175,16 @@ class Estimator:
         start = int((prompts == prompts[0]).all(0).int().cumprod(0).sum())
         if start == prompts.shape[1]:
             return None
+        first_end = max(start + 1, 3)
+        if not reuses_prefix(self.model, prompts.shape[1]):
+            start = 0
         prefix, prefix_loss, ahead = self.evaluator.prefix(prompts[0, :start])
         if head is not None:
             self.evaluator.aim(Target(*divmod(head, self.model.n_heads)))
         with kept_values(self.model) as z:
             run = self.evaluator.path.own_run(prefix, input_ids=prompts[:, start:])
         ledger.evaluations += len(prompts)
-        stops = torch.arange(max(start + 1, 3), prompts.shape[1] + 1, device=self.device)
+        stops = torch.arange(first_end, prompts.shape[1] + 1, device=self.device)
         if not len(stops):
             return None
         last = stops - 1 - start

@@ -17,13 +17,14 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from transformers.cache_utils import DynamicCache
 
-from counterpoint.activations import TokenPairs, cache_activations
+from counterpoint.activations import TokenPairs, cache_activations, reuses_prefix
 from counterpoint.counterfactuals import objectives
 from counterpoint.counterfactuals.archive import Scored
 from counterpoint.counterfactuals.head_path import HeadPath, TargetRun
 from counterpoint.counterfactuals.losses import token_losses
 from counterpoint.counterfactuals.problem import Ledger, Settings, Target
 from counterpoint.counterfactuals.vocabulary import Vocabulary
+from counterpoint.errors import UserError
 from counterpoint.models.load import LanguageModel
 from counterpoint.replay import PrefixKeysValues
 from counterpoint.suffix import SuffixEngine
@@ -180,7 +181,7 @@ class Evaluator:
         every_loss: bool,
     ) -> Measured:
         n_pairs, length = clean.shape
-        start = _shared(clean, corrupted)
+        start = _shared(clean, corrupted) if reuses_prefix(self.model, length) else 0
         prompts, place = torch.unique(
             torch.cat([clean, corrupted])[:, start:], dim=0, return_inverse=True
         )
@@ -405,4 +406,12 @@ def _checked_engine(model: LanguageModel, start: list[int]) -> SuffixEngine:
     corrupted = clean.clone()
     corrupted[0, -1] = (corrupted[0, -1] + 1) % model.d_vocab
     pairs = TokenPairs(clean, corrupted, ((0,),), ((1,),), (0,))
-    return SuffixEngine(model, cache_activations(model, pairs))
+    engine = SuffixEngine(model, cache_activations(model, pairs))
+    if not engine.way("head").replays:
+        raise UserError(
+            f"model architecture {type(model.hf).__name__}: searches take its runs up at a head's"
+            " layer, which this model's blocks do not allow (they are given more than the hidden"
+            " states); its heads are measured by passes through all blocks instead. Leave out the"
+            " searches (`counterfactuals: {targets: []}`), or choose another model."
+        )
+    return engine

@@ -7,7 +7,8 @@ difference of a head's values, ranks all heads for one more forward and one back
 heads that the estimate ranks first while a search goes on, of all heads in the end.
 
 Signs: all effects here are LD changes, f(0) − f(1) in the direction `noising`, so −AP: positive
-where a head moves the answer from x's to y's. Heads are numbered ``layer · n_heads + head``.
+where a head moves the answer from x's to y's. Heads are numbered ``layer · n_heads + head``. In
+layers without heads those numbers stand for nothing, and have no effect (0).
 """
 
 from __future__ import annotations
@@ -19,13 +20,13 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from jaxtyping import Float, Int
-from torch import Tensor, nn
+from torch import Tensor
 from transformers.cache_utils import Cache, DynamicCache
 
-from counterpoint.activations import TokenPairs, Units, cache_activations
+from counterpoint.activations import TokenPairs, Units, cache_activations, reuses_prefix
 from counterpoint.curves import values
 from counterpoint.models.load import LanguageModel
-from counterpoint.replay import PrefixKeysValues
+from counterpoint.replay import PrefixKeysValues, cache_for
 from counterpoint.suffix import SuffixEngine
 
 Array = np.ndarray
@@ -33,12 +34,13 @@ Array = np.ndarray
 
 @dataclass(frozen=True, eq=False)
 class HeadValues:
-    """Runs of a suffix: every layer's head values z, the logits at the positions where they were
-    asked for, and the cache, which without a prefix holds all keys and values."""
+    """Runs of a suffix: every layer's head values z (zeros in layers without heads), the logits at
+    the positions where they were asked for, and the cache, which without a prefix holds all keys
+    and values; None where the model's prefixes cannot be cached in this way."""
 
     z: list[Float[Tensor, "row suffix z"]]
     logits: Float[Tensor, "row read vocabulary"]
-    cache: Cache
+    cache: Cache | None
 
 
 @contextmanager
@@ -51,18 +53,31 @@ def kept_values(
     """
     z: list[Tensor] = []
 
-    def keep(module: nn.Module, args: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    def keep(layer: int, args: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         # A leaf of its own where it can be, so that one run gives the gradient at every layer.
         own = args[0]
         if differentiable and not own.requires_grad:
             own.requires_grad_()
+        nothing = own.new_zeros(*own.shape[:-1], model.n_heads)
+        z.extend([nothing] * (layer - len(z) % model.n_layers))
         z.append(own)
+        if layer == model.head_layers[-1]:
+            z.extend([nothing] * (model.n_layers - 1 - layer))
         return (own, *args[1:])
 
     with ExitStack() as hooks:
-        for projection in model.output_projections:
-            hooks.callback(projection.register_forward_pre_hook(keep).remove)
+        for layer in model.head_layers:
+            handle = model.output_projection(layer).register_forward_pre_hook(
+                lambda module, args, layer=layer: keep(layer, args)
+            )
+            hooks.callback(handle.remove)
         yield z
+
+
+def gradients_of(total: Tensor, z: Sequence[Tensor]) -> list[Tensor]:
+    """The gradient of ``total`` with respect to every layer's z: 0 in layers without heads."""
+    found = iter(torch.autograd.grad(total, [one for one in z if one.requires_grad]))
+    return [next(found) if one.requires_grad else torch.zeros_like(one) for one in z]
 
 
 def run_with_values(
@@ -82,11 +97,11 @@ def run_with_values(
         torch.set_grad_enabled(differentiable),
         kept_values(model, differentiable=differentiable) as z,
     ):
-        cache = DynamicCache() if prefix is None else prefix.cache()
-        logits = model.hf(
-            input_ids=tokens, past_key_values=cache, use_cache=True, logits_to_keep=logits_to_keep
-        ).logits
-    return HeadValues(z, logits, cache)
+        given = cache_for(prefix)
+        if prefix is None and reuses_prefix(model, tokens.shape[1]):
+            given = {"past_key_values": DynamicCache(), "use_cache": True}
+        logits = model.hf(input_ids=tokens, logits_to_keep=logits_to_keep, **given).logits
+    return HeadValues(z, logits, given.get("past_key_values"))
 
 
 def value_gradients(
@@ -108,9 +123,9 @@ def value_gradients(
         run = run_with_values(model, clean, prefix, differentiable=True, logits_to_keep=positions)
         read = run.logits[rows, place]
         fall = (read[rows, incorrect] - read[rows, correct]).sum()
-        gradients = torch.autograd.grad(fall, run.z)
+        gradients = gradients_of(fall, run.z)
     z = [one.detach() for one in run.z]
-    return HeadValues(z, run.logits.detach(), run.cache), list(gradients)
+    return HeadValues(z, run.logits.detach(), run.cache), gradients
 
 
 def estimated_effects(
@@ -156,14 +171,24 @@ def first_order(model: LanguageModel, pair: Pair) -> Float[Array, "2 head"]:
         points = torch.stack([ends[0], ends.mean(0)])
     with torch.enable_grad(), kept_values(model, differentiable=True) as z:
         read = model.hf(inputs_embeds=points, use_cache=False, logits_to_keep=1).logits[:, -1]
-        gradients = torch.autograd.grad((read[:, pair.incorrect] - read[:, pair.correct]).sum(), z)
-    effects = estimated_effects(model.n_heads, list(gradients), apart)
+        gradients = gradients_of((read[:, pair.incorrect] - read[:, pair.correct]).sum(), z)
+    effects = estimated_effects(model.n_heads, gradients, apart)
     return effects.detach().double().cpu().numpy()
 
 
 def in_turns(*rankings: Sequence[int]) -> list[int]:
     """What several rankings of the same things have first, without repetition."""
     return list(dict.fromkeys(one for together in zip(*rankings, strict=True) for one in together))
+
+
+def by_number(
+    model: LanguageModel, units: Units, values: Float[Array, "*lead unit"]
+) -> Float[Array, "*lead head"]:
+    """Values of the heads of one pair by their numbers, 0 for numbers that stand for none."""
+    assert units.head is not None
+    found = np.zeros((*values.shape[:-1], model.n_layers * model.n_heads), dtype=values.dtype)
+    found[..., (units.layer * model.n_heads + units.head).cpu().numpy()] = values
+    return found
 
 
 @torch.no_grad()
@@ -176,7 +201,8 @@ def exact_effects(
 ) -> list[Float[Array, "head alpha"]]:
     """f(0) − f(α) of the numbered ``heads`` of each pair (None: of all heads), by the engine.
 
-    ``pairs`` have one length. Costs 2 evaluations for each pair, and one for each head and α.
+    ``pairs`` have one length. Costs 2 evaluations for each pair, and one for each head and α. What
+    is numbered in layers without heads has no effect (0).
     """
     device = model.device
     bucket = TokenPairs(
@@ -194,12 +220,13 @@ def exact_effects(
     owner = np.repeat(np.arange(len(pairs)), [len(one) for one in wanted])
     # The engine wants its rows from the lowest layer up.
     order = np.argsort(numbers // model.n_heads, kind="stable")
+    order = order[np.isin(numbers[order] // model.n_heads, model.head_layers)]
     layer, head = (
         torch.as_tensor(part, device=device) for part in np.divmod(numbers[order], model.n_heads)
     )
     units = Units(torch.as_tensor(owner[order], device=device), layer, head)
     moved = values(engine, "noising", "head", units, np.tile(np.array(alphas), (len(units), 1)))
     start = engine.unpatched("clean").double().cpu().numpy()
-    effects = np.empty_like(moved)
+    effects = np.zeros((len(numbers), len(alphas)))
     effects[order] = start[owner[order], None] - moved
     return np.split(effects, np.cumsum([len(one) for one in wanted])[:-1])

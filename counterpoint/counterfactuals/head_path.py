@@ -14,7 +14,6 @@ from typing import Any, cast
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from transformers.cache_utils import DynamicCache
 
 from counterpoint.activations import output_bias
 from counterpoint.counterfactuals.problem import Target
@@ -23,10 +22,12 @@ from counterpoint.replay import (
     Forward,
     PrefixKeysValues,
     block_arguments,
+    cache_for,
     hidden_states_of,
     last_position,
     replaced_forward,
 )
+from counterpoint.selfcheck import cuts_last
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,9 +102,8 @@ class HeadPath:
         Logits are those of the last ``logits_to_keep`` positions; 0: of all.
         """
         with self.kept_parts() as parts:
-            cache = DynamicCache() if prefix is None else prefix.cache()
             logits = self.model.hf(
-                **inputs, past_key_values=cache, use_cache=True, logits_to_keep=logits_to_keep
+                **inputs, **cache_for(prefix), logits_to_keep=logits_to_keep
             ).logits
         return parts.run([logits])
 
@@ -163,20 +163,18 @@ class HeadPath:
         model, layer = self.model, self.target.layer
         start = length - residual.shape[1]
         arguments = block_arguments(model, length, start)
-        if prefix is None:
-            empty = residual.new_empty(1, 1, 0, 1)
-            prefix = PrefixKeysValues([empty] * model.n_layers, [empty] * model.n_layers)
-        cache = prefix.cache()
+        cache = None if prefix is None else prefix.cache()
         with replaced_forward(
             model.attention(layer), _giving(attention, arguments[layer].attention_arity)
         ):
             hidden = arguments[layer].call(model.blocks[layer], residual, cache)
         for later in range(layer + 1, model.n_layers):
             with ExitStack() as replaced:
-                if only_last and later == model.n_layers - 1:
+                if only_last and later == model.n_layers - 1 and cuts_last(model):
                     # The others take the last one's values in the residual sum; nothing reads them.
                     for module in (model.output_projections[later], model.mlps[later]):
-                        replaced.enter_context(replaced_forward(module, last_position))
+                        if module is not None:
+                            replaced.enter_context(replaced_forward(module, last_position))
                 hidden = arguments[later].call(model.blocks[later], hidden, cache)
         return hidden
 

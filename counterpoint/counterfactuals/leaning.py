@@ -101,17 +101,23 @@ def promising(
     likely = propose.writable(screened.run.logits[rows[sentence], position - 1])
     for row, scores in enumerate(likely):
         y[row, position[row]] = moves.draw(without(scores, y[row, position[row]]), 1)[0]
-    past, effects = PrefixKeysValues.of(own.cache), []
+    past = None if own.cache is None else PrefixKeysValues.of(own.cache)
+    effects = []
     for row, stop in enumerate((last + 1).tolist()):
         # Up to the first that is edited they are the sentence, and from ``stop`` on the gradient
         # is 0: only what lies between is run.
         edits = sentence == row
         start = int(position[edits].min())
-        run_of_edits = run_with_values(
-            evaluator.model, y[edits, start:stop], past.up_to(start, row)
+        run_of_edits = (
+            run_with_values(evaluator.model, y[edits, :stop])
+            if past is None
+            else run_with_values(evaluator.model, y[edits, start:stop], past.up_to(start, row))
         )
         between = slice(row, row + 1), slice(start, stop)
-        apart = [to - fro[between] for to, fro in zip(run_of_edits.z, own.z, strict=True)]
+        apart = [
+            to[:, start - stop :] - fro[between]
+            for to, fro in zip(run_of_edits.z, own.z, strict=True)
+        ]
         effects.append(estimated_effects(n_heads, [one[between] for one in gradients], apart))
     evaluator.ledger.evaluations += len(y)
     # Toward which answer it moves is left to the variants; here it is how far.

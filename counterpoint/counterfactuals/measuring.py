@@ -14,9 +14,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from counterpoint.activations import every_unit
 from counterpoint.counterfactuals import caps
 from counterpoint.counterfactuals.alone import engine_of, joint_scores, pair_of
-from counterpoint.counterfactuals.every_head import Pair
+from counterpoint.counterfactuals.every_head import Pair, by_number
 from counterpoint.counterfactuals.losses import mean_loss
 from counterpoint.counterfactuals.problem import Target
 from counterpoint.counterfactuals.quality import holds_elsewhere, quality, steps
@@ -205,7 +206,7 @@ def measure_pair(
     pair = pair_of(row)
     engine = engine_of(model, pair, memory_mb=memory_mb)
     clean, corrupted = list(pair.clean), list(pair.corrupted)
-    effects = activation_patching(engine, "noising")
+    effects = by_number(model, every_unit(model, 1), activation_patching(engine, "noising"))
     place = target.layer * model.n_heads + target.head
     rank, margin, second = standing(effects, place)
     return {

@@ -43,6 +43,12 @@ class Target:
                 f"counterfactuals.targets: head {self} is out of range; the model has layers 0 to"
                 f" {model.n_layers - 1} and heads 0 to {model.n_heads - 1}. Correct the target."
             )
+        if self.layer not in model.head_layers:
+            raise UserError(
+                f"counterfactuals.targets: layer {self.layer} has no attention heads (it is of"
+                " another kind, such as a recurrent one or a convolution); layers with heads are"
+                f" {', '.join(map(str, model.head_layers))}. Correct the target."
+            )
 
 
 @dataclass(frozen=True)

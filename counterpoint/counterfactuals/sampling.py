@@ -11,6 +11,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from transformers.cache_utils import DynamicCache
 
+from counterpoint.activations import reuses_prefix
 from counterpoint.models.load import LanguageModel
 
 LIKELIEST = 40
@@ -44,6 +45,9 @@ def continuations(
     n_groups, n_prompts, _ = groups.shape
     rows = groups.flatten(0, 1)
     cache = DynamicCache()
+    if not reuses_prefix(model, rows.shape[1] + steps):
+        # With what the model's own generation would cache: the states of other layers too.
+        cache = DynamicCache(config=model.hf.config)
     drawn = [groups[:, 0, :0]]
 
     def run() -> Float[Tensor, "row position token"]:

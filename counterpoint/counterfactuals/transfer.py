@@ -340,11 +340,11 @@ def _effects(
     units = every_unit(model, count)
     asked = torch.stack([torch.tensor([answers] * count, device=model.device), likeliest], 1)
     states = patched_states(engine, "noising", units)
-    # Units are in order of layer, pair, head.
-    effects = effects_on(engine, states, "noising", units, asked).reshape(
-        2, model.n_layers, count, model.n_heads
-    )
-    declared, reread = effects.swapaxes(1, 2).reshape(2, count, -1)
+    found = effects_on(engine, states, "noising", units, asked)
+    assert units.head is not None
+    effects = np.zeros((2, count, model.n_layers, model.n_heads))
+    effects[:, units.pair.cpu(), units.layer.cpu(), units.head.cpu()] = found
+    declared, reread = effects.reshape(2, count, -1)
     return declared, reread, (likeliest[:, 0] == likeliest[:, 1]).cpu().numpy()
 
 

@@ -27,6 +27,7 @@ from torch import Tensor
 from counterpoint.activations import every_unit
 from counterpoint.counterfactuals import caps
 from counterpoint.counterfactuals.alone import engine_of, joint_scores, pair_of
+from counterpoint.counterfactuals.every_head import by_number
 from counterpoint.counterfactuals.losses import mean_over, plain_logits
 from counterpoint.counterfactuals.objectives import evenness
 from counterpoint.counterfactuals.problem import Target
@@ -168,15 +169,17 @@ def _validated(
     random = _random_answers(model, answers, depth)
     asked = torch.cat([torch.tensor([answers]), random])[None]
     states = patched_states(engine, "noising", units)
-    noising, *on_random = effects_on(engine, states, "noising", units, asked)
-    denoising = activation_patching(engine, "denoising")
+    effects = effects_on(engine, states, "noising", units, asked)
+    noising, *on_random = by_number(model, units, effects)
+    denoising = by_number(model, units, activation_patching(engine, "denoising"))
     joint = joint_scores(engine)
     others = np.abs(noising)
     others[place] = -1
     rivals = np.argsort(-others, kind="stable")[:PLAIN_RIVALS].tolist()
     plain = plain_effects(model, [place, *rivals], clean, corrupted, answers)
     layer = slice(target.layer * model.n_heads, (target.layer + 1) * model.n_heads)
-    curve = values(engine, "noising", "head", units[slice(place, place + 1)], ALPHAS[None])[0]
+    own = units[((units.layer == target.layer) & (units.head == target.head)).nonzero()[:, 0]]
+    curve = values(engine, "noising", "head", own, ALPHAS[None])[0]
     rank, margin, second = standing(noising, place)
     rank_in_layer = rank_of(noising[layer], target.head)
     null_ranks = [rank_of(effects, place) for effects in on_random]

@@ -1,9 +1,9 @@
-"""How many layers, heads and positions a model has, read from its configuration alone."""
+"""How many layers, heads and positions a model has, and where, without reading its weights."""
 
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True)
@@ -13,6 +13,14 @@ class Shape:
     n_layers: int
     n_heads: int
     max_length: int | None
+    head_layers: tuple[int, ...] | None = None
+    """The layers that have heads, lowest first; None where all are known to."""
+
+    @property
+    def heads(self) -> list[tuple[int, int]]:
+        """Every (layer, head) that there is."""
+        layers = range(self.n_layers) if self.head_layers is None else self.head_layers
+        return [(layer, head) for layer in layers for head in range(self.n_heads)]
 
 
 def read_shape(folder: str | os.PathLike[str]) -> Shape:
@@ -27,3 +35,12 @@ def read_shape(folder: str | os.PathLike[str]) -> Shape:
         n_heads=int(config.num_attention_heads),
         max_length=getattr(config, "max_position_embeddings", None),
     )
+
+
+def read_heads(folder: str | os.PathLike[str]) -> Shape:
+    """`read_shape` with the layers that have heads: the model is built without its weights."""
+    from counterpoint.models.discovery import discover_in
+
+    found = enumerate(discover_in(os.fspath(folder)).layers)
+    layers = tuple(layer for layer, names in found if names.output_projection is not None)
+    return replace(read_shape(folder), head_layers=layers)

@@ -15,7 +15,7 @@ import pandas as pd
 from counterpoint.counterfactuals.ranks import ranks_on_other_pairs
 from counterpoint.errors import UserError
 from counterpoint.files import read_table
-from counterpoint.panel import directions
+from counterpoint.panel import directions, floor_of
 from counterpoint.plots import mean_over_pairs
 from counterpoint.report.tokens import Tokens
 from counterpoint.resampling import Settings
@@ -88,7 +88,7 @@ class Results:
         """Every head's means over pairs by (direction, layer, head)."""
         return {
             (row["direction"], int(row["layer"]), int(row["head"])): row
-            for row in mean_over_pairs(self.heads, self.floor).to_dict("records")
+            for row in mean_over_pairs(self.heads, self.floor_asked).to_dict("records")
         }
 
     @cached_property
@@ -129,8 +129,18 @@ class Results:
 
     @property
     def floor(self) -> float:
-        """The |AP| below which an effect is rounding."""
+        """The movement below which a head is rounding: the setting, or the format's own floor."""
+        return floor_of(self.heads, self.floor_asked)
+
+    @property
+    def floor_asked(self) -> float:
+        """The setting `statistics.floor`."""
         return float(self.statistic("floor", 1e-4))
+
+    @property
+    def dtype(self) -> str:
+        """The number format of the study's weights and activations."""
+        return str(self.settings.get("dtype", "float32"))
 
     def figure(self, name: str) -> Path:
         """Return the path of a figure's SVG."""

@@ -107,9 +107,16 @@ WORDS: Mapping[str, Word] = {
         "move along. With a single partner: the head's integrated gradients while the two move, "
         "less its AP.",
     ),
+    "jump": Word(
+        "jump of the curve",
+        "In a mixture of experts a router runs other experts from some point of the path on, and "
+        "the output curve jumps there. Gradients do not see a jump: integrated gradients on the "
+        "head's own path and the sum of its jumps together equal AP.",
+    ),
     "total-variation": Word(
         "total variation",
-        "∫ |g| dα: the length of all the ups and downs of the output curve.",
+        "∫ |g| dα, and the sizes of the jumps: the length of all the ups and downs of the output "
+        "curve.",
     ),
     "monotonicity": Word(
         "monotonicity",
@@ -126,12 +133,15 @@ WORDS: Mapping[str, Word] = {
     ),
     "quadrature-error": Word(
         "quadrature error",
-        "A bound on the error of the integral over the computed nodes, in units of the metric.",
+        "How far the output curve may be from the truth, in units of the metric: between the "
+        "computed points, and by rounding. A curve that stayed unresolved has a large one.",
     ),
     "floor": Word(
-        "float32 floor",
-        "The size below which a movement cannot be told from rounding. Heads whose output curve "
-        "moves by less are marked, and left out of correlations and lines, with their number.",
+        "floor of rounding",
+        "The size below which a movement cannot be told from rounding: the setting "
+        "`statistics.floor`, or what rounding in the number format of the study may move, where "
+        "that is more (in bfloat16 by far). Heads whose output curve moves by less are marked, and "
+        "left out of correlations and lines, with their number.",
     ),
     "correlation": Word(
         "correlation: Pearson, Spearman, Kendall",

@@ -35,7 +35,7 @@ def score_faithfulness(
     ``heads`` has the scores of the shard.
     """
     tables: list[pd.DataFrame] = []
-    first_heads = [k for k in FIRST_HEADS if k <= model.n_layers * model.n_heads]
+    first_heads = [k for k in FIRST_HEADS if k <= len(model.head_layers) * model.n_heads]
     for activations in read_shard(shard, model.device):
         engine = SuffixEngine(
             model, activations, metric=measurement.metric, memory_mb=measurement.memory_mb

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 
-import numpy as np
 import pandas as pd
 
+from counterpoint.activations import every_unit
 from counterpoint.gradients import integrated_gradients
 from counterpoint.models.load import LanguageModel
 from counterpoint.progress import Progress
@@ -35,10 +35,14 @@ def score_integrated_gradients(
             model, activations, metric=measurement.metric, memory_mb=measurement.memory_mb
         )
         pairs = activations.pairs.number
-        shape = (model.n_layers, len(pairs), model.n_heads)
+        units = every_unit(model, len(pairs))
+        layer, pair = units.layer.cpu().numpy(), units.pair.cpu().numpy()
+        assert units.head is not None
+        head = units.head.cpu().numpy()
         for direction in measurement.directions:
             progress = Progress(
-                f"{len(pairs)} pairs, {direction}, layers integrated", shape[0] * shape[1]
+                f"{len(pairs)} pairs, {direction}, layers integrated",
+                len(model.head_layers) * len(pairs),
             )
             found = integrated_gradients(
                 engine, direction, tolerance=tolerance, max_steps=max_steps, advance=progress
@@ -50,12 +54,9 @@ def score_integrated_gradients(
                 "ig_resolved": found.resolved,
             }
             tables.append(
-                unit_table(pairs, direction, shape, "head").assign(
-                    ig_joint=found.score.reshape(-1),
-                    **{
-                        name: np.broadcast_to(values[..., None], shape).reshape(-1)
-                        for name, values in of_layer.items()
-                    },
+                unit_table(pairs, direction, units).assign(
+                    ig_joint=found.score[layer, pair, head],
+                    **{name: values[layer, pair] for name, values in of_layer.items()},
                 )
             )
     return ordered(tables, list(COLUMNS), "head")

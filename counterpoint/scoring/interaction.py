@@ -85,6 +85,7 @@ def _largest(size: np.ndarray, count: int) -> list[tuple[int, int, int]]:
     _, n_pairs, n_heads = size.shape
     chosen: list[tuple[int, int, int]] = []
     for pair in range(n_pairs):
-        order = np.argsort(-size[:, pair].reshape(-1), kind="stable")[:count]
+        own = size[:, pair].reshape(-1)
+        order = np.argsort(-own, kind="stable")[: min(count, np.count_nonzero(~np.isnan(own)))]
         chosen += [(pair, int(place // n_heads), int(place % n_heads)) for place in order]
     return sorted(chosen, key=lambda target: (target[1], target[0], target[2]))
