@@ -266,7 +266,8 @@ def _compared(model: LanguageModel, pairs: TokenPairs) -> Activations:
                 raise
             continue
         error = max(map(_largest_difference, (found.clean, found.corrupted), whole, (start, start)))
-        eps = computed_eps(model)
+        with library_errors(model, "looking at the format it computes in"):
+            eps = computed_eps(model)
         allowed = min(RUN_TOLERANCE * eps, COARSEST_CHECK)
         # In a coarse format rounding alone may send a token to another expert. Whole runs are the
         # model's own whatever they are off by, and what depends on the batch shows in float32.
@@ -366,18 +367,24 @@ def _record(
                 f" {name} module, but reads its weights in some other way, so that what the {name}"
                 " adds cannot be seen. Choose another model."
             )
+    seen = by_row(kept["attention", model.head_layers[0]], rows).shape[1]
+    if seen != suffix:
+        raise UserError(
+            f"model architecture {type(model.hf).__name__}: its layers see {seen} positions where"
+            f" the prompt has {suffix} tokens, so positions are no tokens. Choose another model."
+        )
     residual = [kept["residual", layer] for layer in range(model.n_layers)]
     if residual[0].ndim != 3:
         residual = [one.new_empty(rows, suffix, 0) for one in residual]
     if numbers is not None:
-        seen = {
+        runs = {
             name: [
                 by_row(kept.get((name, layer), residual[layer]), rows)
                 for layer in range(model.n_layers)
             ]
             for name in ("attention", "mlp", "z")
         } | {"residual": residual}
-        check_finite(model, tokens, numbers, seen, logits)
+        check_finite(model, tokens, numbers, runs, logits)
     like = by_row(kept["attention", model.head_layers[0]], rows)
 
     def stacked(name: str) -> Tensor:

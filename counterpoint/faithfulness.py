@@ -88,8 +88,9 @@ def recovered(
 ) -> Float[Array, "score pair k"]:
     """The share of the metric's change recovered by the first k heads by |score|, for each pair.
 
-    A head without a score (NaN: its layer has no heads) is never taken. Scores are in the order of the mapping, k in that of ``first_heads``; a k above the number of
-    heads takes all. Not a number where the two runs have the same metric.
+    A head without a score (NaN: its layer has no heads) is never taken. Scores are in the order of
+    the mapping, k in that of ``first_heads``; a k above the number of heads takes all. Not a number
+    where the two runs have the same metric.
     """
     model, n_pairs = engine.model, len(engine.activations.pairs)
     n_heads = model.n_layers * model.n_heads

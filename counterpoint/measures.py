@@ -53,7 +53,7 @@ class OutputCurves:
     """Share of [0, 1], to 1/2000, where |g| is below 5 % of its maximum; 1 for a constant curve."""
     quadrature_error: Float[Array, " unit"]
     """Estimated largest error of f: of the interpolant between the nodes, and of rounding. Where
-    the curve jumps: but at the jumps themselves, whose places are known to a millionth."""
+    the curve jumps: but at the jumps themselves, whose places are known to a millionth or so."""
     gradient_error: Float[Array, " unit"]
     """Estimated largest error of g, likewise."""
     rounding: Float[Array, " unit"]

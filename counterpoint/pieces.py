@@ -49,6 +49,12 @@ _BETWEEN = (np.arange(32) + 0.5) / 32
 DOUBT = 0.5
 """A margin below this share of what the last refinement changed in it might be zero."""
 
+SLACK = 1e-4
+"""So might one whose least value is below this share of its changes: what rounding leaves of it."""
+
+ASKED = 3
+"""So many of the most doubtful places are looked at."""
+
 
 @dataclass(frozen=True, eq=False)
 class Points:
@@ -107,6 +113,8 @@ class Curve:
     """f on the right of each gap less f on its left, less what the slopes account for."""
     between: Float[Array, "gap channel"]
     """∫ of each channel of g over each gap."""
+    bent: Float[Array, " gap"]
+    """What a change of slope within each gap may do to its jump: all that a kink shows of one."""
     evaluations: int
     resolved: bool
     error: float
@@ -303,12 +311,22 @@ class _Tracer:
         level = quadrature.clenshaw_curtis(len(margin))
         fine = quadrature.evaluate(quadrature.interpolate(level, margin.T), _BETWEEN)
         coarse = quadrature.evaluate(quadrature.interpolate(level[::2], margin[::2].T), _BETWEEN)
-        doubt = fine - DOUBT * np.abs(fine - coarse)
-        place = doubt.argmin(1)
-        least = doubt[np.arange(len(doubt)), place]
-        worst = np.argsort(least)[:3]
-        chosen = np.unique(place[worst[least[worst] < 0]])
-        return stretch.alphas[0] + stretch.width * _BETWEEN[chosen]
+        row, unsure = np.arange(len(fine)), DOUBT * np.abs(fine - coarse)
+        place = (fine - unsure).argmin(1)
+        # A visit may be much shorter than the steps here: look at the vertex of a parabola.
+        inner = (place > 0) & (place < len(_BETWEEN) - 1)
+        middle = np.clip(place, 1, len(_BETWEEN) - 2)
+        before, top, after = (fine[row, middle + step] for step in (-1, 0, 1))
+        bend = before - 2 * top + after
+        inner &= bend > 0
+        bend = np.where(inner, bend, 1.0)
+        aside = np.where(inner, (before - after) / (2 * bend), 0.0)
+        least = fine[row, place] - np.where(inner, (before - after) ** 2 / (8 * bend), 0.0)
+        least -= unsure[row, place] + np.where(inner, SLACK * np.ptp(margin, axis=0), 0.0)
+        worst = np.argsort(least)[:ASKED]
+        worst = worst[least[worst] < 0]
+        at = np.clip(_BETWEEN[place[worst]] + aside[worst] / len(_BETWEEN), 0, 1)
+        return stretch.alphas[0] + stretch.width * np.unique(at)
 
     def _add(self, stretch: _Stretch, piece: Piece) -> None:
         points = stretch.points
@@ -412,22 +430,25 @@ class _Tracer:
     def _whole(self) -> Curve:
         pieces = sorted(self.pieces, key=lambda piece: piece.start)
         channels = len(pieces[0].own)
-        jumps, between = [], []
+        jumps, between, bent, inside = [], [], [], 0.0
         for before, after in pairwise(pieces):
             width = after.start - before.stop
             left, left_slope = self.ends[before.stop]
             right, right_slope = self.ends[after.start]
             passed = width * (left_slope + right_slope) / 2 if width else np.zeros(channels)
             between.append(passed)
+            bent.append(width * abs(float((right_slope - left_slope).sum())))
+            inside = max(inside, width * max(abs(left_slope.sum()), abs(right_slope.sum())))
             jumps.append(right - left - float(passed.sum()) if width else 0.0)
         largest = max(map(abs, jumps), default=0.0)
-        error = max(piece.error for piece in pieces)
+        error = max(piece.error for piece in pieces) + float(inside)
         if not self.resolved:
             error += self.hidden + 2 * largest
         return Curve(
             pieces,
             np.array(jumps),
             np.array(between).reshape(-1, channels),
+            np.array(bent),
             self.used,
             self.resolved,
             error + self._rounding,
@@ -496,5 +517,5 @@ def _at(curve: Curve, alphas: Array, name: str) -> Array:
 
 
 def is_jump(curve: Curve) -> Bool[Array, " gap"]:
-    """Which gaps are jumps of the curve: those that rounding alone does not account for."""
-    return np.abs(curve.jumps) > 2 * curve.rounding
+    """Which gaps are jumps: those that rounding and a kink do not account for."""
+    return np.abs(curve.jumps) > 2 * curve.rounding + curve.bent

@@ -306,7 +306,7 @@ def heat_maps(heads: pd.DataFrame, *, floor: float, outlined: int = 5) -> Figure
                     aspect="auto",
                     interpolation="nearest",
                 )
-                for place in top:
+                for place in top[~np.isnan(cells("abs_ap")).reshape(-1)[top]]:
                     layer, head = divmod(int(place), n_heads)
                     ax.add_patch(
                         Rectangle((head - 0.5, layer - 0.5), 1, 1, fill=False, ec="black", lw=0.9)

@@ -157,11 +157,13 @@ def hidden_states_of(args: Sequence[Any], kwargs: dict[str, Any]) -> tuple[Tenso
 
 def first_of(output: Any) -> Tensor:
     """A module's output, or the first of what it returns."""
-    return output[0] if isinstance(output, tuple) else output
+    return output[0] if isinstance(output, tuple | list) else output
 
 
 def with_first(output: Any, value: Tensor) -> Any:
     """What a module returned, with another output."""
+    if isinstance(output, list):
+        return [value, *output[1:]]
     return (value, *output[1:]) if isinstance(output, tuple) else value
 
 
@@ -252,7 +254,7 @@ def record_block_arguments(
             calls[layer] = (args, kwargs)
             if known is None:
                 output = original(*args, **kwargs)
-                arity[layer] = len(output) if isinstance(output, tuple) else 0
+                arity[layer] = len(output) if isinstance(output, tuple | list) else 0
                 return output
             hidden, _ = hidden_states_of(args, kwargs)
             return (hidden, *(None,) * (arity[layer] - 1)) if arity[layer] else hidden
@@ -262,7 +264,7 @@ def record_block_arguments(
     def answered(original: Forward, layer: int, counts: list[int]) -> Forward:
         def forward(*args: Any, **kwargs: Any) -> Any:
             output = original(*args, **kwargs)
-            counts[layer] = len(output) if isinstance(output, tuple) else 0
+            counts[layer] = len(output) if isinstance(output, tuple | list) else 0
             return output
 
         return forward

@@ -106,7 +106,8 @@ def formats_of(hf: nn.Module, embedding: nn.Module, device: torch.device | str) 
     """The floating formats of all values between ``embedding`` and the logits of ``hf``."""
 
     def followed(module: nn.Module, args: Any, output: Tensor) -> Tensor:
-        return output.detach().requires_grad_()
+        # A copy, no leaf: some models scale their embeddings in place.
+        return output.detach().requires_grad_().clone()
 
     tokens = torch.zeros(1, _TOKENS, dtype=torch.long, device=device)
     handle = embedding.register_forward_hook(followed)

@@ -78,7 +78,7 @@ def find_way(engine: SuffixEngine, component: Component) -> Way:
 
     Raises UserError, with what each way misses by, where there is none.
     """
-    model, activations = engine.model, engine.activations
+    model = engine.model
     layers = layers_with(model, component)
     eps = computed_eps(model)
     tolerance = min(CHECK_TOLERANCE * eps, COARSEST_CHECK)

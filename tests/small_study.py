@@ -79,32 +79,31 @@ def make_tokenizer() -> Any:
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token="<s>", eos_token="</s>")
 
 
-def make_model(folder: Path, **changes: int) -> Path:
-    """Save a random Llama of 3 layers with 4 query heads in 2 groups, and its tokenizer.
+def make_model(folder: Path, architecture: str = "llama", **settings: Any) -> Path:
+    """Save a random model of 3 layers with 4 query heads in 2 groups, and its tokenizer.
 
-    ``changes`` are of its configuration.
+    ``settings`` are of its configuration, over those written here.
     """
     import torch
-    from transformers import AutoModelForCausalLM, LlamaConfig
+    from transformers import AutoConfig, AutoModelForCausalLM
 
     torch.manual_seed(0)
     tokenizer = make_tokenizer()
-    shape = {
+    shape: dict[str, Any] = {
+        "vocab_size": len(tokenizer),
         "hidden_size": 32,
         "intermediate_size": 48,
         "num_hidden_layers": 3,
         "num_attention_heads": 4,
         "num_key_value_heads": 2,
-        "head_dim": 8,
         "max_position_embeddings": 64,
+        "bos_token_id": tokenizer.bos_token_id,
+        "eos_token_id": tokenizer.eos_token_id,
     }
+    if architecture == "llama":
+        shape["head_dim"] = 8
     model = AutoModelForCausalLM.from_config(
-        LlamaConfig(
-            vocab_size=len(tokenizer),
-            bos_token_id=tokenizer.bos_token_id,
-            eos_token_id=tokenizer.eos_token_id,
-            **(shape | changes),
-        )
+        AutoConfig.for_model(architecture, **(shape | settings))
     )
     with torch.no_grad():
         for parameter in model.parameters():

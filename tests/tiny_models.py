@@ -11,13 +11,18 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from tokenizers import decoders as token_decoders
 from transformers import (
     AutoModelForCausalLM,
+    DeepseekV3Config,
     Gemma2Config,
     GPT2Config,
     GPTNeoXConfig,
+    GptOssConfig,
     LlamaConfig,
+    MixtralConfig,
+    OlmoeConfig,
     PreTrainedConfig,
     PreTrainedTokenizerFast,
     Qwen3Config,
+    Qwen3MoeConfig,
 )
 
 from counterpoint.models.load import LanguageModel, load_language_model
@@ -67,6 +72,41 @@ _EXTRA: dict[str, PreTrainedConfig] = {
     "llama_two_heads": LlamaConfig(**{**_SHAPE, "num_attention_heads": 2}),
 }
 
+MIXTURES: dict[str, PreTrainedConfig] = {
+    "mixtral": MixtralConfig(
+        **_SHAPE, num_key_value_heads=2, num_local_experts=4, num_experts_per_tok=2
+    ),
+    "qwen3_moe": Qwen3MoeConfig(
+        **_SHAPE,
+        **_GROUPED,
+        num_experts=8,
+        num_experts_per_tok=2,
+        moe_intermediate_size=16,
+        norm_topk_prob=True,
+    ),
+    "olmoe": OlmoeConfig(**_SHAPE, num_experts=8, num_experts_per_tok=3),
+    "gpt_oss": GptOssConfig(
+        **_SHAPE, **_GROUPED, num_local_experts=4, num_experts_per_tok=2, sliding_window=8
+    ),
+    # Chooses groups of experts first.
+    "deepseek_v3": DeepseekV3Config(
+        **_SHAPE,
+        num_key_value_heads=4,
+        n_routed_experts=8,
+        n_group=4,
+        topk_group=2,
+        num_experts_per_tok=2,
+        moe_intermediate_size=16,
+        first_k_dense_replace=1,
+        q_lora_rank=16,
+        kv_lora_rank=16,
+        qk_nope_head_dim=8,
+        qk_rope_head_dim=8,
+        v_head_dim=8,
+    ),
+}
+"""Mixtures of experts, whose output curves jump."""
+
 
 def make_tiny_tokenizer() -> PreTrainedTokenizerFast:
     """A tokenizer of whole words `w5` … `w60`, each with its leading space."""
@@ -93,7 +133,7 @@ def save_tiny_model(architecture: str, folder: Path) -> None:
     """Write a random model with weights large enough that no head is negligible."""
     torch.manual_seed(0)
     hf = AutoModelForCausalLM.from_config(
-        (ARCHITECTURES | _EXTRA)[architecture], dtype=torch.float32
+        (ARCHITECTURES | _EXTRA | MIXTURES)[architecture], dtype=torch.float32
     )
     with torch.no_grad():
         for name, parameter in hf.named_parameters():

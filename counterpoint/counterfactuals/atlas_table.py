@@ -27,7 +27,7 @@ at most ``loss_cap`` nats; ``evaluations`` what the search with this ``seed`` ha
 
 
 def merge(verified: Iterable[pd.DataFrame], every_head: Sequence[tuple[int, int]]) -> pd.DataFrame:
-    """The atlas, one row for each (layer, head) of ``every_head``, from the parts that `verify` made.
+    """The atlas, one row for each (layer, head) of ``every_head``, from the parts of `verify`.
 
     First come fluent pairs on which the head is first, then by `quality` of LD change and margin.
     A head for which nothing was found has a row without a pair.
