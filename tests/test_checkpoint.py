@@ -251,6 +251,14 @@ def test_what_is_tied_but_stored_twice_differently_is_said(make: Callable[[str],
             [QUERY, "qweight", "quantised"],
         ),
         ("llama", lambda t: {**t, QUERY: t[QUERY].to(torch.int8)}, [QUERY, "I8", "quantised"]),
+        (
+            "gpt2",
+            lambda t: {
+                name.removeprefix("transformer."): one.to(torch.int8) if "c_fc.w" in name else one
+                for name, one in t.items()
+            },
+            ["h.0.mlp.c_fc.weight", "I8", "quantised"],
+        ),
         ("llama", without("layers.2."), ["num_hidden_layers", "says 3 layers", "holds 2"]),
         (
             "llama",
@@ -315,6 +323,7 @@ def test_two_shards_with_different_numbers_for_one_tensor(make: Callable[[str], 
         ({"model_type": "llava", "text_config": {"model_type": "llama"}}, ["text part", "llama"]),
         ({"num_attention_heads": "four"}, ["num_attention_heads", "config.json"]),
         ({"hidden_act": "nothing"}, ["nothing", "config.json"]),
+        ({"hidden_size": -32}, ["config.json"]),
         (
             {"quantization_config": {"quant_method": "bitsandbytes", "load_in_4bit": True}},
             ["quantised", "bitsandbytes", "dequantize"],
@@ -365,6 +374,14 @@ def test_code_beside_a_known_architecture_is_not_run_and_said(
     assert "mine.Model" in model
     assert "llama" in model
     assert "mine.Fast" in tokenizer
+
+
+def test_an_architecture_that_transformers_does_not_have_is_said(
+    make: Callable[[str], Case],
+) -> None:
+    (remark,) = make("llama").config(architectures=["MineForCausalLM"]).works()
+    assert "MineForCausalLM" in remark
+    assert make("llama").config(architectures=None).works() == []
 
 
 def test_a_tokenizer_that_is_code_alone(make: Callable[[str], Case]) -> None:

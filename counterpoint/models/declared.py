@@ -73,6 +73,7 @@ def _refuse_quantised(config: Mapping[str, Any], described: str, loadable: str) 
 
 def _own_code(folder: Path, config: Mapping[str, Any], described: str) -> list[str]:
     """Sentences on code of the folder's own that is not run."""
+    import transformers
     from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
     remarks = []
@@ -87,11 +88,17 @@ def _own_code(folder: Path, config: Mapping[str, Any], described: str) -> list[s
                 " version of the model that transformers knows by itself, if its makers provide one"
                 " (often under a name that ends in -hf)."
             )
-        if any("Model" in str(key) for key in code):
-            remarks.append(
-                f"config.json names code of its own ({names}), which is not run: the model is"
-                f" transformers' own {kind}."
-            )
+        remarks.append(
+            f"config.json names code of its own ({names}), which is not run: the model is"
+            f" transformers' own {kind}."
+        )
+    named = [str(one) for one in config.get("architectures") or []]
+    if kind in CONFIG_MAPPING and not code and not any(hasattr(transformers, n) for n in named):
+        remarks += [
+            f"config.json says architecture {name}, which transformers does not have: the model is"
+            f" transformers' own {kind}."
+            for name in named[:1]
+        ]
     tokenizer = _read(folder / "tokenizer_config.json")
     code = tokenizer.get("auto_map")
     if isinstance(code, Mapping):
