@@ -212,6 +212,23 @@ def test_the_text_part_of_a_model_that_reads_images(kind: str, tmp_path: Path) -
         torch.testing.assert_close(part(ids).logits, whole(input_ids=ids).logits, rtol=0, atol=0)
 
 
+def test_the_decoder_of_an_encoder_decoder_saved_alone(tmp_path: Path) -> None:
+    sizes = {
+        "d_model": 32,
+        "decoder_layers": 1,
+        "decoder_attention_heads": 4,
+        "decoder_ffn_dim": 48,
+    }
+    config = AutoConfig.for_model("bart", vocab_size=61, max_position_embeddings=64, **sizes)
+    decoder = AutoModelForCausalLM.from_config(config)
+    decoder.save_pretrained(tmp_path / "mine")
+    make_tiny_tokenizer().save_pretrained(tmp_path / "mine")
+    fetch_model({"source": "local", "path": str(tmp_path / "mine")}, tmp_path / "fetched")
+    loaded = load_checkpoint(tmp_path / "fetched", torch.float32).state_dict()
+    for name, tensor in decoder.state_dict().items():
+        torch.testing.assert_close(loaded[name], tensor, rtol=0, atol=0, msg=name)
+
+
 def test_what_is_tied_but_stored_twice_differently_is_said(make: Callable[[str], Case]) -> None:
     case = make("gemma2").tensors(lambda t: {**t, HEAD: t[EMBEDDING] + 1})
     case.original = {**case.original, HEAD: case.original[EMBEDDING] + 1}

@@ -131,9 +131,9 @@ def _refuse_unknown(config: Mapping[str, Any], described: str) -> None:
             f" {transformers.__version__} does not know. Correct it if it is misspelt; for a model"
             " that is newer than this release, choose another, or update transformers."
         )
-    if config.get("is_encoder_decoder") or getattr(
-        CONFIG_MAPPING[kind], "is_encoder_decoder", False
-    ):
+    # A decoder may be saved alone, and then says so.
+    default = getattr(CONFIG_MAPPING[kind], "is_encoder_decoder", False)
+    if config.get("is_encoder_decoder", default):
         raise UserError(
             f"{described} ({kind}) is an encoder-decoder; expected a decoder-only (causal) language"
             " model. Choose one, for example a GPT-2, Llama, GPT-NeoX or Gemma."
