@@ -212,6 +212,23 @@ def test_the_text_part_of_a_model_that_reads_images(kind: str, tmp_path: Path) -
         torch.testing.assert_close(part(ids).logits, whole(input_ids=ids).logits, rtol=0, atol=0)
 
 
+def test_the_decoder_of_an_encoder_decoder_saved_alone(tmp_path: Path) -> None:
+    sizes = {
+        "d_model": 32,
+        "decoder_layers": 1,
+        "decoder_attention_heads": 4,
+        "decoder_ffn_dim": 48,
+    }
+    config = AutoConfig.for_model("bart", vocab_size=61, max_position_embeddings=64, **sizes)
+    decoder = AutoModelForCausalLM.from_config(config)
+    decoder.save_pretrained(tmp_path / "mine")
+    make_tiny_tokenizer().save_pretrained(tmp_path / "mine")
+    fetch_model({"source": "local", "path": str(tmp_path / "mine")}, tmp_path / "fetched")
+    loaded = load_checkpoint(tmp_path / "fetched", torch.float32).state_dict()
+    for name, tensor in decoder.state_dict().items():
+        torch.testing.assert_close(loaded[name], tensor, rtol=0, atol=0, msg=name)
+
+
 def test_what_is_tied_but_stored_twice_differently_is_said(make: Callable[[str], Case]) -> None:
     case = make("gemma2").tensors(lambda t: {**t, HEAD: t[EMBEDDING] + 1})
     case.original = {**case.original, HEAD: case.original[EMBEDDING] + 1}
@@ -251,6 +268,14 @@ def test_what_is_tied_but_stored_twice_differently_is_said(make: Callable[[str],
             [QUERY, "qweight", "quantised"],
         ),
         ("llama", lambda t: {**t, QUERY: t[QUERY].to(torch.int8)}, [QUERY, "I8", "quantised"]),
+        (
+            "gpt2",
+            lambda t: {
+                name.removeprefix("transformer."): one.to(torch.int8) if "c_fc.w" in name else one
+                for name, one in t.items()
+            },
+            ["h.0.mlp.c_fc.weight", "I8", "quantised"],
+        ),
         ("llama", without("layers.2."), ["num_hidden_layers", "says 3 layers", "holds 2"]),
         (
             "llama",
@@ -315,6 +340,7 @@ def test_two_shards_with_different_numbers_for_one_tensor(make: Callable[[str], 
         ({"model_type": "llava", "text_config": {"model_type": "llama"}}, ["text part", "llama"]),
         ({"num_attention_heads": "four"}, ["num_attention_heads", "config.json"]),
         ({"hidden_act": "nothing"}, ["nothing", "config.json"]),
+        ({"hidden_size": -32}, ["config.json"]),
         (
             {"quantization_config": {"quant_method": "bitsandbytes", "load_in_4bit": True}},
             ["quantised", "bitsandbytes", "dequantize"],
@@ -365,6 +391,14 @@ def test_code_beside_a_known_architecture_is_not_run_and_said(
     assert "mine.Model" in model
     assert "llama" in model
     assert "mine.Fast" in tokenizer
+
+
+def test_an_architecture_that_transformers_does_not_have_is_said(
+    make: Callable[[str], Case],
+) -> None:
+    (remark,) = make("llama").config(architectures=["MineForCausalLM"]).works()
+    assert "MineForCausalLM" in remark
+    assert make("llama").config(architectures=None).works() == []
 
 
 def test_a_tokenizer_that_is_code_alone(make: Callable[[str], Case]) -> None:

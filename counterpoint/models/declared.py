@@ -73,6 +73,7 @@ def _refuse_quantised(config: Mapping[str, Any], described: str, loadable: str) 
 
 def _own_code(folder: Path, config: Mapping[str, Any], described: str) -> list[str]:
     """Sentences on code of the folder's own that is not run."""
+    import transformers
     from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
     remarks = []
@@ -87,11 +88,17 @@ def _own_code(folder: Path, config: Mapping[str, Any], described: str) -> list[s
                 " version of the model that transformers knows by itself, if its makers provide one"
                 " (often under a name that ends in -hf)."
             )
-        if any("Model" in str(key) for key in code):
-            remarks.append(
-                f"config.json names code of its own ({names}), which is not run: the model is"
-                f" transformers' own {kind}."
-            )
+        remarks.append(
+            f"config.json names code of its own ({names}), which is not run: the model is"
+            f" transformers' own {kind}."
+        )
+    named = [str(one) for one in config.get("architectures") or []]
+    if kind in CONFIG_MAPPING and not code and not any(hasattr(transformers, n) for n in named):
+        remarks += [
+            f"config.json says architecture {name}, which transformers does not have: the model is"
+            f" transformers' own {kind}."
+            for name in named[:1]
+        ]
     tokenizer = _read(folder / "tokenizer_config.json")
     code = tokenizer.get("auto_map")
     if isinstance(code, Mapping):
@@ -124,9 +131,9 @@ def _refuse_unknown(config: Mapping[str, Any], described: str) -> None:
             f" {transformers.__version__} does not know. Correct it if it is misspelt; for a model"
             " that is newer than this release, choose another, or update transformers."
         )
-    if config.get("is_encoder_decoder") or getattr(
-        CONFIG_MAPPING[kind], "is_encoder_decoder", False
-    ):
+    # A decoder may be saved alone, and then says so.
+    default = getattr(CONFIG_MAPPING[kind], "is_encoder_decoder", False)
+    if config.get("is_encoder_decoder", default):
         raise UserError(
             f"{described} ({kind}) is an encoder-decoder; expected a decoder-only (causal) language"
             " model. Choose one, for example a GPT-2, Llama, GPT-NeoX or Gemma."
