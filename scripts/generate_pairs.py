@@ -8,13 +8,12 @@ from _job import run
 
 def main(snakemake: Any) -> None:
     """Call `counterpoint.pairsets.regenerate` with the model's tokenizer."""
-    from transformers import AutoTokenizer
-
+    from counterpoint.models.tokenizer import load_tokenizer
     from counterpoint.pairsets import regenerate
 
     regenerate(
         snakemake.wildcards.pair_set,
-        AutoTokenizer.from_pretrained(Path(snakemake.input.model).parent, local_files_only=True),
+        load_tokenizer(Path(snakemake.input.model).parent),
         snakemake.output[0],
         snakemake.input.settings,
     )

@@ -36,6 +36,7 @@ from typing import Any
 import counterpoint
 from counterpoint.errors import UserError
 from counterpoint.files import write_json
+from counterpoint.models.tokenizer import settle_tokenizer
 
 Progress = Callable[[str], None]
 
@@ -112,6 +113,7 @@ def fetch_model(
             shutil.rmtree(stale, ignore_errors=True)
             stale.mkdir(parents=True)
         provenance = builders[source](specification, partial, work, report)
+        settle_tokenizer(partial)
         report("computing checksums")
         provenance["files"] = {path.name: sha256(path) for path in sorted(partial.iterdir())}
         provenance["counterpoint"] = counterpoint.__version__
@@ -360,11 +362,13 @@ def _dequantise(path: Path, partial: Path, described: str, report: Progress) -> 
             raise UserError(f"{described} is not a GGUF file (it does not begin with 'GGUF').")
     report(f"de-quantising {path.name} to float32 (once)")
     import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoModelForCausalLM
+
+    from counterpoint.models.gguf_tokenizer import gguf_tokenizer
 
     source, name = str(path.parent), path.name
     try:
-        tokenizer = AutoTokenizer.from_pretrained(source, gguf_file=name)
+        tokenizer = gguf_tokenizer(path, described)
         model = AutoModelForCausalLM.from_pretrained(source, gguf_file=name, dtype=torch.float32)
     except UNREADABLE as error:
         raise UserError(
@@ -462,9 +466,9 @@ def _check_folder(folder: Path, described: str, loadable: str) -> None:
         remedy = (
             "Convert weights of another kind once, if you trust them, and use the new folder "
             'as a model of source `local`:\n  python -c "from transformers import '
-            "AutoModelForCausalLM as M, AutoTokenizer as T; "
-            f"M.from_pretrained('{loadable}').save_pretrained('converted'); "
-            f"T.from_pretrained('{loadable}').save_pretrained('converted')\""
+            "AutoModelForCausalLM as M; from counterpoint.models.tokenizer import load_tokenizer "
+            f"as T; M.from_pretrained('{loadable}').save_pretrained('converted'); "
+            f"T('{folder}').save_pretrained('converted')\""
         )
     raise UserError(f"{described} cannot be used as a model: {lack}. {remedy}")
 

@@ -18,6 +18,7 @@ from torch import nn
 
 from counterpoint.errors import UserError
 from counterpoint.models.names import ModuleNames, bridge, kept_names, module_names
+from counterpoint.models.tokenizer import load_tokenizer
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
@@ -184,7 +185,7 @@ def load_language_model(
     ``dtype`` is one of `DTYPES`; ``threads`` bounds torch's threads within an operation.
     Raises UserError when the folder is no model, the device is absent or the dtype unknown.
     """
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoModelForCausalLM
     from transformers.utils import logging as transformers_logging
 
     transformers_logging.disable_progress_bar()
@@ -199,7 +200,7 @@ def load_language_model(
             f"{folder}: no config.json there; expected a model folder that the `fetch_model` rule"
             " made. Run the workflow, or delete the folder so that it is fetched again."
         )
-    tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    tokenizer = load_tokenizer(folder)
     hf = AutoModelForCausalLM.from_pretrained(
         folder, dtype=DTYPES[dtype], attn_implementation="eager", local_files_only=True
     )

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from counterpoint.errors import UserError
 from counterpoint.files import write_json
+from counterpoint.models.tokenizer import load_tokenizer
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
@@ -95,7 +96,7 @@ def keep_names(folder: str | Path) -> ModuleNames:
     configuration allows no single layer.
     """
     import torch
-    from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoConfig, AutoModelForCausalLM
 
     configuration = AutoConfig.from_pretrained(folder, local_files_only=True)
     text = configuration.get_text_config(decoder=True)
@@ -106,7 +107,7 @@ def keep_names(folder: str | Path) -> ModuleNames:
         hf = AutoModelForCausalLM.from_config(configuration, attn_implementation="eager")
     # TransformerLens splits weights that hold queries, keys and values together.
     hf.to_empty(device="cpu")
-    tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    tokenizer = load_tokenizer(folder)
     architecture = type(hf).__name__
     names = module_names(hf, tokenizer)
     write_json({"architecture": architecture, **asdict(names)}, Path(folder) / FILE)
