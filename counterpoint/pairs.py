@@ -289,6 +289,7 @@ def validate_pairs(
     prepend_bos: bool = True,
     max_length: int | None = None,
     max_pairs: int | None = None,
+    vocabulary: int | None = None,
     on_bad_pair: Literal["error", "drop"] = "error",
     source: str = "the pairs",
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -302,15 +303,17 @@ def validate_pairs(
 
     A row is bad when a cell is empty or malformed, the prompts differ in token length or not at
     all, an answer is not one token, an answer stands on both sides, a prompt holds a special
-    token, does not come back from its tokens unchanged or is longer than `max_length` tokens, or
-    an earlier row is the same. With `max_pairs`, rows are looked at only until so many are good.
+    token, does not come back from its tokens unchanged or is longer than `max_length` tokens, a
+    token's id is not among the `vocabulary` rows of the model's embedding, or an earlier row is the
+    same. With `max_pairs`, rows are looked at only until so many are good.
     `source` is the name of the file in messages.
 
     Raises UserError, listing all bad rows at once, when there is one and `on_bad_pair` is
-    "error", or when no good pair is left. Warns of good pairs that are likely meant otherwise: an
+    "error", when no good pair is left, or when the beginning-of-sequence token has no row in the
+    embedding. Warns of good pairs that are likely meant otherwise: an
     answer that would join the prompt's last word, a prompt that ends in a space.
     """
-    checker = PairChecker(tokenizer, prepend_bos, max_length)
+    checker = PairChecker(tokenizer, prepend_bos, max_length, vocabulary)
     good: list[dict[str, Any]] = []
     bad: list[tuple[dict[str, Any], list[Problem]]] = []
     for row, outcome in checker.check(table):
@@ -338,11 +341,14 @@ class PairChecker:
     tokenizer: PreTrainedTokenizerBase
     prepend_bos: bool = True
     max_length: int | None = None
+    vocabulary: int | None = None
     seen: dict[tuple[str, ...], int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         bos = self.tokenizer.bos_token_id if self.prepend_bos else None
         self.first = [] if bos is None else [int(bos)]
+        if self.beyond(self.first):
+            raise UserError(self.explain_first())
         added = self.tokenizer.added_tokens_decoder
         self.special = set(self.tokenizer.all_special_ids)
         self.special |= {number for number, token in added.items() if token.special}
@@ -407,8 +413,29 @@ class PairChecker:
             "first_difference": len(self.first) + int(differs.argmax()),
         }
 
+    def beyond(self, ids: list[int]) -> list[int]:
+        """The ids that are not rows of the model's embedding."""
+        return [] if self.vocabulary is None else [id_ for id_ in ids if id_ >= self.vocabulary]
+
+    def explain_first(self) -> str:
+        return (
+            f"The model's beginning-of-sequence token {self.tokenizer.bos_token!r} has the id"
+            f" {self.first[0]}, but the model's embedding has {self.vocabulary} rows (ids 0 to"
+            f" {(self.vocabulary or 0) - 1}): the tokenizer has a token that the model was not"
+            " made with. Use the model's own tokenizer files (bos_token in tokenizer_config.json),"
+            " or set `prepend_bos: false`."
+        )
+
+    def explain_beyond(self, name: str, id_: int) -> Problem:
+        reason = (
+            f"{name} holds the token {self.tokenizer.convert_ids_to_tokens(id_)!r} with the id"
+            f" {id_}, the model's embedding has {self.vocabulary} rows (ids 0 to"
+            f" {(self.vocabulary or 0) - 1})"
+        )
+        return Problem("token beyond the embedding", reason)
+
     def check_prompt(self, name: str, text: str, ids: list[int]) -> list[Problem]:
-        problems = []
+        problems = [self.explain_beyond(name, id_) for id_ in self.beyond(ids)[:1]]
         special = [id_ for id_ in ids if id_ in self.special]
         if special:
             held = f"{name} holds the special token {self.show(special[:1])}"
@@ -433,6 +460,8 @@ class PairChecker:
             elif tokens[0] in self.special:
                 held = f"{name} {_quote(text)} is a special token"
                 problems.append(Problem("special token", held))
+            elif self.beyond(tokens):
+                problems.append(self.explain_beyond(f"{name} {_quote(text)}", tokens[0]))
             elif tokens[0] in ids:
                 problems.append(Problem("same answer", f"{name} names {_quote(text)} twice"))
             else:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -621,3 +622,46 @@ def test_what_is_valid_keeps_its_promises(words: list[str], data: st.DataObject)
 def test_importing_this_module_imports_no_torch() -> None:
     code = "import sys, counterpoint.pairs; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+# ------------------------------------------------------------------- ids beyond the embedding
+
+
+@pytest.mark.parametrize("name", ["clean", "corrupted", "correct", "incorrect"])
+def test_the_cell_whose_token_is_beyond_the_embedding_is_named(name: str) -> None:
+    words = ["a", "b", " one", " two"]
+    tokenizer = make_tokenizer(words)
+    tokenizer.add_tokens([" new"])
+    new = len(tokenizer) - 1
+    cells = {"clean": "a", "corrupted": "b", "correct": " one", "incorrect": " two"}
+    cells[name] = f"{cells[name]} new" if name in ("clean", "corrupted") else " new"
+    if name == "clean":
+        cells["corrupted"] = "b one"
+    if name == "corrupted":
+        cells["clean"] = "a one"
+    valid, _ = validate_pairs(table_of(cells), tokenizer, vocabulary=new + 1)
+    assert len(valid) == 1
+    with pytest.raises(UserError) as error:
+        validate_pairs(table_of(cells), tokenizer, vocabulary=new, source="my.csv")
+    said = f"holds the token ' new' with the id {new}, the model's embedding has {new} rows"
+    assert re.search(rf"row 1: {name}\b.*{re.escape(said)}", str(error.value))
+    assert "my.csv" in str(error.value)
+    good = {"clean": "a", "corrupted": "b", "correct": " one", "incorrect": " two"}
+    valid, dropped = validate_pairs(
+        table_of(cells, good), tokenizer, vocabulary=new, on_bad_pair="drop"
+    )
+    assert (list(valid["row"]), list(dropped["row"])) == ([2], [1])
+
+
+def test_a_beginning_beyond_the_embedding_is_an_error_of_the_model() -> None:
+    tokenizer = make_tokenizer(WORDS)
+    rows = len(tokenizer)
+    tokenizer.add_special_tokens({"bos_token": "<|begin|>"})
+    said = rf"beginning-of-sequence token '<\|begin\|>' has the id {rows}, but .* has {rows} rows"
+    with pytest.raises(UserError, match=said):
+        validate_pairs(table_of(PAIR), tokenizer, vocabulary=rows, on_bad_pair="drop")
+    # Not put in front, it does not matter.
+    valid, _ = validate_pairs(table_of(PAIR), tokenizer, vocabulary=rows, prepend_bos=False)
+    assert len(valid) == 1
+    valid, _ = validate_pairs(table_of(PAIR), tokenizer, vocabulary=rows + 1)
+    assert valid.loc[0, "clean_tokens"][0] == rows

@@ -8,11 +8,16 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Shape:
-    """Sizes of a decoder-only model; ``max_length`` is None where positions have no limit."""
+    """Sizes of a decoder-only model.
+
+    ``max_length`` is None where positions have no limit; ``vocabulary`` is the number of rows of
+    the embedding, None where the configuration does not give it.
+    """
 
     n_layers: int
     n_heads: int
     max_length: int | None
+    vocabulary: int | None = None
 
 
 def read_shape(folder: str | os.PathLike[str]) -> Shape:
@@ -25,4 +30,5 @@ def read_shape(folder: str | os.PathLike[str]) -> Shape:
         n_layers=int(config.num_hidden_layers),
         n_heads=int(config.num_attention_heads),
         max_length=getattr(config, "max_position_embeddings", None),
+        vocabulary=getattr(config, "vocab_size", None),
     )
