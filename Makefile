@@ -12,6 +12,7 @@
 # make bench    the engine against its alternatives
 # make architectures  every architecture built tiny and compared with whole passes: docs/architectures.md
 # make unlock   after a run that was killed, where the next one finds its folder locked   (as make report)
+# make tokens   token ids against independent implementations   (ARGS: model folders, GGUF files)
 # make setup    only the environment; make lock renews the exact versions
 # make clean    removes results and caches; models and environment stay
 
@@ -32,7 +33,7 @@ $(foreach name,$(CHOICES),$(eval export COUNTERPOINT_$(name) = $$(value $(name))
 export COUNTERPOINT_CORES = $(CORES)
 SNAKEMAKE = $(BIN)/python -m counterpoint.command_line $(ARGS)
 
-.PHONY: report plan pairs compare atlas unlock setup setup-dev test test-slurm test-s3 test-container test-envs lint bench architectures lock clean help
+.PHONY: report plan pairs compare atlas unlock setup setup-dev test test-slurm test-s3 test-container test-envs lint bench architectures tokens lock clean help
 .DEFAULT_GOAL := help
 
 help:
@@ -132,6 +133,10 @@ bench: setup
 
 architectures: setup
 	$(BIN)/python -m benchmarks.architectures $(ARGS)
+
+tokens: setup-dev
+	TOKEN_TEXTS=6000 $(BIN)/python -m pytest -n 2 tests/test_tokenizer.py tests/test_gguf_tokenizer.py
+	$(BIN)/python -m benchmarks.tokens resources/models/* $(ARGS)
 
 # The newest versions that requirements*.in allow, tried out in an environment of its own.
 lock:

@@ -1,7 +1,7 @@
-"""Compare token ids with an independent implementation: python -m benchmarks.tokens FOLDER-OR-GGUF …
+"""Compare token ids with an independent implementation: `make tokens ARGS="FOLDER FILE.gguf"`.
 
-For each model folder or GGUF file, the ids of `TEXTS` generated texts by Counterpoint's loader and by
-a plain implementation (tests/plain_tokenizers.py, with the `regex` package) or, for a
+For each model folder or GGUF file, the ids of `TEXTS` generated texts by Counterpoint and by a
+plain implementation (tests/plain_tokenizers.py, with the `regex` package) or, for a
 `tokenizer.model`, by the sentencepiece library. One line each; exit status 1 where ids differ.
 """
 

@@ -92,7 +92,11 @@ def test_the_pieces_of_a_name(name: str, text: str) -> None:
 def test_every_way_of_cutting(cut: Any, tmp_path: Path) -> None:
     path = byte_level_file(tmp_path / "m.gguf", pre=_name(cut))
     encode = plain.byte_level(*trained(), cut.patterns, whole=cut.whole)
-    assert_same_ids(gguf_tokenizer(path), encode, TEXTS)
+    texts = TEXTS
+    if any(r"\b" in pattern for pattern in cut.patterns):
+        # To Oniguruma, the engine of the models' own tokenizers, ½ is part of a word.
+        texts = [text for text in TEXTS if not regex.search("[0-9][²³¹¼½¾]", text)]
+    assert_same_ids(gguf_tokenizer(path), encode, texts)
 
 
 def _name(cut: Any) -> str:
@@ -292,6 +296,11 @@ def test_files_that_are_not_whole(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="not a GGUF file"):
         gguf_tokenizer(path)
     vocabulary, _ = trained()
+    double = write(path, [*vocabulary, "a"], [NORMAL] * 901, merges=["a b"])
+    with pytest.raises(UserError, match="has the token 'a' more than once"):
+        gguf_tokenizer(double)
+    empty = write(path, [*vocabulary, "", ""], [NORMAL] * 902, merges=[" ".join(trained()[1][0])])
+    assert len(gguf_tokenizer(empty)) == 902
     short = write(path, list(vocabulary), [NORMAL] * 5, merges=["a b"])
     with pytest.raises(UserError, match="900 tokens and 5 types"):
         gguf_tokenizer(short)

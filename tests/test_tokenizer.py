@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ from tests.token_corpus import corpus
 
 __all__ = ["default_model"]
 
-N = int(os.environ.get("TOKEN_TEXTS", "240"))
+N = int(os.environ.get("TOKEN_TEXTS", "160"))
 """Texts of each comparison; `make tokens` takes more."""
 TEXTS = corpus(N, seed=1)
 LLAMA3 = (
@@ -253,6 +254,42 @@ def test_a_settled_folder_reads_the_same_everywhere(tmp_path: Path) -> None:
         assert loaded.chat_template == "{{ messages }}"
 
 
+def test_a_fetched_folder_holds_the_files_tokens(tmp_path: Path) -> None:
+    """As the hub has SmolLM2: single digits in the file, GPT-2's class beside it; two templates."""
+    from counterpoint.models.fetch import fetch_model
+    from tests.tiny_models import save_tiny_model
+
+    given = tmp_path / "given"
+    save_tiny_model("llama", given)
+    templates = [{"name": "default", "template": "a"}, {"name": "tools", "template": "b"}]
+    configuration = {"tokenizer_class": "GPT2Tokenizer", "chat_template": templates}
+    folder_of(given, byte_level(CUTS["digits"]), configuration, config=read(given / "config.json"))
+    encode = plain.byte_level(*trained(), CUTS["digits"])
+    fetch_model({"source": "local", "path": str(given)}, tmp_path / "fetched")
+    for tokenizer in (load_tokenizer, AutoTokenizer.from_pretrained):
+        assert_same_ids(tokenizer(tmp_path / "fetched"), encode, TEXTS[:40])
+    assert load_tokenizer(tmp_path / "fetched").chat_template == {"default": "a", "tools": "b"}
+    # The files that were given stay as they are.
+    assert read(given / "tokenizer_config.json") == configuration
+
+
+def test_a_tokenizer_that_is_not_known_ends_the_fetch(tmp_path: Path) -> None:
+    from counterpoint.models.fetch import fetch_model
+    from tests.tiny_models import save_tiny_model
+
+    given = tmp_path / "given"
+    save_tiny_model("llama", given)
+    (given / "tokenizer.json").unlink()
+    (given / "vocab.json").write_text("{}")
+    with pytest.raises(UserError, match=r"vocab.json stands without merges.txt"):
+        fetch_model({"source": "local", "path": str(given)}, tmp_path / "fetched")
+    assert not (tmp_path / "fetched").exists()
+
+
+def read(path: Path) -> Any:
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
 # ------------------------------------------------------------------------------ no tokenizer.json
 
 
@@ -351,6 +388,9 @@ LLAMA2 = {
 SENTENCEPIECE = {
     "Llama 2": LLAMA2,
     "Gemma": LLAMA2 | {"add_dummy_prefix": False},
+    "Mistral": LLAMA2 | {"user_defined_symbols": ["[INST]", "[REF_1]", "[REF_12]"]},
+    "Gemma, with words": LLAMA2
+    | {"add_dummy_prefix": False, "user_defined_symbols": ["<td>", "\n\n"]},
     "words, no bytes": LLAMA2 | {"byte_fallback": False},
     "nfkc": {"model_type": "bpe", "byte_fallback": True},
 }
@@ -363,7 +403,10 @@ def test_sentencepiece(kind: str, tmp_path: Path) -> None:
     configuration = {"tokenizer_class": name, "legacy": True}
     (tmp_path / "m" / "tokenizer_config.json").write_text(json.dumps(configuration))
     tokenizer = load_tokenizer(tmp_path / "m")
-    assert_same_ids(tokenizer, reference.encode)
+    words = SENTENCEPIECE[kind].get("user_defined_symbols", [])
+    texts = [f"a{word}b {word}{word}  c {word}" for word in words]
+    texts += [text.replace("Paris", word) for word in words for text in TEXTS[:40]]
+    assert_same_ids(tokenizer, reference.encode, [*texts, *TEXTS])
     assert (tokenizer.bos_token_id, tokenizer.eos_token_id) == (1, 2)
     assert tokenizer.decode(tokenizer.encode("Paris is 1. it"), clean_up_tokenization_spaces=False)
     settle_tokenizer(tmp_path / "m")
@@ -447,3 +490,27 @@ def test_the_default_model(default_model: Path) -> None:
     assert [tokenizer.decode([number]) for number in ids] == [
         "Facts", ":", "\n\n", "1", ".", " Paris", " is", " the", " capital", " of"
     ]  # fmt: skip
+
+
+def test_no_job_lets_transformers_choose_the_tokenizer() -> None:
+    for place in ("counterpoint", "scripts", "benchmarks"):
+        for path in Path(place).rglob("*.py"):
+            imports = re.findall(r"^\s*from transformers import .*", path.read_text(), re.MULTILINE)
+            assert not [line for line in imports if "AutoTokenizer" in line], path
+
+
+@pytest.mark.parametrize("begin", ["<bos>", None])
+def test_every_job_says_the_same_beginning(begin: str | None, tmp_path: Path) -> None:
+    """That which checks the pairs, and the model's."""
+    from counterpoint.models.load import LanguageModel
+    from counterpoint.pairs import PairChecker
+    from tests.tiny_models import make_tiny_tokenizer
+
+    tokenizer = make_tiny_tokenizer()
+    tokenizer.bos_token = begin and tokenizer.bos_token
+    tokenizer.save_pretrained(tmp_path)
+    first = PairChecker(load_tokenizer(tmp_path)).first
+    assert first == ([] if begin is None else [tokenizer.bos_token_id])
+    nothing: Any = None
+    model = LanguageModel(hf=nothing, tokenizer=load_tokenizer(tmp_path), names=nothing)
+    assert model.encode(" w5") == [*first, 5]

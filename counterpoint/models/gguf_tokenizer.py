@@ -11,6 +11,7 @@ As llama.cpp does, nothing is normalised (Qwen's own tokenizer composes accents 
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -63,6 +64,11 @@ def gguf_tokenizer(
     tokens = data.get("tokens")
     if not tokens:
         raise UserError(f"{file} holds no tokens (tokenizer.ggml.tokens). {REMEDY}")
+    # llama.cpp's own name for tokens without a text, which would otherwise be one.
+    tokens = [token or f"[EMPTY_{number}]" for number, token in enumerate(tokens)]
+    twice = next((token for token, times in Counter(tokens).items() if times > 1), None)
+    if twice is not None:
+        raise UserError(f"{file} has the token {twice!r} more than once. {REMEDY}")
     types = data.get("token_type") or [NORMAL] * len(tokens)
     if len(types) != len(tokens):
         raise UserError(
@@ -240,12 +246,12 @@ def _add_tokens(
     control = [
         token
         for token, kind in zip(tokens, types, strict=True)
-        if token and (kind in (CONTROL, UNKNOWN) or token in named)
+        if kind in (CONTROL, UNKNOWN) or token in named
     ]
     whole = [
         token
         for token, kind in zip(tokens, types, strict=True)
-        if token and kind == USER_DEFINED and token not in named
+        if kind == USER_DEFINED and token not in named
     ]
     backend.add_special_tokens([AddedToken(t, special=True, normalized=False) for t in control])
     backend.add_tokens([AddedToken(t, special=False, normalized=False) for t in whole])

@@ -7,10 +7,11 @@ Merges in order of score do the same wherever each character of a piece is a pie
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from tokenizers import Regex, Tokenizer, decoders, models, normalizers
+from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
 
 SPACE = "\u2581"
 """The character that stands for a space."""
@@ -79,16 +80,25 @@ def sentencepiece_bpe(
     prefix: bool,
     charsmap: bytes = b"",
     remove_extra_spaces: bool = False,
+    whole: Sequence[str] = (),
 ) -> Tokenizer:
-    """A tokenizer of ``pieces``; characters that are none become bytes where all 256 are pieces."""
+    """A tokenizer of ``pieces``; characters that are none become bytes where all 256 are pieces.
+
+    ``whole`` are pieces that are found before anything is merged, the longer ones first, within the
+    text as it is normalised (as added tokens they would each begin a text with a space of its own).
+    """
     model: Any = models.BPE(
         dict(pieces),
         list(merges),
         unk_token=unknown,
         fuse_unk=True,
         byte_fallback=all(byte in pieces for byte in BYTES),
+        ignore_merges=bool(whole),
     )
     tokenizer = Tokenizer(model)
+    if whole:
+        found = "|".join(re.escape(piece) for piece in sorted(whole, key=len, reverse=True))
+        tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(found), "isolated")
     tokenizer.normalizer = normaliser(
         prefix=prefix, charsmap=charsmap, remove_extra_spaces=remove_extra_spaces
     )

@@ -116,24 +116,21 @@ def _sentencepiece(
         prefix=prefix,
         charsmap=bytes(normal.precompiled_charsmap),
         remove_extra_spaces=bool(normal.remove_extra_whitespaces),
+        whole=[piece.piece for piece in proto.pieces if piece.type == kinds.USER_DEFINED],
     )
     for piece in proto.pieces:
         if piece.type in (kinds.CONTROL, kinds.UNKNOWN):
             tokenizer.add_special_tokens([AddedToken(piece.piece, special=True, normalized=False)])
-        elif piece.type == kinds.USER_DEFINED:
-            tokenizer.add_tokens([AddedToken(piece.piece, special=False, normalized=False)])
     reference = SentencePieceProcessor(model_proto=proto.SerializeToString())
     own = [p.piece for p in proto.pieces if p.type in (kinds.NORMAL, kinds.USER_DEFINED)]
-    for text in checked_texts(own):
-        expected, found = (
-            reference.encode(text),
-            tokenizer.encode(text, add_special_tokens=False).ids,
-        )
-        if expected != found:
+    texts = [*checked_texts(own), *(piece.replace("\u2581", " ") for piece in own)]
+    encodings = tokenizer.encode_batch(texts, add_special_tokens=False)
+    for text, found in zip(texts, encodings, strict=True):
+        if reference.encode(text) != found.ids:
             raise _refused(
                 path.parent,
-                f"{path.name} cannot be converted exactly: {text!r} is {expected} in it and {found}"
-                " when converted",
+                f"{path.name} cannot be converted exactly: {text!r} is {reference.encode(text)} in"
+                f" it and {found.ids} when converted",
             )
     names = {"bos_token": trained.bos_piece, "eos_token": trained.eos_piece}
     names |= {"unk_token": trained.unk_piece}

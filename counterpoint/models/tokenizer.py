@@ -105,7 +105,10 @@ def settle_tokenizer(folder: str | os.PathLike[str]) -> None:
     converted, and `tokenizer_config.json` names no class that transformers would rebuild.
     Raises UserError where `load_tokenizer` does.
     """
-    load_tokenizer(folder).save_pretrained(folder)
+    tokenizer = load_tokenizer(folder)
+    # Several named templates would become a folder of their own; they stay in the configuration.
+    one_template = not isinstance(tokenizer.chat_template, dict)
+    tokenizer.save_pretrained(folder, save_jinja_files=one_template)
     # What they said stands in the other two now, which they would overrule.
     for name in ("special_tokens_map.json", "added_tokens.json"):
         (Path(folder) / name).unlink(missing_ok=True)
