@@ -19,8 +19,8 @@ from gguf import GGMLQuantizationType as Type
 
 Array = npt.NDArray[Any]
 
-ALPHABET: Final = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456"
-TOKENS: Final = ["<unk>", "<bos>", "<eos>", "Ġ", "Ċ", *ALPHABET]
+ALPHABET: Final = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ012345"
+TOKENS: Final = ["<unk>", "<bos>", "<eos>", "Ġ", "Ċ", *ALPHABET, "ab"]
 VOCABULARY: Final = len(TOKENS)
 LAYERS: Final = 2
 LENGTH: Final = 100
@@ -43,6 +43,30 @@ class Kind:
     stored: Type = Type.F32
     runtime: Mapping[str, float] = field(default_factory=dict)
     """What llama.cpp is told beside the file: it does not read all that the files may say."""
+    further: Mapping[str, Any] = field(default_factory=dict)
+    """Settings with their whole names."""
+
+
+def altered(
+    kind: Kind,
+    *,
+    without: tuple[str, ...] = (),
+    tensors: Mapping[str, Array] | None = None,
+    **settings: Any,
+) -> Kind:
+    """Return `kind` without some tensors or settings, with others (`rope__freq_base=…`).
+
+    The numbers of the tensors that stay are drawn anew, since there are others before them.
+    """
+    given = dict(tensors or {})
+    shapes = {name: shape for name, shape in kind.tensors.items() if name not in without}
+    kept = {name: value for name, value in kind.settings.items() if name not in without}
+    return replace(
+        kind,
+        tensors={**shapes, **{name: value.shape for name, value in given.items()}},
+        values={**kind.values, **given},
+        settings={**kept, **{name.replace("__", "."): value for name, value in settings.items()}},
+    )
 
 
 def prompt(kind: Kind) -> list[int]:
@@ -89,6 +113,8 @@ def writer_of(kind: Kind, path: Path) -> gguf.GGUFWriter:
     writer.add_name("tiny")
     for name, value in kind.settings.items():
         add_setting(writer, f"{kind.architecture}.{name}", value)
+    for name, value in kind.further.items():
+        add_setting(writer, name, value)
     writer.add_tokenizer_model("gpt2")
     writer.add_tokenizer_pre("gpt-2")
     writer.add_token_list(TOKENS)
@@ -163,7 +189,7 @@ def random_blocks(stored: Type, shape: tuple[int, ...], seed: int) -> Array:
     scales = random.uniform(0.5, 1.5, (count, 1)).astype(np.float32)
     for scale in (np.float32(1), None):
         if scale is None:
-            spread = float(np.std(gguf.dequantize(blocks, stored)))
+            spread = float(np.std(gguf.dequantize(blocks[:64], stored)))
             scale = np.float32(1.3 / np.sqrt(shape[-1]) / spread)
         for place in SCALES[stored]:
             blocks[:, place : place + 2] = (scales * scale).astype(np.float16).view(np.uint8)

@@ -61,8 +61,8 @@ def import_gguf(
     for weights in folder.glob("*.safetensors"):
         shutil.copymode(folder / "config.json", weights)
     try:
-        tokenizer = AutoTokenizer.from_pretrained(str(path.parent), gguf_file=path.name)
-    except UNREADABLE as error:
+        tokenizer = AutoTokenizer.from_pretrained(path.parent, gguf_file=shards_of(path)[0].name)
+    except Exception as error:  # noqa: BLE001 - the tokenizers package raises no other
         raise UserError(
             f"{described}: its tokenizer cannot be read ({error}). {CONVERT_ELSEWHERE}"
         ) from None
