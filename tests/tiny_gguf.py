@@ -556,7 +556,7 @@ def _others() -> list[Kind]:
         Kind(
             "phi2",
             "phi2",
-            _settings(keys=4, rope__dimension_count=8, **layer_norm),
+            _settings(keys=4, rope__dimension_count=12, **layer_norm),
             {
                 **_outside(untied=True, bias=True),
                 "output.bias": (VOCABULARY,),
@@ -644,7 +644,7 @@ def _others() -> list[Kind]:
         Kind(
             "stablelm",
             "stablelm",
-            _settings(rope__dimension_count=4, use_parallel_residual=True, **layer_norm),
+            _settings(rope__dimension_count=8, use_parallel_residual=True, **layer_norm),
             {
                 **_outside(untied=True, bias=True),
                 **_blocks({**two_biased, **_attention(64, 4, 2, 16, bias=True), **_gated(64, 96)}),
@@ -684,7 +684,7 @@ def _others() -> list[Kind]:
         Kind(
             "nemotron",
             "nemotron",
-            _settings(rope__dimension_count=8, rope__scaling__type="none", **layer_norm),
+            _settings(rope__dimension_count=4, rope__scaling__type="none", **layer_norm),
             {
                 **_outside(untied=True, bias=True),
                 **_blocks({**two_biased, **_attention(64, 4, 2, 16), **_two(64, 96)}),

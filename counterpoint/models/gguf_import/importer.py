@@ -261,7 +261,7 @@ def _demand_all(
     if missing:
         names = [_source(architecture, name) for name in missing]
         raise file.refuse(
-            f"it lacks {len(missing)} tensors of a {architecture.model_type} model: "
+            f"it lacks {len(missing)} of the tensors of a {architecture.model_type} model: "
             f"{listed(names)}.",
             "Download the file again, or use another one.",
         )
