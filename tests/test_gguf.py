@@ -241,6 +241,7 @@ REFUSED: dict[str, tuple[Kind, tuple[str, ...]]] = {
         altered(LLAMA, rope__scaling__type="spiral"),
         ("llama.rope.scaling.type", "spiral"),
     ),
+    "a base of no rotation": (altered(LLAMA, rope__freq_base=0.0), ("llama.rope.freq_base",)),
     "several rotary sections": (
         altered(LLAMA, rope__dimension_sections=[4, 2, 2, 0]),
         ("rope.dimension_sections",),

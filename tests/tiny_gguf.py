@@ -174,6 +174,9 @@ SCALES: Final = {
     Type.IQ4_XS: (0,),
     Type.TQ1_0: (52,),
     Type.TQ2_0: (64,),
+    # In the upper quarters of four numbers, and as an exponent of two.
+    Type.IQ1_M: (48, 50, 52, 54),
+    Type.MXFP4: (0,),
 }
 
 
@@ -191,9 +194,21 @@ def random_blocks(stored: Type, shape: tuple[int, ...], seed: int) -> Array:
         if scale is None:
             spread = float(np.std(gguf.dequantize(blocks[:64], stored)))
             scale = np.float32(1.3 / np.sqrt(shape[-1]) / spread)
-        for place in SCALES[stored]:
-            blocks[:, place : place + 2] = (scales * scale).astype(np.float16).view(np.uint8)
+        _put_scales(stored, blocks, scales * scale)
     return blocks.reshape(*shape[:-1], shape[-1] // elements * size)
+
+
+def _put_scales(stored: Type, blocks: Array, scales: Array) -> None:
+    """Write `scales`, [blocks, 1] float32, into the blocks."""
+    halves = scales.astype(np.float16).view(np.uint16)
+    for number, place in enumerate(SCALES[stored]):
+        if stored == Type.MXFP4:
+            blocks[:, place] = np.round(128 + np.log2(scales[:, 0])).astype(np.uint8)
+        elif stored == Type.IQ1_M:
+            upper = (halves >> (4 * number) & 15).astype(np.uint8) << 4
+            blocks[:, place + 1] = blocks[:, place + 1] & 15 | upper[:, 0]
+        else:
+            blocks[:, place : place + 2] = halves.view(np.uint8)
 
 
 # ------------------------------------------------------------------------------------ the tensors

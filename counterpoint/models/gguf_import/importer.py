@@ -105,7 +105,7 @@ def model_of(file: GgufFile) -> tuple[PreTrainedModel, list[str]]:
     for name in zeros:
         weights[name] = np.zeros(shapes[name], dtype=np.float32)
     _demand_all(file, architecture, shapes, weights)
-    # The arrays are not copied again: a view of a read-only array would warn, and is never written.
+    # Views of the file are read-only, which torch cannot have: those are copied.
     tensors = {
         name: torch.from_numpy(np.require(a, requirements="W")) for name, a in weights.items()
     }
