@@ -8,6 +8,7 @@
 # make test-s3   the small study with its results on an S3 server on loopback
 # make test-container  the image of Containerfile, and the small study in it   (Debian, root)
 # make test-envs   each of envs/ built from what it lists, running its scripts with nothing else
+# make test-gguf  imported GGUF files against llama.cpp's logits; renews docs/gguf.md
 # make lint     formats, types, imports, the workflow's own checks
 # make bench    the engine against its alternatives
 # make architectures  every architecture built tiny and compared with whole passes: docs/architectures.md
@@ -33,7 +34,7 @@ $(foreach name,$(CHOICES),$(eval export COUNTERPOINT_$(name) = $$(value $(name))
 export COUNTERPOINT_CORES = $(CORES)
 SNAKEMAKE = $(BIN)/python -m counterpoint.command_line $(ARGS)
 
-.PHONY: report plan pairs compare atlas unlock setup setup-dev test test-slurm test-s3 test-container test-envs lint bench architectures tokens lock clean help
+.PHONY: report plan pairs compare atlas unlock setup setup-dev test test-slurm test-s3 test-container test-envs test-gguf lint bench architectures tokens lock clean help
 .DEFAULT_GOAL := help
 
 help:
@@ -119,6 +120,12 @@ test-container: setup-dev
 
 test-envs: setup-dev
 	$(BIN)/python -m pytest -s --durations=0 tests/test_built_environments.py $(ARGS)
+
+# llama.cpp runs in an environment of its own.
+test-gguf: setup-dev
+	$(PYTHON) -m venv $(VENV)-gguf
+	$(VENV)-gguf/bin/python -m pip install -qq --disable-pip-version-check -r benchmarks/gguf_runtime.txt
+	$(BIN)/python -m benchmarks.gguf_comparison $(VENV)-gguf/bin/python
 
 lint: setup-dev
 	$(BIN)/ruff check .

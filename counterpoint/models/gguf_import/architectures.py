@@ -1,11 +1,9 @@
-"""What the settings of each GGUF architecture mean to transformers.
+"""The architectures of GGUF files that are read.
 
 GGUF names few of an architecture's properties; the rest (the activation, what a norm adds, how
 rows are ordered) is what llama.cpp computes for it (src/models/*.cpp) and what its converter does
-to the tensors (conversion/*.py). Both were read at tag b11739, and every architecture here is
+to the tensors (conversion/*.py; both as in llama-cpp-python 0.3.36). Every architecture here is
 compared with llama.cpp's logits by `make test-gguf` (docs/gguf.md).
-
-GELU is llama.cpp's, the tanh form, for every architecture: a file cannot ask for another.
 """
 
 from __future__ import annotations

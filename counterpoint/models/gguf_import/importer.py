@@ -60,7 +60,7 @@ def import_gguf(
     # safetensors writes for its owner alone; others may read the rest of the folder.
     for weights in folder.glob("*.safetensors"):
         shutil.copymode(folder / "config.json", weights)
-    gguf_tokenizer(path, described).save_pretrained(folder)
+    gguf_tokenizer(shards_of(path)[0], described).save_pretrained(folder)
     parts = shards_of(path)
     return {
         "from": "GGUF",
@@ -99,7 +99,7 @@ def model_of(file: GgufFile) -> tuple[PreTrainedModel, list[str]]:
     for name in zeros:
         weights[name] = np.zeros(shapes[name], dtype=np.float32)
     _demand_all(file, architecture, shapes, weights)
-    # The arrays are not copied again: a view of a read-only array would warn, and is never written.
+    # Views of the file are read-only, which torch cannot have: those are copied.
     tensors = {
         name: torch.from_numpy(np.require(a, requirements="W")) for name, a in weights.items()
     }
@@ -255,7 +255,7 @@ def _demand_all(
     if missing:
         names = [_source(architecture, name) for name in missing]
         raise file.refuse(
-            f"it lacks {len(missing)} tensors of a {architecture.model_type} model: "
+            f"it lacks {len(missing)} of the tensors of a {architecture.model_type} model: "
             f"{listed(names)}.",
             "Download the file again, or use another one.",
         )

@@ -56,6 +56,8 @@ def rope_parameters(
             f"most {head}, the size of a head."
         )
     base = file.real("rope.freq_base", 10000.0)
+    if base <= 1:
+        raise file.refuse(f"`{file.key('rope.freq_base')}` is {base:g}; expected a number above 1.")
     parameters: dict[str, Any] = {"rope_type": "default", "rope_theta": base}
     if share or rotated != head:
         part = rotated / head
