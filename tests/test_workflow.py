@@ -435,7 +435,7 @@ def test_a_study_of_any_name_and_any_file_is_planned(unmade: Path) -> None:
     )
     assert done.returncode == 0, done.stdout
     assert "results/007/report.html" in done.stdout
-    assert "resources/models/2024/provenance.json" in done.stdout
+    assert "Fetching the model 2024" in done.stdout
     assert not (unmade / "results").exists()
 
 
@@ -443,7 +443,7 @@ def test_a_key_that_stands_twice_is_told_at_once(unmade: Path) -> None:
     path = unmade / "small.yaml"
     with changed(path, path.read_text() + "study: other\n"):
         output = refused(unmade)
-    assert "error: small.yaml: the key study stands twice, in lines" in output
+    assert "small.yaml: the key study stands twice, in lines" in output
     assert output.rstrip().endswith("or give it another name")
 
 
