@@ -30,7 +30,7 @@ from counterpoint.counterfactuals.alone import engine_of, joint_scores, pair_of
 from counterpoint.counterfactuals.losses import mean_over, plain_logits
 from counterpoint.counterfactuals.objectives import evenness
 from counterpoint.counterfactuals.problem import Target
-from counterpoint.counterfactuals.ranks import rank_of, standing
+from counterpoint.counterfactuals.ranks import head_name, rank_of, standing
 from counterpoint.counterfactuals.readability import readability
 from counterpoint.counterfactuals.short_cuts import SHORT_CUTS
 from counterpoint.counterfactuals.transfer import COLUMNS as OF_TRANSFER
@@ -171,9 +171,9 @@ def _validated(
     noising, *on_random = effects_on(engine, states, "noising", units, asked)
     denoising = activation_patching(engine, "denoising")
     joint = joint_scores(engine)
-    others = np.abs(noising)
-    others[place] = -1
-    rivals = np.argsort(-others, kind="stable")[:PLAIN_RIVALS].tolist()
+    order = np.argsort(-np.abs(noising), kind="stable").tolist()
+    # A model may have fewer other heads than this; the target is no rival of itself.
+    rivals = [other for other in order if other != place][:PLAIN_RIVALS]
     plain = plain_effects(model, [place, *rivals], clean, corrupted, answers)
     layer = slice(target.layer * model.n_heads, (target.layer + 1) * model.n_heads)
     curve = values(engine, "noising", "head", units[slice(place, place + 1)], ALPHAS[None])[0]
@@ -193,7 +193,7 @@ def _validated(
         "reciprocal_rank_in_layer": 1 / rank_in_layer,
         "margin": margin,
         "margin_plain": standing(plain, 0)[1],
-        "second": f"{second // model.n_heads}.{second % model.n_heads}",
+        "second": head_name(second, model.n_heads),
         "ig_joint": joint[place],
         "ig_rank": rank_of(joint, place),
         "evenness_again": float(evenness(torch.from_numpy(curve[::5]))),
