@@ -4,11 +4,12 @@ The one home of every sentence that depends on the metric. A logit difference fa
 carries the task is patched in noising; a log-probability does too, but is never above 0 and knows
 nothing of the incorrect answer; a KL divergence from the clean run is 0 on the clean prompt and can
 only rise from there, so that in noising no sign and no slope at the start say anything. Sentences
-are plain text; nothing is imported here.
+are plain text.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -44,10 +45,11 @@ class MetricWords:
     starts_flat: frozenset[str] = field(default_factory=frozenset)
     one_sided: frozenset[str] = field(default_factory=frozenset)
 
-    def sign(self, directions: Sequence[str]) -> str:
-        """What the sign of AP says in these directions, in sentences."""
+    def sign(self, directions: Sequence[str], what: str = "head") -> str:
+        """What the sign of AP says in these directions, in sentences about heads or ``what``."""
         said = [self.signs[name] for name in directions if name in self.signs]
-        return " ".join([*said, self.opposite] if self.opposite else said)
+        text = " ".join([*said, self.opposite] if self.opposite else said)
+        return re.sub(r"\bhead\b", what, text)
 
     def flat(self, directions: Sequence[str]) -> list[str]:
         """Those of the directions in which every slope at the start is 0."""

@@ -15,6 +15,8 @@ import pytest
 from counterpoint import comparison, plots, report
 from counterpoint.claims import claims
 from counterpoint.comparison_figures import draw_comparison
+from counterpoint.counterfactuals.quality import quality
+from counterpoint.counterfactuals.ranks import head_name, margins, standing
 from counterpoint.files import read_table, write_table
 from counterpoint.meta_analysis import claims_across
 from counterpoint.partners import by_head
@@ -268,3 +270,14 @@ def test_where_nothing_disagrees_nothing_is_accounted_for() -> None:
 def test_rankings_that_tie_everything_have_no_concordance() -> None:
     assert np.isnan(kendall_w(np.zeros((3, 4))))
     assert kendall_w(np.array([[1.0, 2, 3], [1, 2, 3]])) == pytest.approx(1)
+
+
+def test_an_only_head_has_no_rival() -> None:
+    rank, margin, second = standing(np.array([-0.5]), 0)
+    assert (rank, margin, head_name(second, 1)) == (1, np.inf, "none")
+    assert head_name(5, 3) == "1.2"
+    effects = np.array([[0.5], [-0.5], [0.0]])
+    assert margins(effects).shape == effects.shape
+    assert (margins(effects)[:, 0] > 1).tolist() == [True, False, False]
+    # Ahead of nobody counts as well ahead, with an effect.
+    assert quality(effects, margins(effects))[:, 0].argmax() == 0

@@ -128,6 +128,16 @@ def test_without_logit_differences_no_preference_is_read_from_another_metric(tmp
         assert ("corrupted ones" in Page(report.pairs(results)).text) == told
 
 
+@pytest.mark.parametrize("metric", METRICS)
+def test_layers_are_not_called_heads(tmp_path, metric) -> None:
+    folder = study(tmp_path, ("noising",))
+    mlps = pd.DataFrame({"pair": [0, 0], "direction": "noising", "layer": [0, 1]})
+    mlps.assign(ap=[0.5, 1.25], output_range=[0.5, 1.5]).to_parquet(folder / "mlps.parquet")
+    shown = report.extras(report.load_results("s", folder, SETTINGS | {"metric": metric}))
+    text = Page(shown).text
+    assert "In the direction noising" in text and "denoising" not in text and "head" not in text
+
+
 def test_several_metrics_on_one_page_are_told_apart() -> None:
     text = Page(glossary([LD, KL, LD])).text
     for metric in (LD, KL):

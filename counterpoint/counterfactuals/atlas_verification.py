@@ -20,7 +20,7 @@ from counterpoint.counterfactuals.every_head import exact_effects
 from counterpoint.counterfactuals.losses import mean_loss
 from counterpoint.counterfactuals.objectives import ALPHAS, evenness
 from counterpoint.counterfactuals.quality import FIRST, LEAST_CHANGE, quality
-from counterpoint.counterfactuals.ranks import standing
+from counterpoint.counterfactuals.ranks import head_name, standing
 from counterpoint.linear import through_onednn
 from counterpoint.models.load import LanguageModel
 from counterpoint.progress import Progress
@@ -97,7 +97,7 @@ def _patched(model: LanguageModel, number: int, row: pd.Series) -> list[dict[str
                 "fluent": max(losses) <= float(row["loss_cap"]),
                 "rank": rank,
                 "margin": margin,
-                "second": f"{second // model.n_heads}.{second % model.n_heads}",
+                "second": head_name(second, model.n_heads),
                 "seed": int(row["seed"]),
                 "evaluations": int(row["evaluations"]),
             }

@@ -21,7 +21,7 @@ from counterpoint.counterfactuals.every_head import Pair, by_number
 from counterpoint.counterfactuals.losses import mean_loss
 from counterpoint.counterfactuals.problem import Target
 from counterpoint.counterfactuals.quality import holds_elsewhere, quality, steps
-from counterpoint.counterfactuals.ranks import rank_of, standing
+from counterpoint.counterfactuals.ranks import head_name, rank_of, standing
 from counterpoint.counterfactuals.transfer import Transfer
 from counterpoint.linear import through_onednn
 from counterpoint.models.load import LanguageModel
@@ -218,7 +218,7 @@ def measure_pair(
         "rank": rank,
         "reciprocal_rank": 1 / rank,
         "margin": margin,
-        "second": f"{second // model.n_heads}.{second % model.n_heads}",
+        "second": head_name(second, model.n_heads),
         "round_trip": float(
             all(model.encode(model.decode(ids)) == ids for ids in (clean, corrupted))
         ),

@@ -23,7 +23,9 @@ def rank_of(scores: Float[Array, " head"], place: int) -> int:
 
 def standing(effects: Float[Array, " head"], place: int) -> tuple[int, float, int]:
     """The rank of the head at ``place``, the margin (its size over the largest other one) and the
-    place of that other."""
+    place of that other; infinity and -1 where it is the model's only head."""
+    if len(effects) == 1:
+        return 1, float("inf"), -1
     others = np.abs(effects)
     size, others[place] = float(others[place]), -np.inf
     second = int(others.argmax())
@@ -31,8 +33,18 @@ def standing(effects: Float[Array, " head"], place: int) -> tuple[int, float, in
     return rank_of(effects, place), size / largest if largest > 0 else float("inf"), second
 
 
+def head_name(place: int, n_heads: int) -> str:
+    """The head at a place as "layer.head"; "none" for the place -1 of `standing`."""
+    return "none" if place < 0 else f"{place // n_heads}.{place % n_heads}"
+
+
 def margins(effects: Float[Array, "pair head"]) -> Float[Array, "pair head"]:
-    """Each head's effect, with its sign, over the largest size of another head's."""
+    """Each head's effect, with its sign, over the largest size of another head's.
+
+    An only head has no other, which counts as one without effect.
+    """
+    if effects.shape[1] == 1:
+        return effects / 1e-9
     sizes = np.sort(np.abs(effects), axis=1)
     largest = np.where(np.abs(effects) == sizes[:, -1:], sizes[:, -2:-1], sizes[:, -1:])
     return effects / np.maximum(largest, 1e-9)

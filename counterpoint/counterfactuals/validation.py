@@ -31,7 +31,7 @@ from counterpoint.counterfactuals.every_head import by_number
 from counterpoint.counterfactuals.losses import mean_over, plain_logits
 from counterpoint.counterfactuals.objectives import evenness
 from counterpoint.counterfactuals.problem import Target
-from counterpoint.counterfactuals.ranks import rank_of, standing
+from counterpoint.counterfactuals.ranks import head_name, rank_of, standing
 from counterpoint.counterfactuals.readability import readability
 from counterpoint.counterfactuals.short_cuts import SHORT_CUTS
 from counterpoint.counterfactuals.transfer import COLUMNS as OF_TRANSFER
@@ -173,9 +173,9 @@ def _validated(
     noising, *on_random = by_number(model, units, effects)
     denoising = by_number(model, units, activation_patching(engine, "denoising"))
     joint = joint_scores(engine)
-    others = np.abs(noising)
-    others[place] = -1
-    rivals = np.argsort(-others, kind="stable")[:PLAIN_RIVALS].tolist()
+    order = np.argsort(-np.abs(noising), kind="stable").tolist()
+    # A model may have fewer other heads than this; the target is no rival of itself.
+    rivals = [other for other in order if other != place][:PLAIN_RIVALS]
     plain = plain_effects(model, [place, *rivals], clean, corrupted, answers)
     layer = slice(target.layer * model.n_heads, (target.layer + 1) * model.n_heads)
     own = units[((units.layer == target.layer) & (units.head == target.head)).nonzero()[:, 0]]
@@ -196,7 +196,7 @@ def _validated(
         "reciprocal_rank_in_layer": 1 / rank_in_layer,
         "margin": margin,
         "margin_plain": standing(plain, 0)[1],
-        "second": f"{second // model.n_heads}.{second % model.n_heads}",
+        "second": head_name(second, model.n_heads),
         "ig_joint": joint[place],
         "ig_rank": rank_of(joint, place),
         "evenness_again": float(evenness(torch.from_numpy(curve[::5]))),

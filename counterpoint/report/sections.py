@@ -110,7 +110,7 @@ def headline(results: Results, title: str) -> Fragment:
             fill("study <b>{}</b>", results.study),
             fill("model <b>{}</b>", results.settings.get("model", "unknown")),
             f"{count(n_pairs)} {'pair' if n_pairs == 1 else 'pairs'}",
-            f"{count(results.n_heads)} heads",
+            f"{count(results.n_heads)} {'head' if results.n_heads == 1 else 'heads'}",
             results.words.name,
             _words(results.directions),
         ],
@@ -863,9 +863,7 @@ def extras(results: Results) -> Fragment:
             heading("mlps", "MLP layers"),
             paragraph(
                 "The same measures for the output of whole MLP layers. "
-                + results.words.sign(results.directions)
-                .replace("a head", "a layer")
-                .replace("A head", "A layer")
+                + results.words.sign(results.directions, what="layer")
             ),
             _drawn_here(
                 mlp_layers(results.mlps, metric=results.metric),
