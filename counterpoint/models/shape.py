@@ -25,6 +25,7 @@ class Shape:
         """Every (layer, head) that there is."""
         layers = range(self.n_layers) if self.head_layers is None else self.head_layers
         return [(layer, head) for layer in layers for head in range(self.n_heads)]
+
     vocabulary: int | None = None
 
 
