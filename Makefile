@@ -10,6 +10,7 @@
 # make test-envs   each of envs/ built from what it lists, running its scripts with nothing else
 # make lint     formats, types, imports, the workflow's own checks
 # make bench    the engine against its alternatives
+# make tokens   token ids against independent implementations   (ARGS: model folders, GGUF files)
 # make setup    only the environment; make lock renews the exact versions
 # make clean    removes results and caches; models and environment stay
 
@@ -28,7 +29,7 @@ CHOICES := $(if $(STUDY),study="$(STUDY)") $(if $(PAIRS),pairs="$(PAIRS)") \
 SNAKEMAKE = $(BIN)/snakemake $(ARGS) --cores $(CORES) $(if $(CONFIG),--configfile $(CONFIG)) \
 	$(if $(strip $(CHOICES)),--config $(CHOICES))
 
-.PHONY: report plan pairs compare atlas setup setup-dev test test-slurm test-s3 test-container test-envs lint bench lock clean help
+.PHONY: report plan pairs compare atlas setup setup-dev test test-slurm test-s3 test-container test-envs lint bench tokens lock clean help
 .DEFAULT_GOAL := help
 
 help:
@@ -121,6 +122,10 @@ lint: setup-dev
 
 bench: setup
 	$(BIN)/python -m benchmarks $(ARGS)
+
+tokens: setup-dev
+	TOKEN_TEXTS=6000 $(BIN)/python -m pytest -n 2 tests/test_tokenizer.py tests/test_gguf_tokenizer.py
+	$(BIN)/python -m benchmarks.tokens resources/models/* $(ARGS)
 
 # The newest versions that requirements*.in allow, tried out in an environment of its own.
 lock:
