@@ -21,7 +21,7 @@ from tests import plain_tokenizers as plain
 from tests.test_tokenizer import SPECIAL, N, assert_same_ids, sentencepiece_file, trained
 from tests.token_corpus import corpus
 
-TEXTS = corpus(N // 2, seed=7)
+TEXTS = corpus(N, seed=7)
 NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE = range(1, 7)
 
 
