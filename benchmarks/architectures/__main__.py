@@ -34,10 +34,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("names", nargs="*", help="rows to measure anew; all by default")
     parser.add_argument("--cores", type=int, default=os.cpu_count() or 1)
+    parser.add_argument(
+        "--quick", action="store_true", help="one first difference alone; no page is made"
+    )
     chosen = parser.parse_args()
     # TransformerLens installs packages for some models, by itself; not here.
     os.environ |= {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "PIP_NO_INDEX": "1"}
     rows = [*DECODERS, *OTHERS, *CODE_OF_THEIR_OWN]
+    if chosen.quick:
+        for _ in _run(chosen.names or rows, chosen.cores, thorough=False):
+            pass
+        return
     adapters = _adapters()
     results = _kept() if chosen.names else {}
     for result in _run(chosen.names or rows, chosen.cores):
@@ -75,11 +82,13 @@ def _adapters() -> list[str]:
     return done.stdout.split()
 
 
-def _run(names: Iterable[str], cores: int) -> Iterable[dict[str, Any]]:
+def _run(names: Iterable[str], cores: int, *, thorough: bool = True) -> Iterable[dict[str, Any]]:
     """Every row in a process of its own, ``cores`` at once, so that none can end the sweep."""
     import torch
-    import transformer_lens.model_bridge  # noqa: F401
     import transformers.models.llama.modeling_llama  # noqa: F401
+
+    if thorough:
+        import transformer_lens.model_bridge  # noqa: F401
 
     # What every process needs is imported once, before they part.
 
@@ -92,7 +101,7 @@ def _run(names: Iterable[str], cores: int) -> Iterable[dict[str, Any]]:
                 name = waiting.pop()
                 here, there = context.Pipe(duplex=False)
                 folder = Path(work) / re.sub(r"\W+", "_", name)
-                process = context.Process(target=_child, args=(name, folder, there))
+                process = context.Process(target=_child, args=(name, folder, there, thorough))
                 process.start()
                 there.close()
                 running.append((name, process, here, time.perf_counter()))
@@ -127,7 +136,7 @@ def _received(name: str, process: Any, here: Any, late: bool) -> dict[str, Any]:
     return result
 
 
-def _child(name: str, folder: Path, there: Any) -> None:
+def _child(name: str, folder: Path, there: Any, thorough: bool) -> None:
     from transformers.utils import logging
 
     from benchmarks.architectures.measure import foreign, measure
@@ -140,7 +149,8 @@ def _child(name: str, folder: Path, there: Any) -> None:
     if row is None:
         there.send(foreign(name, CODE_OF_THEIR_OWN.get(name, name.lower()), folder))
     else:
-        there.send(measure(name, row, folder, adapter="text_config" not in row.extra))
+        adapter = thorough and "text_config" not in row.extra
+        there.send(measure(name, row, folder, thorough=thorough, adapter=adapter))
 
 
 def _say(result: dict[str, Any]) -> None:
