@@ -60,6 +60,9 @@ TAIL_FACTOR = 3.0
 """Error of an interpolant over the size of its last two coefficients, at most: on SmolLM2 the
 largest ratio seen among 270 heads was 2.9."""
 
+SLOWEST = 0.9
+"""The slowest decay of coefficients that an estimate of the error reckons with."""
+
 HERMITE_AMPLIFIES = {3: 7.0, 5: 23.0, 9: 87.0}
 """By how much the derivative of the Hermite interpolant multiplies the rounding of f, at most."""
 
@@ -246,19 +249,20 @@ class _Resolved:
         """Which curves are resolved; see the module's docstring for the two checks."""
         # A curve at the floor needs no refinement: more nodes would only resolve rounding.
         settled = self.floor.settled
-        tolerance = max(tolerance, 2 * settled)
+        asked = np.maximum(tolerance, 2 * self.floor.of_output(self.scale))
         allowed = max(SLOPE_TOLERANCE, 2 * settled) * (1 + np.abs(self.slope).max(1))
         return (
-            (self.output_tail() + settled <= tolerance)
+            (self.output_tail() + settled <= asked)
             & (self.slope_tail() + settled <= allowed)
-            & (np.abs(self.own - self.ap) <= tolerance / 2)
+            & (np.abs(self.own - self.ap) <= asked / 2)
         )
 
     def slope_error(self) -> Float[Array, " unit"]:
         """Of g: the tail, its own rounding and, of a derivative, the amplified rounding of f."""
         amplified = HERMITE_AMPLIFIES.get(len(self.level), 0.0)
         rounding = self.floor.of_slope(self.scale)
-        return self.slope_tail() + rounding + amplified * self.floor.of_output(self.scale)
+        tail = self.slope_tail() * slow_decay(self.g)
+        return tail + rounding + amplified * self.floor.of_output(self.scale)
 
     def curves(self, chosen: Bool[Array, " unit"], tolerance: float) -> OutputCurves:
         f, g, ap = self.f[chosen], self.g[chosen], self.ap[chosen]
@@ -287,7 +291,7 @@ class _Resolved:
             excess_range=closed - np.abs(ap),
             saturation=saturated(cells, total_variation),
             # What the slopes miss of AP, a curve that is not resolved may be off by.
-            quadrature_error=self.output_tail()[chosen]
+            quadrature_error=(self.output_tail() * slow_decay(self.f))[chosen]
             + rounding
             + np.where(within, 0.0, np.abs(self.own - self.ap)[chosen]),
             gradient_error=self.slope_error()[chosen],
@@ -297,6 +301,18 @@ class _Resolved:
             jumps=np.zeros(len(ap)),
             jump_total=np.zeros(len(ap)),
         )
+
+
+def slow_decay(series: Float[Array, "curve coefficient"]) -> Float[Array, " curve"]:
+    """By how much a tail that decays slowly outweighs what `TAIL_FACTOR` makes of it; 1 or more.
+
+    Where pairs of coefficients shrink by r, those that are left out sum to r / (1 − r) of the last.
+    """
+    if series.shape[1] < 4:
+        return np.ones(len(series))
+    last, before = quadrature.tail(series), quadrature.tail(series[:, :-2])
+    ratio = np.clip(last / np.where(before > 0, before, 1.0), 0.0, SLOWEST)
+    return np.maximum(1.0, ratio / (1 - ratio) / TAIL_FACTOR)
 
 
 def _resolve(level: Array, output: Array, slope: Array, floor: Floor, scale: Array) -> _Resolved:

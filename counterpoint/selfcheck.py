@@ -120,8 +120,8 @@ def _found(
     layers: list[int],
     patched: list[int],
 ) -> Float[Tensor, "row vocabulary"]:
-    """The engine's logits: both prompts as they were kept, the clean one entered at every layer,
-    and with a component of each layer in ``patched`` at the other prompt's value."""
+    """The engine's logits: the clean prompt as it was kept, entered at every layer, and with a
+    component of each layer in ``patched`` at the other prompt's value."""
     model, activations = engine.model, engine.activations
     zero = torch.zeros_like(activations.clean.attention[layers[0], :1])
     shifts = [(layer, zero) for layer in layers]
@@ -140,8 +140,7 @@ def _found(
     )
     swept = engine.sweep(rows, "clean", component, way)
     final = swept[torch.argsort(torch.tensor(order, device=swept.device))]
-    kept = [activations.clean.final[:1], activations.corrupted.final[:1]]
-    return engine.logits(torch.cat([*kept, final]))
+    return engine.logits(torch.cat([activations.clean.final[:1], final]))
 
 
 def _head(engine: SuffixEngine, layer: int) -> Tensor:
@@ -152,15 +151,12 @@ def _head(engine: SuffixEngine, layer: int) -> Tensor:
 def _expected(
     engine: SuffixEngine, component: Component, layers: list[int], patched: list[int]
 ) -> Float[Tensor, "row vocabulary"]:
-    """The same logits by the model's own passes. Unpatched prompts run alone, so that a model whose
+    """The same logits by the model's own passes. The prompt runs alone, so that a model whose
     answer depends on what else is in the batch is seen."""
-    pairs = engine.activations.pairs
-    clean, corrupted = (
-        engine.model.hf(input_ids=tokens[:1], use_cache=False, logits_to_keep=1).logits[:, -1]
-        for tokens in (pairs.clean, pairs.corrupted)
-    )
+    prompt = engine.activations.pairs.clean[:1]
+    clean = engine.model.hf(input_ids=prompt, use_cache=False, logits_to_keep=1).logits[:, -1]
     ours = _patched(engine, component, patched)
-    return torch.cat([clean, corrupted, clean.expand(len(layers), -1), ours])
+    return torch.cat([clean.expand(1 + len(layers), -1), ours])
 
 
 def _patched(

@@ -86,7 +86,12 @@ MIXTURES: dict[str, PreTrainedConfig] = {
     ),
     "olmoe": OlmoeConfig(**_SHAPE, num_experts=8, num_experts_per_tok=3),
     "gpt_oss": GptOssConfig(
-        **_SHAPE, **_GROUPED, num_local_experts=4, num_experts_per_tok=2, sliding_window=8
+        **_SHAPE,
+        **_GROUPED,
+        num_local_experts=4,
+        num_experts_per_tok=2,
+        sliding_window=8,
+        rope_parameters={"rope_type": "default", "rope_theta": 10000.0},
     ),
     # Chooses groups of experts first.
     "deepseek_v3": DeepseekV3Config(
