@@ -23,7 +23,7 @@ from typing import Any
 from benchmarks.architectures.configurations import CODE_OF_THEIR_OWN, DECODERS, OTHERS
 from benchmarks.architectures.page import write
 
-SECONDS = 240
+SECONDS = 900
 """Longest time of one row."""
 
 RESULTS = Path("results/architectures.json")
