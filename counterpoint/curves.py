@@ -276,6 +276,9 @@ class _Resolved:
         cells = np.abs(quadrature.evaluate(g, CELLS))
         rounding = self.floor.of_output(self.scale)[chosen]
         within = self.within(tolerance)[chosen]
+        # From values alone an interpolant is off by up to twice what its series leaves out
+        # (Trefethen 2013, theorem 8.2).
+        aliased = 1.0 if len(self.level) <= HERMITE_UP_TO else 2.0
         return OutputCurves(
             output=output,
             gradient=gradient,
@@ -291,7 +294,7 @@ class _Resolved:
             excess_range=closed - np.abs(ap),
             saturation=saturated(cells, total_variation),
             # What the slopes miss of AP, a curve that is not resolved may be off by.
-            quadrature_error=(self.output_tail() * slow_decay(self.f))[chosen]
+            quadrature_error=(self.output_tail() * slow_decay(self.f) * aliased)[chosen]
             + rounding
             + np.where(within, 0.0, np.abs(self.own - self.ap)[chosen]),
             gradient_error=self.slope_error()[chosen],

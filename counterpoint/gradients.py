@@ -48,6 +48,10 @@ FIRST_STEPS = 8
 """Gauss-Legendre steps taken first; 8 integrate a polynomial of degree 15 exactly."""
 
 
+PIECES_FROM = 64
+"""Where fewer steps than this are allowed, no path of a dense model is taken apart."""
+
+
 @dataclass(frozen=True, eq=False)
 class IntegratedGradientScores:
     """IG joint of every head, in metric units."""
@@ -106,6 +110,10 @@ def integrated_gradients(
         if advance is not None:
             advance(int((~unfinished).sum()))
         active, steps = active[unfinished], 2 * steps
+    if not routed and max_steps < PIECES_FROM:
+        # Few steps were asked for: what they leave unfinished is said, not mended.
+        resolved[left] = False
+        left = left[:0]
     if len(left):
         effect = layer_patching(engine, direction).reshape(-1)
         curves = jumping.joint_paths(engine, direction, left, tolerance, max_steps // 2)

@@ -731,7 +731,7 @@ SHOWN_PARTNERS = 3
 """Partners named for each head that disagrees."""
 
 
-def _interactions(table_of: pd.DataFrame) -> Fragment:
+def _interactions(table_of: pd.DataFrame, heads: pd.DataFrame) -> Fragment:
     """Return with whom the heads interact on which IG joint and AP differ most."""
     keys = ["direction", "layer", "head"]
     sums = (
@@ -773,7 +773,7 @@ def _interactions(table_of: pd.DataFrame) -> Fragment:
     ]  # fmt: skip
     listing = [cells for _, cells in rows]
     heads_alone = by_head(table_of)
-    missed = own_path_errors(heads_alone, results.heads)[0].max()
+    missed = own_path_errors(heads_alone, heads)[0].max()
     accounted, cases = int(heads_alone["accounted"].sum()), heads_alone["accounted"].count()
     return join(
         [
@@ -825,7 +825,7 @@ def reasons(results: Results) -> Fragment:
     """Return why IG joint and AP disagree and which score is faithful, where it was measured."""
     parts: list[Any] = []
     if results.interaction is not None and not results.interaction.empty:
-        parts.append(_interactions(results.interaction))
+        parts.append(_interactions(results.interaction, results.heads))
     elif results.interaction is not None and not results.heads["head"].any():
         parts.append(
             note(
