@@ -24,11 +24,10 @@ from counterpoint.activations import (
 )
 from counterpoint.curves import values, values_and_slopes
 from counterpoint.errors import UserError
-from counterpoint.gradients import examples_with_heads, integrated_gradients, joint_slopes
+from counterpoint.gradients import examples_with_heads, joint_slopes
 from counterpoint.models.discovery import REMEDY
 from counterpoint.models.load import load_language_model
 from counterpoint.models.names import keep_names
-from counterpoint.routing import choices_per_block
 from counterpoint.suffix import SuffixEngine
 from tests.pair_factory import random_pairs
 from tests.tiny_models import make_tiny_tokenizer
@@ -44,7 +43,7 @@ ALPHA = 0.6
 """Where f and g are compared along the path."""
 
 STEPS = 8
-"""Gauss-Legendre nodes at which the gradients of a mixture of experts are compared."""
+"""Gauss-Legendre nodes of IG joint."""
 
 TOLERANCE = 2e-5
 """Largest error that counts as exact, over the largest logit difference, at least 1.
@@ -217,22 +216,13 @@ def _compare_gradients(
     expected = np.array([true[layer][head, pair] for pair, layer, head in key])
     scale = max(1.0, float(np.abs(expected).max()) / max(1.0, result.size))
     _note(result, "g", slopes[:, 0] / scale, expected / scale)
-    routed = choices_per_block(model) > 0
+    # What is integrated is compared, at the same nodes: where the metric has jumps or kinks, its
+    # integral is taken in pieces.
     nodes, weights = quadrature.gauss_legendre(STEPS)
-    if routed:
-        # Between its jumps the metric is integrated in pieces; compared is what is integrated.
-        examples = examples_with_heads(engine)
-        slopes = joint_slopes(engine, direction, nodes, examples) @ weights
-        score = np.full((model.n_layers * 2, model.n_heads), np.nan)
-        score[examples] = slopes
-        score, steps = score.reshape(model.n_layers, 2, -1), np.full((model.n_layers, 2), STEPS)
-    else:
-        joint = integrated_gradients(engine, direction)
-        score, steps = joint.score, joint.steps
-    for layer in model.head_layers:
-        for pair in range(2):
-            expected = whole.ig_joint(layer, pair, int(steps[layer, pair]), *sides)
-            _note(result, "ig_joint", score[layer, pair], expected)
+    examples = examples_with_heads(engine)
+    scores = joint_slopes(engine, direction, nodes, examples) @ weights
+    for example, score in zip(examples.tolist(), scores, strict=True):
+        _note(result, "ig_joint", score, whole.ig_joint(example // 2, example % 2, STEPS, *sides))
 
 
 def _compare_mlps(engine: Any, whole: Whole, direction: Any, sides: Any, result: Result) -> None:

@@ -26,8 +26,8 @@ module tree and the configuration alone (`counterpoint/models/discovery.py`). Ev
 compared with a plain reference that shares nothing with the engine
 (`benchmarks/architectures/reference.py`): whole passes of the model, one head at a time put in
 place before its output projection; *g* by reverse-mode differentiation of such passes, *IG joint*
-by a Gauss-Legendre sum of plain gradients (in mixtures of experts, whose metric jumps, the same
-eight nodes are taken on both sides), the MLP by putting the other prompt's output in place.
+by a sum of plain gradients at the same eight Gauss-Legendre nodes, the MLP by putting the other
+prompt's output in place.
 On two pairs of prompts of nine tokens, in both directions, with the first differing token at the
 beginning, at the fourth place and at the last; *f* and *g* on the second of these.
 

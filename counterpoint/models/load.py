@@ -181,6 +181,20 @@ def _share_weights(hf: PreTrainedModel) -> PreTrainedModel:
     return copy.deepcopy(hf, kept)
 
 
+def _run_every_position(
+    module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Ask for the last logits by their positions instead of by their number.
+
+    Gemma 4 runs the layers that share the keys of others on those positions alone where it is given
+    a number; blocks are called with every position here.
+    """
+    last = kwargs.get("logits_to_keep")
+    if isinstance(last, int) and last:
+        kwargs = {**kwargs, "logits_to_keep": torch.arange(-last, 0)}
+    return args, kwargs
+
+
 def wrap(
     hf: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
@@ -202,6 +216,8 @@ def wrap(
     if getattr(hf.config, "_attn_implementation", "eager") != "eager":
         hf.set_attn_implementation("eager")
     begin_afresh(hf)
+    if getattr(hf.config.get_text_config(decoder=True), "num_kv_shared_layers", None):
+        hf.register_forward_pre_hook(_run_every_position, with_kwargs=True)
     if hf.dtype == torch.float64:
         _run_experts_eagerly(hf)
     return LanguageModel(hf=hf, tokenizer=tokenizer, names=names, prepend_bos=prepend_bos)
