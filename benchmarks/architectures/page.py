@@ -74,7 +74,8 @@ def write(results: Sequence[dict[str, Any]], adapters: Sequence[str]) -> None:
         *(_refused(result, adapters) for result in others),
         "",
         "Adapters of TransformerLens without a row are for formats of its own, or for further names"
-        " of what stands above: " + ", ".join(f"`{name}`" for name in _without_row(results, adapters)),
+        " of what stands above: "
+        + ", ".join(f"`{name}`" for name in _without_row(results, adapters)),
     ]
     PAGE.write_text(text + "\n".join(lines) + "\n", encoding="utf-8")
 
