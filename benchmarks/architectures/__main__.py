@@ -49,16 +49,11 @@ def main() -> None:
     results = _kept() if chosen.names else {}
     for result in _run(chosen.names or rows, chosen.cores):
         _keep(results, result)
-    if not chosen.names:
-        known = {result["architecture"] for result in results.values()}
-        for result in _run([name for name in adapters if name not in known], chosen.cores):
-            _keep(results, result)
     missing = [name for name in rows if name not in results]
     if missing:
         print(f"{len(missing)} rows were never measured, so no page is made")
         return
-    order = {name: place for place, name in enumerate([*rows, *adapters])}
-    write(sorted(results.values(), key=lambda result: order[result["name"]]), adapters)
+    write([results[name] for name in rows], adapters)
 
 
 def _kept() -> dict[str, dict[str, Any]]:

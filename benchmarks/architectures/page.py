@@ -72,8 +72,17 @@ def write(results: Sequence[dict[str, Any]], adapters: Sequence[str]) -> None:
         "| configuration | class | adapter | verdict | reason |",
         "|---|---|---|---|---|",
         *(_refused(result, adapters) for result in others),
+        "",
+        "Adapters of TransformerLens without a row are for formats of its own, or for further names"
+        " of what stands above: "
+        + ", ".join(f"`{name}`" for name in _without_row(results, adapters)),
     ]
     PAGE.write_text(text + "\n".join(lines) + "\n", encoding="utf-8")
+
+
+def _without_row(results: Sequence[dict[str, Any]], adapters: Sequence[str]) -> list[str]:
+    known = {result["architecture"] for result in results}
+    return [name for name in adapters if name not in known]
 
 
 def _counts(results: Sequence[dict[str, Any]]) -> str:

@@ -18,16 +18,13 @@ that is built otherwise is refused with what was found instead.
 from __future__ import annotations
 
 import inspect
-import json
 import re
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
 from counterpoint.errors import UserError
-from counterpoint.models.declared import check_declared
 from counterpoint.models.names import BlockNames, ModuleNames
 
 if TYPE_CHECKING:
@@ -79,44 +76,6 @@ def discover(hf: PreTrainedModel) -> ModuleNames:
             f" {_kinds(blocks)}), so there is nothing to measure",
         )
     return ModuleNames(name, _embedding(hf), layers)
-
-
-def discover_in(folder: str | Path) -> ModuleNames:
-    """`discover` of the model in ``folder``, built without its weights.
-
-    Raises UserError also for what `check_declared` refuses, and where transformers cannot build the
-    model.
-    """
-    import torch
-    from transformers import AutoConfig, AutoModelForCausalLM
-
-    # Whatever a library may raise of a configuration that it did not write, it is the reason.
-    try:
-        json.loads((Path(folder) / "config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise _not_built(folder, "read its config.json", error) from error
-    check_declared(Path(folder), str(folder), str(folder))
-    try:
-        configuration = AutoConfig.from_pretrained(
-            folder, local_files_only=True, trust_remote_code=False
-        )
-    except Exception as error:
-        raise _not_built(folder, "read its config.json", error) from error
-    try:
-        with torch.device("meta"):
-            hf = AutoModelForCausalLM.from_config(configuration, attn_implementation="eager")
-    except Exception as error:
-        raise _not_built(folder, "build the model", error) from error
-    return discover(hf)
-
-
-def _not_built(folder: str | Path, what: str, error: Exception) -> UserError:
-    said = " ".join(str(error).split())
-    return UserError(
-        f"{folder}: transformers cannot {what}: {type(error).__name__}: {said[:300]}. Choose a"
-        " model whose architecture transformers has as a causal language model, without code of its"
-        " own."
-    )
 
 
 def _refuse_configuration(config: PreTrainedConfig, named: str) -> None:

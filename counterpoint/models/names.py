@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import copy
+import json
 import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from counterpoint.errors import UserError
+from counterpoint.models.declared import check_declared
 from counterpoint.models.sealed import sealed
 
 if TYPE_CHECKING:
@@ -70,6 +72,35 @@ def keep_names(folder: str | Path) -> ModuleNames:
     Neither weights nor tokenizer are read, so that a model can be refused as soon as it is there.
     Raises UserError, with the reason, for an architecture that cannot be measured or built.
     """
-    from counterpoint.models.discovery import discover_in
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM
 
-    return discover_in(folder)
+    from counterpoint.models.discovery import discover
+
+    # Whatever a library may raise of a configuration that it did not write, it is the reason.
+    try:
+        json.loads((Path(folder) / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise _not_built(folder, "read its config.json", error) from error
+    check_declared(Path(folder), str(folder), str(folder))
+    try:
+        configuration = AutoConfig.from_pretrained(
+            folder, local_files_only=True, trust_remote_code=False
+        )
+    except Exception as error:
+        raise _not_built(folder, "read its config.json", error) from error
+    try:
+        with torch.device("meta"):
+            hf = AutoModelForCausalLM.from_config(configuration, attn_implementation="eager")
+    except Exception as error:
+        raise _not_built(folder, "build the model", error) from error
+    return discover(hf)
+
+
+def _not_built(folder: str | Path, what: str, error: Exception) -> UserError:
+    said = " ".join(str(error).split())
+    return UserError(
+        f"{folder}: transformers cannot {what}: {type(error).__name__}: {said[:300]}. Choose a"
+        " model whose architecture transformers has as a causal language model, without code of its"
+        " own."
+    )

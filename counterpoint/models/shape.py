@@ -46,8 +46,8 @@ def read_shape(folder: str | os.PathLike[str]) -> Shape:
 
 def read_heads(folder: str | os.PathLike[str]) -> Shape:
     """`read_shape` with the layers that have heads: the model is built without its weights."""
-    from counterpoint.models.discovery import discover_in
+    from counterpoint.models.names import keep_names
 
-    found = enumerate(discover_in(os.fspath(folder)).layers)
+    found = enumerate(keep_names(os.fspath(folder)).layers)
     layers = tuple(layer for layer, names in found if names.output_projection is not None)
     return replace(read_shape(folder), head_layers=layers)
