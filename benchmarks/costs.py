@@ -141,7 +141,12 @@ def _alone(rule: str, folder: Path, settings: dict[str, Any], said: Any) -> None
     """Run a rule's own script on the tables in ``folder``."""
     sys.path.insert(0, str(ROOT / "scripts"))
     files, made = _table_jobs(folder)[rule]
-    job = SimpleNamespace(input=files, output=made, params=SimpleNamespace(settings=settings))
+    job = SimpleNamespace(
+        input=files,
+        output=made,
+        params=SimpleNamespace(settings=settings),
+        wildcards=SimpleNamespace(study=folder.name),
+    )
     importlib.import_module(rule).main(job)
     used = resource.getrusage(resource.RUSAGE_SELF)
     said.put((used.ru_utime + used.ru_stime, machine.peak_mb()))

@@ -26,7 +26,7 @@ PAIRS = TokenPairs(
 def model() -> LanguageModel:
     """A model whose weights may be damaged."""
     whole = make_tiny_model("llama")
-    return wrap(copy.deepcopy(whole.hf), whole.tokenizer, names=whole.names)
+    return wrap(copy.deepcopy(whole.hf), whole.tokenizer)
 
 
 def set_(model: LanguageModel, name: str, place: int | tuple[int, ...], value: float) -> None:

@@ -103,6 +103,8 @@ def test_bridge_is_sealed_for_a_model_that_reads_images(
         asked.append(wanted())
         return asked[-1]
 
+    # The processor is not asked of the hub, over and over where none can be reached.
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     monkeypatch.setattr(helpers, "_ensure_torchvision", ask)
     monkeypatch.setitem(sys.modules, "torchvision", None)
     monkeypatch.setattr("sys.executable", str(tmp_path / "no such program"))

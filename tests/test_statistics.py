@@ -464,7 +464,7 @@ class TestTable:
             settings=QUICK,
         )
         assert table["estimate"].isna().all()
-        assert table["note"].str.contains("only 3 heads").all()
+        assert table["note"].str.contains("3 heads above the floor, fewer than").all()
 
     def test_one_pair_says_that_its_interval_is_over_heads(self, heads):
         table = correlations(

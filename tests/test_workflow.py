@@ -341,7 +341,7 @@ def test_a_mistaken_setting_is_told_at_once(
     with configured(unmade, **changes):
         output = refused(unmade)
     assert expected in output
-    assert not (unmade / "results").exists()
+    assert not (unmade / "results" / "007").exists()
 
 
 def test_an_unknown_source_is_told_at_once(unmade: Path) -> None:
@@ -436,7 +436,7 @@ def test_a_study_of_any_name_and_any_file_is_planned(unmade: Path) -> None:
     assert done.returncode == 0, done.stdout
     assert "results/007/report.html" in done.stdout
     assert "Fetching the model 2024" in done.stdout
-    assert not (unmade / "results").exists()
+    assert not (unmade / "results" / "007").exists()
 
 
 def test_a_key_that_stands_twice_is_told_at_once(unmade: Path) -> None:

@@ -103,8 +103,9 @@ def fetch_model(
             shutil.rmtree(stale, ignore_errors=True)
             stale.mkdir(parents=True)
         provenance = builders[source](specification, partial, work, report)
-        settle_tokenizer(partial)
+        # Looked at before the tokenizer's files are written anew without what they declare.
         provenance["remarks"] = _check(specification, partial, report)
+        settle_tokenizer(partial)
         report("computing checksums")
         provenance["files"] = {path.name: sha256(path) for path in sorted(partial.iterdir())}
         provenance["counterpoint"] = counterpoint.__version__
