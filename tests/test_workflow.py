@@ -50,12 +50,13 @@ def results(study: Path) -> Path:
 @contextmanager
 def changed(path: Path, text: str) -> Iterator[None]:
     """The file with another text inside the block."""
-    before = path.read_text(encoding="utf-8")
+    # As bytes: a CSV's line ends would not come back from text.
+    before = path.read_bytes()
     path.write_text(text, encoding="utf-8")
     try:
         yield
     finally:
-        path.write_text(before, encoding="utf-8")
+        path.write_bytes(before)
 
 
 def make_old(path: Path) -> None:
