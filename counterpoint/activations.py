@@ -26,6 +26,7 @@ from torch import Tensor, nn
 
 from counterpoint.errors import UserError
 from counterpoint.finite import check_finite
+from counterpoint.models.discovery import REMEDY
 from counterpoint.models.load import LanguageModel
 from counterpoint.models.rotary import crosses_rotary_length
 from counterpoint.replay import (
@@ -145,6 +146,9 @@ class Activations:
     prefix: PrefixKeysValues | None
     clean: Run
     corrupted: Run
+    head_way: int | None = None
+    """The place in `suffix.WAYS` of how rows that enter at a head are evaluated, where that was
+    found when the activations were stored; jobs that read them need not find it again."""
 
     def run(self, prompt: Prompt) -> Run:
         return self.clean if prompt == "clean" else self.corrupted
@@ -176,6 +180,8 @@ class Activations:
                 zip(self.prefix.keys, self.prefix.values, strict=True)
             ):
                 named[f"prefix.{layer}.keys"], named[f"prefix.{layer}.values"] = key, value
+        if self.head_way is not None:
+            named["head_way"] = torch.tensor(self.head_way)
         return named
 
     @classmethod
@@ -213,7 +219,8 @@ class Activations:
                 [named[f"prefix.{layer}.keys"].to(device) for layer in range(n_layers)],
                 [named[f"prefix.{layer}.values"].to(device) for layer in range(n_layers)],
             )
-        return cls(pairs, prefix, runs["clean"], runs["corrupted"])
+        way = int(named["head_way"]) if "head_way" in named else None
+        return cls(pairs, prefix, runs["clean"], runs["corrupted"], way)
 
 
 @torch.no_grad()
@@ -278,8 +285,8 @@ def _compared(model: LanguageModel, pairs: TokenPairs) -> Activations:
     raise UserError(
         f"model architecture {type(model.hf).__name__}: a prompt of {pairs.length} tokens run with"
         f" others differs from the same prompt run alone by {error:.1e} of its activations' size"
-        f" (at most {allowed:.0e} is allowed). Its answer depends on what else is in the batch;"
-        " choose another model."
+        f" (at most {allowed:.0e} is allowed). Its answer depends on what else is in the batch."
+        f" {REMEDY}"
     )
 
 
@@ -365,13 +372,13 @@ def _record(
             raise UserError(
                 f"model architecture {type(model.hf).__name__}: layer {silent[0]} never calls its"
                 f" {name} module, but reads its weights in some other way, so that what the {name}"
-                " adds cannot be seen. Choose another model."
+                f" adds cannot be seen. {REMEDY}"
             )
     seen = by_row(kept["attention", model.head_layers[0]], rows).shape[1]
     if seen != suffix:
         raise UserError(
             f"model architecture {type(model.hf).__name__}: its layers see {seen} positions where"
-            f" the prompt has {suffix} tokens, so positions are no tokens. Choose another model."
+            f" the prompt has {suffix} tokens, so positions are no tokens. {REMEDY}"
         )
     residual = [kept["residual", layer] for layer in range(model.n_layers)]
     if residual[0].ndim != 3:
@@ -414,7 +421,7 @@ def _record(
         attention=stacked("attention"),
         mlp=stacked("mlp"),
         z=torch.stack(z),
-        final=last_of(kept["output", model.n_layers - 1]),
+        final=last_of(model, kept["output", model.n_layers - 1]),
     )
 
 
@@ -552,8 +559,7 @@ def library_errors(model: LanguageModel, step: str) -> Iterator[None]:
         raise UserError(
             f"model architecture {type(model.hf).__name__}: {step} failed:"
             f" {type(error).__name__}: {message[:300]}. The model's code does something that"
-            " Counterpoint does not expect; choose another model, or a longer prompt if it needs"
-            " one."
+            f" Counterpoint does not expect, or needs a longer prompt. {REMEDY}"
         ) from error
 
 

@@ -71,7 +71,9 @@ def patch_heads_together(
                 hooks.callback(projection.register_forward_pre_hook(replace(layer)).remove)
             hooks.callback(
                 model.blocks[-1]
-                .register_forward_hook(lambda m, args, out: final.append(last_of(first_of(out))))
+                .register_forward_hook(
+                    lambda m, args, out: final.append(last_of(model, first_of(out)))
+                )
                 .remove
             )
             engine.run_suffix(tokens[of_row], of_row)

@@ -111,6 +111,23 @@ class _PrefixLayer(DynamicLayer):
 
 
 @dataclass(frozen=True)
+class Streams:
+    """Several residual streams in one tensor of four axes, beside rows, positions and width."""
+
+    axis: int
+    """0 where streams come first (Gemma 3n), 2 where they stand within a position (HY V4)."""
+    count: int
+
+    @classmethod
+    def of(cls, hidden: Tensor) -> Streams | None:
+        """Those of the hidden states of one row, which has more than one position."""
+        if hidden.ndim == 3:
+            return None
+        axis = 0 if hidden.shape[1] == 1 else 2
+        return cls(axis, hidden.shape[axis])
+
+
+@dataclass(frozen=True)
 class BlockArguments:
     """What a model hands to one block, apart from the hidden states, and how the block answers."""
 
@@ -124,8 +141,8 @@ class BlockArguments:
     """How many values the attention module returns; the first is its output."""
     mlp_arity: int = 0
     """The same of the MLP."""
-    streams: int = 0
-    """How many residual streams the block carries beside each other (Gemma 3n); 0 for one alone."""
+    streams: Streams | None = None
+    """The residual streams that the block carries beside each other; None for one alone."""
 
     def call(self, block: nn.Module, hidden: Tensor, cache: Cache | None) -> Tensor:
         """Run ``block`` on ``hidden`` [row, suffix, d_model], seeing ``cache``."""
@@ -172,18 +189,31 @@ def by_row(value: Tensor, rows: int) -> Float[Tensor, "row position width"]:
     return value if value.ndim == 3 else value.reshape(rows, -1, value.shape[-1])
 
 
-def last_of(hidden: Tensor) -> Float[Tensor, "row width"]:
-    """The last position of a block's output; several streams (Gemma 3n) stand side by side."""
-    if hidden.ndim == 4:
-        return hidden[:, :, -1].movedim(0, 1).flatten(1)
-    return hidden[:, -1]
+def streams_of(model: LanguageModel, hidden: Tensor) -> Streams | None:
+    """The residual streams of hidden states that ``model``'s blocks are given, of any size."""
+    if hidden.ndim == 3:
+        return None
+    # One row and several positions tell the axes apart, whatever the sizes of ``hidden`` are.
+    return block_arguments(model, _POSITIONS, 0)[-1].streams
 
 
-def as_output(final: Float[Tensor, "row width"], streams: int) -> Tensor:
+_POSITIONS = 5
+"""Of the prompt that is run to see how hidden states are laid out."""
+
+
+def last_of(model: LanguageModel, hidden: Tensor) -> Float[Tensor, "row width"]:
+    """The last position of a block's output; several streams stand side by side."""
+    streams = streams_of(model, hidden)
+    if streams is None:
+        return hidden[:, -1]
+    return hidden.movedim(streams.axis, 2)[:, -1].flatten(1)
+
+
+def as_output(final: Float[Tensor, "row width"], streams: Streams | None) -> Tensor:
     """The inverse of `last_of`, with one position."""
-    if streams:
-        return final.unflatten(1, (streams, -1)).movedim(1, 0).unsqueeze(2)
-    return final.unsqueeze(1)
+    if streams is None:
+        return final.unsqueeze(1)
+    return final.unflatten(1, (streams.count, -1)).unsqueeze(1).movedim(2, streams.axis)
 
 
 def cache_for(prefix: PrefixKeysValues | None, pair: Tensor | None = None) -> dict[str, Any]:
@@ -290,7 +320,9 @@ def record_block_arguments(
                 arity=arity[layer],
                 attention_arity=of_attention[layer],
                 mlp_arity=of_mlp[layer],
-                streams=len(hidden) if hidden.ndim == 4 else 0,
+                streams=Streams.of(hidden)
+                if length - prefix_length > 1
+                else streams_of(model, hidden),
             )
         )
     return recorded

@@ -12,7 +12,7 @@ every run and round nothing that moves.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -96,10 +96,14 @@ def computed_eps(model: LanguageModel) -> float:
 def computed_format(model: LanguageModel) -> torch.dtype:
     """The coarsest floating format among all values of a run that depend on the prompt.
 
-    One short run finds it: a few milliseconds, which callers spend once for each bucket of pairs.
+    One short run finds it, once for each dtype of the model: on a large one it takes a tenth of a
+    second, and every bucket of pairs asks.
     """
-    found = formats_of(model.hf, model.embedding, model.device) | {model.dtype}
-    return max(found, key=lambda format: torch.finfo(format).eps)
+    kept = model.__dict__.setdefault("_computed_format", {})
+    if model.dtype not in kept:
+        found = formats_of(model.hf, model.embedding, model.device) | {model.dtype}
+        kept[model.dtype] = max(found, key=lambda format: torch.finfo(format).eps)
+    return cast("torch.dtype", kept[model.dtype])
 
 
 def formats_of(hf: nn.Module, embedding: nn.Module, device: torch.device | str) -> set[torch.dtype]:

@@ -30,6 +30,7 @@ from counterpoint.activations import (
     packed,
 )
 from counterpoint.errors import UserError
+from counterpoint.models.discovery import REMEDY
 from counterpoint.models.load import LanguageModel
 from counterpoint.replay import by_row, first_of, hidden_states_of, with_first
 from counterpoint.rounding import computed_eps
@@ -52,6 +53,8 @@ def known_way(engine: SuffixEngine, component: Component, *, verify: bool) -> Wa
     kept = _ways(engine.model).setdefault(component, {})
     pairs = engine.activations.pairs
     shape = pairs.length, pairs.first_difference, engine.activations.start
+    if component == "head" and engine.activations.head_way is not None:
+        kept.setdefault(shape, WAYS[engine.activations.head_way])
     if shape not in kept:
         if kept and not verify:
             return max(kept.values(), key=WAYS.index)
@@ -102,6 +105,7 @@ def find_way(engine: SuffixEngine, component: Component) -> Way:
         # Whole passes are the model's own; see `COARSE`.
         if error <= tolerance or (not way.replays and eps > COARSE):
             return way
+        _check_end(model, float((found - expected)[0].abs().amax() / spread[0]), tolerance)
         misses.append(f"{error:.1e}")
     if misses[-1].startswith("model architecture"):
         raise UserError(misses[-1])
@@ -109,8 +113,22 @@ def find_way(engine: SuffixEngine, component: Component) -> Way:
         f"model architecture {architecture}: re-entering at a layer's {what} changes the logits"
         f" by {misses[-1]} of their spread (at most {tolerance:.0e} is allowed), even in whole"
         " passes of the model: what it answers to a prompt depends on something besides that"
-        " prompt, such as what else is in the batch. Choose another model."
+        f" prompt, such as what else is in the batch. {REMEDY}"
     )
+
+
+def _check_end(model: LanguageModel, error: float, tolerance: float) -> None:
+    """Raise UserError where logits are not made of the last block's output alone.
+
+    ``error`` is by how much those of the first pair's clean prompt are off that are.
+    """
+    if error > tolerance:
+        raise UserError(
+            f"model architecture {type(model.hf).__name__}: its logits are not made of what its"
+            f" last block gives alone: made of that, they are {error:.1e} of their spread off (at"
+            f" most {tolerance:.0e} is allowed). What stands after the blocks reads what earlier"
+            f" ones gave. {REMEDY}"
+        )
 
 
 def _found(

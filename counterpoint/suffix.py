@@ -58,6 +58,11 @@ positions made 310 to 330 · 10⁹ operations per second, of 3,200 positions 240
 210: larger ones leave the cache."""
 
 
+ALIKE = 1e-2
+"""How alike logits must be, over the distance of their quartiles, to be the same numbers added in
+another order, in any format; those of another token are off by order one."""
+
+
 @dataclass(frozen=True, eq=False)
 class Rows:
     """Evaluations to make. Rows are in order of layer, lowest first."""
@@ -262,7 +267,7 @@ class SuffixEngine:
                 cut = way.cuts_last and layer == model.n_layers - 1
                 hidden = self._block(layer, hidden, rows, passing, entering, run, component, cut)
                 passing = entering.stop
-        return last_of(hidden)
+        return last_of(model, hidden)
 
     def _whole(
         self, rows: Rows, background: Prompt, component: Component
@@ -289,7 +294,7 @@ class SuffixEngine:
             hooks.callback(
                 model.blocks[-1]
                 .register_forward_hook(
-                    lambda module, args, output: final.append(last_of(first_of(output)))
+                    lambda module, args, output: final.append(last_of(model, first_of(output)))
                 )
                 .remove
             )
@@ -363,6 +368,8 @@ class SuffixEngine:
         after them (a projection, a scale, soft-capping) is done here too.
         """
         model = self.model
+        if vocabulary is not None and not self._tokens_stand_alone(final):
+            return self.logits(final)[:, vocabulary]
         unembedding = model.hf.get_output_embeddings()
         with contextlib.ExitStack() as replaced:
             for block, arguments in zip(model.blocks, self.arguments, strict=True):
@@ -378,6 +385,26 @@ class SuffixEngine:
                 )
             tokens = torch.zeros(len(final), 1, dtype=torch.long, device=final.device)
             return model.hf(input_ids=tokens, use_cache=False, logits_to_keep=1).logits[:, -1]
+
+    def _tokens_stand_alone(self, final: Float[Tensor, "row d_model"]) -> bool:
+        """Whether logits of chosen tokens can be had without those of all others.
+
+        Not where the model does something to certain tokens by their place among all (Chameleon
+        forbids those of pictures). Seen once, on all tokens in turned order.
+        """
+        kept = self.model.__dict__
+        if "_tokens_stand_alone" not in kept:
+            kept["_tokens_stand_alone"] = True
+            with torch.no_grad():
+                known = self.logits(final[:1].detach())
+                turned = torch.arange(known.shape[1] - 1, -1, -1, device=known.device)
+                found = self.logits(final[:1].detach(), turned)
+            # Quartiles, since forbidden tokens have logits of minus infinity or near it.
+            low, high = known.float().quantile(torch.tensor([0.25, 0.75], device=known.device))
+            kept["_tokens_stand_alone"] = found.shape == known.shape and torch.allclose(
+                found[:, turned], known, rtol=ALIKE, atol=ALIKE * float(high - low), equal_nan=True
+            )
+        return bool(kept["_tokens_stand_alone"])
 
 
 def _joining(passing: int, entering: Tensor, arity: int, only: slice = slice(None)) -> Any:

@@ -212,6 +212,46 @@ def test_the_text_part_of_a_model_that_reads_images(kind: str, tmp_path: Path) -
         torch.testing.assert_close(part(ids).logits, whole(input_ids=ids).logits, rtol=0, atol=0)
 
 
+def test_where_the_whole_needs_what_is_not_installed_the_text_part_is_taken(
+    tmp_path: Path,
+) -> None:
+    # Gemma 3n's eyes are built by timm; its makers save the text part within the whole.
+    text = {**ARCHITECTURES["llama"].to_dict(), "num_hidden_layers": 2, "num_kv_shared_layers": 0}
+    text |= {"vocab_size_per_layer_input": 61, "hidden_size_per_layer_input": 8, "laurel_rank": 4}
+    text |= {"activation_sparsity_pattern": None, "layer_types": ["sliding_attention"] * 2}
+    for name in ("model_type", "rope_parameters"):
+        text.pop(name)
+    config = AutoConfig.for_model("gemma3n", text_config=text)
+    torch.manual_seed(0)
+    part = AutoModelForCausalLM.from_config(config.text_config, dtype=torch.float32)
+    folder = tmp_path / "mine"
+    part.save_pretrained(folder)
+    tensors = {
+        name.replace("model.", "model.language_model.", 1): tensor
+        for name, tensor in load_file(folder / "model.safetensors").items()
+    }
+    save_file(
+        {**tensors, "model.vision_tower.timm_model.conv_stem.weight": torch.ones(2, 2)},
+        folder / "model.safetensors",
+        metadata={"format": "pt"},
+    )
+    config.architectures = ["Gemma3nForConditionalGeneration"]
+    config.save_pretrained(folder)
+    make_tiny_tokenizer().save_pretrained(folder)
+    given = {"source": "local", "path": str(folder)}
+    remarks = fetch_model(given, tmp_path / "fetched")["remarks"]
+    assert any("model.vision_tower" in remark for remark in remarks)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        loaded = load_checkpoint(tmp_path / "fetched", torch.float32).state_dict()
+    for name, tensor in part.state_dict().items():
+        torch.testing.assert_close(loaded[name], tensor, rtol=0, atol=0, msg=name)
+    del tensors["model.language_model.layers.1.self_attn.q_proj.weight"]
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(UserError, match=r"not in the checkpoint \(model.layers.1.self_attn.q_proj"):
+        fetch_model(given, tmp_path / "fetched")
+
+
 def test_the_decoder_of_an_encoder_decoder_saved_alone(tmp_path: Path) -> None:
     sizes = {
         "d_model": 32,

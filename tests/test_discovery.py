@@ -180,11 +180,20 @@ def test_an_encoder_decoder_is_called_one(name: str, tmp_path: Path) -> None:
         keep_names(tmp_path)
 
 
-@pytest.mark.parametrize("name", ["ViTForImageClassification", "LlavaForConditionalGeneration"])
-def test_no_causal_language_model(name: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["ViTForImageClassification", "Wav2Vec2ForCTC"])
+def test_what_continues_no_text_is_no_language_model(name: str, tmp_path: Path) -> None:
     build(OTHERS[name], tmp_path)
-    with pytest.raises(UserError, match="transformers has no causal language model of"):
+    with pytest.raises(UserError, match="transformers has no language model of") as refusal:
         keep_names(tmp_path)
+    assert "GPT-2" not in str(refusal.value)
+
+
+@pytest.mark.parametrize("row", ["llava", "qwen2_5_vl", "qwen2_audio"])
+def test_the_text_part_of_a_model_that_reads_more_is_measured(row: str, tmp_path: Path) -> None:
+    result = measure(row, DECODERS[row], tmp_path, thorough=False)
+    assert (result["verdict"], result["mlp_verdict"]) == ("exact", "exact"), result
+    with pytest.warns(UserWarning, match="reads more than text; what it does with text"):
+        load_language_model(tmp_path)
 
 
 LLAMA = LlamaConfig(vocab_size=61, hidden_size=32, num_hidden_layers=1).to_dict()
@@ -195,7 +204,7 @@ LLAMA = LlamaConfig(vocab_size=61, hidden_size=32, num_hidden_layers=1).to_dict(
     [
         ("{", "cannot read its config.json"),
         ("[]", "model_type"),
-        ("{}", "model_type"),
+        ("{}", "config.json names no model_type"),
         ({"model_type": "of tomorrow"}, "'of tomorrow', which transformers .* does not know"),
         ({**LLAMA, "num_attention_heads": 5}, "cannot"),
         ({**LLAMA, "num_attention_heads": 0}, "cannot"),

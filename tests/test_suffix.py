@@ -27,7 +27,7 @@ from counterpoint.curves import values, values_and_slopes
 from counterpoint.errors import UserError
 from counterpoint.files import read_tensors, write_tensors
 from counterpoint.metrics import make_metric
-from counterpoint.models.load import LanguageModel
+from counterpoint.models.load import LanguageModel, wrap
 from counterpoint.patching import activation_patching, layer_patching
 from counterpoint.replay import record_block_arguments
 from counterpoint.suffix import Rows, SuffixEngine
@@ -355,3 +355,24 @@ def _plain(values: Any) -> list[Any]:
         else:
             found.append("cache" if isinstance(value, Cache) else value)
     return found
+
+
+def test_tokens_whose_logits_follow_from_their_place_are_told_apart(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # As Chameleon does: some tokens may not be said, and are found by their place among all.
+    model = make_tiny_model("llama")
+    pairs = random_pairs(1, n_pairs=2, length=8, first_difference=3)
+    expected = SuffixEngine(model, cache_activations(model, pairs)).unpatched("clean")
+    original = model.hf.forward
+
+    def forbidding(*args: Any, **kwargs: Any) -> Any:
+        found = original(*args, **kwargs)
+        found.logits[..., [0, 1]] = torch.finfo(found.logits.dtype).min
+        return found
+
+    monkeypatch.setattr(model.hf, "forward", forbidding)
+    fresh = wrap(model.hf, model.tokenizer)
+    engine = SuffixEngine(fresh, cache_activations(fresh, pairs))
+    assert engine.metric.vocabulary.tolist()[:2] != [0, 1]
+    torch.testing.assert_close(engine.unpatched("clean"), expected)

@@ -106,6 +106,36 @@ def _rope(kind: str, **settings: Any) -> dict[str, Any]:
     return {"rope_parameters": {**ROPE, "rope_type": kind, **settings}}
 
 
+_EYES = {"hidden_size": 32, "num_hidden_layers": 2, "image_size": 8, "patch_size": 4}
+_EARS = {"num_mel_bins": 8, "max_source_positions": 8}
+
+
+def _with_eyes(
+    model_type: str, text: str, vision: str, of_text: dict[str, Any] | None = None, **settings: Any
+) -> Row:
+    """A model of images and text; ``settings`` are those of the part that reads images."""
+    return Row(
+        model_type,
+        {
+            "text_config": {"model_type": text, **(of_text or {})},
+            "vision_config": {"model_type": vision, **_EYES, **settings},
+        },
+    )
+
+
+def _sections(*sizes: int) -> dict[str, Any]:
+    """Rotary angles whose parts follow a picture's time, height and width, all equal in a text."""
+    return _rope("default", mrope_section=list(sizes))
+
+
+def _with_ears(model_type: str, text: str, audio: str) -> Row:
+    """A model of sound and text."""
+    return Row(
+        model_type,
+        {"text_config": {"model_type": text}, "audio_config": {"model_type": audio, **_EARS}},
+    )
+
+
 DECODERS: dict[str, Row] = {
     # GPT-2 and its kin: learned positions, fused queries, keys and values
     "gpt2": _decoder("gpt2"),
@@ -223,7 +253,6 @@ DECODERS: dict[str, Row] = {
     "doge, experts": _decoder("doge", is_moe=True),
     "dots1": _decoder("dots1"),
     "dots3_note_text": _decoder("dots3_note_text", num_key_value_heads=4),
-    "emu3": _decoder("emu3", text_config={}),
     "ernie4_5": _decoder("ernie4_5"),
     "ernie4_5_moe": _decoder("ernie4_5_moe"),
     "exaone4": _decoder("exaone4", layer_types=_WINDOWS),
@@ -458,6 +487,71 @@ DECODERS: dict[str, Row] = {
     "electra, as a decoder": _decoder("electra", is_decoder=True),
     "xlnet": _decoder("xlnet", d_inner=48),
     "cpmant": _decoder("cpmant"),
+    # models that read images or sound besides text
+    "aria": _with_eyes("aria", "aria_text", "idefics3_vision"),
+    "audioflamingo3": _with_ears("audioflamingo3", "qwen2", "audioflamingo3_encoder"),
+    "aya_vision": _with_eyes("aya_vision", "cohere2", "siglip_vision_model"),
+    "chameleon": _decoder(
+        "chameleon",
+        vq_config={"base_channels": 32, "channel_multiplier": [1]},
+        vocabulary_map={"<image>": 5, "IMGIMGAZ": 6},
+    ),
+    "emu3": _decoder(
+        "emu3",
+        text_config={},
+        vq_config={"base_channels": 32, "channel_multiplier": [1, 1], "z_channels": 4},
+        vocabulary_map={"<image>": 5, "<|visual token 000001|>": 6},
+    ),
+    "gemma4": _decoder(
+        "gemma4",
+        text_config={"layer_types": _WINDOWS, "global_head_dim": 16},
+        vision_config=_EYES,
+        audio_config=None,
+    ),
+    "glm4v": _with_eyes("glm4v", "glm4v_text", "glm4v_vision", _sections(1, 1, 2), depth=2),
+    "glm4v_moe": _with_eyes(
+        "glm4v_moe", "glm4v_moe_text", "glm4v_moe_vision", _sections(1, 1, 0), depth=2
+    ),
+    "glmasr": _with_ears("glmasr", "llama", "glmasr_encoder"),
+    "granite_speech": _with_ears("granite_speech", "granite", "granite_speech_encoder"),
+    "idefics3": _with_eyes("idefics3", "llama", "idefics3_vision"),
+    "internvl": _with_eyes("internvl", "qwen2", "internvl_vision"),
+    "llama4": _with_eyes("llama4", "llama4_text", "llama4_vision_model"),
+    "llava": _with_eyes("llava", "llama", "clip_vision_model"),
+    "llava, mistral": _with_eyes("llava", "mistral", "clip_vision_model"),
+    "llava_next": _with_eyes("llava_next", "llama", "clip_vision_model"),
+    "llava_onevision": _with_eyes("llava_onevision", "qwen2", "siglip_vision_model"),
+    "mistral3": _with_eyes("mistral3", "mistral", "pixtral"),
+    "mllama": _with_eyes(
+        "mllama",
+        "mllama_text_model",
+        "mllama_vision_model",
+        of_text={"cross_attention_layers": [1]},
+    ),
+    "paligemma": _with_eyes("paligemma", "gemma", "siglip_vision_model"),
+    "qwen2_audio": _with_ears("qwen2_audio", "qwen2", "qwen2_audio_encoder"),
+    "qwen2_vl": _with_eyes(
+        "qwen2_vl", "qwen2_vl_text", "qwen2_vl_vision", _sections(1, 1, 2), depth=2
+    ),
+    "qwen2_5_vl": _with_eyes(
+        "qwen2_5_vl",
+        "qwen2_5_vl_text",
+        "qwen2_5_vl_vision",
+        _sections(1, 1, 2),
+        depth=2,
+        out_hidden_size=32,
+    ),
+    "qwen3_vl": _with_eyes(
+        "qwen3_vl", "qwen3_vl_text", "qwen3_vl_vision", depth=2, out_hidden_size=32
+    ),
+    "qwen3_vl_moe": _with_eyes(
+        "qwen3_vl_moe", "qwen3_vl_moe_text", "qwen3_vl_moe_vision", depth=2, out_hidden_size=32
+    ),
+    "qwen3_5": _with_eyes(
+        "qwen3_5", "qwen3_5_text", "qwen3_5_vision", of_text={"layer_types": _LINEAR}, depth=2
+    ),
+    "smolvlm": _with_eyes("smolvlm", "llama", "smolvlm_vision"),
+    "voxtral": _with_ears("voxtral", "llama", "voxtral_encoder"),
     # the decoder of an encoder-decoder, alone
     "bart, decoder alone": Row("bart", {"is_encoder_decoder": False}),
     "marian, decoder alone": Row("marian", {"is_encoder_decoder": False}),
@@ -477,31 +571,19 @@ OTHERS: dict[str, Row] = {
     name: _other(name, model_type)
     for name, model_type in (
         ("ASTForAudioClassification", "audio-spectrogram-transformer"),
-        ("AudioFlamingo3ForConditionalGeneration", "audioflamingo3"),
         ("BartForConditionalGeneration", "bart"),
         ("BertForMaskedLM", "bert"),
         ("BlenderbotForConditionalGeneration", "blenderbot"),
         ("DeiTModel", "deit"),
         ("Florence2ForConditionalGeneration", "florence2"),
-        ("Glm4vForConditionalGeneration", "glm4v"),
-        ("GlmAsrForConditionalGeneration", "glmasr"),
         ("HubertModel", "hubert"),
-        ("Idefics3ForConditionalGeneration", "idefics3"),
         ("LEDForConditionalGeneration", "led"),
-        ("LlavaForConditionalGeneration", "llava"),
-        ("LlavaNextForConditionalGeneration", "llava_next"),
-        ("LlavaOnevisionForConditionalGeneration", "llava_onevision"),
         ("LongT5ForConditionalGeneration", "longt5"),
         ("M2M100ForConditionalGeneration", "m2m_100"),
         ("MarianMTModel", "marian"),
         ("MBartForConditionalGeneration", "mbart"),
-        ("Mistral3ForConditionalGeneration", "mistral3"),
         ("MT5ForConditionalGeneration", "mt5"),
         ("PegasusForConditionalGeneration", "pegasus"),
-        ("Qwen2_5_VLForConditionalGeneration", "qwen2_5_vl"),
-        ("Qwen2AudioForConditionalGeneration", "qwen2_audio"),
-        ("Qwen3VLForConditionalGeneration", "qwen3_vl"),
-        ("Qwen3VLMoeForConditionalGeneration", "qwen3_vl_moe"),
         ("SwitchTransformersForConditionalGeneration", "switch_transformers"),
         ("T5ForConditionalGeneration", "t5"),
         ("T5GemmaForConditionalGeneration", "t5gemma"),

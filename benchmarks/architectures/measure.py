@@ -25,6 +25,8 @@ from counterpoint.activations import (
 from counterpoint.curves import values, values_and_slopes
 from counterpoint.errors import UserError
 from counterpoint.gradients import examples_with_heads, joint_slopes
+from counterpoint.models.automatic import automatic_class
+from counterpoint.models.declared import CHOOSE
 from counterpoint.models.discovery import REMEDY
 from counterpoint.models.load import load_language_model
 from counterpoint.models.names import keep_names
@@ -37,10 +39,10 @@ FIRST_DIFFERENCES = (0, 3, 8)
 """First differing position: at the beginning, within, and at the last position."""
 
 MIDDLE = 3
-"""The one at which gradients are compared."""
+"""The one that a quick look takes."""
 
-ALPHA = 0.6
-"""Where f and g are compared along the path."""
+ALPHAS = (0.25, 0.6)
+"""Where f is compared along the path; g at the last of them."""
 
 STEPS = 8
 """Gauss-Legendre nodes of IG joint."""
@@ -93,7 +95,8 @@ def measure(
 
 def build(row: Row, folder: Path) -> str:
     """Write the model of a row, with weights that leave no head negligible; return its class."""
-    from transformers import AutoModelForCausalLM
+    from transformers import AutoModelForMultimodalLM
+    from transformers.models.auto.modeling_auto import MODEL_FOR_MULTIMODAL_LM_MAPPING_NAMES
 
     made = configuration(row)
     folder.mkdir(parents=True, exist_ok=True)
@@ -103,7 +106,10 @@ def build(row: Row, folder: Path) -> str:
         made.save_pretrained(folder)
         return str(row.architecture)
     torch.manual_seed(0)
-    hf = AutoModelForCausalLM.from_config(made, dtype=torch.float32)
+    # As their makers save them: whole, where they read more than text.
+    whole = made.model_type in MODEL_FOR_MULTIMODAL_LM_MAPPING_NAMES
+    kind = AutoModelForMultimodalLM if whole else automatic_class(made.model_type)
+    hf = kind.from_config(made, dtype=torch.float32)
     with torch.no_grad():
         for name, parameter in hf.named_parameters():
             if parameter.ndim > 1:
@@ -187,8 +193,7 @@ def _compare(model: Any, first: int, result: Result) -> None:
             zip(*(axis.tolist() for axis in (units.pair, units.layer, units.head)), strict=True)
         )
         result.size = max(result.size, float(np.abs(start).max()))
-        inner = (ALPHA,) if first == MIDDLE else ()
-        alphas = np.tile([*inner, 1.0], (len(units), 1))
+        alphas = np.tile([*ALPHAS, 1.0], (len(units), 1))
         found = values(engine, direction, "head", units, alphas)
         for column, alpha in enumerate(alphas[0]):
             with torch.no_grad():
@@ -201,8 +206,7 @@ def _compare(model: Any, first: int, result: Result) -> None:
             if alpha == 1:
                 result.size = max(result.size, float(np.abs(expected - start[0]).max()))
             _note(result, name, found[:, column], expected)
-        if first == MIDDLE:
-            _compare_gradients(engine, whole, direction, sides, units, key, result)
+        _compare_gradients(engine, whole, direction, sides, units, key, result)
         _compare_mlps(engine, whole, direction, sides, result)
 
 
@@ -210,7 +214,7 @@ def _compare_gradients(
     engine: Any, whole: Whole, direction: Any, sides: Any, units: Any, key: Any, result: Result
 ) -> None:
     model = engine.model
-    at = ALPHA
+    at = ALPHAS[-1]
     _, slopes = values_and_slopes(engine, direction, "head", units, np.full((len(units), 1), at))
     true = {layer: whole.g(layer, at, *sides).double().numpy() for layer in model.head_layers}
     expected = np.array([true[layer][head, pair] for pair, layer, head in key])
@@ -252,7 +256,9 @@ def _off(result: Result) -> set[str]:
 def _exact_in_float64(folder: Path, result: Result) -> bool:
     """Whether everything agrees a hundred times better where numbers are longer."""
     again = Result(result.name)
-    _compare(load_language_model(folder, dtype="float64"), MIDDLE, again)
+    model = load_language_model(folder, dtype="float64")
+    for first in FIRST_DIFFERENCES:
+        _compare(model, first, again)
     limit = TOLERANCE / 100 * max(1.0, again.size)
     return all(error <= limit for error in again.errors.values())
 
@@ -323,7 +329,10 @@ def _note(result: Result, name: str, found: np.ndarray, expected: np.ndarray) ->
 
 
 def _reason(refusal: UserError, folder: Path) -> str:
-    return str(refusal).replace(REMEDY, "").replace(str(folder), "the folder").strip()
+    said = str(refusal)
+    for remedy in (REMEDY, CHOOSE, str(folder)):
+        said = said.replace(remedy, "the folder" if remedy == str(folder) else "")
+    return said.strip()
 
 
 def _where(error: Exception) -> str:

@@ -29,7 +29,8 @@ place before its output projection; *g* by reverse-mode differentiation of such 
 by a sum of plain gradients at the same eight Gauss-Legendre nodes, the MLP by putting the other
 prompt's output in place.
 On two pairs of prompts of nine tokens, in both directions, with the first differing token at the
-beginning, at the fourth place and at the last; *f* and *g* on the second of these.
+beginning, at the fourth place and at the last; *f* at two places of the path, *g* at one. A model
+that reads images or sound besides text is given text alone.
 
 **Exact**: every difference is below {tolerance:.0e} of the largest logit difference or effect (at
 least 1). Columns show the largest differences seen, in metric units; *AP, float64* is that of the

@@ -381,7 +381,11 @@ def _ahead(
 def _engine(
     model: LanguageModel, contexts: Sequence[Context], memory_mb: int
 ) -> tuple[SuffixEngine, Int[Tensor, "context 2"]]:
-    """An engine for contexts of one length, and both prompts' likeliest tokens."""
+    """An engine for contexts of one length, and both prompts' likeliest tokens.
+
+    Its way of evaluating rows is the one that was found for the pair itself: contexts differ from
+    it in their length alone.
+    """
     count = len(contexts)
     pairs = TokenPairs(
         torch.tensor([context.clean for context in contexts]),
@@ -391,7 +395,8 @@ def _engine(
         ((1,),) * count,
         tuple(range(count)),
     )
-    engine = SuffixEngine(model, cache_activations(model, pairs), memory_mb=memory_mb)
+    activations = cache_activations(model, pairs, verify=False)
+    engine = SuffixEngine(model, activations, memory_mb=memory_mb, verify=False)
     runs = engine.activations.clean, engine.activations.corrupted
     return engine, torch.stack([engine.logits(run.final).argmax(1) for run in runs], 1)
 

@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from counterpoint.errors import UserError
+from counterpoint.models.automatic import language_part
 from counterpoint.models.causes import likely_cause
 
 if TYPE_CHECKING:
@@ -147,14 +148,14 @@ def check_folder(folder: Path, described: str) -> list[str]:
     configuration that no model can be made of.
     """
     import torch
-    from transformers import AutoModelForCausalLM
 
     quiet()
     stored = read_headers(folder, described)
     configuration = read_configuration(folder, described)
     try:
+        kind, configuration = language_part(configuration)
         with torch.device("meta"):
-            shell = AutoModelForCausalLM.from_config(
+            shell = kind.from_config(
                 configuration, attn_implementation="eager", trust_remote_code=False
             )
     except BROKEN as reason:
@@ -193,14 +194,13 @@ def load_checkpoint(folder: Path, dtype: torch.dtype) -> PreTrainedModel:
 
     Raises UserError when it is not (see the module).
     """
-    from transformers import AutoModelForCausalLM
-
     described = str(folder)
-    read_configuration(folder, described)
-    loader: Any = AutoModelForCausalLM
+    configuration = read_configuration(folder, described)
     try:
+        loader, configuration = language_part(configuration)
         model, info = loader.from_pretrained(
             folder,
+            config=configuration,
             dtype=dtype,
             attn_implementation="eager",
             local_files_only=True,

@@ -21,6 +21,8 @@ LOOKED_AT = (ADAPTER,)
 
 QUANTISED = ("quantization_config", "compression_config")
 
+CHOOSE = "Choose a decoder-only (causal) language model; docs/architectures.md lists those tried."
+
 
 def check_declared(folder: Path, described: str, loadable: str) -> list[str]:
     """Refuse what cannot be used by what its files declare; return what is worth saying.
@@ -32,8 +34,7 @@ def check_declared(folder: Path, described: str, loadable: str) -> list[str]:
     config = _read(folder / "config.json")
     _refuse_quantised(config, described, loadable)
     remarks = _own_code(folder, config, described)
-    _refuse_unknown(config, described)
-    return remarks
+    return remarks + _refuse_unknown(config, described)
 
 
 def refuse_adapter(folder: Path, described: str) -> None:
@@ -119,12 +120,19 @@ def _own_code(folder: Path, config: Mapping[str, Any], described: str) -> list[s
     return remarks
 
 
-def _refuse_unknown(config: Mapping[str, Any], described: str) -> None:
+def _refuse_unknown(config: Mapping[str, Any], described: str) -> list[str]:
+    """A sentence on what a model reads besides text."""
     import transformers
     from transformers.models.auto.configuration_auto import CONFIG_MAPPING
-    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
-    kind = str(config.get("model_type"))
+    from counterpoint.models.automatic import automatic_class
+
+    kind = config.get("model_type")
+    if not kind:
+        raise UserError(
+            f"{described}: config.json names no model_type, so that nothing says which architecture"
+            " its weights are of. Fetch config.json again, or save the model with save_pretrained."
+        )
     if kind not in CONFIG_MAPPING:
         raise UserError(
             f"{described}: config.json says model_type {kind!r}, which transformers"
@@ -135,21 +143,17 @@ def _refuse_unknown(config: Mapping[str, Any], described: str) -> None:
     default = getattr(CONFIG_MAPPING[kind], "is_encoder_decoder", False)
     if config.get("is_encoder_decoder", default):
         raise UserError(
-            f"{described} ({kind}) is an encoder-decoder; expected a decoder-only (causal) language"
-            " model. Choose one, for example a GPT-2, Llama, GPT-NeoX or Gemma."
+            f"{described} ({kind}) is an encoder-decoder: its decoder reads an encoder's output"
+            f" besides the prompt. {CHOOSE}"
         )
-    if kind not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
-        text = config.get("text_config")
-        inner = text.get("model_type") if isinstance(text, Mapping) else None
-        part = (
-            f" It reads more than text; its text part is of model_type {inner!r}: save that part by"
-            " itself, with its tokenizer, and use it as a model of source `local`."
-            if inner in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
-            else " Choose a decoder-only model, for example a GPT-2, Llama, GPT-NeoX or Gemma."
-        )
+    if automatic_class(kind) is None:
         raise UserError(
-            f"{described}: transformers has no causal language model of model_type {kind!r}.{part}"
+            f"{described}: transformers has no language model of model_type {kind!r}, that is none"
+            f" that continues a text. {CHOOSE}"
         )
+    if isinstance(config.get("text_config"), Mapping):
+        return [f"{described} ({kind}) reads more than text; what it does with text is measured."]
+    return []
 
 
 def _read(path: Path) -> dict[str, Any]:

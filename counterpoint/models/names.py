@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from counterpoint.errors import UserError
+from counterpoint.models.automatic import language_part
 from counterpoint.models.declared import check_declared
 from counterpoint.models.sealed import sealed
 
@@ -73,7 +74,7 @@ def keep_names(folder: str | Path) -> ModuleNames:
     Raises UserError, with the reason, for an architecture that cannot be measured or built.
     """
     import torch
-    from transformers import AutoConfig, AutoModelForCausalLM
+    from transformers import AutoConfig
 
     from counterpoint.models.discovery import discover
 
@@ -90,8 +91,9 @@ def keep_names(folder: str | Path) -> ModuleNames:
     except Exception as error:
         raise _not_built(folder, "read its config.json", error) from error
     try:
+        kind, configuration = language_part(configuration)
         with torch.device("meta"):
-            hf = AutoModelForCausalLM.from_config(configuration, attn_implementation="eager")
+            hf = kind.from_config(configuration, attn_implementation="eager")
     except Exception as error:
         raise _not_built(folder, "build the model", error) from error
     return discover(hf)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -66,12 +66,13 @@ def cache_shard(
     progress = Progress("pairs run", len(pairs))
     for place, bucket in enumerate(buckets(pairs)):
         activations = cache_activations(model, token_pairs(bucket))
-        named |= {f"{place}/{name}": tensor for name, tensor in activations.tensors().items()}
         table = {"pair": np.array(bucket.pairs, dtype=np.int64)}
         for label, name in (("metric", metric), ("logit_difference", "logit_difference")):
             engine = SuffixEngine(model, activations, metric=name)
             for prompt in PROMPTS:
                 table[f"{label}_{prompt}"] = engine.unpatched(prompt).double().cpu().numpy()
+            activations = replace(activations, head_way=WAYS.index(engine.way("head")))
+        named |= {f"{place}/{name}": tensor for name, tensor in activations.tensors().items()}
         rows.append(pd.DataFrame(table))
         progress(len(bucket.pairs))
     columns = [
