@@ -513,6 +513,58 @@ def test_what_config_json_says(
         assert words in message
 
 
+def as_transformers_4(case: Case, **settings: Any) -> Case:
+    """With rotary settings at the top of config.json, as older releases wrote them."""
+    path = case.folder / "config.json"
+    known = json.loads(path.read_text())
+    del known["rope_parameters"]
+    path.write_text(json.dumps(known | settings))
+    return case
+
+
+LINEAR = {"type": "linear", "factor": 2.0}
+
+
+@pytest.mark.parametrize(
+    ("kind", "settings", "expected"),
+    [
+        (
+            "gemma3_text",
+            {"rope_scaling": LINEAR},
+            "the kind linear, and transformers reads default",
+        ),
+        ("olmo3", {"rope_scaling": LINEAR}, "kind linear, and transformers reads default"),
+        ("gpt_oss", {"rope_scaling": None}, "no rotary scaling"),
+        ("gpt_neox", {}, "rope_theta 500.0, and transformers reads 10000"),
+        ("llama", {"partial_rotary_factor": 0.5}, "LlamaForCausalLM rotates whole heads"),
+        (
+            "qwen2",
+            {"partial_rotary_factor": 0.5, "rope_scaling": LINEAR},
+            "Qwen2ForCausalLM rotates whole heads",
+        ),
+    ],
+)
+def test_rotary_settings_that_transformers_passes_over(
+    make: Callable[[str], Case], kind: str, settings: dict[str, Any], expected: str
+) -> None:
+    assert expected in as_transformers_4(make(kind), rope_theta=500.0, **settings).refused()
+
+
+@pytest.mark.parametrize(
+    ("kind", "scaling"),
+    [("llama", LINEAR), ("qwen3", {"rope_type": "linear", "factor": 2.0}), ("gemma2", None)],
+)
+def test_rotary_settings_of_older_files(
+    make: Callable[[str], Case], kind: str, scaling: dict[str, Any] | None
+) -> None:
+    case = as_transformers_4(make(kind), rope_theta=500.0, rope_scaling=scaling)
+    assert case.works() == []
+    hf = load_language_model(case.folder.parent / "fetched").hf
+    expected = 500.0 ** (-torch.arange(0, 8, 2) / 8) / (2 if scaling else 1)
+    frequencies = [one for name, one in hf.named_buffers() if name.endswith("inv_freq")]
+    assert any(torch.allclose(one, expected) for one in frequencies)
+
+
 def test_an_adapter_with_its_model_and_without(make: Callable[[str], Case], tmp_path: Path) -> None:
     adapter = {"peft_type": "LORA", "base_model_name_or_path": "owner/base"}
     case = make("llama").json("adapter_config.json", **adapter)

@@ -18,6 +18,7 @@ reported.
 
 from __future__ import annotations
 
+import json
 import re
 import textwrap
 import warnings
@@ -30,6 +31,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from counterpoint.errors import UserError
 from counterpoint.models.causes import likely_cause
+from counterpoint.models.rotary import unread_setting, unrotated_share
 from counterpoint.models.weights import INDEX, WHOLE, shards_of_index, weight_names
 
 if TYPE_CHECKING:
@@ -196,6 +198,7 @@ def check_folder(folder: Path, described: str) -> list[str]:
         if isinstance(reason, RuntimeError) and "meta" in str(reason).lower():
             return []  # an operation that meta tensors lack: the real load will judge
         raise UserError(impossible(described, reason)) from reason
+    _refuse_share(shell, folder, described)
     state = {
         name: torch.empty(one.shape, dtype=torch.float32, device="meta")
         for name, one in stored.items()
@@ -256,6 +259,7 @@ def load_checkpoint(folder: Path, dtype: torch.dtype) -> PreTrainedModel:
         if isinstance(reason, RuntimeError) and "conversion" in str(reason):
             raise UserError(unconvertible(described, "the model")) from reason
         raise UserError(impossible(described, reason)) from reason
+    _refuse_share(model, folder, described)
     stored = read_headers(folder, described)
     report = Report.of(model, info, stored)
     _refuse_ambiguous(report, stored, folder, described)
@@ -328,15 +332,38 @@ def judge(
 def read_configuration(folder: Path, described: str) -> PreTrainedConfig:
     """The folder's `config.json` as transformers reads it, without running any code of its own.
 
-    Raises UserError when it cannot.
+    Raises UserError when it cannot, and where a rotary setting of the file would be passed over.
     """
     from huggingface_hub.errors import StrictDataclassError
     from transformers import AutoConfig
 
     try:
-        return AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        found = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     except (*BROKEN, StrictDataclassError) as reason:
         raise UserError(impossible(described, reason)) from reason
+    unread = unread_setting(_raw(folder), found)
+    if unread:
+        raise _unread(described, unread)
+    return found
+
+
+def _raw(folder: Path) -> dict[str, Any]:
+    raw = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    return raw if isinstance(raw, dict) else {}
+
+
+def _unread(described: str, unread: str) -> UserError:
+    return UserError(
+        f"{described} cannot be used as a model: config.json says {unread}. It would be another"
+        " model. Correct config.json, and write what is meant as `rope_parameters` of this release"
+        " of transformers has it."
+    )
+
+
+def _refuse_share(model: PreTrainedModel, folder: Path, described: str) -> None:
+    unread = unrotated_share(_raw(folder), model)
+    if unread:
+        raise _unread(described, unread)
 
 
 def impossible(described: str, reason: BaseException) -> str:
