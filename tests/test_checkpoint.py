@@ -8,6 +8,7 @@ loaded.
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import warnings
 from collections.abc import Callable
@@ -491,6 +492,7 @@ def test_two_shards_with_different_numbers_for_one_tensor(make: Callable[[str], 
         ({"num_attention_heads": "four"}, ["num_attention_heads", "config.json"]),
         ({"hidden_act": "nothing"}, ["nothing", "config.json"]),
         ({"hidden_size": -32}, ["config.json"]),
+        ({"pad_token_id": 99}, ["Padding_idx", "config.json"]),
         (
             {"quantization_config": {"quant_method": "bitsandbytes", "load_in_4bit": True}},
             ["quantised", "bitsandbytes", "dequantize"],
@@ -600,6 +602,31 @@ def test_a_folder_in_the_place_of_weights(make: Callable[[str], Case], place: st
 def test_a_model_type_that_is_no_text(make: Callable[[str], Case]) -> None:
     with pytest.raises(UserError, match="model_type"):
         make("llama").config(model_type=["llama"]).fetched()
+
+
+@pytest.mark.parametrize("small", [1 << 24, 0])
+def test_a_fetched_folder_that_was_changed(
+    make: Callable[[str], Case], small: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In place, by another file with the old time stamp, or through the link to the user's own."""
+    monkeypatch.setattr("counterpoint.digests.SMALL", small)
+    monkeypatch.setattr("counterpoint.models.unchanged.SMALL", small)
+    case = make("llama")
+    fetched = case.folder.parent / "fetched"
+    for name in ("config.json", "model.safetensors", "tokenizer.json"):
+        case.works()
+        path = fetched / name
+        kept = path.read_bytes()
+        times = path.stat()
+        path.write_bytes(kept[:-1] + b" ")
+        os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+        with pytest.raises(UserError, match=f"{name} changed after the model was fetched"):
+            load_language_model(fetched)
+        path.write_bytes(kept)
+        load_language_model(fetched)
+        path.unlink()
+        with pytest.raises(UserError, match=f"{name} changed|no config.json"):
+            load_language_model(fetched)
 
 
 def test_code_beside_a_known_architecture_is_not_run_and_said(

@@ -392,6 +392,14 @@ def test_a_local_gguf_file(gguf_file: Path, tmp_path: Path) -> None:
     AutoModelForCausalLM.from_pretrained(tmp_path / "tiny")
 
 
+def test_a_gguf_file_of_any_name(gguf_file: Path, tmp_path: Path) -> None:
+    blob = tmp_path / "sha256-0123"
+    blob.write_bytes(gguf_file.read_bytes())
+    given = {"source": "local", "path": str(blob)}
+    assert local_files(given) == [blob]
+    assert fetch_model(given, tmp_path / "tiny")["conversion"]["from"] == "GGUF"
+
+
 def test_shards_are_followed_and_a_missing_one_is_named(
     llama: LlamaForCausalLM, model_folder: Path, tmp_path: Path
 ) -> None:

@@ -276,8 +276,10 @@ def test_special_tokens_that_are_none(files: Any, reason: str, tmp_path: Path) -
 
 
 def test_settings_that_are_none_change_nothing(tmp_path: Path) -> None:
-    odd = {"model_max_length": "long", "padding_side": "middle"}
+    odd = {"model_max_length": "long", "padding_side": "middle", "split_special_tokens": "yes"}
+    odd |= {"model_input_names": 3, "chat_template": [{"name": "default"}]}
     folder = folder_of(tmp_path / "m", byte_level([GPT2]), odd)
+    assert load_tokenizer(folder).chat_template is None
     (folder / "chat_template.jinja").write_bytes(b"\xe9")
     assert_same_ids(load_tokenizer(folder), plain.byte_level(*trained(), [GPT2]), TEXTS[:20])
 
@@ -509,6 +511,10 @@ def test_sentencepiece_that_is_refused(tmp_path: Path) -> None:
     sentencepiece_file(tmp_path / "u", model_type="unigram")
     with pytest.raises(UserError, match="no BPE, the only kind that is converted exactly"):
         load_tokenizer(tmp_path / "u")
+    nfkc = LLAMA2 | {"normalization_rule_name": "nmt_nfkc"}
+    sentencepiece_file(tmp_path / "n", **nfkc)
+    with pytest.raises(UserError, match=r"cannot be converted exactly: '.*\\r\\n"):
+        load_tokenizer(tmp_path / "n")
     (tmp_path / "m" / "tokenizer.model").write_text("IQ== 0\nIg== 1\n")
     with pytest.raises(UserError, match="no SentencePiece model"):
         load_tokenizer(tmp_path / "m")
@@ -545,8 +551,16 @@ def test_word_piece(tmp_path: Path) -> None:
     encode = plain.word_piece({word: number for number, word in enumerate(words)}, "[UNK]")
     texts = [t for t in corpus(4 * N, seed=5) if t.isascii()]
     assert_same_ids(load_tokenizer(tmp_path), encode, texts)
+    for setting in ({"do_basic_tokenize": False}, {"never_split": ["the"]}):
+        (tmp_path / "tokenizer_config.json").write_text(json.dumps(setting))
+        with pytest.raises(UserError, match=f"{next(iter(setting))} .* is not converted"):
+            load_tokenizer(tmp_path)
     (tmp_path / "tokenizer_config.json").write_text('{"tokenizer_class": "CTRLTokenizer"}')
     with pytest.raises(UserError, match=r"vocab.txt is not read as the class CTRLTokenizer would"):
+        load_tokenizer(tmp_path)
+    (tmp_path / "tokenizer_config.json").unlink()
+    (tmp_path / "vocab.txt").write_bytes(b"\xe9\n")
+    with pytest.raises(UserError, match=r"vocab.txt is not UTF-8"):
         load_tokenizer(tmp_path)
 
 

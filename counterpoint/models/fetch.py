@@ -143,7 +143,7 @@ def local_files(specification: Mapping[str, Any]) -> list[Path]:
         return []
     path = Path(specification["path"]).expanduser()
     found = set(shards_of(path)) if path.is_file() else set()
-    if path.suffix == ".gguf":
+    if found and path.suffix != ".safetensors":
         return sorted(found)
     folder = path.parent if found else path
     # An adapter that comes later must be noticed, too.
@@ -226,7 +226,7 @@ def _weights_into(path: Path, partial: Path, described: str, report: Progress) -
 
     Returns how it was converted (a mapping for provenance), or None when it was not.
     """
-    if path.is_file() and path.suffix == ".gguf":
+    if path.is_file() and (path.suffix == ".gguf" or _begins_as_gguf(path)):
         # Here, since it imports torch, which is not wanted where only `local_files` is.
         from counterpoint.models.gguf_import.importer import import_gguf
 
@@ -242,6 +242,12 @@ def _weights_into(path: Path, partial: Path, described: str, report: Progress) -
     _check_folder(path, described, str(path), given)
     _place(path, partial, given)
     return None
+
+
+def _begins_as_gguf(path: Path) -> bool:
+    """Whether a file is GGUF whatever it is called: some tools keep theirs under digests."""
+    with path.open("rb") as stream:
+        return stream.read(4) == b"GGUF"
 
 
 def _keep_apart(specification: Mapping[str, Any], target: Path) -> None:

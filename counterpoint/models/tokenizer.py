@@ -208,10 +208,17 @@ def _class_name(folder: Path, settings: Mapping[str, Any]) -> str | None:
 
 
 def _chat_template(folder: Path, settings: Mapping[str, Any]) -> Any:
+    """The template of chats, or several with names; None where there is none that can be read."""
     path = folder / "chat_template.jinja"
     if path.is_file():
         return path.read_text(encoding="utf-8", errors="replace")
-    return settings.get("chat_template")
+    given = settings.get("chat_template")
+    if isinstance(given, list):
+        named = all(
+            isinstance(each, Mapping) and {"name", "template"} <= set(each) for each in given
+        )
+        return given if named else None
+    return given if isinstance(given, str | dict) else None
 
 
 def _is_sound(key: str, value: Any) -> bool:
@@ -220,6 +227,10 @@ def _is_sound(key: str, value: Any) -> bool:
         return value in ("left", "right")
     if key == "model_max_length":
         return isinstance(value, int | float) and not isinstance(value, bool)
+    if key == "split_special_tokens":
+        return isinstance(value, bool)
+    if key == "model_input_names":
+        return isinstance(value, list) and all(isinstance(name, str) for name in value)
     return value is not None
 
 
