@@ -6,6 +6,7 @@ import io
 import json
 import os
 import re
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -282,6 +283,37 @@ def test_settings_that_are_none_change_nothing(tmp_path: Path) -> None:
     assert load_tokenizer(folder).chat_template is None
     (folder / "chat_template.jinja").write_bytes(b"\xe9")
     assert_same_ids(load_tokenizer(folder), plain.byte_level(*trained(), [GPT2]), TEXTS[:20])
+
+
+@pytest.mark.parametrize(
+    ("added", "vocabulary", "reason"),
+    [
+        ({"<new>": 950}, {}, "'<new>' the id 950, which is 900"),
+        ({"<new>": 300}, {}, "'<new>' the id 300, which is 900"),
+        ({"<new>": 901, "<newer>": 900}, {}, None),
+        ({"<s>": 400}, {}, "'<s>' the id 400, which is 4"),
+        ({}, {"zzz": 5}, "and 'zzz' the same id 5"),
+    ],
+)
+def test_ids_that_the_library_would_change(
+    added: dict[str, int], vocabulary: dict[str, int], reason: str | None, tmp_path: Path
+) -> None:
+    folder = folder_of(tmp_path / "m", byte_level([GPT2]), {})
+    saved = read(folder / "tokenizer.json")
+    how = {**saved["added_tokens"][0], "special": True}
+    known = {token["content"]: token for token in saved["added_tokens"]}
+    for text, number in added.items():
+        known[text] = {**how, "content": text, "id": number}
+    saved["added_tokens"] = list(known.values())
+    saved["model"]["vocab"] |= vocabulary
+    (folder / "tokenizer.json").write_text(json.dumps(saved), encoding="utf-8")
+    if reason is None:
+        with suppress(UserError):
+            loaded = load_tokenizer(folder)
+            assert {text: loaded.convert_tokens_to_ids(text) for text in added} == added
+        return
+    with pytest.raises(UserError, match=reason):
+        load_tokenizer(folder)
 
 
 def test_files_that_contradict_tokenizer_json_are_named(tmp_path: Path) -> None:

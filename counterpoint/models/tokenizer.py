@@ -189,11 +189,42 @@ def _from_file(path: Path) -> Tokenizer:
     from tokenizers import Tokenizer
 
     try:
-        return Tokenizer.from_file(str(path))
+        tokenizer = Tokenizer.from_file(str(path))
     except Exception as error:  # noqa: BLE001 - the library raises bare Exceptions
         raise UserError(
             f"{path} is not a tokenizer that can be read ({error}). {_again(path)}"
         ) from None
+    _check_ids(path, tokenizer)
+    return tokenizer
+
+
+def _check_ids(path: Path, tokenizer: Tokenizer) -> None:
+    """Raise UserError where the library reads other ids than `tokenizer.json` has.
+
+    It gives an added token the next free id, whatever stands in the file, and takes two tokens of
+    one id for two.
+    """
+    saved = json.loads(path.read_text(encoding="utf-8"))
+    for added in saved.get("added_tokens") or []:
+        found = tokenizer.token_to_id(added["content"])
+        if found != added["id"]:
+            raise UserError(
+                f"{path} gives the added token {added['content']!r} the id {added['id']}, which is"
+                f" {found} by its vocabulary (the next one that is free, or the token's own there)."
+                " It was edited, or put together from two tokenizers: take the model's own file."
+            )
+    vocabulary = saved["model"].get("vocab")
+    if isinstance(vocabulary, dict) and len(set(vocabulary.values())) < len(vocabulary):
+        first: dict[int, str] = {}
+        one, other = next(
+            (first[number], text)
+            for text, number in vocabulary.items()
+            if first.setdefault(number, text) != text
+        )
+        raise UserError(
+            f"{path} gives {one!r} and {other!r} the same id {vocabulary[other]}: take the model's"
+            " own file."
+        )
 
 
 def _class_name(folder: Path, settings: Mapping[str, Any]) -> str | None:
