@@ -256,6 +256,18 @@ def test_naming_an_ordinary_token_changes_no_id(named: dict[str, Any], tmp_path:
         settle_tokenizer(folder)
 
 
+def test_a_beginning_that_is_an_ordinary_word_may_not_stand_in_a_prompt(tmp_path: Path) -> None:
+    from counterpoint.pairs import PairChecker
+
+    words = Tokenizer(models.WordLevel({"<bos>": 0, "a": 1, "<unk>": 2}, unk_token="<unk>"))
+    words.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    folder = folder_of(tmp_path / "m", words, {"bos_token": "<bos>"})
+    checker = PairChecker(load_tokenizer(folder))
+    assert checker.first == [0]
+    (problem,) = checker.check_prompt("clean", "<bos> a", [0, 1])
+    assert problem.kind == "special token"
+
+
 @pytest.mark.parametrize(
     ("files", "reason"),
     [
