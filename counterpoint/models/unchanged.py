@@ -47,5 +47,5 @@ def refuse_changed(folder: Path) -> None:
             f"{folder}: {', '.join(sorted(changed)[:4])} changed after the model was fetched (its"
             f" {PROVENANCE} has other checksums), so that it is no longer the model that is named."
             " Delete the folder, and it is fetched again. To measure a changed model, change a copy"
-            " of it in a folder of yours and use that one (source `local`)."
+            f" of it in a folder of yours, without {PROVENANCE}, and use that one (source `local`)."
         )
