@@ -257,13 +257,12 @@ def test_the_decoder_of_an_encoder_decoder_saved_alone(tmp_path: Path) -> None:
         torch.testing.assert_close(loaded[name], tensor, rtol=0, atol=0, msg=name)
 
 
-@pytest.mark.parametrize("metadata", [{"metadata": {"total_size": 1}}, {"metadata": None}, {}])
 @pytest.mark.parametrize(
-    "names",
+    ("names", "metadata"),
     [
-        ("layers-0.safetensors", "outside.safetensors"),
-        ("pytorch_model-00001-of-00002.safetensors", "pytorch_model-00002-of-00002.safetensors"),
-        ("one/model.safetensors", "two/model.safetensors"),
+        (("layers-0.safetensors", "outside.safetensors"), {"metadata": {"total_size": 1}}),
+        (("pytorch_model-1-of-2.safetensors", "pytorch_model-2-of-2.safetensors"), {}),
+        (("one/model.safetensors", "two/model.safetensors"), {"metadata": None}),
     ],
 )
 def test_an_index_may_name_its_files_as_it_likes(
