@@ -60,6 +60,24 @@ def digest_of(paths: Iterable[str | os.PathLike[str]], memory: Path = MEMORY) ->
     return whole.hexdigest()[:16]
 
 
+def content_digest(path: str | os.PathLike[str], memory: Path = MEMORY) -> str:
+    """The SHA-256 of a file's content, of a large one remembered where a run's folder is there.
+
+    Raises OSError for a file that cannot be read.
+    """
+    place = Path(path)
+    state = place.stat()
+    if state.st_size <= SMALL:
+        return _sha256(place)
+    found: dict[str, list[str]] = {}
+    key = str(place.resolve())
+    digest = _large(place, state, _remembered(memory).get(key), found, key)
+    if found and memory.parent.parent.is_dir():
+        with suppress(OSError):
+            write_text(json.dumps({**_remembered(memory), **found}, indent=0), memory)
+    return digest
+
+
 def _large(
     path: Path,
     state: os.stat_result,

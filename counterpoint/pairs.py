@@ -347,8 +347,11 @@ class PairChecker:
         if self.beyond(self.first):
             raise UserError(self.explain_first())
         added = self.tokenizer.added_tokens_decoder
-        self.special = set(self.tokenizer.all_special_ids)
-        self.special |= {number for number, token in added.items() if token.special}
+        # A token that is named for padding, say, and is an ordinary one may stand in a prompt; the
+        # beginning of a sequence may not, whatever it is.
+        named = set(self.tokenizer.all_special_ids)
+        self.special = {n for n, token in added.items() if token.special or n in named}
+        self.special |= {self.tokenizer.bos_token_id} - {None}
 
     def check(
         self, table: pd.DataFrame

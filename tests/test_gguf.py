@@ -171,6 +171,47 @@ _BIASES = {
 _YARN = KINDS["llama yarn"]
 
 REFUSED: dict[str, tuple[Kind, tuple[str, ...]]] = {
+    # transformers rotates whole heads of these whatever partial_rotary_factor says.
+    **{
+        f"a part of each head is rotated: {name}": (
+            altered(KINDS[name], rope__dimension_count=8),
+            ("rope.dimension_count", "8", "whole heads"),
+        )
+        for name in (
+            *("llama", "llama experts", "llama linear", "llama yarn", "qwen2", "qwen2moe"),
+            *("qwen3", "qwen3moe", "gemma", "gemma2", "gemma3", "falcon", "starcoder2", "olmo"),
+            *("olmo2", "granite", "command-r", "smollm3"),
+        )
+    },
+    "YaRN that shrinks": (
+        altered(_YARN, rope__scaling__factor=0.5),
+        ("rope.scaling.factor", "0.5"),
+    ),
+    "a window of no length": (
+        altered(KINDS["gemma2"], attention__sliding_window=0),
+        ("attention.sliding_window", "is 0"),
+    ),
+    "more experts used than there are": (
+        altered(KINDS["llama experts"], expert_used_count=9),
+        ("expert_used_count", "9 of 4"),
+    ),
+    "no expert used": (
+        altered(KINDS["qwen3moe"], expert_used_count=0),
+        ("expert_used_count", "0 of 4"),
+    ),
+    "shared experts that are not there": (
+        altered(KINDS["qwen3moe"], expert_shared_count=1),
+        ("expert_shared_count", "no tensors"),
+    ),
+    "no scale of the logits": (altered(KINDS["granite"], logit_scale=0.0), ("logit_scale", "0")),
+    "a clamp below zero": (
+        altered(KINDS["olmo"], attention__clamp_kqv=-1.0),
+        ("attention.clamp_kqv", "-1"),
+    ),
+    "an epsilon below zero": (
+        altered(LLAMA, attention__layer_norm_rms_epsilon=-1e-5),
+        ("layer_norm_rms_epsilon", "-1e-05"),
+    ),
     "a tensor is absent": (
         altered(LLAMA, without=("blk.1.attn_q.weight",)),
         ("blk.1.attn_q.weight", "lacks 1"),

@@ -153,6 +153,18 @@ def test_a_file_and_the_folder_made_of_it_read_the_same(tmp_path: Path) -> None:
     assert again(TEXTS)["input_ids"] == tokenizer(TEXTS)["input_ids"]
 
 
+def test_an_ordinary_token_that_is_named_stays_ordinary(tmp_path: Path) -> None:
+    """Files name token 0 for padding, `!` in many: it is no special one for that."""
+    vocabulary, merges = trained()
+    number = vocabulary["!"]
+    keys = {"padding_token_id": number, "eos_token_id": vocabulary["\u010a"]}
+    tokenizer = gguf_tokenizer(byte_level_file(tmp_path / "m.gguf", **keys))
+    encode = plain.byte_level(vocabulary, merges, CUTS["gpt-2"].patterns)
+    assert_same_ids(tokenizer, encode, [*TEXTS, "a!! This is!\n\n"])
+    assert number not in tokenizer.added_tokens_decoder
+    assert tokenizer.eos_token_id == vocabulary["\u010a"]
+
+
 @pytest.mark.parametrize("pre", ["kimi-k2", "afmoe", "a-new-one", "", None])
 def test_an_unknown_way_of_cutting_is_refused_by_name(pre: str | None, tmp_path: Path) -> None:
     path = byte_level_file(tmp_path / "m.gguf", pre=pre)
@@ -277,6 +289,9 @@ def test_characters_with_merges(tmp_path: Path) -> None:
         ({"merges": ["a nowhere"]}, "do not fit each other"),
         ({"bos_token_id": 10**6}, "bos_token_id is 1000000, and there are 900 tokens"),
         ({"add_space_prefix": True}, "add_space_prefix"),
+        ({"normalizer.lowercase": True}, "tokenizer.ggml.normalizer.lowercase"),
+        ({"escape_whitespaces": False}, "tokenizer.ggml.escape_whitespaces"),
+        ({"remove_extra_whitespaces": True}, "tokenizer.ggml.remove_extra_whitespaces"),
     ],
 )
 def test_files_that_are_refused(keys: dict[str, Any], reason: str, tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import io
 import json
 import os
 import re
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from counterpoint.errors import UserError
 from counterpoint.models.byte_level import GPT2, QWEN2, byte_spelling
-from counterpoint.models.tokenizer import load_tokenizer, settle_tokenizer
+from counterpoint.models.tokenizer import contradictions, load_tokenizer, settle_tokenizer
 from tests import plain_tokenizers as plain
 from tests.default_model import default_model
 from tests.token_corpus import corpus
@@ -210,6 +211,137 @@ def test_added_tokens_beyond_the_file(tmp_path: Path) -> None:
         folder = folder_of(tmp_path / "c", tokenizer, {"added_tokens_decoder": wrong})
         with pytest.raises(UserError, match=r"gives the token .* the id \d+, the vocabulary"):
             load_tokenizer(folder)
+
+
+def test_a_beginning_without_an_id(tmp_path: Path) -> None:
+    """transformers gives a token that no file knows a new id; an empty one that of <unk>."""
+    tokenizer = byte_level([GPT2])
+    for empty in ("", None):
+        named = {"bos_token": empty, "eos_token": empty, "unk_token": "<unk>"}
+        loaded = load_tokenizer(folder_of(tmp_path / "a", tokenizer, named))
+        assert loaded.bos_token_id is None
+        assert loaded.eos_token_id is None
+    lacking = {"bos_token": "<begin>", "unk_token": "<unk>"}
+    folder = folder_of(tmp_path / "b", tokenizer, lacking)
+    with pytest.raises(UserError, match=r"'<begin>' .* is not in the vocabulary"):
+        load_tokenizer(folder)
+    n = tokenizer.get_vocab_size()
+    known = folder_of(tmp_path / "b", tokenizer, lacking, added_tokens={"<begin>": n})
+    assert load_tokenizer(known).bos_token_id == n
+    # Of other tokens nothing depends on an id.
+    others = {"pad_token": "[PAD]", "additional_special_tokens": ["<image>", "<unk>"]}
+    loaded = load_tokenizer(folder_of(tmp_path / "c", tokenizer, others))
+    assert len(loaded) == n
+    assert loaded.extra_special_tokens == ["<unk>"]
+
+
+@pytest.mark.parametrize(
+    "named",
+    [
+        {"pad_token": "!", "unk_token": "a", "eos_token": "\u010a"},
+        {"additional_special_tokens": ["is", "."]},
+        {"additional_special_tokens": "is"},
+    ],
+)
+def test_naming_an_ordinary_token_changes_no_id(named: dict[str, Any], tmp_path: Path) -> None:
+    """`!` for padding, of id 0: else it would be cut out of every text before all merges."""
+    from counterpoint.pairs import PairChecker
+
+    tokenizer = byte_level([GPT2])
+    folder = folder_of(tmp_path / "m", tokenizer, {"bos_token": "<bos>"} | named)
+    for _ in range(2):
+        loaded = load_tokenizer(folder)
+        assert_same_ids(loaded, plain.byte_level(*trained(), [GPT2]), [*TEXTS, "a!! This is.\n\n"])
+        assert not PairChecker(loaded).check_prompt("clean", "a!\n", loaded.encode("a!\n"))
+        settle_tokenizer(folder)
+
+
+def test_a_beginning_that_is_an_ordinary_word_may_not_stand_in_a_prompt(tmp_path: Path) -> None:
+    from counterpoint.pairs import PairChecker
+
+    words = Tokenizer(models.WordLevel({"<bos>": 0, "a": 1, "<unk>": 2}, unk_token="<unk>"))
+    words.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    folder = folder_of(tmp_path / "m", words, {"bos_token": "<bos>"})
+    checker = PairChecker(load_tokenizer(folder))
+    assert checker.first == [0]
+    (problem,) = checker.check_prompt("clean", "<bos> a", [0, 1])
+    assert problem.kind == "special token"
+
+
+@pytest.mark.parametrize(
+    ("files", "reason"),
+    [
+        ({"tokenizer_config": {"bos_token": 1}}, "has 1 as a token of bos_token"),
+        ({"tokenizer_config": {"bos_token": ["<bos>"]}}, "as a token of bos_token"),
+        ({"special_tokens_map": {"eos_token": {"special": True}}}, "as a token of eos_token"),
+        ({"tokenizer_config": {"added_tokens_decoder": {"x": "y"}}}, "'x' for the id"),
+        (
+            {"tokenizer_config": {"added_tokens_decoder": {"5": {}}}},
+            "token of added_tokens_decoder",
+        ),
+        ({"tokenizer_config": {"added_tokens_decoder": ["<x>"]}}, "is no object"),
+        ({"added_tokens": {"<x>": "one"}}, "'one' for the id"),
+    ],
+)
+def test_special_tokens_that_are_none(files: Any, reason: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=reason):
+        load_tokenizer(folder_of(tmp_path / "m", byte_level([GPT2]), {}, **files))
+
+
+def test_settings_that_are_none_change_nothing(tmp_path: Path) -> None:
+    odd = {"model_max_length": "long", "padding_side": "middle", "split_special_tokens": "yes"}
+    odd |= {"model_input_names": 3, "chat_template": [{"name": "default"}]}
+    folder = folder_of(tmp_path / "m", byte_level([GPT2]), odd)
+    assert load_tokenizer(folder).chat_template is None
+    (folder / "chat_template.jinja").write_bytes(b"\xe9")
+    assert_same_ids(load_tokenizer(folder), plain.byte_level(*trained(), [GPT2]), TEXTS[:20])
+
+
+@pytest.mark.parametrize(
+    ("added", "vocabulary", "reason"),
+    [
+        ({"<new>": 950}, {}, "'<new>' the id 950, which is 900"),
+        ({"<new>": 300}, {}, "'<new>' the id 300, which is 900"),
+        ({"<new>": 901, "<newer>": 900}, {}, None),
+        ({"<s>": 400}, {}, "'<s>' the id 400, which is 4"),
+        ({}, {"zzz": 5}, "and 'zzz' the same id 5"),
+    ],
+)
+def test_ids_that_the_library_would_change(
+    added: dict[str, int], vocabulary: dict[str, int], reason: str | None, tmp_path: Path
+) -> None:
+    folder = folder_of(tmp_path / "m", byte_level([GPT2]), {})
+    saved = read(folder / "tokenizer.json")
+    how = {**saved["added_tokens"][0], "special": True}
+    known = {token["content"]: token for token in saved["added_tokens"]}
+    for text, number in added.items():
+        known[text] = {**how, "content": text, "id": number}
+    saved["added_tokens"] = list(known.values())
+    saved["model"]["vocab"] |= vocabulary
+    (folder / "tokenizer.json").write_text(json.dumps(saved), encoding="utf-8")
+    if reason is None:
+        with suppress(UserError):
+            loaded = load_tokenizer(folder)
+            assert {text: loaded.convert_tokens_to_ids(text) for text in added} == added
+        return
+    with pytest.raises(UserError, match=reason):
+        load_tokenizer(folder)
+
+
+def test_files_that_contradict_tokenizer_json_are_named(tmp_path: Path) -> None:
+    folder = folder_of(tmp_path / "m", byte_level([GPT2]), {})
+    vocabulary, merges = trained()
+    lines = ["#version: 0.2", *(" ".join(pair) for pair in merges), ""]
+    (folder / "vocab.json").write_text(json.dumps(vocabulary))
+    (folder / "merges.txt").write_text("\n".join(lines))
+    assert contradictions(folder) == []
+    (folder / "merges.txt").write_text("\n".join(lines[:-9]))
+    (folder / "vocab.json").write_text(json.dumps(vocabulary | {"a": vocabulary["b"]}))
+    vocabulary_said, merges_said = contradictions(folder)
+    assert "'a'" in vocabulary_said
+    assert "merges.txt" in merges_said
+    (folder / "vocab.json").write_text("[")
+    assert contradictions(folder) == []
 
 
 def test_damaged_files(tmp_path: Path) -> None:
@@ -423,6 +555,10 @@ def test_sentencepiece_that_is_refused(tmp_path: Path) -> None:
     sentencepiece_file(tmp_path / "u", model_type="unigram")
     with pytest.raises(UserError, match="no BPE, the only kind that is converted exactly"):
         load_tokenizer(tmp_path / "u")
+    nfkc = LLAMA2 | {"normalization_rule_name": "nmt_nfkc"}
+    sentencepiece_file(tmp_path / "n", **nfkc)
+    with pytest.raises(UserError, match=r"cannot be converted exactly: '.*\\r\\n"):
+        load_tokenizer(tmp_path / "n")
     (tmp_path / "m" / "tokenizer.model").write_text("IQ== 0\nIg== 1\n")
     with pytest.raises(UserError, match="no SentencePiece model"):
         load_tokenizer(tmp_path / "m")
@@ -459,8 +595,16 @@ def test_word_piece(tmp_path: Path) -> None:
     encode = plain.word_piece({word: number for number, word in enumerate(words)}, "[UNK]")
     texts = [t for t in corpus(4 * N, seed=5) if t.isascii()]
     assert_same_ids(load_tokenizer(tmp_path), encode, texts)
+    for setting in ({"do_basic_tokenize": False}, {"never_split": ["the"]}):
+        (tmp_path / "tokenizer_config.json").write_text(json.dumps(setting))
+        with pytest.raises(UserError, match=f"{next(iter(setting))} .* is not converted"):
+            load_tokenizer(tmp_path)
     (tmp_path / "tokenizer_config.json").write_text('{"tokenizer_class": "CTRLTokenizer"}')
     with pytest.raises(UserError, match=r"vocab.txt is not read as the class CTRLTokenizer would"):
+        load_tokenizer(tmp_path)
+    (tmp_path / "tokenizer_config.json").unlink()
+    (tmp_path / "vocab.txt").write_bytes(b"\xe9\n")
+    with pytest.raises(UserError, match=r"vocab.txt is not UTF-8"):
         load_tokenizer(tmp_path)
 
 

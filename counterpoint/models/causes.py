@@ -26,7 +26,11 @@ WRAPPERS = {
 }
 """Parts of names that a wrapper leaves, what it is, and what to save instead."""
 
-ADAPTER = re.compile(r"\.(lora_[AB]|lora_embedding_[AB]|lora_magnitude_vector|base_layer)(\.|$)")
+ADAPTER = re.compile(
+    r"\.(lora_[AB]|lora_embedding_[AB]|lora_magnitude_vector|base_layer|hada_w[12](_[ab])?|hada_t[12]"
+    r"|lokr_w[12](_[ab])?|lokr_t2|ia3_l|vera_lambda_[bd]|vera_[AB]|oft_[RrSs]|boft_[RrSs]"
+    r"|prompt_encoder|prompt_embeddings)(\.|$)"
+)
 QUANTISED = re.compile(
     r"\.(qweight|qzeros|g_idx|scales|weight_packed|weight_scale(_inv)?|weight_shape|weight_zero_point"
     r"|input_scale|SCB|absmax|quant_map|nested_absmax|quant_state\.[\w.]+|weight_format|zeros)$"
@@ -64,7 +68,7 @@ def likely_cause(
     names = list(stored)
     if any(ADAPTER.search(name) for name in names):
         return (
-            "It holds a LoRA adapter that is not merged. Merge it where it was made"
+            "It holds an adapter (LoRA, for example) that is not merged. Merge it where it was made"
             " (`model.merge_and_unload().save_pretrained(folder)` of peft) and use that folder."
         )
     if whole or any(QUANTISED.search(name) for name in unexpected):

@@ -7,6 +7,8 @@ know. Here its own loading report is read, and either is refused with the likely
 * a tensor of the checkpoint that the model has no place for, unless it is a buffer of old releases
   (`KNOWN_BUFFERS`), reads something else than text or predicts further tokens;
 * a tensor of another shape;
+* two tensors for one place, of which transformers takes the one whose name comes first;
+* experts that are not numbered from 0 on, which it stacks as if they were;
 * whole numbers where the model has real ones.
 
 `check_folder` needs the headers of the files alone: the same report is made of tensors on the meta
@@ -22,6 +24,7 @@ import textwrap
 import warnings
 from collections import defaultdict
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -29,12 +32,13 @@ from typing import TYPE_CHECKING, Any, cast
 from counterpoint.errors import UserError
 from counterpoint.models.automatic import language_part
 from counterpoint.models.causes import likely_cause
+from counterpoint.models.rotary import unread_setting, unrotated_share
+from counterpoint.models.weights import INDEX, WHOLE, shards_of_index, weight_names
 
 if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedConfig, PreTrainedModel
 
-INDEX = "model.safetensors.index.json"
 SHOWN = 4
 """How many tensors a message names."""
 
@@ -58,7 +62,9 @@ REAL = frozenset(["F64", "F32", "F16", "BF16", "F8_E4M3", "F8_E5M2"])
 
 BROKEN = (
     ArithmeticError,
+    AssertionError,
     AttributeError,
+    ImportError,
     LookupError,
     OSError,
     RuntimeError,
@@ -82,7 +88,11 @@ class Report:
     """What transformers found when it put a checkpoint into a model.
 
     ``mismatched`` holds (name, shape in the checkpoint, shape in the model); ``expected`` the names
-    of all tensors of the model.
+    of all tensors of the model; ``sources`` the names in the checkpoint by their place in the model
+    and by the pattern of transformers that makes one tensor of several, None where none does;
+    ``homeless`` those that have no place, with the names that transformers gives them (which are
+    those of ``unexpected``, less what the architecture ignores); ``integers`` the places that hold
+    whole numbers.
     """
 
     architecture: str
@@ -90,10 +100,17 @@ class Report:
     unexpected: list[str]
     mismatched: list[tuple[str, tuple[int, ...], tuple[int, ...]]]
     expected: list[str] = field(default_factory=list)
+    sources: Mapping[str, Mapping[str | None, list[str]]] = field(default_factory=dict)
+    homeless: Mapping[str, str] = field(default_factory=dict)
+    integers: frozenset[str] = frozenset()
 
     @classmethod
-    def of(cls, model: PreTrainedModel, info: Mapping[str, Any]) -> Report:
+    def of(
+        cls, model: PreTrainedModel, info: Mapping[str, Any], stored: Mapping[str, Stored]
+    ) -> Report:
         """From what `from_pretrained(…, output_loading_info=True)` returns."""
+        state = model.state_dict()
+        sources, homeless = _sources(model, stored)
         return cls(
             architecture=type(model).__name__,
             missing=sorted(info["missing_keys"]),
@@ -102,16 +119,20 @@ class Report:
                 (name, tuple(found), tuple(wanted))
                 for name, found, wanted in info["mismatched_keys"]
             ),
-            expected=list(model.state_dict()),
+            expected=list(state),
+            sources=sources,
+            homeless=homeless,
+            integers=frozenset(n for n, one in state.items() if not one.is_floating_point()),
         )
 
-
-def weight_files(folder: Path) -> list[Path]:
-    """The safetensors files that transformers reads of ``folder``, in its order."""
-    if (folder / "model.safetensors").exists():
-        return [folder / "model.safetensors"]
-    index = json.loads((folder / INDEX).read_text(encoding="utf-8"))
-    return [folder / name for name in sorted(set(index["weight_map"].values()))]
+    def placed(self) -> dict[str, str]:
+        """The place in the model of each tensor of the checkpoint that has one."""
+        return {
+            name: place
+            for place, by_pattern in self.sources.items()
+            for names in by_pattern.values()
+            for name in names
+        }
 
 
 def read_headers(folder: Path, described: str) -> dict[str, Stored]:
@@ -119,17 +140,13 @@ def read_headers(folder: Path, described: str) -> dict[str, Stored]:
 
     Raises UserError when two files hold different numbers under one name.
     """
-    from safetensors import safe_open
-
     stored: dict[str, Stored] = {}
     twice: defaultdict[str, list[str]] = defaultdict(list)
-    for path in weight_files(folder):
-        with safe_open(path, framework="numpy") as opened:
-            for name in opened.keys():  # noqa: SIM118  (no mapping)
-                part = opened.get_slice(name)
-                if name in stored:
-                    twice[name] += [stored[name].file, path.name]
-                stored[name] = Stored(path.name, tuple(part.get_shape()), part.get_dtype())
+    for file in weight_names(folder):
+        for name, one in _header(folder, file).items():
+            if name in stored:
+                twice[name] += [stored[name].file, file]
+            stored[name] = one
     for name, files in twice.items():
         if not _same(folder, [(file, name) for file in files]):
             raise UserError(
@@ -138,6 +155,28 @@ def read_headers(folder: Path, described: str) -> dict[str, Stored]:
                 " this checkpoint, or save the model again."
             )
     return stored
+
+
+def refuse_two(folder: Path, described: str) -> None:
+    """Raise UserError where a whole file and an index beside it stand for different weights.
+
+    transformers takes the whole file, whichever of the two is the newer one.
+    """
+    if not (folder / WHOLE).is_file() or not (folder / INDEX).is_file():
+        return
+    try:
+        names = [name for name in shards_of_index(folder / INDEX) if (folder / name).is_file()]
+    except ValueError:
+        return
+    whole = _header(folder, WHOLE)
+    for file in names:
+        for name in _header(folder, file):
+            if name not in whole or not _same(folder, [(WHOLE, name), (file, name)]):
+                raise UserError(
+                    f"{described} cannot be used as a model: {WHOLE} and the files that {INDEX}"
+                    f" names hold different weights ({name}, for example). Remove those that are"
+                    " not of this model."
+                )
 
 
 def check_folder(folder: Path, described: str) -> list[str]:
@@ -162,6 +201,7 @@ def check_folder(folder: Path, described: str) -> list[str]:
         if isinstance(reason, RuntimeError) and "meta" in str(reason).lower():
             return []  # an operation that meta tensors lack: the real load will judge
         raise UserError(impossible(described, reason)) from reason
+    _refuse_share(shell, folder, described)
     state = {
         name: torch.empty(one.shape, dtype=torch.float32, device="meta")
         for name, one in stored.items()
@@ -185,8 +225,14 @@ def check_folder(folder: Path, described: str) -> list[str]:
         raise UserError(unconvertible(described, type(shell).__name__)) from reason
     except BROKEN:
         return []
-    remarks = judge(Report.of(model, info), stored, described, model.config)
-    return remarks + _tied_twice(model, stored, folder)
+    report = Report.of(model, info, stored)
+    _refuse_ambiguous(report, stored, folder, described)
+    remarks = judge(report, stored, described, model.config)
+    return [
+        *remarks,
+        *_tied_twice(model, stored, folder),
+        *_other_frequencies(shell, stored, folder),
+    ]
 
 
 def load_checkpoint(folder: Path, dtype: torch.dtype) -> PreTrainedModel:
@@ -196,6 +242,7 @@ def load_checkpoint(folder: Path, dtype: torch.dtype) -> PreTrainedModel:
     """
     described = str(folder)
     configuration = read_configuration(folder, described)
+    refuse_two(folder, described)
     try:
         loader, configuration = language_part(configuration)
         model, info = loader.from_pretrained(
@@ -214,9 +261,13 @@ def load_checkpoint(folder: Path, dtype: torch.dtype) -> PreTrainedModel:
         if isinstance(reason, RuntimeError) and "conversion" in str(reason):
             raise UserError(unconvertible(described, "the model")) from reason
         raise UserError(impossible(described, reason)) from reason
+    _refuse_share(model, folder, described)
     stored = read_headers(folder, described)
-    for remark in judge(Report.of(model, info), stored, described, model.config):
+    report = Report.of(model, info, stored)
+    _refuse_ambiguous(report, stored, folder, described)
+    for remark in judge(report, stored, described, model.config):
         warnings.warn(remark, stacklevel=3)
+    _restore_padding(model, report, stored, folder)
     return cast("PreTrainedModel", model)
 
 
@@ -249,20 +300,24 @@ def judge(
             f"{len(report.mismatched)} tensor{'s have' if len(shown) > 1 else ' has'} another shape"
             f" ({_some(shown, '; ')})"
         )
+    places = report.placed()
     whole = [
         name
         for name, one in stored.items()
-        if one.dtype not in REAL and _is_weight(name, one) and not _is_left_out(name, left_out)
+        if one.dtype not in REAL
+        and _is_weight(name, one)
+        and not _is_left_out(name, left_out)
+        and places.get(name) not in report.integers
     ]
     if whole:
         faults.append(
-            f"{len(whole)} tensors hold whole numbers ({stored[whole[0]].dtype}) where the model"
-            f" has real ones ({_some(whole)})"
+            f"{len(whole)} {'tensor holds' if len(whole) == 1 else 'tensors hold'} whole or packed"
+            f" numbers ({stored[whole[0]].dtype}) where the model has real ones ({_some(whole)})"
         )
     if faults:
         cause = likely_cause(
             missing=report.missing,
-            unexpected=strange,
+            unexpected=[report.homeless[name] for name in strange],
             mismatched=report.mismatched,
             whole=whole,
             expected=report.expected,
@@ -279,15 +334,38 @@ def judge(
 def read_configuration(folder: Path, described: str) -> PreTrainedConfig:
     """The folder's `config.json` as transformers reads it, without running any code of its own.
 
-    Raises UserError when it cannot.
+    Raises UserError when it cannot, and where a rotary setting of the file would be passed over.
     """
     from huggingface_hub.errors import StrictDataclassError
     from transformers import AutoConfig
 
     try:
-        return AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        found = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     except (*BROKEN, StrictDataclassError) as reason:
         raise UserError(impossible(described, reason)) from reason
+    unread = unread_setting(_raw(folder), found)
+    if unread:
+        raise _unread(described, unread)
+    return found
+
+
+def _raw(folder: Path) -> dict[str, Any]:
+    raw = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    return raw if isinstance(raw, dict) else {}
+
+
+def _unread(described: str, unread: str) -> UserError:
+    return UserError(
+        f"{described} cannot be used as a model: config.json says {unread}. It would be another"
+        " model. Correct config.json, and write what is meant as `rope_parameters` of this release"
+        " of transformers has it."
+    )
+
+
+def _refuse_share(model: PreTrainedModel, folder: Path, described: str) -> None:
+    unread = unrotated_share(_raw(folder), model)
+    if unread:
+        raise _unread(described, unread)
 
 
 def impossible(described: str, reason: BaseException) -> str:
@@ -324,22 +402,19 @@ def _sort_unexpected(
     report: Report, stored: Mapping[str, Stored], configuration: PreTrainedConfig
 ) -> tuple[dict[str, list[str]], list[str]]:
     """Part tensors without a place into those that may be left out, by reason, and the others."""
-    names = set(report.unexpected)
-    for pattern in (NOT_TEXT, FURTHER_TOKENS):
-        # Some architectures ignore such tensors without reporting them.
-        if not any(map(pattern.search, report.expected)):
-            names |= {name for name in stored if pattern.search(name)}
     left_out: defaultdict[str, list[str]] = defaultdict(list)
     strange = []
     text: Any = configuration.get_text_config(decoder=True)
     layers = getattr(text, "num_hidden_layers", None)
     further = int(getattr(text, "num_nextn_predict_layers", None) or 0)
-    for name in sorted(names):
-        shape = stored[name].shape if name in stored else ()
+    for name, renamed in sorted(report.homeless.items()):
+        shape = stored[name].shape
         layer = re.search(r"(^|\.)(?:layers|h|blocks)\.(\d+)\.", name)
         if KNOWN_BUFFERS.search(name):
             continue
-        if ATTENTION_MASK.search(name) and len(shape) == 4 and shape[0] == shape[1] == 1:
+        if ATTENTION_MASK.search(name):
+            if len(shape) != 4 or shape[:2] != (1, 1):
+                strange.append(name)
             continue
         if FURTHER_TOKENS.search(name) or (
             layer and layers and 0 <= int(layer.group(2)) - layers < further
@@ -347,25 +422,169 @@ def _sort_unexpected(
             left_out["further tokens are not predicted here"].append(name)
         elif NOT_TEXT.search(name):
             left_out["only text is read here"].append(name)
-        else:
+        elif renamed in report.unexpected:
             strange.append(name)
+        else:
+            left_out[f"transformers' {report.architecture} has no use for them"].append(name)
     return left_out, strange
+
+
+def _header(folder: Path, file: str) -> dict[str, Stored]:
+    from safetensors import safe_open
+
+    found = {}
+    with safe_open(folder / file, framework="numpy") as opened:
+        for name in opened.keys():  # noqa: SIM118  (no mapping)
+            part = opened.get_slice(name)
+            found[name] = Stored(file, tuple(part.get_shape()), part.get_dtype())
+    return found
 
 
 def _is_weight(name: str, stored: Stored) -> bool:
     buffer = KNOWN_BUFFERS.search(name) or ATTENTION_MASK.search(name)
-    return name.endswith(("weight", "weights", "bias", "_proj")) and not (
-        buffer and len(stored.shape) != 2
+    return not (buffer and len(stored.shape) != 2)
+
+
+def _refuse_ambiguous(
+    report: Report, stored: Mapping[str, Stored], folder: Path, described: str
+) -> None:
+    """Raise UserError where several tensors are meant for one place, and not in one order."""
+    for place, by_pattern in report.sources.items():
+        alone = [name for pattern, names in by_pattern.items() if pattern is None for name in names]
+        stacked = {p: names for p, names in by_pattern.items() if p is not None}
+        names = [*alone, *(name for names in stacked.values() for name in names)]
+        if (alone and stacked) or (
+            len(alone) > 1 and not _same(folder, [(stored[name].file, name) for name in alone])
+        ):
+            raise UserError(
+                f"{described} cannot be used as a model: {_some(names)} are all meant for {place},"
+                " with different numbers or in different forms. Save the model again with"
+                " save_pretrained, or remove those that are not of it."
+            )
+        for names in stacked.values():
+            numbers = _numbered(names)
+            if numbers is not None and numbers != list(range(len(names))):
+                shown = ", ".join(map(str, numbers[:8])) + (", …" if len(numbers) > 8 else "")
+                raise UserError(
+                    f"{described} cannot be used as a model: the parts of {place} are numbered"
+                    f" {shown} in the checkpoint ({_some(names, ', ', 2)}), expected 0 to"
+                    f" {len(names) - 1}: some are lacking, or it was made of several checkpoints."
+                    " Fetch it again, or save it again with save_pretrained."
+                )
+
+
+def _sources(
+    model: PreTrainedModel, stored: Mapping[str, Stored]
+) -> tuple[dict[str, dict[str | None, list[str]]], dict[str, str]]:
+    """The names in the checkpoint by their place in the model, and those that have none.
+
+    As `Report.sources` and `Report.homeless`; found as transformers finds them.
+    """
+    from transformers.conversion_mapping import get_model_conversion_mapping
+    from transformers.core_model_loading import (
+        WeightConverter,
+        WeightRenaming,
+        dot_natural_key,
+        rename_source_key,
     )
+
+    conversions = get_model_conversion_mapping(model)
+    renamings = [one for one in conversions if isinstance(one, WeightRenaming)]
+    converters = [one for one in conversions if isinstance(one, WeightConverter)]
+    targets = {one: each.target_patterns for each in converters for one in each.source_patterns}
+    prefix, state = model.base_model_prefix, model.state_dict()
+    found: defaultdict[str, defaultdict[str | None, list[str]]] = defaultdict(
+        lambda: defaultdict(list)
+    )
+    homeless = {}
+    for name in sorted(stored, key=dot_natural_key):
+        place, pattern = rename_source_key(name, renamings, converters, prefix, state)
+        if place not in state and name in state:
+            place, pattern = rename_source_key(name, [], [], prefix, state)
+        if place not in state:
+            homeless[name] = place
+            continue
+        # One tensor may become several: the first of their places is named.
+        first, *others = targets[pattern] if pattern else [""]
+        for each in (place, *(place.replace(first, other) for other in others)):
+            if each in state:
+                found[each][pattern].append(name)
+    return {place: dict(by_pattern) for place, by_pattern in found.items()}, homeless
+
+
+def _other_frequencies(
+    shell: PreTrainedModel, stored: Mapping[str, Stored], folder: Path
+) -> list[str]:
+    """Say where an old checkpoint has other rotary frequencies than its config.json gives."""
+    import torch
+    from safetensors import safe_open
+
+    names = [name for name in stored if name.endswith("rotary_emb.inv_freq")]
+    computed: list[torch.Tensor] = []
+    for module in shell.modules() if names else ():
+        if isinstance(getattr(module, "inv_freq", None), torch.Tensor):
+            rotary: Any = type(module)
+            with suppress(*BROKEN):
+                computed.append(rotary(module.config).inv_freq)
+    other = []
+    for name in names if computed else ():
+        with safe_open(folder / stored[name].file, framework="pt") as opened:
+            kept = opened.get_tensor(name).float()
+        # It may have been rounded to half precision.
+        if not any(
+            kept.shape == one.shape and torch.allclose(kept, one, rtol=1e-2, atol=1e-6)
+            for one in computed
+        ):
+            other.append(name)
+    if not other:
+        return []
+    return [
+        f"The checkpoint has other rotary frequencies ({_some(other)}) than config.json gives."
+        " Those of config.json are used; it may lack a scaling (rope_parameters) that the model was"
+        " made with."
+    ]
+
+
+def _restore_padding(
+    model: PreTrainedModel, report: Report, stored: Mapping[str, Stored], folder: Path
+) -> None:
+    """Give the padding token the embedding that the checkpoint has.
+
+    Some architectures of transformers (Youtu) set it to zero after they were loaded, which tells
+    where that token is the beginning of sequences as well.
+    """
+    import torch
+    from safetensors import safe_open
+
+    for name, module in model.named_modules():
+        row = getattr(module, "padding_idx", None)
+        names = report.sources.get(f"{name}.weight", {}).get(None, [])
+        if not isinstance(module, torch.nn.Embedding) or row is None or not names:
+            continue
+        with safe_open(folder / stored[names[0]].file, framework="pt") as opened:
+            kept = opened.get_slice(names[0])[row : row + 1]
+        with torch.no_grad():
+            module.weight[row] = kept[0].to(module.weight)
+
+
+def _numbered(names: list[str]) -> list[int] | None:
+    """The numbers in which names differ, one of each; None where they differ in more or less."""
+    parts = [name.split(".") for name in names]
+    if len({len(each) for each in parts}) != 1:
+        return None
+    columns = [column for column in zip(*parts, strict=True) if len(set(column)) > 1]
+    if len(columns) != 1 or not all(part.isdecimal() for part in columns[0]):
+        return None
+    return [int(part) for part in columns[0]]
 
 
 def _is_left_out(name: str, left_out: Mapping[str, list[str]]) -> bool:
     return any(name in names for names in left_out.values())
 
 
-def _some(names: list[str], separator: str = ", ") -> str:
-    more = len(names) - SHOWN
-    return separator.join(names[:SHOWN]) + (f"{separator}and {more} more" if more > 0 else "")
+def _some(names: list[str], separator: str = ", ", shown: int = SHOWN) -> str:
+    more = len(names) - shown
+    return separator.join(names[:shown]) + (f"{separator}and {more} more" if more > 0 else "")
 
 
 def _same(folder: Path, places: list[tuple[str, str]]) -> bool:

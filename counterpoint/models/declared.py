@@ -16,8 +16,16 @@ from typing import Any
 from counterpoint.errors import UserError
 
 ADAPTER = "adapter_config.json"
-LOOKED_AT = (ADAPTER,)
-"""Files that are read here and are no part of a model folder."""
+ADAPTER_WEIGHTS = (
+    "adapter_model.safetensors",
+    "adapter_model.bin",
+    "adapters.safetensors",
+    "adapters.npz",
+    "pytorch_lora_weights.safetensors",
+)
+"""The weights of an adapter, as peft, MLX and diffusers call them."""
+LOOKED_AT = (ADAPTER, *ADAPTER_WEIGHTS)
+"""Files that are looked for here and are no part of a model folder."""
 
 QUANTISED = ("quantization_config", "compression_config")
 
@@ -39,18 +47,19 @@ def check_declared(folder: Path, described: str, loadable: str) -> list[str]:
 
 def refuse_adapter(folder: Path, described: str) -> None:
     """Raise UserError when ``folder`` holds an adapter, with its model or without."""
-    if not (folder / ADAPTER).exists():
+    found = [name for name in LOOKED_AT if (folder / name).exists()]
+    if not found:
         return
     adapter = _read(folder / ADAPTER)
     kind = str(adapter.get("peft_type") or "LoRA")
     base = adapter.get("base_model_name_or_path") or "its base model"
     raise UserError(
-        f"{described} holds a {kind} adapter of {base} ({ADAPTER}), which is not a model by itself:"
+        f"{described} holds a {kind} adapter of {base} ({found[0]}), which is no model by itself:"
         " what it changes would be left out. Merge it once, and use the new folder as a model of"
         ' source `local`:\n  python -c "from peft import AutoPeftModelForCausalLM as M; from'
         f" transformers import AutoTokenizer as T; M.from_pretrained('{folder}').merge_and_unload()"
         f".save_pretrained('merged'); T.from_pretrained('{base}').save_pretrained('merged')\"\n"
-        f"To measure the base model without the adapter, put it into a folder without {ADAPTER}."
+        f"To measure the base model without the adapter, put it into a folder without {found[0]}."
     )
 
 
@@ -78,7 +87,7 @@ def _own_code(folder: Path, config: Mapping[str, Any], described: str) -> list[s
     from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
     remarks = []
-    kind = config.get("model_type")
+    kind = str(config.get("model_type"))
     code = config.get("auto_map")
     if isinstance(code, Mapping) and code:
         names = ", ".join(map(str, code.values()))
@@ -93,7 +102,8 @@ def _own_code(folder: Path, config: Mapping[str, Any], described: str) -> list[s
             f"config.json names code of its own ({names}), which is not run: the model is"
             f" transformers' own {kind}."
         )
-    named = [str(one) for one in config.get("architectures") or []]
+    stated = config.get("architectures") or []
+    named = [str(one) for one in (stated if isinstance(stated, list) else [stated])]
     if kind in CONFIG_MAPPING and not code and not any(hasattr(transformers, n) for n in named):
         remarks += [
             f"config.json says architecture {name}, which transformers does not have: the model is"

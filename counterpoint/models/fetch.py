@@ -10,7 +10,8 @@ Sources, by the key `source` of a specification:
   wheel). A GGUF file is de-quantised once into float32.
 * `huggingface`: `repository` and, optionally, `revision`. A complete copy in the hub's cache is
   used without asking the network when the revision is a commit.
-* `local`: `path` of a folder that `save_pretrained` wrote, or of a GGUF file.
+* `local`: `path` of a folder that `save_pretrained` wrote, of a GGUF file, or of a safetensors file
+  beside the `config.json` and the tokenizer that it goes with: that file is the model.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ import shutil
 import subprocess
 import sys
 import zipfile
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial as bound
 from pathlib import Path, PurePosixPath
@@ -36,11 +37,13 @@ from counterpoint.errors import UserError
 from counterpoint.files import write_json
 from counterpoint.models.declared import LOOKED_AT, check_declared, refuse_adapter
 from counterpoint.models.gguf_import.shards import shards_of
-from counterpoint.models.tokenizer import settle_tokenizer
+from counterpoint.models.tokenizer import contradictions, settle_tokenizer
+from counterpoint.models.weights import INDEX, WHOLE, named_in_config, weight_names
 
 Progress = Callable[[str], None]
 
-WEIGHTS = ("model.safetensors", "model-*.safetensors", "model.safetensors.index.json")
+WEIGHTS = (WHOLE, "model-*.safetensors", INDEX)
+"""Usual names of weight files; an index may name others."""
 TOKENIZERS = ("tokenizer.json", "tokenizer.model", "spiece.model", "vocab.json", "vocab.txt")
 KEPT = (
     *WEIGHTS,
@@ -55,7 +58,7 @@ KEPT = (
 )
 """Names of the files that a model folder is made of; nothing else is fetched."""
 
-PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
+PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".npz")
 REPORT_SECONDS = 5.0
 """How often a long download reports its size."""
 
@@ -139,10 +142,15 @@ def local_files(specification: Mapping[str, Any]) -> list[Path]:
     if specification.get("source") != "local" or not isinstance(specification.get("path"), str):
         return []
     path = Path(specification["path"]).expanduser()
-    if path.is_file():
-        return shards_of(path)
+    found = set(shards_of(path)) if path.is_file() else set()
+    if found and path.suffix != ".safetensors":
+        return sorted(found)
+    folder = path.parent if found else path
     # An adapter that comes later must be noticed, too.
-    return sorted(one for one in path.glob("*") if one.is_file() and _is_read(one.name))
+    found |= {one for one in folder.glob("*") if _is_read(one.name)}
+    with suppress(ValueError):
+        found |= {folder / name for name in weight_names(folder)}
+    return sorted(one for one in found if one.is_file())
 
 
 # --------------------------------------------------------------------------------------- sources
@@ -190,7 +198,7 @@ def _from_huggingface(
     report(f"asking the Hugging Face hub for {where}")
     snapshot = _snapshot(repository, None if revision is None else str(revision))
     _check_folder(snapshot, f"the repository {where}", repository)
-    _place(_kept(snapshot.iterdir()), partial)
+    _place(snapshot, partial)
     return {
         "source": "huggingface",
         "repository": repository,
@@ -218,21 +226,28 @@ def _weights_into(path: Path, partial: Path, described: str, report: Progress) -
 
     Returns how it was converted (a mapping for provenance), or None when it was not.
     """
-    if path.is_file() and path.suffix == ".gguf":
+    if path.is_file() and (path.suffix == ".gguf" or _begins_as_gguf(path)):
         # Here, since it imports torch, which is not wanted where only `local_files` is.
         from counterpoint.models.gguf_import.importer import import_gguf
 
         return import_gguf(path, partial, described, report)
+    given = None
     if path.is_file() and path.suffix == ".safetensors":
-        path = path.parent
+        given, path = path, path.parent
     if not path.is_dir():
         raise UserError(
             f"{described} is neither a .gguf nor a .safetensors file nor a folder; other weights "
             "cannot be used."
         )
-    _check_folder(path, described, str(path))
-    _place(_kept(path.iterdir()), partial)
+    _check_folder(path, described, str(path), given)
+    _place(path, partial, given)
     return None
+
+
+def _begins_as_gguf(path: Path) -> bool:
+    """Whether a file is GGUF whatever it is called: some tools keep theirs under digests."""
+    with path.open("rb") as stream:
+        return stream.read(4) == b"GGUF"
 
 
 def _keep_apart(specification: Mapping[str, Any], target: Path) -> None:
@@ -333,14 +348,27 @@ def _unpack(wheel: Path, inner: str, work: Path) -> Path:
             wanted = {part.as_posix() for part in shards_of(Path(inner))} & set(names)
             if inner.endswith(".safetensors"):
                 beside = [name for name in names if PurePosixPath(name).parent == folder]
-                wanted |= {name for name in beside if _is_read(PurePosixPath(name).name)}
+                read = {name for name in beside if _is_read(PurePosixPath(name).name)}
+                wanted |= {name for name in read if not name.endswith(PICKLES)}
+                for name in read - wanted:
+                    # That there is one says enough.
+                    (unpacked / PurePosixPath(name).name).touch()
             for name in sorted(wanted):
-                place = unpacked / PurePosixPath(name).name
-                with archive.open(name) as source, place.open("wb") as target:
-                    shutil.copyfileobj(source, target, 1 << 20)
+                _extract(archive, name, unpacked / PurePosixPath(name).name)
+            with suppress(ValueError):
+                for name in weight_names(unpacked):
+                    further, place = (folder / name).as_posix(), unpacked / name
+                    if further in names and ".." not in place.parts and not place.exists():
+                        place.parent.mkdir(parents=True, exist_ok=True)
+                        _extract(archive, further, place)
     except zipfile.BadZipFile:
         raise UserError(f"{wheel.name} is not a whole wheel; download it again.") from None
     return unpacked / PurePosixPath(inner).name
+
+
+def _extract(archive: zipfile.ZipFile, name: str, place: Path) -> None:
+    with archive.open(name) as source, place.open("wb") as target:
+        shutil.copyfileobj(source, target, 1 << 20)
 
 
 # ------------------------------------------------------------------------------- Hugging Face hub
@@ -358,17 +386,22 @@ def _snapshot(repository: str, revision: str | None) -> Path:
         RevisionNotFoundError,
     )
 
-    snapshot = bound(
-        snapshot_download, repository, revision=revision, allow_patterns=[*KEPT, *LOOKED_AT]
-    )
+    wanted = [*KEPT, *(name for name in LOOKED_AT if not name.endswith(PICKLES))]
+    snapshot = bound(snapshot_download, repository, revision=revision)
     try:
         # A commit cannot change: when the cache holds all of it, the network is not needed.
         if revision is not None and re.fullmatch(r"[0-9a-f]{40}", revision):
             with suppress(LocalEntryNotFoundError):
-                cached = Path(snapshot(local_files_only=True))
+                cached = Path(snapshot(allow_patterns=wanted, local_files_only=True))
                 if _lack(cached) is None:
                     return cached
-        return Path(snapshot())
+        found = Path(snapshot(allow_patterns=wanted))
+        # An index may name its files as it likes.
+        with suppress(ValueError):
+            further = [name for name in weight_names(found) if not (found / name).exists()]
+            if further:
+                found = Path(snapshot(allow_patterns=[*wanted, *further]))
+        return found
     except GatedRepoError:
         raise UserError(
             f"{repository} is gated: accept its terms on https://huggingface.co/{repository}, "
@@ -408,17 +441,28 @@ def _check(specification: Mapping[str, Any], folder: Path, report: Progress) -> 
     keys = ("path", "repository", "file")
     described = next(str(specification[key]) for key in keys if specification.get(key))
     report("comparing the tensors with config.json")
-    remarks = [*check_declared(folder, described, described), *check_folder(folder, described)]
+    remarks = [
+        *check_declared(folder, described, described),
+        *check_folder(folder, described),
+        *contradictions(folder),
+    ]
     for remark in remarks:
         report(remark)
     return remarks
 
 
-def _check_folder(folder: Path, described: str, loadable: str) -> None:
-    """Raise UserError unless `folder` can be loaded: config, whole safetensors, tokenizer."""
+def _check_folder(folder: Path, described: str, loadable: str, given: Path | None = None) -> None:
+    """Raise UserError unless `folder` can be loaded: config, whole safetensors, tokenizer.
+
+    `given` is the one file of it that is to be the weights, where one was named.
+    """
     refuse_adapter(folder, described)
-    lack = _lack(folder)
+    lack = _lack(folder, given)
     if lack is None:
+        if given is None:
+            from counterpoint.models.checkpoint import refuse_two
+
+            refuse_two(folder, described)
         return
     pickles = sorted(path.name for path in folder.iterdir() if path.suffix in PICKLES)
     remedy = "Expected what `save_pretrained` of the model and of its tokenizer write."
@@ -435,28 +479,24 @@ def _check_folder(folder: Path, described: str, loadable: str) -> None:
     raise UserError(f"{described} cannot be used as a model: {lack}. {remedy}")
 
 
-def _lack(folder: Path) -> str | None:
+def _lack(folder: Path, given: Path | None = None) -> str | None:
     """Say what keeps `folder` from being a model folder, or None when nothing does."""
     try:
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     except FileNotFoundError:
-        return "no config.json"
+        inner = ", ".join(sorted(path.parent.name for path in folder.glob("*/config.json"))[:3])
+        return "no config.json" + (f" (there is one in {inner})" if inner else "")
     except ValueError as error:
         return f"config.json is not JSON ({error})"
-    if not isinstance(config, dict) or "model_type" not in config:
+    if not isinstance(config, dict) or not isinstance(config.get("model_type"), str):
         return "config.json names no `model_type`"
-    index = folder / "model.safetensors.index.json"
-    if (folder / "model.safetensors").exists():
-        names = ["model.safetensors"]
-    elif index.exists():
-        try:
-            names = sorted(
-                set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
-            )
-        except (ValueError, KeyError, AttributeError):
-            return f"{index.name} is damaged"
-    else:
-        return "no model.safetensors"
+    try:
+        names = _weights_of(folder, given)
+    except ValueError as error:
+        return str(error)
+    if not names:
+        shards = sorted(path.name for path in folder.glob("model-*-of-*.safetensors"))
+        return f"{shards[0]} stands there without {INDEX}" if shards else f"no {WHOLE}"
     for name in names:
         lack = _damage(folder / name)
         if lack is not None:
@@ -464,6 +504,21 @@ def _lack(folder: Path) -> str | None:
     if not any((folder / name).exists() for name in TOKENIZERS):
         return f"no tokenizer ({', '.join(TOKENIZERS)})"
     return None
+
+
+def _weights_of(folder: Path, given: Path | None) -> list[str]:
+    """The names of the weight files: the one that is `given`, or those that it belongs to.
+
+    Raises ValueError as `weight_names` does.
+    """
+    named_in_config(folder)
+    try:
+        names = weight_names(folder)
+    except ValueError:
+        if given is None:
+            raise
+        names = []
+    return names if given is None or given.name in names else [given.name]
 
 
 def _damage(path: Path) -> str | None:
@@ -476,38 +531,67 @@ def _damage(path: Path) -> str | None:
     except FileNotFoundError:
         return f"{path.name} is missing"
     except (SafetensorError, OSError) as error:
+        if not path.is_file():
+            return f"{path.name} is not a file"
         with path.open("rb") as stream:
             pointer = stream.read(40).startswith(b"version https://git-lfs")
         why = "a git-lfs pointer: run `git lfs pull`" if pointer else str(error)
         return f"{path.name} is not a whole safetensors file ({why})"
 
 
-def _is_kept(name: str) -> bool:
-    return any(fnmatch.fnmatchcase(name, pattern) for pattern in KEPT)
+def _matches(name: str, patterns: Sequence[str]) -> bool:
+    return any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)
 
 
 def _is_read(name: str) -> bool:
-    return name in LOOKED_AT or _is_kept(name)
+    return name in LOOKED_AT or _matches(name, KEPT)
 
 
-def _kept(paths: Iterable[Path]) -> list[Path]:
-    return [path for path in paths if _is_kept(path.name) and path.is_file()]
+def _place(folder: Path, partial: Path, given: Path | None = None) -> None:
+    """Put the files of a model folder into `partial` so that it stands alone.
 
-
-def _place(paths: Iterable[Path], partial: Path) -> None:
-    """Put files into `partial` so that it stands alone: weights as hard links, else copies.
-
-    A hard link survives the removal of the original (a cleared hub cache, say) and costs no
-    space; across file systems the weights are copied. Small files are always copied.
+    Of the weights there are those that the model is loaded from and no others; `given` is the one
+    file that they are, where one was named. Their index is written anew, from what they hold.
     """
-    for path in paths:
-        place = partial / path.name
-        if path.suffix == ".safetensors":
-            try:
-                os.link(path.resolve(), place)
-                continue
-            except OSError:
-                place.unlink(missing_ok=True)
+    for path in folder.iterdir():
+        if _matches(path.name, KEPT) and not _matches(path.name, WEIGHTS) and path.is_file():
+            shutil.copyfile(path, partial / path.name)
+    names = _weights_of(folder, given)
+    named = named_in_config(folder)
+    if given is not None and names == [given.name]:
+        _link(given, partial / (named if named and named.endswith(".safetensors") else WHOLE))
+        return
+    places = {name: PurePosixPath(name).name for name in names}
+    if len(names) > 1 and (WHOLE in places.values() or len(set(places.values())) < len(names)):
+        count = len(names)
+        places = {
+            name: f"model-{number:05d}-of-{count:05d}.safetensors"
+            for number, name in enumerate(names, start=1)
+        }
+    for name, place in places.items():
+        _link(folder / name, partial / place)
+    index = named or (WHOLE if names == [WHOLE] else INDEX)
+    if index.endswith(".json"):
+        where = {key: place for place in places.values() for key in _tensors(partial / place)}
+        write_json({"metadata": {}, "weight_map": where}, partial / index)
+
+
+def _tensors(path: Path) -> list[str]:
+    from safetensors import safe_open
+
+    with safe_open(path, framework="numpy") as stored:
+        return list(stored.keys())
+
+
+def _link(path: Path, place: Path) -> None:
+    """Put weights at `place`, as a hard link where that can be had, else as a copy.
+
+    A hard link survives the removal of the original (a cleared hub cache, say) and costs no space.
+    """
+    try:
+        os.link(path.resolve(), place)
+    except OSError:
+        place.unlink(missing_ok=True)
         shutil.copyfile(path, place)
 
 

@@ -39,6 +39,15 @@ SENTENCEPIECE_DEFAULTS = {"bos_token": 1, "eos_token": 2, "unk_token": 0}
 CONTRACTION_ENDS = frozenset("stemld")
 """Letters after which a pattern may cut within a word: 's 't 're 've 'm 'll 'd."""
 
+KNOWN = frozenset(
+    (
+        *("model", "pre", "tokens", "token_type", "token_type_count", "scores", "merges"),
+        *("add_bos_token", "add_eos_token", "add_sep_token", "add_space_prefix"),
+        *("remove_extra_whitespaces", "precompiled_charsmap"),
+    )
+)
+"""Ends of the keys of tokenizer.ggml that are known; any that names a token's id is, too."""
+
 REMEDY = (
     "Convert the model again with a current llama.cpp, or save it with save_pretrained where it was"
     " made (with its tokenizer.json) and use the source `local`."
@@ -61,6 +70,7 @@ def gguf_tokenizer(
     data = {
         key.removeprefix(prefix): value for key, value in every.items() if key.startswith(prefix)
     }
+    _refuse_unknown(file, data)
     tokens = data.get("tokens")
     if not tokens:
         raise UserError(f"{file} holds no tokens (tokenizer.ggml.tokens). {REMEDY}")
@@ -103,6 +113,18 @@ def gguf_tokenizer(
     if every.get("tokenizer.chat_template"):
         settings["chat_template"] = every["tokenizer.chat_template"]
     return build(backend, settings, name=os.fspath(path))
+
+
+def _refuse_unknown(file: str, data: Mapping[str, Any]) -> None:
+    """Raise UserError for settings that may change the tokens of a text in a way not known here."""
+    named = [key for key in data if key not in KNOWN and not key.endswith(("_id", "_ids"))]
+    # llama.cpp applies these two to no kind of tokenizer that is read here.
+    named += [key for key in ("remove_extra_whitespaces", "precompiled_charsmap") if data.get(key)]
+    if named:
+        raise UserError(
+            f"{file}: what {', '.join(f'tokenizer.ggml.{key}' for key in named[:4])} would do to a"
+            f" text before it is cut into tokens is not known. {REMEDY}"
+        )
 
 
 # --------------------------------------------------------------------------------------- algorithms
@@ -242,7 +264,10 @@ def _add_tokens(
 ) -> None:
     from tokenizers import AddedToken
 
-    named = set(special.values())
+    from counterpoint.models.tokenizer import is_ordinary
+
+    # A token that is named for padding, say, and is an ordinary one (id 0) stays one.
+    named = {token for token in special.values() if not is_ordinary(token, backend)}
     control = [
         token
         for token, kind in zip(tokens, types, strict=True)

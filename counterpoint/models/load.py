@@ -23,6 +23,7 @@ from counterpoint.models.discovery import discover
 from counterpoint.models.names import ModuleNames, bridge
 from counterpoint.models.rotary import begin_afresh
 from counterpoint.models.tokenizer import load_tokenizer
+from counterpoint.models.unchanged import refuse_changed
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
@@ -215,6 +216,10 @@ def wrap(
     hf.eval().requires_grad_(False)
     if getattr(hf.config, "_attn_implementation", "eager") != "eager":
         hf.set_attn_implementation("eager")
+    for module in hf.modules():
+        # A config.json may ask for tuples, which the models of transformers cannot read themselves.
+        if getattr(getattr(module, "config", None), "return_dict", None) is False:
+            module.config.return_dict = True  # type: ignore[union-attr]
     begin_afresh(hf)
     if getattr(hf.config.get_text_config(decoder=True), "num_kv_shared_layers", None):
         hf.register_forward_pre_hook(_run_every_position, with_kwargs=True)
@@ -242,8 +247,8 @@ def load_language_model(
     """Load the model of ``folder`` (`resources/models/{model}`), without any network.
 
     ``dtype`` is one of `DTYPES`; ``threads`` bounds torch's threads within an operation.
-    Raises UserError when the folder is no model, its weights are not those that its config.json
-    describes, the device is absent or the dtype unknown.
+    Raises UserError when the folder is no model or was changed after it was fetched, its weights
+    are not those that its config.json describes, the device is absent or the dtype unknown.
     """
     quiet()
     if dtype not in DTYPES:
@@ -256,6 +261,7 @@ def load_language_model(
             f"{folder}: no config.json there; expected a model folder that the `fetch_model` rule"
             " made. Run the workflow, or delete the folder so that it is fetched again."
         )
+    refuse_changed(Path(folder))
     for remark in check_declared(Path(folder), str(folder), str(folder)):
         warnings.warn(remark, stacklevel=2)
     hf = load_checkpoint(Path(folder), DTYPES[dtype])

@@ -157,6 +157,8 @@ def checked_texts(pieces: list[str]) -> list[str]:
         "\u4e2d",
         "\U0001f600",
         "\u2009",
+        # One grapheme, of which `tokenizers` normalises the first character alone.
+        "\r\n",
     ]
     texts = ["", " ", "a", " a", "  a ", "\n\n1. a", "Hello world", "x = [1, 2]\n    return x"]
     while len(texts) < CHECKED_TEXTS:
@@ -243,7 +245,13 @@ def _word_piece(folder: Path, named_class: str | None, settings: Mapping[str, An
 
     if named_class != "BertTokenizer":
         raise _refused(folder, f"vocab.txt is not read as the class {named_class} would")
-    lines = (folder / "vocab.txt").read_text(encoding="utf-8").split("\n")
+    for key in ("do_basic_tokenize", "never_split"):
+        if settings.get(key, True) not in (True, None, []):
+            raise _refused(folder, f"{key} of tokenizer_config.json is not converted")
+    try:
+        lines = (folder / "vocab.txt").read_text(encoding="utf-8").split("\n")
+    except ValueError as error:
+        raise UserError(f"{folder}: vocab.txt is not UTF-8 ({error}). Download it again.") from None
     if lines and not lines[-1]:
         lines.pop()
     vocabulary = {line.rstrip("\r"): number for number, line in enumerate(lines)}

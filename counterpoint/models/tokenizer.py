@@ -50,18 +50,20 @@ def load_tokenizer(folder: str | os.PathLike[str]) -> PreTrainedTokenizerFast:
     Ids are those of `tokenizer.json` where there is one. Special and added tokens are those that
     `tokenizer_config.json`, `special_tokens_map.json` and `added_tokens.json` name; of a special
     token that none of them mentions, the default of the named class where the vocabulary has it
-    (GPT-2's `<|endoftext|>`). What is set for training or batches (dropout, truncation, padding,
-    clean-up of decoded text) is off.
+    (GPT-2's `<|endoftext|>`). Naming a token changes no id: one that the file reads as ordinary
+    text (a `!` for padding) stays ordinary. What is set for training or batches (dropout,
+    truncation, padding, clean-up of decoded text) is off.
 
-    Raises UserError for a file that is damaged, for files that give a token two ids, and where
-    there is no `tokenizer.json` and the rest does not fix the ids.
+    Raises UserError for a file that is damaged, for files that give a token two ids, for a
+    beginning of sequence that no file gives an id, and where there is no `tokenizer.json` and the
+    rest does not fix the ids.
     """
 
     place = Path(folder)
     settings = _read(place / CONFIG)
     named_class = _class_name(place, settings)
     special, extra = _special_tokens(place, settings)
-    kept = {key: settings[key] for key in KEPT_SETTINGS if settings.get(key) is not None}
+    kept = {key: settings[key] for key in KEPT_SETTINGS if _is_sound(key, settings.get(key))}
     template = _chat_template(place, settings)
     if template is not None:
         kept["chat_template"] = template
@@ -77,6 +79,15 @@ def load_tokenizer(folder: str | os.PathLike[str]) -> PreTrainedTokenizerFast:
         }
     _add_tokens(backend, place, settings, special, extra)
     special = _class_defaults(named_class, backend) | special
+    special = {
+        key: token for key, token in special.items() if _is_known(place, key, token, backend)
+    }
+    # Without an id, transformers would give them new ones.
+    extra = [
+        token
+        for token in extra
+        if backend.token_to_id(str(token)) is not None and not is_ordinary(token, backend)
+    ]
     if extra:
         kept["extra_special_tokens"] = extra
     return build(backend, special | kept, name=os.fspath(folder))
@@ -90,9 +101,15 @@ def build(backend: Tokenizer, settings: Mapping[str, Any], *, name: str) -> PreT
     backend.no_padding()
     if getattr(backend.model, "dropout", None) is not None:
         backend.model.dropout = None
+    ordinary = {key for key in SPECIAL if is_ordinary(settings.get(key), backend)}
     tokenizer = PreTrainedTokenizerFast(
-        tokenizer_object=backend, clean_up_tokenization_spaces=False, **settings
+        tokenizer_object=backend,
+        clean_up_tokenization_spaces=False,
+        **{key: value for key, value in settings.items() if key not in ordinary},
     )
+    # As arguments they would be cut out of every text first. Other names of theirs serve nobody.
+    for key in ordinary & {"bos_token", "eos_token"}:
+        setattr(tokenizer, key, str(settings[key]))
     # Not among the arguments: of a large vocabulary with a name, transformers asks the hub.
     tokenizer.name_or_path = tokenizer.init_kwargs["name_or_path"] = name
     return tokenizer
@@ -112,6 +129,37 @@ def settle_tokenizer(folder: str | os.PathLike[str]) -> None:
     # What they said stands in the other two now, which they would overrule.
     for name in ("special_tokens_map.json", "added_tokens.json"):
         (Path(folder) / name).unlink(missing_ok=True)
+
+
+def contradictions(folder: str | os.PathLike[str]) -> list[str]:
+    """Sentences on files beside `tokenizer.json` that say otherwise, where that file decides.
+
+    Files that cannot be read are passed over: nothing else reads them.
+    """
+    place = Path(folder)
+    found = []
+    try:
+        saved = json.loads((place / FILE).read_text(encoding="utf-8"))["model"]
+        vocabulary, merges = saved["vocab"], saved.get("merges") or []
+        own = [tuple(pair.split(" ")) if isinstance(pair, str) else tuple(pair) for pair in merges]
+        listed = json.loads((place / "vocab.json").read_text(encoding="utf-8"))
+        known = _from_file(place / FILE)
+        other = [text for text, number in listed.items() if known.token_to_id(text) != number]
+        if other:
+            found.append(
+                f"vocab.json gives {len(other)} tokens other ids than {FILE} ({other[0]!r}, for"
+                f" example): the ids are those of {FILE}."
+            )
+        if isinstance(vocabulary, dict):
+            lines = (place / "merges.txt").read_text(encoding="utf-8").split("\n")
+            pairs = [tuple(line.split(" ")) for line in lines if line]
+            if pairs and pairs[0][0].startswith("#version"):
+                pairs = pairs[1:]
+            if pairs != own:
+                found.append(f"merges.txt has other merges than {FILE}, whose merges are used.")
+    except (OSError, ValueError, LookupError, AttributeError, TypeError, UserError):
+        pass
+    return found
 
 
 # -------------------------------------------------------------------------------------------- files
@@ -141,11 +189,42 @@ def _from_file(path: Path) -> Tokenizer:
     from tokenizers import Tokenizer
 
     try:
-        return Tokenizer.from_file(str(path))
+        tokenizer = Tokenizer.from_file(str(path))
     except Exception as error:  # noqa: BLE001 - the library raises bare Exceptions
         raise UserError(
             f"{path} is not a tokenizer that can be read ({error}). {_again(path)}"
         ) from None
+    _check_ids(path, tokenizer)
+    return tokenizer
+
+
+def _check_ids(path: Path, tokenizer: Tokenizer) -> None:
+    """Raise UserError where the library reads other ids than `tokenizer.json` has.
+
+    It gives an added token the next free id, whatever stands in the file, and takes two tokens of
+    one id for two.
+    """
+    saved = json.loads(path.read_text(encoding="utf-8"))
+    for added in saved.get("added_tokens") or []:
+        found = tokenizer.token_to_id(added["content"])
+        if found != added["id"]:
+            raise UserError(
+                f"{path} gives the added token {added['content']!r} the id {added['id']}, which is"
+                f" {found} by its vocabulary (the next one that is free, or the token's own there)."
+                " It was edited, or put together from two tokenizers: take the model's own file."
+            )
+    vocabulary = saved["model"].get("vocab")
+    if isinstance(vocabulary, dict) and len(set(vocabulary.values())) < len(vocabulary):
+        first: dict[int, str] = {}
+        one, other = next(
+            (first[number], text)
+            for text, number in vocabulary.items()
+            if first.setdefault(number, text) != text
+        )
+        raise UserError(
+            f"{path} gives {one!r} and {other!r} the same id {vocabulary[other]}: take the model's"
+            " own file."
+        )
 
 
 def _class_name(folder: Path, settings: Mapping[str, Any]) -> str | None:
@@ -160,10 +239,30 @@ def _class_name(folder: Path, settings: Mapping[str, Any]) -> str | None:
 
 
 def _chat_template(folder: Path, settings: Mapping[str, Any]) -> Any:
+    """The template of chats, or several with names; None where there is none that can be read."""
     path = folder / "chat_template.jinja"
     if path.is_file():
-        return path.read_text(encoding="utf-8")
-    return settings.get("chat_template")
+        return path.read_text(encoding="utf-8", errors="replace")
+    given = settings.get("chat_template")
+    if isinstance(given, list):
+        named = all(
+            isinstance(each, Mapping) and {"name", "template"} <= set(each) for each in given
+        )
+        return given if named else None
+    return given if isinstance(given, str | dict) else None
+
+
+def _is_sound(key: str, value: Any) -> bool:
+    """Whether a kept setting is one that transformers can read; none of them changes an id."""
+    if key.endswith("_side"):
+        return value in ("left", "right")
+    if key == "model_max_length":
+        return isinstance(value, int | float) and not isinstance(value, bool)
+    if key == "split_special_tokens":
+        return isinstance(value, bool)
+    if key == "model_input_names":
+        return isinstance(value, list) and all(isinstance(name, str) for name in value)
+    return value is not None
 
 
 # ----------------------------------------------------------------------------------- special tokens
@@ -176,7 +275,11 @@ def _special_tokens(folder: Path, settings: Mapping[str, Any]) -> tuple[dict[str
     old = _read(folder / "special_tokens_map.json")
     order = (old, settings) if "added_tokens_decoder" in settings else (settings, old)
     values: dict[str, Any] = {**order[0], **order[1]}
-    special = {key: _token(values[key]) for key in SPECIAL if key in values}
+    special = {
+        key: None if values[key] in (None, "") else _token(folder, key, values[key])
+        for key in SPECIAL
+        if key in values
+    }
     for key in ("extra_special_tokens", "additional_special_tokens"):
         if values.get(key):
             others = values[key]
@@ -185,15 +288,22 @@ def _special_tokens(folder: Path, settings: Mapping[str, Any]) -> tuple[dict[str
         others = []
     if isinstance(others, Mapping):
         others = list(others.values())
-    return special, [_token(other) for other in others]
+    if not isinstance(others, list):
+        others = [others]
+    return special, [_token(folder, key, other) for other in others]
 
 
-def _token(value: Any) -> Any:
+def _token(folder: Path, name: str, value: Any) -> Any:
     """A token as it stands in a file: a text, or an object with how it is found in a text."""
     from tokenizers import AddedToken
 
-    if not isinstance(value, Mapping):
+    if isinstance(value, str):
         return value
+    if not isinstance(value, Mapping) or not isinstance(value.get("content"), str):
+        raise UserError(
+            f"{folder}: {CONFIG} or special_tokens_map.json has {json.dumps(value)[:80]} as a token"
+            f" of {name}; expected a text, or an object with its `content`. Correct it there."
+        )
     how = {key: bool(value.get(key, False)) for key in ("single_word", "lstrip", "rstrip")}
     special = bool(value.get("special", True))
     return AddedToken(
@@ -202,6 +312,35 @@ def _token(value: Any) -> Any:
         special=special,
         **how,
     )
+
+
+def _is_known(folder: Path, key: str, token: Any, backend: Tokenizer) -> bool:
+    """Whether the files give a special token an id, or say that there is none.
+
+    Raises UserError for a beginning of sequence without one: transformers would put it behind the
+    last token, where the model's embedding has no row, or one that was never trained.
+    """
+    if token is None or backend.token_to_id(str(token)) is not None:
+        return True
+    if key == "bos_token":
+        raise UserError(
+            f"{folder}: the beginning-of-sequence token {str(token)!r} ({CONFIG} or"
+            f" special_tokens_map.json) is not in the vocabulary, so that it has no id. Correct"
+            " bos_token there, null where the model has none, or add the file that gives it an id"
+            " (added_tokens.json)."
+        )
+    return False
+
+
+def is_ordinary(token: Any, backend: Tokenizer) -> bool:
+    """Whether a text's tokens hold ``token`` by themselves, without its being marked in any way."""
+    if token is None:
+        return False
+    number = backend.token_to_id(str(token))
+    if number is None or number in backend.get_added_tokens_decoder():
+        return False
+    text = backend.decode([number], skip_special_tokens=False)
+    return bool(text) and number in backend.encode(text, add_special_tokens=False).ids
 
 
 def _add_tokens(
@@ -218,9 +357,14 @@ def _add_tokens(
     tokens: dict[int, tuple[Any, str]] = {}
     for text, number in _read(folder / "added_tokens.json").items():
         token = AddedToken(text, normalized=text not in named, special=text in named)
-        tokens[int(number)] = token, "added_tokens.json"
-    for number, value in (settings.get("added_tokens_decoder") or {}).items():
-        tokens[int(number)] = _token(value), CONFIG
+        tokens[_id(folder, "added_tokens.json", number)] = token, "added_tokens.json"
+    decoder = settings.get("added_tokens_decoder") or {}
+    if not isinstance(decoder, Mapping):
+        raise UserError(f"{folder}: added_tokens_decoder of {CONFIG} is no object; correct it.")
+    for number, value in decoder.items():
+        if not isinstance(value, Mapping):
+            value = {"content": value}
+        tokens[_id(folder, CONFIG, number)] = _token(folder, "added_tokens_decoder", value), CONFIG
     present = {token.content for token in backend.get_added_tokens_decoder().values()}
     for number, (token, file) in sorted(tokens.items(), key=lambda item: item[0]):
         text = str(token)
@@ -238,6 +382,15 @@ def _add_tokens(
                 f" it {found}. The files belong to different tokenizers: take all of them from the"
                 " model's own folder, or correct the id."
             )
+
+
+def _id(folder: Path, file: str, value: Any) -> int:
+    try:
+        return int(value)
+    except (TypeError, ValueError):
+        raise UserError(
+            f"{folder}: {file} has {value!r} for the id of an added token; expected a whole number."
+        ) from None
 
 
 def _class_defaults(name: str | None, backend: Tokenizer) -> dict[str, Any]:

@@ -1,14 +1,68 @@
-"""How many numbers a model's weight files hold, read from their headers. No torch."""
+"""A model's weight files: which they are, and how many numbers they hold. No torch."""
 
 from __future__ import annotations
 
+import json
 import math
 import os
 from functools import lru_cache
 from pathlib import Path
 
+WHOLE = "model.safetensors"
+INDEX = f"{WHOLE}.index.json"
+
 BYTES = {"float32": 4, "float64": 8, "bfloat16": 2}
 """Bytes of a number in the formats that a study may ask for (`load.DTYPES`)."""
+
+
+def weight_names(folder: str | os.PathLike[str]) -> list[str]:
+    """The files that the weights in ``folder`` are read from, by their names in it, in order.
+
+    As transformers chooses: the file that config.json names (`transformers_weights`), else the
+    whole one, else those of the index. They are named, not looked for. None where there is neither
+    a whole file nor an index. Raises ValueError for an index, or a name in config.json, that is
+    none.
+    """
+    place = Path(folder)
+    chosen = named_in_config(place)
+    if chosen is not None and chosen.endswith(".safetensors"):
+        return [chosen]
+    if chosen is None and (place / WHOLE).is_file():
+        return [WHOLE]
+    index = chosen or INDEX
+    return shards_of_index(place / index) if (place / index).is_file() else []
+
+
+def shards_of_index(index: Path) -> list[str]:
+    """The files that an index names, in order. Raises ValueError for one that is damaged."""
+    try:
+        names = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
+    except (ValueError, KeyError, AttributeError, TypeError):
+        names = set()
+    if not names or not all(isinstance(name, str) for name in names):
+        raise ValueError(f"{index.name} is damaged")
+    return sorted(names)
+
+
+def named_in_config(folder: Path) -> str | None:
+    """The file that config.json names for the weights or their index, which few do.
+
+    Raises ValueError for a name that is none.
+    """
+    try:
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    name = config.get("transformers_weights") if isinstance(config, dict) else None
+    if name is None:
+        return None
+    ends = (".safetensors", ".safetensors.index.json")
+    if not isinstance(name, str) or Path(name).name != name or not name.endswith(ends):
+        raise ValueError(
+            f"config.json names {name!r} for the weights (transformers_weights), which is no"
+            " safetensors file of its folder"
+        )
+    return name
 
 
 def count_parameters(folder: str | os.PathLike[str]) -> int:

@@ -19,6 +19,7 @@ from counterpoint.models.gguf_import.plan import (
     sizes_of,
     stems,
     unpairing,
+    window_of,
 )
 from counterpoint.models.gguf_import.reading import GgufFile
 from counterpoint.models.gguf_import.rotary import rope_parameters
@@ -51,10 +52,17 @@ def granite(file: GgufFile) -> Architecture:
         attention_multiplier=file.real("attention.scale", 0.0) or 1 / math.sqrt(sizes.head),
         embedding_multiplier=file.real("embedding_scale", 0.0) or 1.0,
         residual_multiplier=file.real("residual_scale", 0.0) or 1.0,
-        logits_scaling=file.real("logit_scale"),
+        logits_scaling=_logits_scaling(file),
         **biases(file),
     )
     return Architecture("granite", config, tables.LLAMA, unpairing(sizes), ATTENTION_BIASES)
+
+
+def _logits_scaling(file: GgufFile) -> float:
+    scale = file.real("logit_scale")
+    if scale <= 0:
+        raise file.refuse(f"`{file.key('logit_scale')}` is {scale:g}; expected a number above 0.")
+    return scale
 
 
 def smollm3(file: GgufFile) -> Architecture:
@@ -166,11 +174,18 @@ def gemma2(file: GgufFile) -> Architecture:
         query_pre_attn_scalar=sizes.width // sizes.heads if sizes.layers == 46 else sizes.head,
         attn_logit_softcapping=_cap(file, "attn_logit_softcapping", 50.0),
         final_logit_softcapping=_cap(file, "final_logit_softcapping", 30.0),
-        sliding_window=file.integer("attention.sliding_window", 4096),
+        sliding_window=_some_window(file, 4096),
         layer_types=_layer_types(file, sizes, 2),
     )
     tensors = {name: place for name, place in tables.GEMMA2.items() if name != "output"}
     return Architecture("gemma2", config, tensors, norms_less_one(tensors))
+
+
+def _some_window(file: GgufFile, usual: int) -> int:
+    window = window_of(file, usual)
+    if window == 0:
+        raise file.refuse(f"`{file.key('attention.sliding_window')}` is 0; expected a length.")
+    return window
 
 
 def _cap(file: GgufFile, name: str, usual: float) -> float:
@@ -182,7 +197,7 @@ def _cap(file: GgufFile, name: str, usual: float) -> float:
 
 def gemma3(file: GgufFile) -> Architecture:
     sizes = sizes_of(file)
-    window = file.integer("attention.sliding_window", 0)
+    window = window_of(file)
     full = rope_parameters(file, head=sizes.head)
     if full["rope_type"] not in ("default", "linear"):
         raise file.refuse(

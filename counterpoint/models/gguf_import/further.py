@@ -21,6 +21,7 @@ from counterpoint.models.gguf_import.plan import (
     sizes_of,
     transposed,
     unpairing,
+    window_of,
 )
 from counterpoint.models.gguf_import.reading import GgufFile
 from counterpoint.models.gguf_import.rotary import rope_parameters
@@ -40,7 +41,7 @@ def phi2(file: GgufFile) -> Architecture:
 def phi3(file: GgufFile) -> Architecture:
     sizes = sizes_of(file, own_head_size=False)
     # llama.cpp reads the window and does not apply it; the original model does.
-    window = file.integer("attention.sliding_window", 0)
+    window = window_of(file)
     file.ignore("attention.sliding_window_pattern")
     rope = rope_parameters(file, head=sizes.head, with_factors=True, share=True, lists=True)
     if "rope_freqs.weight" in file.tensors:
@@ -173,10 +174,13 @@ def olmo(file: GgufFile) -> Architecture:
     file.demand(
         "attention.layer_norm_epsilon", (1e-5, float(np.float32(1e-5))), "an epsilon of the norms"
     )
+    clamp = file.real("attention.clamp_kqv", 0.0)
+    if clamp < 0:
+        raise file.refuse(f"`{file.key('attention.clamp_kqv')}` is {clamp:g}; expected at least 0.")
     config = sizes.config(
         rope_parameters=rope_parameters(file, head=sizes.head),
         hidden_act="silu",
-        clip_qkv=file.real("attention.clamp_kqv", 0.0) or None,
+        clip_qkv=clamp or None,
     )
     return Architecture("olmo", config, tables.OLMO, unpairing(sizes))
 

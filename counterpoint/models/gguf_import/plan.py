@@ -141,17 +141,33 @@ def has(file: GgufFile, name: str) -> bool:
 
 
 def rms_epsilon(file: GgufFile) -> float:
-    return file.real("attention.layer_norm_rms_epsilon")
+    return _epsilon(file, "attention.layer_norm_rms_epsilon")
 
 
 def norm_epsilon(file: GgufFile) -> float:
-    return file.real("attention.layer_norm_epsilon")
+    return _epsilon(file, "attention.layer_norm_epsilon")
+
+
+def _epsilon(file: GgufFile, name: str) -> float:
+    epsilon = file.real(name)
+    if not 0 <= epsilon < 1:
+        raise file.refuse(f"`{file.key(name)}` is {epsilon:g}; expected at least 0, below 1.")
+    return epsilon
+
+
+def window_of(file: GgufFile, usual: int = 0) -> int:
+    """Return the length of the sliding window, 0 where there is none."""
+    window = file.integer("attention.sliding_window", usual)
+    if window < 0:
+        raise file.refuse(
+            f"`{file.key('attention.sliding_window')}` is {window}; expected a length, or 0."
+        )
+    return window
 
 
 def refuse_window(file: GgufFile, sizes: Sizes) -> None:
     """Refuse a sliding window, but one that is as long as the context or longer."""
-    window = file.integer("attention.sliding_window", 0)
-    if 0 < window < sizes.context:
+    if 0 < window_of(file) < sizes.context:
         file.demand("attention.sliding_window", (0,), "a sliding window")
     file.ignore("attention.sliding_window_pattern")
 
@@ -228,8 +244,14 @@ def routing(file: GgufFile, count: str) -> dict[str, Any]:
     file.demand("expert_weights_scale", (0, 1), "a scale of what the experts add")
     for name in ("expert_group_count", "expert_group_used_count", "leading_dense_block_count"):
         file.demand(name, (0,), "experts in groups, or not in every layer")
-    file.ignore("expert_shared_count")
-    return {
-        count: file.integer("expert_count"),
-        "num_experts_per_tok": file.integer("expert_used_count"),
-    }
+    if "ffn_up_shexp" in stems(file):
+        file.ignore("expert_shared_count")
+    else:
+        file.demand("expert_shared_count", (0,), "shared experts, of which there are no tensors")
+    experts, used = file.integer("expert_count"), file.integer("expert_used_count")
+    if not 1 <= used <= experts:
+        raise file.refuse(
+            f"`{file.key('expert_used_count')}` is {used} of {experts} experts; expected 1 to"
+            f" {experts}."
+        )
+    return {count: experts, "num_experts_per_tok": used}

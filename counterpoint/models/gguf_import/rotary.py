@@ -41,13 +41,15 @@ def rope_parameters(
     """Return `rope_parameters` for heads of `head` dimensions.
 
     `with_factors` says whether the architecture uses the tensors of per-frequency factors at all;
-    elsewhere they are refused as tensors without a place. `share` says whether the share of a
-    head that is rotated is named when it is all of it: some models of transformers take a part
-    where nothing is said. With `lists` every scaling becomes `longrope`, for configurations that
-    turn others into it by themselves (Phi-3's takes YaRN for an old name of it).
+    elsewhere they are refused as tensors without a place. `share` says whether a part of a head may
+    be rotated; then the share is named also when it is all of it, since such models of transformers
+    take a part where nothing is said. The others rotate whole heads whatever is named. With `lists`
+    every scaling becomes `longrope`, for configurations that turn others into it by themselves
+    (Phi-3's takes YaRN for an old name of it).
 
-    Raises UserError for an unknown kind of scaling, settings that contradict each other, and
-    settings whose meaning differs between the tools that write them.
+    Raises UserError for an unknown kind of scaling, a part of a head where whole ones are rotated,
+    settings that contradict each other, and settings whose meaning differs between the tools that
+    write them.
     """
     rotated = file.integer("rope.dimension_count", head)
     if not 0 < rotated <= head or rotated % 2:
@@ -55,11 +57,16 @@ def rope_parameters(
             f"`{file.key('rope.dimension_count')}` is {rotated}; expected an even number of at "
             f"most {head}, the size of a head."
         )
+    if rotated != head and not share:
+        raise file.refuse(
+            f"`{file.key('rope.dimension_count')}` is {rotated}, a part of heads of {head}"
+            " dimensions; the model of transformers rotates whole heads."
+        )
     base = file.real("rope.freq_base", 10000.0)
     if base <= 1:
         raise file.refuse(f"`{file.key('rope.freq_base')}` is {base:g}; expected a number above 1.")
     parameters: dict[str, Any] = {"rope_type": "default", "rope_theta": base}
-    if share or rotated != head:
+    if share:
         part = rotated / head
         # transformers takes int(head · part) of a head.
         exact = int(head * part) == rotated
@@ -127,7 +134,11 @@ def _yarn(file: GgufFile, factor: float, original: int) -> dict[str, Any]:
     `rope.scaling.attn_factor`. It reads the two ends of the ramp for few architectures only; they
     are what the converter wrote from the original configuration.
     """
-    attention = 1.0 if factor <= 1 else 0.1 * math.log(factor) + 1.0
+    if factor < 1:
+        raise file.refuse(
+            f"`{file.key('rope.scaling.factor')}` is {factor:g}; expected at least 1 for YaRN."
+        )
+    attention = 0.1 * math.log(factor) + 1.0
     file.demand("rope.scaling.yarn_ext_factor", (1, -1), "a YaRN that is mixed with no scaling")
     named = file.real("rope.scaling.yarn_attn_factor", -1.0)
     if named not in (-1.0, 0.0) and abs(named - attention) > 1e-6:
