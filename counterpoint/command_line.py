@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from counterpoint.errors import UserError
-from counterpoint.files import write_text
+from counterpoint.files import user_path, write_text
 from counterpoint.written import read_mapping
 
 CHOICES = ("STUDY", "PAIRS", "MODEL", "ON_BAD_PAIR", "MAX_PAIRS")
@@ -28,15 +28,21 @@ PREFIX = "COUNTERPOINT_"
 
 COMMAND_LINE = "the command line"
 
+OWN = Path("config.yaml")
+"""The workflow's own configuration, over which others are laid."""
+
 FOLDER = Path(".snakemake", "counterpoint")
 
 
 def configuration_files(environment: Mapping[str, str]) -> list[str]:
     """The files to lay over config.yaml: those of CONFIG, then one that holds the choices.
 
-    Raises UserError for a file of CONFIG that cannot be used, before anything is started.
+    Raises UserError for a file, config.yaml too, that cannot be used, before anything is started:
+    Snakemake would not say which one it is, nor where.
     """
-    files = environment.get(f"{PREFIX}CONFIG", "").split()
+    if OWN.is_file():
+        read_mapping(OWN)
+    files = _files(environment.get(f"{PREFIX}CONFIG", ""))
     for file in files:
         try:
             read_mapping(file)
@@ -50,6 +56,12 @@ def configuration_files(environment: Mapping[str, str]) -> list[str]:
     path = FOLDER / f"command-line-{hashlib.sha256(text.encode()).hexdigest()[:12]}.json"
     write_text(text, path)
     return [*files, str(path)]
+
+
+def _files(text: str) -> list[str]:
+    """The files that CONFIG names: one, whatever its name holds, or several with spaces between."""
+    words = [text] if user_path(text).is_file() else text.split()
+    return [str(user_path(word)) if word.startswith("~") else word for word in words]
 
 
 def cores(environment: Mapping[str, str]) -> str:

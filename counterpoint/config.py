@@ -20,6 +20,7 @@ from typing import Any
 
 from counterpoint import hub
 from counterpoint.errors import UserError
+from counterpoint.files import user_path
 from counterpoint.mistakes import did_you_mean, mistakes_of
 from counterpoint.schema import accepts, complete, schema
 
@@ -107,15 +108,6 @@ def check_heads(heads: Sequence[Sequence[int]], *, n_layers: int, n_heads: int, 
         )
 
 
-def user_path(text: str, folder: Path | None = None) -> Path:
-    """The file or folder that a configuration names, ``~`` being the home folder."""
-    try:
-        return (folder or Path()) / Path(text).expanduser()
-    except RuntimeError:
-        # A home that nobody has: then it is a name like any other.
-        return (folder or Path()) / text
-
-
 def _refuse(mistakes: Sequence[str], source: str) -> None:
     if mistakes:
         count = "a mistake" if len(mistakes) == 1 else f"{len(mistakes)} mistakes"
@@ -154,7 +146,9 @@ def _chosen_studies(
                 # It told of another task, or of another model.
                 study["report"]["title"] = None
             # What nobody named is a study of its own: the one it stems from keeps its results.
-            new = name if is_named or not replaced else _name_of(name, config, replaced)
+            new = name
+            if replaced and not is_named:
+                new = _name_of(name, study, config, replaced, folder)
             chosen[new] = study
         elif config["pairs"] is not None:
             # A study that only the command line knows: the schema's defaults and its pairs.
@@ -182,8 +176,17 @@ def _replaced(study: Mapping[str, Any], config: Mapping[str, Any], folder: Path)
     return found
 
 
-def _name_of(name: str, config: Mapping[str, Any], replaced: Sequence[str]) -> str:
-    """A name for a study that nobody named, from its files: `my`, `my-in-model`, `ioi-in-gpt2`."""
+def _name_of(
+    name: str,
+    study: Mapping[str, Any],
+    config: Mapping[str, Any],
+    replaced: Sequence[str],
+    folder: Path,
+) -> str:
+    """A name for a study that nobody named, from its files: `my`, `my-in-model`, `ioi-in-gpt2`.
+
+    ``study`` has its settings, before what is ``replaced`` in it.
+    """
     parts, is_whole = [], True
     for key in ("pairs", "model"):
         if key not in replaced:
@@ -199,11 +202,34 @@ def _name_of(name: str, config: Mapping[str, Any], replaced: Sequence[str]) -> s
         parts.append(part or key)
     found = "-in-".join(part for part in parts if part)
     allowed = accepts(schema()["$defs"]["study_name"], found)
-    if found in config["studies"] or not allowed or not is_whole:
+    is_taken = found in config["studies"] or _holds_another(
+        found, {key: config[key] if key in replaced else study[key] for key in ("pairs", "model")},
+        config["models"], folder,
+    )  # fmt: skip
+    if is_taken or not allowed or not is_whole:
         # The digest keeps it apart from the study that has this name.
         given = json.dumps([config[key] for key in replaced])
         found += f"-{hashlib.sha256(given.encode()).hexdigest()[:8]}"
     return found
+
+
+def _holds_another(
+    name: str, given: Mapping[str, str], models: Mapping[str, Any], folder: Path
+) -> bool:
+    """Whether the results of this name are of other pairs or another model: `a/my.csv` and
+    `b/my.csv` have one name, and the second must not take the place of the first."""
+    try:
+        record = (folder / "results" / name / "provenance.json").read_text(encoding="utf-8")
+        made = json.loads(record)["settings"]
+        pairs, model = str(made["pairs"]), str(made["model"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+    both = (pairs, given["pairs"])
+    same = pairs == given["pairs"] or (
+        not any(map(hub.is_hub_file, both))
+        and len({user_path(each, folder).resolve() for each in both}) == 1
+    )
+    return not same or model != _model_key(given["model"], dict(models), folder)
 
 
 def _model_key(wanted: str, models: dict[str, dict[str, Any]], folder: Path) -> str:
@@ -211,7 +237,7 @@ def _model_key(wanted: str, models: dict[str, dict[str, Any]], folder: Path) -> 
     if wanted in models:
         return wanted
     path = user_path(wanted, folder)
-    if path.is_dir() or path.suffix == ".gguf":
+    if path.is_dir() or path.suffix.lower() in (".gguf", ".safetensors"):
         # The digest keeps two folders of the same name apart.
         digest = hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:8]
         key = f"{_slug(path.resolve().name)}-{digest}"
@@ -222,8 +248,8 @@ def _model_key(wanted: str, models: dict[str, dict[str, Any]], folder: Path) -> 
     else:
         raise UserError(
             f"model: {wanted} is neither a key of models ({', '.join(models) or 'none'}), nor "
-            "an existing folder, nor a GGUF file, nor a Hugging Face repository written "
-            "organisation/name;"
+            "an existing folder, nor a .gguf or .safetensors file, nor a Hugging Face repository "
+            "written organisation/name;"
             f"{did_you_mean(wanted, list(models))} check the spelling or add it under models"
         )
     return key

@@ -40,6 +40,16 @@ TEXT_COLUMNS = frozenset(
 _SAFETENSORS_DTYPES = {"float32": "F32", "float64": "F64", "int64": "I64"}
 
 
+def user_path(text: str, folder: Path | None = None) -> Path:
+    """The file or folder that a configuration names, seen from ``folder`` (default: here), ``~``
+    being the home folder."""
+    try:
+        return (folder or Path()) / Path(text).expanduser()
+    except RuntimeError:
+        # A home that nobody has: then it is a name like any other.
+        return (folder or Path()) / text
+
+
 @contextmanager
 def atomic(path: PathLike) -> Iterator[Path]:
     """Yield a temporary path beside ``path``; rename it to ``path`` when the block succeeds.

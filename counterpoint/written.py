@@ -53,10 +53,15 @@ class _Loader(yaml.SafeLoader):
         try:
             value = super().construct_object(node, deep)
         except ValueError:
-            # It looks like a date and is none: 2024-99-99.
             if not isinstance(node, yaml.ScalarNode):
                 raise
-            return node.value
+            # 2024-99-99, or a number of thousands of digits: Snakemake ends over it in a traceback.
+            kind = "date" if node.tag.endswith(":timestamp") else "number"
+            shown = node.value if len(node.value) <= 40 else f"{node.value[:40]}…"
+            raise UserError(
+                f"line {node.start_mark.line + 1}: YAML takes {shown} for a {kind}, and there is "
+                "none such; put it in quotes if it is text"
+            ) from None
         if isinstance(node, yaml.ScalarNode) and not isinstance(value, str):
             return Written(value, node.value)
         return value

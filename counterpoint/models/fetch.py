@@ -33,7 +33,7 @@ from typing import Any
 
 import counterpoint
 from counterpoint.errors import UserError
-from counterpoint.files import write_json
+from counterpoint.files import user_path, write_json
 from counterpoint.models.declared import LOOKED_AT, check_declared, refuse_adapter
 from counterpoint.models.gguf_import.shards import shards_of
 from counterpoint.models.tokenizer import settle_tokenizer
@@ -138,9 +138,11 @@ def local_files(specification: Mapping[str, Any]) -> list[Path]:
     """
     if specification.get("source") != "local" or not isinstance(specification.get("path"), str):
         return []
-    path = Path(specification["path"]).expanduser()
-    if path.is_file():
+    path = user_path(specification["path"])
+    if path.is_file() and path.suffix.lower() != ".safetensors":
         return shards_of(path)
+    if path.is_file():
+        path = path.parent
     # An adapter that comes later must be noticed, too.
     return sorted(one for one in path.glob("*") if one.is_file() and _is_read(one.name))
 
@@ -203,7 +205,7 @@ def _from_local(
     specification: Mapping[str, Any], partial: Path, work: Path, report: Progress
 ) -> dict[str, Any]:
     given = _text(specification, "path", "local")
-    path = Path(given).expanduser()
+    path = user_path(given)
     if not path.exists():
         raise UserError(
             f"models: there is no {given} (looked for {path.absolute()}). Expected a folder with "
@@ -218,12 +220,12 @@ def _weights_into(path: Path, partial: Path, described: str, report: Progress) -
 
     Returns how it was converted (a mapping for provenance), or None when it was not.
     """
-    if path.is_file() and path.suffix == ".gguf":
+    if path.is_file() and path.suffix.lower() == ".gguf":
         # Here, since it imports torch, which is not wanted where only `local_files` is.
         from counterpoint.models.gguf_import.importer import import_gguf
 
         return import_gguf(path, partial, described, report)
-    if path.is_file() and path.suffix == ".safetensors":
+    if path.is_file() and path.suffix.lower() == ".safetensors":
         path = path.parent
     if not path.is_dir():
         raise UserError(
@@ -238,7 +240,7 @@ def _weights_into(path: Path, partial: Path, described: str, report: Progress) -
 def _keep_apart(specification: Mapping[str, Any], target: Path) -> None:
     """Raise UserError when replacing `target` would remove the user's own files."""
     given = _text(specification, "path", "local")
-    original = Path(given).expanduser().resolve()
+    original = user_path(given).resolve()
     if target.resolve() in (original, *original.parents):
         raise UserError(
             f"models: the path {given} of {target.name!r} lies in {target}, which Counterpoint "
