@@ -140,7 +140,7 @@ class Results:
     def doubts(self) -> pd.DataFrame:
         """Pairs that were probably meant otherwise (`counterpoint.doubtful`)."""
         rows = self.pairs["row"].tolist() if "row" in self.pairs else None
-        answers = doubtful_answers(self.baseline, rows)
+        answers = doubtful_answers(self.baseline, rows, self.metric)
         told = [table for table in (self.warnings, answers) if table is not None and len(table)]
         return pd.concat(told, ignore_index=True) if told else answers
 
@@ -196,8 +196,12 @@ def load_results(
         path = folder / name
         return read_table(path) if path.exists() else None
 
-    # What an earlier configuration has left there is no part of this study.
+    # What an earlier configuration has left there, perhaps of other pairs or another model, is no
+    # part of this study. Settings that are not given (a notebook run by hand) leave nothing out.
     twice = settings.get("prepend_bos") == BOTH
+    with_mlps = "mlp" in settings.get("components", ("mlp",))
+    searches = settings.get("counterfactuals", {})
+    with_atlas = bool(searches.get("atlas", {}).get("seeds", True))
     provenance = folder / "provenance.json"
     return Results(
         study=study,
@@ -210,12 +214,12 @@ def load_results(
         correlations=optional("correlations.csv"),
         claims=optional("claims.csv"),
         stability=optional("stability.csv"),
-        mlps=optional("mlps.parquet"),
+        mlps=optional("mlps.parquet") if with_mlps else None,
         faithfulness=optional("faithfulness.parquet"),
         interaction=optional("interaction.parquet"),
-        generated=_read_generated(folder / "counterfactuals"),
-        atlas=optional("atlas.parquet"),
-        methods=optional("methods/methods.csv"),
+        generated=_read_generated(folder / "counterfactuals", searches),
+        atlas=optional("atlas.parquet") if with_atlas else None,
+        methods=optional("methods/methods.csv") if _are_compared(folder, settings) else None,
         warnings=optional("warnings.csv"),
         provenance=(
             json.loads(provenance.read_text(encoding="utf-8")) if provenance.exists() else {}
@@ -227,15 +231,43 @@ def load_results(
     )
 
 
-def _read_generated(folder: Path) -> tuple[Generated, ...]:
-    """Read ``{layer}.{head}/{method}.parquet``, traces and ``validation.parquet``."""
+def _are_compared(folder: Path, settings: Mapping[str, Any]) -> bool:
+    """Whether the comparison of methods, made by a command of its own, is of these settings."""
+    path = folder / "methods" / "settings.json"
+    if not path.exists():
+        return True
+    stored = json.loads(path.read_text(encoding="utf-8"))
+    return all(stored[key] == settings[key] for key in stored if key in settings)
+
+
+def _targets(folder: Path, searches: Mapping[str, Any]) -> set[tuple[int, int]] | None:
+    """The heads that pairs are searched for by these settings; None where they do not say."""
+    wanted = searches.get("targets")
+    if isinstance(wanted, Mapping):
+        chosen = folder / "targets.json"
+        wanted = json.loads(chosen.read_text(encoding="utf-8")) if chosen.exists() else None
+    return None if wanted is None else {(layer, head) for layer, head in wanted}
+
+
+def _read_generated(folder: Path, searches: Mapping[str, Any]) -> tuple[Generated, ...]:
+    """Read ``{layer}.{head}/{method}.parquet``, traces and ``validation.parquet`` of a study's
+    targets and methods (``searches``: its key ``counterfactuals``)."""
+    targets, methods = _targets(folder, searches), searches.get("methods")
     found = []
     for place in folder.iterdir() if folder.is_dir() else ():
         layer, _, head = place.name.partition(".")
         if not (place.is_dir() and layer.isdigit() and head.isdigit()):
             continue
+        if targets is not None and (int(layer), int(head)) not in targets:
+            continue
         tables = {path.name.removesuffix(".parquet"): path for path in place.glob("*.parquet")}
         validation = tables.pop("validation", None)
+        if methods is not None:
+            tables = {
+                name: path
+                for name, path in tables.items()
+                if name.removesuffix(".trace") in methods
+            }
         found.append(
             Generated(
                 layer=int(layer),
