@@ -54,6 +54,11 @@ def configuration():
 
 
 try:
+    if re.search(r"[{}]", str(workflow.basedir)):
+        raise UserError(
+            f"the project stands in {workflow.basedir}: Snakemake takes braces in the "
+            "names of its folders for wildcards; move the project, or rename the folder"
+        )
     raw, source, is_named = configuration()
     CONFIG = resolve(raw, source=source, is_named=is_named)
     check_named_heads(CONFIG, Path("resources/models"))
