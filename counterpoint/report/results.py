@@ -12,6 +12,7 @@ from typing import Any
 
 import pandas as pd
 
+from counterpoint import current
 from counterpoint.beginning import BOTH, WITHOUT
 from counterpoint.counterfactuals.ranks import ranks_on_other_pairs
 from counterpoint.doubtful import doubtful_answers
@@ -196,12 +197,8 @@ def load_results(
         path = folder / name
         return read_table(path) if path.exists() else None
 
-    # What an earlier configuration has left there, perhaps of other pairs or another model, is no
-    # part of this study. Settings that are not given (a notebook run by hand) leave nothing out.
+    # What an earlier configuration has left there is no part of this study.
     twice = settings.get("prepend_bos") == BOTH
-    with_mlps = "mlp" in settings.get("components", ("mlp",))
-    searches = settings.get("counterfactuals", {})
-    with_atlas = bool(searches.get("atlas", {}).get("seeds", True))
     provenance = folder / "provenance.json"
     return Results(
         study=study,
@@ -214,12 +211,14 @@ def load_results(
         correlations=optional("correlations.csv"),
         claims=optional("claims.csv"),
         stability=optional("stability.csv"),
-        mlps=optional("mlps.parquet") if with_mlps else None,
+        mlps=optional("mlps.parquet") if current.has_mlps(settings) else None,
         faithfulness=optional("faithfulness.parquet"),
         interaction=optional("interaction.parquet"),
-        generated=_read_generated(folder / "counterfactuals", searches),
-        atlas=optional("atlas.parquet") if with_atlas else None,
-        methods=optional("methods/methods.csv") if _are_compared(folder, settings) else None,
+        generated=_read_generated(folder, settings),
+        atlas=optional("atlas.parquet") if current.has_atlas(settings) else None,
+        methods=(
+            optional("methods/methods.csv") if current.are_compared(folder, settings) else None
+        ),
         warnings=optional("warnings.csv"),
         provenance=(
             json.loads(provenance.read_text(encoding="utf-8")) if provenance.exists() else {}
@@ -231,28 +230,12 @@ def load_results(
     )
 
 
-def _are_compared(folder: Path, settings: Mapping[str, Any]) -> bool:
-    """Whether the comparison of methods, made by a command of its own, is of these settings."""
-    path = folder / "methods" / "settings.json"
-    if not path.exists():
-        return True
-    stored = json.loads(path.read_text(encoding="utf-8"))
-    return all(stored[key] == settings[key] for key in stored if key in settings)
-
-
-def _targets(folder: Path, searches: Mapping[str, Any]) -> set[tuple[int, int]] | None:
-    """The heads that pairs are searched for by these settings; None where they do not say."""
-    wanted = searches.get("targets")
-    if isinstance(wanted, Mapping):
-        chosen = folder / "targets.json"
-        wanted = json.loads(chosen.read_text(encoding="utf-8")) if chosen.exists() else None
-    return None if wanted is None else {(layer, head) for layer, head in wanted}
-
-
-def _read_generated(folder: Path, searches: Mapping[str, Any]) -> tuple[Generated, ...]:
-    """Read ``{layer}.{head}/{method}.parquet``, traces and ``validation.parquet`` of a study's
-    targets and methods (``searches``: its key ``counterfactuals``)."""
-    targets, methods = _targets(folder, searches), searches.get("methods")
+def _read_generated(folder: Path, settings: Mapping[str, Any]) -> tuple[Generated, ...]:
+    """Read ``{layer}.{head}/{method}.parquet``, traces and ``validation.parquet`` of the targets
+    and methods of a study."""
+    targets = current.targets(folder, settings)
+    methods = settings.get("counterfactuals", {}).get("methods")
+    folder = folder / "counterfactuals"
     found = []
     for place in folder.iterdir() if folder.is_dir() else ():
         layer, _, head = place.name.partition(".")
