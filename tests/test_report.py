@@ -509,6 +509,8 @@ def test_the_kernel_is_this_python_whatever_kernels_there_are(tmp_path, monkeypa
     monkeypatch.setenv("HOME", str(home))
     monkeypatch.setenv("JUPYTER_PATH", str(places[0]))
     monkeypatch.setenv("JUPYTER_PREFER_ENV_PATH", "0")
+    (home / "startup.py").write_text("raise SystemExit")
+    monkeypatch.setenv("PYTHONSTARTUP", str(home / "startup.py"))
     cell = nbformat.v4.new_code_cell("import sys; print(sys.executable)")
     notebook = nbformat.v4.new_notebook(cells=[cell])
     notebook.metadata.kernelspec = {
@@ -527,6 +529,7 @@ def test_the_kernel_is_this_python_whatever_kernels_there_are(tmp_path, monkeypa
     assert made.metadata.kernelspec.name == "python3"
     assert KERNEL not in (tmp_path / "made.ipynb").read_text()
     assert os.environ["JUPYTER_PATH"] == str(places[0])
+    assert os.environ["PYTHONSTARTUP"] == str(home / "startup.py")
 
 
 def test_long_lists_are_cut_and_the_file_is_named(tmp_path):
