@@ -7,6 +7,7 @@ nothing here can read or write a pickle.
 
 from __future__ import annotations
 
+import csv
 import json
 import math
 import os
@@ -92,7 +93,11 @@ def write_table(table: pd.DataFrame, path: PathLike) -> None:
             case ".parquet":
                 table.to_parquet(temporary, index=False)
             case ".csv":
-                table.to_csv(temporary, index=False)
+                # By itself pandas does not quote a carriage return, which ends a row when read.
+                texts = (table[name] for name in table.columns if name in TEXT_COLUMNS)
+                returns = any(each.astype(str).str.contains("\r").any() for each in texts)
+                quoting = csv.QUOTE_NONNUMERIC if returns else csv.QUOTE_MINIMAL
+                table.to_csv(temporary, index=False, quoting=quoting)
             case suffix:
                 raise ValueError(f"tables are .parquet or .csv, not {suffix!r}: {path}")
 

@@ -146,6 +146,7 @@ def test_all_mistakes_are_reported_at_once_with_file_key_expectation_and_remedy(
         ({"studies__ioi__on_bad_pair": None}, "on_bad_pair: null is not allowed"),
         ({"on_bad_pair": "x"}, "expected one of error, drop, null ("),
         ({"study": "a" * 201}, "characters at most 200"),
+        ({"studies__ioi__counterfactuals__seeds": [2**63]}, "seeds.0: 9223372036854775808 is not"),
         ({"model": "no/such/file.bin"}, "nor a .gguf or .safetensors file"),
         ({"studies__ioi__directions": []}, "studies.ioi.directions: []"),
         ({"studies__ioi__components": ["mlp"]}, "studies.ioi.components"),
