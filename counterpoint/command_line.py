@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from counterpoint.errors import UserError
-from counterpoint.files import user_path, write_text
-from counterpoint.written import read_mapping
+from counterpoint.files import is_file, user_path, write_text
+from counterpoint.written import read_mapping, whole_text
 
 CHOICES = ("STUDY", "PAIRS", "MODEL", "ON_BAD_PAIR", "MAX_PAIRS")
 """Variables of make that stand for the key of the same name in a configuration."""
@@ -49,7 +49,9 @@ def configuration_files(environment: Mapping[str, str]) -> list[str]:
         except UserError as mistake:
             raise UserError(f"CONFIG: {mistake}") from None
     chosen = {key.lower(): environment.get(PREFIX + key, "") for key in CHOICES}
-    given = {key: _value(key, text) for key, text in chosen.items() if text}
+    given = {
+        key: _value(key, whole_text(text, key.upper())) for key, text in chosen.items() if text
+    }
     if not given:
         return files
     text = json.dumps(given, ensure_ascii=False, indent=2) + "\n"
@@ -60,7 +62,7 @@ def configuration_files(environment: Mapping[str, str]) -> list[str]:
 
 def _files(text: str) -> list[str]:
     """The files that CONFIG names: one, whatever its name holds, or several with spaces between."""
-    words = [text] if user_path(text).is_file() else text.split()
+    words = [text] if is_file(user_path(text)) else text.split()
     return [str(user_path(word)) if word.startswith("~") else word for word in words]
 
 

@@ -20,7 +20,7 @@ from typing import Any
 
 from counterpoint import hub
 from counterpoint.errors import UserError
-from counterpoint.files import user_path
+from counterpoint.files import is_file, is_folder, user_path
 from counterpoint.mistakes import did_you_mean, mistakes_of
 from counterpoint.schema import accepts, complete, schema
 
@@ -237,7 +237,7 @@ def _model_key(wanted: str, models: dict[str, dict[str, Any]], folder: Path) -> 
     if wanted in models:
         return wanted
     path = user_path(wanted, folder)
-    if path.is_dir() or path.suffix.lower() in (".gguf", ".safetensors"):
+    if is_folder(path) or path.suffix.lower() in (".gguf", ".safetensors"):
         # The digest keeps two folders of the same name apart.
         digest = hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:8]
         key = f"{_slug(path.resolve().name)}-{digest}"
@@ -268,7 +268,7 @@ def _missing(
         path = user_path(study["pairs"], folder)
         if hub.is_hub_file(study["pairs"]):
             mistakes += _hub_mistakes(name, study)
-        elif not path.is_file():
+        elif not is_file(path):
             mistakes.append(
                 f"studies.{name}.pairs: there is no file {study['pairs']} (looked for at "
                 f"{path.absolute()}); give the path of a CSV, JSONL or Parquet file with the "
@@ -277,7 +277,7 @@ def _missing(
         spec = models[study["model"]]
         if spec["source"] == "local":
             path = user_path(spec["path"], folder)
-            if not (path.is_file() or (path / "config.json").is_file()):
+            if not any(map(is_file, (path, path / "config.json"))):
                 mistakes.append(
                     f"models.{study['model']}.path: {path.absolute()} is neither a folder with a "
                     "config.json nor a file; give the folder of a Hugging Face model (config.json, "

@@ -51,6 +51,22 @@ def user_path(text: str, folder: Path | None = None) -> Path:
         return (folder or Path()) / text
 
 
+def is_file(path: Path) -> bool:
+    """Whether there is such a file; pathlib itself fails for a name that is too long."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
+
+
+def is_folder(path: Path) -> bool:
+    """Whether there is such a folder; as `is_file`."""
+    try:
+        return path.is_dir()
+    except OSError:
+        return False
+
+
 @contextmanager
 def atomic(path: PathLike) -> Iterator[Path]:
     """Yield a temporary path beside ``path``; rename it to ``path`` when the block succeeds.
@@ -96,8 +112,11 @@ def write_table(table: pd.DataFrame, path: PathLike) -> None:
                 # By itself pandas does not quote a carriage return, which ends a row when read.
                 texts = (table[name] for name in table.columns if name in TEXT_COLUMNS)
                 returns = any(each.astype(str).str.contains("\r").any() for each in texts)
-                quoting = csv.QUOTE_NONNUMERIC if returns else csv.QUOTE_MINIMAL
-                table.to_csv(temporary, index=False, quoting=quoting)
+                table.to_csv(
+                    temporary,
+                    index=False,
+                    quoting=csv.QUOTE_NONNUMERIC if returns else csv.QUOTE_MINIMAL,
+                )
             case suffix:
                 raise ValueError(f"tables are .parquet or .csv, not {suffix!r}: {path}")
 

@@ -18,7 +18,7 @@ import yaml
 
 from counterpoint.errors import UserError
 from counterpoint.schema import accepts, deref, schema
-from counterpoint.written import PathLike, Written, plain, read_mapping
+from counterpoint.written import PathLike, Written, plain, read_mapping, whole_text
 
 MISREAD = r"[-+]?(0[0-7_]*[0-7]|[0-9_]+(:[0-5]?[0-9])+(\.[0-9_]*)?)"
 """How octal numbers and those to the base of 60 are written in YAML."""
@@ -45,18 +45,20 @@ def settle(value: Any, node: Mapping[str, Any] | None = None, path: str = "") ->
     """The same with every scalar either as YAML reads it or as it is written, whichever the schema
     allows at its place (``node``, by default the whole schema; ``path`` is its dotted key).
 
-    Raises UserError for a number that YAML reads as another one than a reader: 010 is 8 to it, and
-    1:30 is 90.
+    Raises UserError for a number that YAML reads as another one than a reader (010 is 8 to it, and
+    1:30 is 90), and for text that no file can hold.
     """
     node = deref(schema() if node is None else node)
     within = f"{path}." if path else ""
     if isinstance(value, Mapping):
         return {
-            key: settle(each, _child(node, key, value), f"{within}{key}")
+            whole_text(key, path): settle(each, _child(node, key, value), f"{within}{key}")
             for key, each in value.items()
         }
     if isinstance(value, list):
         return [settle(each, _items(node), f"{within}{n}") for n, each in enumerate(value)]
+    if isinstance(value, str):
+        return whole_text(value, path)
     if not isinstance(value, Written):
         return value
     if accepts(node, value.value) or not value.text:

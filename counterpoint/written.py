@@ -104,6 +104,23 @@ def read_mapping(path: PathLike) -> dict[str, Any]:
     )
 
 
+def whole_text(text: str, key: str) -> str:
+    """The text, where it is one that UTF-8 can hold.
+
+    Raises UserError, naming the ``key`` that it belongs to, for half of a character ("\\ud83d") and
+    for what stands in Python for bytes that are no UTF-8, as in the name of a file.
+    """
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        shown = text.encode("utf-8", "backslashreplace").decode("utf-8")
+        raise UserError(
+            f"{key or '(top level)'}: {shown} holds bytes that are no UTF-8, or half of a character;"
+            " write it otherwise, or rename the file that it names"
+        ) from None
+    return text
+
+
 def plain(value: Any) -> Any:
     """The same with every scalar as YAML reads it."""
     if isinstance(value, Written):

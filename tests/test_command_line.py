@@ -68,6 +68,11 @@ def test_a_file_of_config_may_have_any_name(here: Path, monkeypatch: pytest.Monk
         done = make(here, "report", f"CONFIG={text}", HOME=str(here / "home"))
         assert done.returncode == 0, done.stdout
         assert called(here)[0][-len(expected) :] == expected
+    many = " ".join(["b.yaml"] * 60)
+    assert configuration_files({"COUNTERPOINT_CONFIG": many}) == ["b.yaml"] * 60
+    name = b"\xff.csv".decode("utf-8", "surrogateescape")
+    with pytest.raises(UserError, match=r"^PAIRS: \\udcff\.csv holds bytes that are no UTF-8"):
+        configuration_files({"COUNTERPOINT_PAIRS": name})
     done = make(here, "report", "CONFIG=b.yaml no*.yaml", HOME=str(here / "home"))
     assert done.stdout.startswith("error: CONFIG: there is no file no*.yaml")
 

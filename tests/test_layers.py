@@ -371,6 +371,19 @@ def test_a_remark_in_a_value_is_told() -> None:
     assert plain(from_command_line({"pairs": None}, ["--config", "pairs="])) == {"pairs": None}
 
 
+def test_text_that_no_file_can_hold_is_refused(tmp_path: Path) -> None:
+    for text, key in (
+        (r'{"studies": {"ioi": {"report": {"title": "\ud83d"}}}}', "studies.ioi.report.title"),
+        (r'studies: {ioi: {counterfactuals: {start: ["\ud83d"]}}}', "counterfactuals.start.0"),
+        (r'{"studies": {"\ud83d": {"pairs": "x.csv"}}}', "studies"),
+    ):
+        said = refusal(written(tmp_path, text))
+        assert f"{key}: \\ud83d holds bytes that are no UTF-8, or half of a character" in said
+    # So come bytes of the command line.
+    with pytest.raises(UserError, match=r"pairs: \\udcff\.csv holds bytes"):
+        read_layers([], {"pairs": b"\xff.csv".decode("utf-8", "surrogateescape")})
+
+
 def test_a_title_goes_with_the_models_entry(tmp_path: Path) -> None:
     title = "Indirect object identification in SmolLM2-135M-Instruct"
     entry = "models: {smollm2-135m-instruct: {source: huggingface, repository: a/b}}\n"
