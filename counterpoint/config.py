@@ -170,10 +170,17 @@ def _replaced(study: Mapping[str, Any], config: Mapping[str, Any], folder: Path)
         own, other = study[key], config[key]
         if other is None or other == own:
             continue
-        is_file = key == "pairs" and not (hub.is_hub_file(own) or hub.is_hub_file(other))
-        if not is_file or user_path(own, folder).resolve() != user_path(other, folder).resolve():
+        if key != "pairs" or not _same_file(own, other, folder):
             found.append(key)
     return found
+
+
+def _same_file(one: str, other: str, folder: Path) -> bool:
+    """Whether two texts name one file of pairs."""
+    if hub.is_hub_file(one) or hub.is_hub_file(other):
+        return one == other
+    # Not Path.resolve, which fails for links that lead to themselves.
+    return len({os.path.realpath(user_path(each, folder)) for each in (one, other)}) == 1
 
 
 def _name_of(
@@ -224,11 +231,7 @@ def _holds_another(
         pairs, model = str(made["pairs"]), str(made["model"])
     except (OSError, ValueError, KeyError, TypeError):
         return False
-    both = (pairs, given["pairs"])
-    same = pairs == given["pairs"] or (
-        not any(map(hub.is_hub_file, both))
-        and len({user_path(each, folder).resolve() for each in both}) == 1
-    )
+    same = _same_file(pairs, given["pairs"], folder)
     return not same or model != _model_key(given["model"], dict(models), folder)
 
 

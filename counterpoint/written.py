@@ -115,8 +115,8 @@ def whole_text(text: str, key: str) -> str:
     except UnicodeEncodeError:
         shown = text.encode("utf-8", "backslashreplace").decode("utf-8")
         raise UserError(
-            f"{key or '(top level)'}: {shown} holds bytes that are no UTF-8, or half of a character;"
-            " write it otherwise, or rename the file that it names"
+            f"{key or '(top level)'}: {shown} holds bytes that are no UTF-8, or half of a "
+            "character; write it otherwise, or rename the file that it names"
         ) from None
     return text
 

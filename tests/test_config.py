@@ -225,6 +225,11 @@ def test_a_model_may_be_a_file(tmp_path: Path, name: str) -> None:
     assert list(found.models.values()) == [{"source": "local", "path": name}]
 
 
+def test_a_link_to_itself_is_no_file(tmp_path: Path) -> None:
+    (tmp_path / "loop.csv").symlink_to("loop.csv")
+    assert "there is no file loop.csv" in message(one_study(tmp_path, pairs="loop.csv"), tmp_path)
+
+
 def test_a_mistake_is_told_once() -> None:
     text = message(changed(studies__ioi__statistics__top_k=0.5))
     assert text.startswith("config.yaml: a mistake in the configuration")
