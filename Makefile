@@ -40,10 +40,10 @@ SNAKEMAKE = $(BIN)/python -m counterpoint.command_line $(ARGS)
 help:
 	@sed -n 's/^# //p' $(firstword $(MAKEFILE_LIST))
 
-# Told before anything is installed.
+# Told before anything is installed. One file, whatever its name; or several, with spaces between.
 define find_config
-@for file in $$COUNTERPOINT_CONFIG; do \
-	test -f "$$file" || { echo "error: CONFIG: there is no file $$file" >&2; exit 1; }; done
+@set -f; test -f "$${COUNTERPOINT_CONFIG/#\~\//$$HOME/}" || for file in $$COUNTERPOINT_CONFIG; do \
+	test -f "$${file/#\~\//$$HOME/}" || { echo "error: CONFIG: there is no file $$file" >&2; exit 1; }; done
 endef
 
 report:

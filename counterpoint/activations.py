@@ -15,7 +15,7 @@ once for each shape; where it differs, the suffix begins at the first token and 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal, cast
@@ -25,7 +25,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from counterpoint.errors import UserError
-from counterpoint.finite import check_finite
+from counterpoint.finite import check_answers, check_finite
 from counterpoint.models.discovery import REMEDY
 from counterpoint.models.load import LanguageModel
 from counterpoint.models.rotary import crosses_rotary_length
@@ -306,7 +306,7 @@ def _activations(model: LanguageModel, pairs: TokenPairs, start: int) -> Activat
     """Both prompts of every pair from position ``start`` on, behind a prefix that is run alone."""
     prefix = run_prefix(model, pairs.clean[:, :start])
     both = torch.cat([pairs.clean, pairs.corrupted])
-    whole = _record(model, both, start, prefix, pairs.number)
+    whole = _record(model, both, start, prefix, pairs)
     runs = [
         Run(
             **{
@@ -324,11 +324,11 @@ def _record(
     tokens: Int[Tensor, "row length"],
     start: int,
     prefix: PrefixKeysValues | None,
-    numbers: Sequence[int] | None = None,
+    pairs: TokenPairs | None = None,
 ) -> Run:
     """Run the positions from ``start`` on; rows beyond the prefix's own take them in turn.
 
-    Where the ``numbers`` of the rows' pairs are given, NaN and infinity are errors.
+    Where the rows are the prompts of ``pairs``, NaN and infinity are errors.
     """
     rows, suffix = len(tokens), tokens.shape[1] - start
     kept: dict[tuple[str, int], Tensor] = {}
@@ -383,7 +383,7 @@ def _record(
     residual = [kept["residual", layer] for layer in range(model.n_layers)]
     if residual[0].ndim != 3:
         residual = [one.new_empty(rows, suffix, 0) for one in residual]
-    if numbers is not None:
+    if pairs is not None:
         runs = {
             name: [
                 by_row(kept.get((name, layer), residual[layer]), rows)
@@ -391,7 +391,8 @@ def _record(
             ]
             for name in ("attention", "mlp", "z")
         } | {"residual": residual}
-        check_finite(model, tokens, numbers, runs, logits)
+        check_finite(model, tokens, pairs.number, runs, logits)
+        check_answers(model, tokens, pairs.number, logits, (pairs.correct, pairs.incorrect))
     like = by_row(kept["attention", model.head_layers[0]], rows)
 
     def stacked(name: str) -> Tensor:

@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from counterpoint.errors import UserError
-from counterpoint.files import write_text
-from counterpoint.written import read_mapping
+from counterpoint.files import is_file, user_path, write_text
+from counterpoint.written import read_mapping, whole_text
 
 CHOICES = ("STUDY", "PAIRS", "MODEL", "ON_BAD_PAIR", "MAX_PAIRS")
 """Variables of make that stand for the key of the same name in a configuration."""
@@ -28,28 +28,42 @@ PREFIX = "COUNTERPOINT_"
 
 COMMAND_LINE = "the command line"
 
+OWN = Path("config.yaml")
+"""The workflow's own configuration, over which others are laid."""
+
 FOLDER = Path(".snakemake", "counterpoint")
 
 
 def configuration_files(environment: Mapping[str, str]) -> list[str]:
     """The files to lay over config.yaml: those of CONFIG, then one that holds the choices.
 
-    Raises UserError for a file of CONFIG that cannot be used, before anything is started.
+    Raises UserError for a file, config.yaml too, that cannot be used, before anything is started:
+    Snakemake would not say which one it is, nor where.
     """
-    files = environment.get(f"{PREFIX}CONFIG", "").split()
+    if OWN.is_file():
+        read_mapping(OWN)
+    files = _files(environment.get(f"{PREFIX}CONFIG", ""))
     for file in files:
         try:
             read_mapping(file)
         except UserError as mistake:
             raise UserError(f"CONFIG: {mistake}") from None
     chosen = {key.lower(): environment.get(PREFIX + key, "") for key in CHOICES}
-    given = {key: _value(key, text) for key, text in chosen.items() if text}
+    given = {
+        key: _value(key, whole_text(text, key.upper())) for key, text in chosen.items() if text
+    }
     if not given:
         return files
     text = json.dumps(given, ensure_ascii=False, indent=2) + "\n"
     path = FOLDER / f"command-line-{hashlib.sha256(text.encode()).hexdigest()[:12]}.json"
     write_text(text, path)
     return [*files, str(path)]
+
+
+def _files(text: str) -> list[str]:
+    """The files that CONFIG names: one, whatever its name holds, or several with spaces between."""
+    words = [text] if is_file(user_path(text)) else text.split()
+    return [str(user_path(word)) if word.startswith("~") else word for word in words]
 
 
 def cores(environment: Mapping[str, str]) -> str:

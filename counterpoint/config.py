@@ -20,6 +20,7 @@ from typing import Any
 
 from counterpoint import hub
 from counterpoint.errors import UserError
+from counterpoint.files import is_file, is_folder, user_path
 from counterpoint.mistakes import did_you_mean, mistakes_of
 from counterpoint.schema import accepts, complete, schema
 
@@ -107,15 +108,6 @@ def check_heads(heads: Sequence[Sequence[int]], *, n_layers: int, n_heads: int, 
         )
 
 
-def user_path(text: str, folder: Path | None = None) -> Path:
-    """The file or folder that a configuration names, ``~`` being the home folder."""
-    try:
-        return (folder or Path()) / Path(text).expanduser()
-    except RuntimeError:
-        # A home that nobody has: then it is a name like any other.
-        return (folder or Path()) / text
-
-
 def _refuse(mistakes: Sequence[str], source: str) -> None:
     if mistakes:
         count = "a mistake" if len(mistakes) == 1 else f"{len(mistakes)} mistakes"
@@ -154,7 +146,9 @@ def _chosen_studies(
                 # It told of another task, or of another model.
                 study["report"]["title"] = None
             # What nobody named is a study of its own: the one it stems from keeps its results.
-            new = name if is_named or not replaced else _name_of(name, config, replaced)
+            new = name
+            if replaced and not is_named:
+                new = _name_of(name, study, config, replaced, folder)
             chosen[new] = study
         elif config["pairs"] is not None:
             # A study that only the command line knows: the schema's defaults and its pairs.
@@ -176,14 +170,30 @@ def _replaced(study: Mapping[str, Any], config: Mapping[str, Any], folder: Path)
         own, other = study[key], config[key]
         if other is None or other == own:
             continue
-        is_file = key == "pairs" and not (hub.is_hub_file(own) or hub.is_hub_file(other))
-        if not is_file or user_path(own, folder).resolve() != user_path(other, folder).resolve():
+        if key != "pairs" or not _same_file(own, other, folder):
             found.append(key)
     return found
 
 
-def _name_of(name: str, config: Mapping[str, Any], replaced: Sequence[str]) -> str:
-    """A name for a study that nobody named, from its files: `my`, `my-in-model`, `ioi-in-gpt2`."""
+def _same_file(one: str, other: str, folder: Path) -> bool:
+    """Whether two texts name one file of pairs."""
+    if hub.is_hub_file(one) or hub.is_hub_file(other):
+        return one == other
+    # Not Path.resolve, which fails for links that lead to themselves.
+    return len({os.path.realpath(user_path(each, folder)) for each in (one, other)}) == 1
+
+
+def _name_of(
+    name: str,
+    study: Mapping[str, Any],
+    config: Mapping[str, Any],
+    replaced: Sequence[str],
+    folder: Path,
+) -> str:
+    """A name for a study that nobody named, from its files: `my`, `my-in-model`, `ioi-in-gpt2`.
+
+    ``study`` has its settings, before what is ``replaced`` in it.
+    """
     parts, is_whole = [], True
     for key in ("pairs", "model"):
         if key not in replaced:
@@ -199,11 +209,30 @@ def _name_of(name: str, config: Mapping[str, Any], replaced: Sequence[str]) -> s
         parts.append(part or key)
     found = "-in-".join(part for part in parts if part)
     allowed = accepts(schema()["$defs"]["study_name"], found)
-    if found in config["studies"] or not allowed or not is_whole:
+    is_taken = found in config["studies"] or _holds_another(
+        found, {key: config[key] if key in replaced else study[key] for key in ("pairs", "model")},
+        config["models"], folder,
+    )  # fmt: skip
+    if is_taken or not allowed or not is_whole:
         # The digest keeps it apart from the study that has this name.
         given = json.dumps([config[key] for key in replaced])
         found += f"-{hashlib.sha256(given.encode()).hexdigest()[:8]}"
     return found
+
+
+def _holds_another(
+    name: str, given: Mapping[str, str], models: Mapping[str, Any], folder: Path
+) -> bool:
+    """Whether the results of this name are of other pairs or another model: `a/my.csv` and
+    `b/my.csv` have one name, and the second must not take the place of the first."""
+    try:
+        record = (folder / "results" / name / "provenance.json").read_text(encoding="utf-8")
+        made = json.loads(record)["settings"]
+        pairs, model = str(made["pairs"]), str(made["model"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+    same = _same_file(pairs, given["pairs"], folder)
+    return not same or model != _model_key(given["model"], dict(models), folder)
 
 
 def _model_key(wanted: str, models: dict[str, dict[str, Any]], folder: Path) -> str:
@@ -211,7 +240,7 @@ def _model_key(wanted: str, models: dict[str, dict[str, Any]], folder: Path) -> 
     if wanted in models:
         return wanted
     path = user_path(wanted, folder)
-    if path.is_dir() or path.suffix == ".gguf":
+    if is_folder(path) or path.suffix.lower() in (".gguf", ".safetensors"):
         # The digest keeps two folders of the same name apart.
         digest = hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:8]
         key = f"{_slug(path.resolve().name)}-{digest}"
@@ -222,8 +251,8 @@ def _model_key(wanted: str, models: dict[str, dict[str, Any]], folder: Path) -> 
     else:
         raise UserError(
             f"model: {wanted} is neither a key of models ({', '.join(models) or 'none'}), nor "
-            "an existing folder, nor a GGUF file, nor a Hugging Face repository written "
-            "organisation/name;"
+            "an existing folder, nor a .gguf or .safetensors file, nor a Hugging Face repository "
+            "written organisation/name;"
             f"{did_you_mean(wanted, list(models))} check the spelling or add it under models"
         )
     return key
@@ -242,7 +271,7 @@ def _missing(
         path = user_path(study["pairs"], folder)
         if hub.is_hub_file(study["pairs"]):
             mistakes += _hub_mistakes(name, study)
-        elif not path.is_file():
+        elif not is_file(path):
             mistakes.append(
                 f"studies.{name}.pairs: there is no file {study['pairs']} (looked for at "
                 f"{path.absolute()}); give the path of a CSV, JSONL or Parquet file with the "
@@ -251,7 +280,7 @@ def _missing(
         spec = models[study["model"]]
         if spec["source"] == "local":
             path = user_path(spec["path"], folder)
-            if not (path.is_file() or (path / "config.json").is_file()):
+            if not any(map(is_file, (path, path / "config.json"))):
                 mistakes.append(
                     f"models.{study['model']}.path: {path.absolute()} is neither a folder with a "
                     "config.json nor a file; give the folder of a Hugging Face model (config.json, "

@@ -25,7 +25,7 @@ COLUMNS = ("row", "pair", "kind", "text", "rows")
 """The columns of warnings.csv: what was seen on one pair, and of how many pairs."""
 
 JOINED, SPACED, MIXED = "joined", "trailing space", "mixed spaces"
-WRONG, NOT_LOWER = "wrong answer", "no fall"
+WRONG, NOT_LOWER, NOT_RARER = "wrong answer", "no fall", "no less probable"
 
 KINDS = {
     JOINED: "an answer would join the prompt's last word. Answers that are words of their own "
@@ -38,6 +38,8 @@ KINDS = {
     "0), so what is measured is not how it solves the task.",
     NOT_LOWER: "the logit difference on the corrupted prompt is not below that on the clean one, "
     "so the prompts do not turn the answer as meant, and what is said of signs need not hold.",
+    NOT_RARER: "the correct answer is no less probable on the corrupted prompt than on the clean "
+    "one, so what is said of the signs of its log-probability need not hold.",
 }
 """What each kind says, after the count of its rows."""
 
@@ -67,11 +69,14 @@ def doubtful_texts(pairs: pd.DataFrame, tokenizer: PreTrainedTokenizerBase) -> p
     return _table(doubts, len(pairs))
 
 
-def doubtful_answers(baseline: pd.DataFrame, rows: Sequence[int] | None = None) -> pd.DataFrame:
+def doubtful_answers(
+    baseline: pd.DataFrame, rows: Sequence[int] | None = None, metric: str = "logit_difference"
+) -> pd.DataFrame:
     """The doubts about how the model answers, from the table `baseline` (one row per pair).
 
     `rows` are the pairs' rows in their file, in the order of the pairs' numbers; without them a
-    pair's row is left unsaid (-1). The logit difference decides whatever the study's metric is.
+    pair's row is left unsaid (-1). The logit difference decides whatever the study's ``metric`` is;
+    a log-probability is looked at, too, since it may rise where the logit difference falls.
     Wrong answers count only from the share `MANY` of the pairs on.
     """
     clean, corrupted = (_difference(baseline, prompt) for prompt in PROMPTS)
@@ -88,6 +93,11 @@ def doubtful_answers(baseline: pd.DataFrame, rows: Sequence[int] | None = None) 
         if corrupted.iloc[place] >= clean.iloc[place]:
             text = f"clean {clean.iloc[place]:.4g}, corrupted {corrupted.iloc[place]:.4g}"
             doubts.append((row, pair, NOT_LOWER, text))
+        if metric == "log_probability":
+            own = baseline[[f"metric_{prompt}" for prompt in PROMPTS]].iloc[place]
+            if own.iloc[1] >= own.iloc[0]:
+                text = f"log-probability {own.iloc[0]:.4g}, on the corrupted one {own.iloc[1]:.4g}"
+                doubts.append((row, pair, NOT_RARER, text))
     return _table(doubts, len(baseline))
 
 

@@ -7,6 +7,7 @@ nothing here can read or write a pickle.
 
 from __future__ import annotations
 
+import csv
 import json
 import math
 import os
@@ -38,6 +39,32 @@ TEXT_COLUMNS = frozenset(
 `None`, `007`, `1.0` and `TRUE` stay what was written."""
 
 _SAFETENSORS_DTYPES = {"float32": "F32", "float64": "F64", "int64": "I64"}
+
+
+def user_path(text: str, folder: Path | None = None) -> Path:
+    """The file or folder that a configuration names, seen from ``folder`` (default: here), ``~``
+    being the home folder."""
+    try:
+        return (folder or Path()) / Path(text).expanduser()
+    except RuntimeError:
+        # A home that nobody has: then it is a name like any other.
+        return (folder or Path()) / text
+
+
+def is_file(path: Path) -> bool:
+    """Whether there is such a file; pathlib itself fails for a name that is too long."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
+
+
+def is_folder(path: Path) -> bool:
+    """Whether there is such a folder; as `is_file`."""
+    try:
+        return path.is_dir()
+    except OSError:
+        return False
 
 
 @contextmanager
@@ -82,7 +109,14 @@ def write_table(table: pd.DataFrame, path: PathLike) -> None:
             case ".parquet":
                 table.to_parquet(temporary, index=False)
             case ".csv":
-                table.to_csv(temporary, index=False)
+                # By itself pandas does not quote a carriage return, which ends a row when read.
+                texts = (table[name] for name in table.columns if name in TEXT_COLUMNS)
+                returns = any(each.astype(str).str.contains("\r").any() for each in texts)
+                table.to_csv(
+                    temporary,
+                    index=False,
+                    quoting=csv.QUOTE_NONNUMERIC if returns else csv.QUOTE_MINIMAL,
+                )
             case suffix:
                 raise ValueError(f"tables are .parquet or .csv, not {suffix!r}: {path}")
 

@@ -64,6 +64,34 @@ def check_finite(
     )
 
 
+def check_answers(
+    model: LanguageModel,
+    tokens: Int[Tensor, "row length"],
+    numbers: Sequence[int],
+    logits: Float[Tensor, "row token"],
+    answers: Sequence[Sequence[Sequence[int]]],
+) -> None:
+    """Raise UserError for an answer that the model forbids: its logit is −∞, and so would be what
+    is measured of it.
+
+    ``answers`` holds the tokens of each pair's answers of either side; the rest is as in
+    `check_finite`.
+    """
+    for side in answers:
+        for place, ids in enumerate(side):
+            for row in (place, place + len(numbers)):
+                bad = [token for token in ids if not bool(torch.isfinite(logits[row, token]))]
+                if bad:
+                    prompt = "clean" if row < len(numbers) else "corrupted"
+                    raise UserError(
+                        f"pair {numbers[place]}, {prompt} prompt"
+                        f" {model.decode(tokens[row].tolist())!r}: the model forbids the answer"
+                        f" {model.decode([bad[0]])!r} (its logit is −∞), so that neither a logit"
+                        " difference nor its probability can be measured. Choose another answer,"
+                        " or leave the pair out."
+                    )
+
+
 def _cause(model: LanguageModel, tokens: Int[Tensor, " length"]) -> str:
     """What is to blame, and what to do."""
     embedded = torch.isfinite(model.embedding.weight[tokens]).all(1)

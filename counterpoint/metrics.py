@@ -45,7 +45,9 @@ class Metric:
             return log_probabilities.masked_fill(outside, -torch.inf).logsumexp(-1)
         assert self.clean_logits is not None
         clean = self.clean_logits.log_softmax(-1)[pair]
-        return (clean.exp() * (clean - log_probabilities)).sum(-1)
+        # A token that is forbidden (a logit of −∞) has no part in it.
+        change = (clean - log_probabilities).masked_fill(clean == -torch.inf, 0)
+        return (clean.exp() * change).sum(-1)
 
 
 def make_metric(

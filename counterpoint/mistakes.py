@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import difflib
 import json
+import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, cast
 
 from jsonschema.exceptions import ValidationError
 
-from counterpoint.schema import deref, validator
+from counterpoint.schema import accepts, deref, validator
 
 
 def mistakes_of(config: Any) -> list[str]:
     """Every mistake that the schema finds in a configuration of plain JSON values, in order."""
     return sorted(
-        f"{path}: {text}"
-        for error in _leaves(validator().iter_errors(config))
-        for path, text in _explain(error)
+        {
+            f"{path}: {text}"
+            for error in _leaves(validator().iter_errors(config))
+            for path, text in _explain(error)
+        }
     )
 
 
@@ -52,27 +55,34 @@ def _explain(error: ValidationError) -> Iterator[tuple[str, str]]:
             got = json.dumps(error.instance, ensure_ascii=False)
             got = got if len(got) < 80 else got[:76] + " ..."
             hint = did_you_mean(str(error.instance), _choices(node))
-            text = error.instance
-            if (
-                isinstance(text, str)
-                and _accepts_number(node)
-                and re.fullmatch(r"\s*[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?\s*", text)
-            ):
-                hint = f" YAML reads {text} as text; write {_yaml_number(text)};"
+            meant = _number_meant(error.instance, node)
+            if meant:
+                kind = "text" if isinstance(error.instance, str) else "a number with a fraction"
+                hint = f" YAML reads {error.instance} as {kind}; write {meant};"
             yield path, f"{got} is not allowed;{hint} expected {_describe(node)}"
+
+
+def _number_meant(given: Any, node: Mapping[str, Any]) -> str | None:
+    """The number that was probably meant, as YAML reads it as one and the schema allows it."""
+    is_text = isinstance(given, str) and re.fullmatch(
+        r"\s*[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?\s*", given
+    )
+    if not (is_text or (isinstance(given, float) and math.isfinite(given))):
+        return None
+    number = float(given)
+    if math.isinf(number):
+        return None
+    if number.is_integer() and accepts(node, int(number)):
+        return str(int(number))
+    return _yaml_number(str(given)) if is_text and accepts(node, number) else None
 
 
 def _yaml_number(text: str) -> str:
     number = float(text)
-    if number == int(number) and "e" not in text.lower():
+    if number.is_integer() and "e" not in text.lower():
         return str(int(number))
     mantissa, exponent = f"{number:e}".split("e")
     return f"{float(mantissa)}e{int(exponent):+d}"
-
-
-def _accepts_number(node: Mapping[str, Any]) -> bool:
-    allowed = node.get("type", [])
-    return bool({"number", "integer"} & set([allowed] if isinstance(allowed, str) else allowed))
 
 
 def _dotted(path: Any) -> str:
@@ -111,7 +121,9 @@ def _describe(node: Mapping[str, Any]) -> str:
 def _allowed(node: Mapping[str, Any]) -> str:
     node = deref(node)
     if "enum" in node:
-        return "one of " + ", ".join("null" if v is None else str(v) for v in node["enum"])
+        # As in YAML: true and null, not True and None.
+        values = [each if isinstance(each, str) else json.dumps(each) for each in node["enum"]]
+        return f"one of {', '.join(values)}"
     if "const" in node:
         return json.dumps(node["const"])
     if "anyOf" in node:
@@ -132,6 +144,7 @@ def _allowed(node: Mapping[str, Any]) -> str:
             ("minItems", "items at least"),
             ("maxItems", "items at most"),
             ("minLength", "characters at least"),
+            ("maxLength", "characters at most"),
             ("pattern", "of the form"),
         )
         if key in node

@@ -12,8 +12,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from counterpoint.config import Configuration, check_heads, number_of_targets, user_path
+from counterpoint.config import Configuration, check_heads, number_of_targets
 from counterpoint.errors import UserError
+from counterpoint.files import user_path
 
 LAYERS = ("num_hidden_layers", "n_layer", "n_layers", "num_layers")
 HEADS = ("num_attention_heads", "n_head", "n_heads")

@@ -76,7 +76,7 @@ def read_pairs(path: str | os.PathLike[str]) -> pd.DataFrame:
     missing = [name for name in COLUMNS if name not in columns]
     if missing:
         raise UserError(_explain_missing(file, columns, missing))
-    renamed = {name: f"given_{name}" if name in _RESERVED else name for name in columns}
+    renamed = _renamed(columns)
     rows: list[dict[str, Any]] = []
     for number, (cells, malformed) in enumerate(records, start=1):
         row = {"row": number} | {renamed[name]: cells.get(name, "") for name in columns}
@@ -112,6 +112,17 @@ def parse_answers(cell: str) -> list[str]:
         if isinstance(answers, list) and all(isinstance(answer, str) for answer in answers):
             return answers
     return [cell]
+
+
+def _renamed(columns: Sequence[str]) -> dict[str, str]:
+    """What each column of a file is called here, no two alike."""
+    found: dict[str, str] = {}
+    for name in columns:
+        new = f"given_{name}" if name in _RESERVED else name
+        while new in found.values() or (new != name and new in columns):
+            new = f"given_{new}"
+        found[name] = new
+    return found
 
 
 Record = tuple[dict[str, str], str]
@@ -180,9 +191,7 @@ def _csv_lines(file: Path) -> Iterator[list[str]]:
 def _csv_records(file: Path) -> tuple[list[str], Iterable[Record]]:
     lines = _csv_lines(file)
     header = [name.strip() for name in next(lines)]
-    twice = sorted(name for name, times in Counter(header).items() if name and times > 1)
-    if twice:
-        raise UserError(f"{file}: the header names {', '.join(twice)} more than once.")
+    _refuse_twice(file, "the header", header)
 
     def records() -> Iterator[Record]:
         for cells in lines:
@@ -194,6 +203,12 @@ def _csv_records(file: Path) -> tuple[list[str], Iterable[Record]]:
             yield dict(zip(header, cells, strict=False)), malformed
 
     return [name for name in header if name], records()
+
+
+def _refuse_twice(file: Path, where: str, names: Sequence[str]) -> None:
+    twice = sorted(name for name, times in Counter(names).items() if name and times > 1)
+    if twice:
+        raise UserError(f"{file}: {where} names {', '.join(twice)} more than once.")
 
 
 def _json_records(file: Path) -> tuple[list[str], Iterable[Record]]:
@@ -216,11 +231,19 @@ def _json_records(file: Path) -> tuple[list[str], Iterable[Record]]:
 
 def _json_object(line: str, number: int) -> dict[str, Any] | str:
     """The object on a line, or what is wrong with the line."""
+    twice: list[str] = []
+
+    def pairs(items: list[tuple[str, Any]]) -> dict[str, Any]:
+        twice.extend(key for key, times in Counter(key for key, _ in items).items() if times > 1)
+        return {_whole(key): value for key, value in items}
+
     try:
-        value = json.loads(line)
+        value = json.loads(line, object_pairs_hook=pairs)
     except (ValueError, RecursionError) as error:
         where = f", column {error.colno}" if isinstance(error, json.JSONDecodeError) else ""
         return f"line {number}{where} is not JSON: {getattr(error, 'msg', error)}"
+    if twice:
+        return f"line {number}: the key {_quote(twice[0])} stands twice, only the last would count"
     if isinstance(value, dict):
         return value
     return f"line {number}: {_shorten(value)} is not an object {{...}}"
@@ -247,7 +270,16 @@ def _object_record(values: dict[str, Any]) -> Record:
             if name in PROMPTS or (name in ANSWERS and not texts):
                 expected = "text" if name in PROMPTS else "a text or a list of texts"
                 malformed.append(f"{name} is {_shorten(value)}, expected {expected} in quotes")
+        whole = _whole(cells[name])
+        if whole != cells[name] and name in COLUMNS:
+            malformed.append(f"{name} holds half of a character (a lone surrogate)")
+        cells[name] = whole
     return cells, "; ".join(malformed)
+
+
+def _whole(text: str) -> str:
+    """The text with halves of characters spelt out, which JSON can write and no file can hold."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def _parquet(file: Path) -> Any:
@@ -255,9 +287,11 @@ def _parquet(file: Path) -> Any:
     import pyarrow.parquet as pq
 
     try:
-        return pq.ParquetFile(file)
+        opened = pq.ParquetFile(file)
     except (pa.ArrowException, OSError) as error:
         raise UserError(f"{file} is not a whole Parquet file: {error}") from None
+    _refuse_twice(file, "its schema", opened.schema_arrow.names)
+    return opened
 
 
 def _explain_missing(file: Path, columns: Sequence[str], missing: Sequence[str]) -> str:

@@ -97,6 +97,12 @@ THIN_LINES = 20
 """Most pairs drawn one by one: more would be a smear and a large file."""
 
 STYLE: dict[Any, Any] = {
+    # A user's own matplotlibrc has no part in it: its text.usetex would need LaTeX here.
+    **{
+        name: value
+        for name, value in mpl.rcParamsDefault.items()
+        if not name.startswith(("backend", "interactive", "webagg", "date.epoch"))
+    },
     "figure.dpi": 100,
     "savefig.dpi": 160,
     "figure.facecolor": "white",

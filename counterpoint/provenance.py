@@ -7,13 +7,14 @@ import json
 import os
 import platform
 import subprocess
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import counterpoint
+from counterpoint import current
 from counterpoint.beginning import BOTH, WITHOUT
 
 PACKAGES = (
@@ -44,15 +45,23 @@ def collect(
     benchmarks: str | os.PathLike[str],
     checkout: str | os.PathLike[str],
     beginning: str | os.PathLike[str],
+    shards: int | None = None,
 ) -> dict[str, Any]:
     """The record of one study, of plain JSON values.
 
     ``settings`` is the study's resolved configuration, ``model_provenance`` the file that was
     written when the model was fetched, ``benchmarks`` the folder of Snakemake's benchmark files,
     ``checkout`` the project's root, ``beginning`` the file that says which token stands before each
-    prompt. Times are in seconds, memory in MB.
+    prompt, ``shards`` the number of shards of its pairs (None: any number). Times are in seconds,
+    memory in MB.
     """
-    twice = Path(benchmarks).parent / WITHOUT / "benchmarks"
+    folder = Path(benchmarks).parent
+    heads = current.targets(folder, settings)
+
+    def is_current(path: Path) -> bool:
+        return current.is_current(path, settings, shards, heads)
+
+    twice = folder / WITHOUT / "benchmarks"
     again = settings.get("prepend_bos") == BOTH
     return {
         "study": study,
@@ -73,20 +82,25 @@ def collect(
         },
         "python": platform.python_version(),
         "packages": packages(),
-        "durations": durations(benchmarks),
-        **({"durations_without_bos": durations(twice)} if again else {}),
+        "durations": durations(benchmarks, is_current),
+        **({"durations_without_bos": durations(twice, is_current)} if again else {}),
     }
 
 
-def durations(benchmarks: str | os.PathLike[str]) -> dict[str, dict[str, float]]:
+def durations(
+    benchmarks: str | os.PathLike[str], is_counted: Callable[[Path], bool] = lambda path: True
+) -> dict[str, dict[str, float]]:
     """Jobs, their seconds together and their peak memory in MB, per rule, from benchmark files.
 
-    A file's first folder or stem below ``benchmarks`` is the rule's name. A job that was quicker
-    than Snakemake's first look at it has no memory figure and counts as 0.
+    Those count of which ``is_counted`` says so, by their path below ``benchmarks``. A file's first
+    folder or stem there is the rule's name. A job that was quicker than Snakemake's first look at
+    it has no memory figure and counts as 0.
     """
     folder = Path(benchmarks)
     found: dict[str, dict[str, float]] = {}
     for path in sorted(folder.rglob("*.tsv")):
+        if not is_counted(path.relative_to(folder)):
+            continue
         rule = path.relative_to(folder).parts[0].removesuffix(".tsv")
         entry = found.setdefault(rule, {"jobs": 0, "seconds": 0.0, "memory_mb": 0.0})
         with path.open(encoding="utf-8", newline="") as stream:

@@ -92,7 +92,9 @@ def find_way(engine: SuffixEngine, component: Component) -> Way:
     patched = sorted({layers[0], layers[len(layers) // 2], layers[-1]})
     with library_errors(model, f"patching a {what} in a whole pass"):
         expected = _expected(engine, component, layers, patched)
-    spread = expected.amax(1) - expected.amin(1)
+    # A logit of −∞ says that a token is forbidden; it is to be the same in both.
+    forbidden = expected == -torch.inf
+    spread = expected.amax(1) - expected.masked_fill(forbidden, torch.inf).amin(1)
     misses: list[str] = []
     for way in WAYS:
         try:
@@ -101,7 +103,8 @@ def find_way(engine: SuffixEngine, component: Component) -> Way:
         except UserError as refused:
             misses.append(str(refused))
             continue
-        error = float(((found - expected).abs().amax(1) / spread).amax())
+        missed = (found - expected).masked_fill(forbidden & (found == expected), 0)
+        error = float((missed.abs().amax(1) / spread).amax())
         # Whole passes are the model's own; see `COARSE`.
         if error <= tolerance or (not way.replays and eps > COARSE):
             return way

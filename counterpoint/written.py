@@ -53,10 +53,15 @@ class _Loader(yaml.SafeLoader):
         try:
             value = super().construct_object(node, deep)
         except ValueError:
-            # It looks like a date and is none: 2024-99-99.
             if not isinstance(node, yaml.ScalarNode):
                 raise
-            return node.value
+            # 2024-99-99, or a number of thousands of digits: Snakemake ends over it in a traceback.
+            kind = "date" if node.tag.endswith(":timestamp") else "number"
+            shown = node.value if len(node.value) <= 40 else f"{node.value[:40]}…"
+            raise UserError(
+                f"line {node.start_mark.line + 1}: YAML takes {shown} for a {kind}, and there is "
+                "none such; put it in quotes if it is text"
+            ) from None
         if isinstance(node, yaml.ScalarNode) and not isinstance(value, str):
             return Written(value, node.value)
         return value
@@ -97,6 +102,23 @@ def read_mapping(path: PathLike) -> dict[str, Any]:
         f"{path} is {kind}: expected keys with their values, as in\n    studies:\n      mine:\n"
         "        pairs: my.csv"
     )
+
+
+def whole_text(text: str, key: str) -> str:
+    """The text, where it is one that UTF-8 can hold.
+
+    Raises UserError, naming the ``key`` that it belongs to, for half of a character ("\\ud83d") and
+    for what stands in Python for bytes that are no UTF-8, as in the name of a file.
+    """
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        shown = text.encode("utf-8", "backslashreplace").decode("utf-8")
+        raise UserError(
+            f"{key or '(top level)'}: {shown} holds bytes that are no UTF-8, or half of a "
+            "character; write it otherwise, or rename the file that it names"
+        ) from None
+    return text
 
 
 def plain(value: Any) -> Any:

@@ -83,7 +83,7 @@ rule merge_scores:
         mem_mb=2000,
         runtime=60,
     params:
-        settings=settings("directions"),
+        settings=settings("directions", "metric"),
         code=code_version("scripts/merge_scores.py"),
     message:
         "Merging the scores of study {wildcards.study}"

@@ -14,14 +14,10 @@ from counterpoint import hub
 from counterpoint.beginning import BOTH, measured
 from counterpoint.code_version import code_version
 from counterpoint.command_line import described, names_study
-from counterpoint.config import (
-    number_of_targets,
-    resolve,
-    search_settings,
-    user_path,
-)
+from counterpoint.config import number_of_targets, resolve, search_settings
 from counterpoint.digests import digest_of
 from counterpoint.errors import UserError
+from counterpoint.files import user_path
 from counterpoint.layers import from_command_line, read_layers
 from counterpoint.models.weights import weights_mb
 from counterpoint.named_heads import check_named_heads
@@ -58,6 +54,11 @@ def configuration():
 
 
 try:
+    if re.search(r"[{}]", str(workflow.basedir)):
+        raise UserError(
+            f"the project stands in {workflow.basedir}: Snakemake takes braces in the "
+            "names of its folders for wildcards; move the project, or rename the folder"
+        )
     raw, source, is_named = configuration()
     CONFIG = resolve(raw, source=source, is_named=is_named)
     check_named_heads(CONFIG, Path("resources/models"))

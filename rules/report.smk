@@ -22,6 +22,7 @@ rule gather_provenance:
     params:
         settings=lambda wildcards: CONFIG.studies[wildcards.study],
         benchmarks="results/{study}/benchmarks",
+        shards=lambda wildcards: len(shards(wildcards.study)),
         code=code_version("scripts/gather_provenance.py"),
     message:
         "Gathering the provenance of study {wildcards.study}"

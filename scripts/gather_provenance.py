@@ -18,6 +18,7 @@ def main(snakemake: Any) -> None:
         benchmarks=snakemake.params.benchmarks,
         checkout=Path(snakemake.scriptdir).parent,
         beginning=snakemake.input.beginning,
+        shards=snakemake.params.shards,
     )
     write_json(record, snakemake.output.provenance)
 

@@ -12,11 +12,13 @@ def main(snakemake: Any) -> None:
     from counterpoint.scoring.merge import merge_curves, merge_heads, merge_tables
 
     given, made = snakemake.input, snakemake.output
-    directions = snakemake.params.settings["directions"]
+    settings = snakemake.params.settings
+    directions = settings["directions"]
     n_pairs = merge_tables(given.baseline, made.baseline, ["pair"])
     merge_curves(given.curves, made.curves)
     n_rows = merge_heads(given.scores, given.gradients, made.heads, directions)
-    for line in lines(doubtful_answers(read_table(made.baseline)), snakemake.wildcards.study):
+    doubts = doubtful_answers(read_table(made.baseline), metric=settings["metric"])
+    for line in lines(doubts, snakemake.wildcards.study):
         log.warning("%s", line)
     log.info("%d rows, %d pairs", n_rows, n_pairs)
 

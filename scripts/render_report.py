@@ -13,7 +13,7 @@ def main(snakemake: Any) -> None:
 
     study, settings = snakemake.wildcards.study, snakemake.params.settings
     card = snakemake.params.card
-    for line in doubts_of(Path(snakemake.output.html).parent, study):
+    for line in doubts_of(Path(snakemake.output.html).parent, study, settings["metric"]):
         log.warning("%s", line)
     render_report(
         snakemake.input.notebook,

@@ -54,6 +54,29 @@ def test_nothing_chosen_and_files_chosen(here: Path) -> None:
     assert described(here / "one.yaml") == "one.yaml"
 
 
+def test_a_file_of_config_may_have_any_name(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(here / "home"))
+    (here / "home").mkdir()
+    for name in ("it's my $x {a} *.yaml", "home/a.yaml", "home/b c.yaml", "b.yaml"):
+        (here / name).write_text("study: a\n")
+    for text, expected in (
+        ("it's my $x {a} *.yaml", ["it's my $x {a} *.yaml"]),
+        ("~/a.yaml b.yaml", [str(here / "home" / "a.yaml"), "b.yaml"]),
+        ("~/b c.yaml", [str(here / "home" / "b c.yaml")]),
+    ):
+        assert configuration_files({"COUNTERPOINT_CONFIG": text}) == expected
+        done = make(here, "report", f"CONFIG={text}", HOME=str(here / "home"))
+        assert done.returncode == 0, done.stdout
+        assert called(here)[0][-len(expected) :] == expected
+    many = " ".join(["b.yaml"] * 60)
+    assert configuration_files({"COUNTERPOINT_CONFIG": many}) == ["b.yaml"] * 60
+    name = b"\xff.csv".decode("utf-8", "surrogateescape")
+    with pytest.raises(UserError, match=r"^PAIRS: \\udcff\.csv holds bytes that are no UTF-8"):
+        configuration_files({"COUNTERPOINT_PAIRS": name})
+    done = make(here, "report", "CONFIG=b.yaml no*.yaml", HOME=str(here / "home"))
+    assert done.stdout.startswith("error: CONFIG: there is no file no*.yaml")
+
+
 @pytest.mark.parametrize(
     ("content", "expected"),
     [
@@ -71,6 +94,12 @@ def test_a_file_of_config_is_looked_at_first(
         (here / "x.yaml").write_text(content)
     with pytest.raises(UserError, match=rf"^CONFIG: .*x\.yaml.*{expected}|^CONFIG: {expected}"):
         configuration_files({"COUNTERPOINT_CONFIG": "x.yaml"})
+
+
+def test_a_broken_configuration_of_the_workflow_is_told_with_its_line(here: Path) -> None:
+    (here / "config.yaml").write_text("studies:\n  a: [1\n")
+    with pytest.raises(UserError, match=r"^config\.yaml is not YAML: line 3, column 1"):
+        configuration_files({})
 
 
 def test_a_number_that_is_none_is_told_with_its_key(here: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from copy import deepcopy
 from dataclasses import asdict
 from pathlib import Path
@@ -13,6 +14,7 @@ import yaml
 
 from counterpoint import config
 from counterpoint.errors import UserError
+from counterpoint.files import user_path
 from counterpoint.schema import complete, deref, schema
 
 ROOT = Path(__file__).parent.parent
@@ -136,6 +138,19 @@ def test_all_mistakes_are_reported_at_once_with_file_key_expectation_and_remedy(
         ({"studies__ioi__max_pairs": 2.0}, "studies.ioi.max_pairs: 2.0 is not allowed"),
         ({"studies__ioi__max_pairs": True}, "studies.ioi.max_pairs: true is not allowed"),
         ({"studies__ioi__curves__tolerance": "1e-4"}, "YAML reads 1e-4 as text; write 1.0e-4"),
+        ({"studies__ioi__curves__tolerance": "1e400"}, 'tolerance: "1e400" is not allowed; exp'),
+        ({"studies__ioi__statistics__top_k": "1e3"}, "YAML reads 1e3 as text; write 1000;"),
+        ({"studies__ioi__statistics__top_k": 20.0}, "a number with a fraction; write 20;"),
+        ({"studies__ioi__curves__max_nodes": 65.0}, "max_nodes: 65.0 is not allowed"),
+        ({"studies__ioi__prepend_bos": "true"}, "expected one of true, false, both ("),
+        ({"studies__ioi__on_bad_pair": None}, "on_bad_pair: null is not allowed"),
+        ({"on_bad_pair": "x"}, "expected one of error, drop, null ("),
+        ({"study": "a" * 201}, "characters at most 200"),
+        ({"pairs": "a" * 5000}, "studies.aaaa"),
+        ({"model": "a" * 5000}, "nor an existing folder"),
+        ({"models__gpt2": {"source": "local", "path": "a" * 5000}, "model": "gpt2"}, "gpt2.path"),
+        ({"studies__ioi__counterfactuals__seeds": [2**63]}, "seeds.0: 9223372036854775808 is not"),
+        ({"model": "no/such/file.bin"}, "nor a .gguf or .safetensors file"),
         ({"studies__ioi__directions": []}, "studies.ioi.directions: []"),
         ({"studies__ioi__components": ["mlp"]}, "studies.ioi.components"),
         ({"studies__ioi__counterfactuals__targets": [[1]]}, "counterfactuals.targets: [[1]]"),
@@ -201,6 +216,23 @@ def test_models_by_key_and_by_repository() -> None:
             "revision": "main",
         }
     }
+
+
+@pytest.mark.parametrize("name", ["a.gguf", "A.GGUF", "model.safetensors"])
+def test_a_model_may_be_a_file(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text("")
+    found = resolve(one_study(tmp_path, model=name), tmp_path)
+    assert list(found.models.values()) == [{"source": "local", "path": name}]
+
+
+def test_a_link_to_itself_is_no_file(tmp_path: Path) -> None:
+    (tmp_path / "loop.csv").symlink_to("loop.csv")
+    assert "there is no file loop.csv" in message(one_study(tmp_path, pairs="loop.csv"), tmp_path)
+
+
+def test_a_mistake_is_told_once() -> None:
+    text = message(changed(studies__ioi__statistics__top_k=0.5))
+    assert text.startswith("config.yaml: a mistake in the configuration")
 
 
 def test_overrides_want_one_study() -> None:
@@ -342,6 +374,44 @@ def test_what_nobody_named_is_a_study_of_its_own(
     assert found[1]["max_pairs"] == 3
 
 
+def made(folder: Path, name: str, pairs: str, model: str) -> None:
+    """The record of a study that was made from these pairs and this model."""
+    path = folder / "results" / name / "provenance.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps({"settings": {"pairs": pairs, "model": model}}))
+
+
+def test_files_of_one_name_do_not_take_each_others_results(tmp_path: Path) -> None:
+    own = load("config.yaml")["studies"]["ioi"]["model"]
+    for folder in ("a", "b"):
+        pairs_file(tmp_path / folder / "my.csv")
+        (tmp_path / folder / "tiny").mkdir()
+        (tmp_path / folder / "tiny" / "config.json").write_text("{}")
+
+    def name(**changes: Any) -> str:
+        (found,) = resolve(one_study(tmp_path, **changes), tmp_path).studies
+        return found
+
+    assert name(pairs="a/my.csv") == name(pairs="b/my.csv") == "my"
+    made(tmp_path, "my", "a/my.csv", own)
+    # However it is spelt, the same file keeps its name, and another one does not get it.
+    assert name(pairs="a/my.csv") == name(pairs=str(tmp_path / "a" / "my.csv")) == "my"
+    other = name(pairs="b/my.csv")
+    assert other == name(pairs="b/my.csv") and other.startswith("my-")
+    made(tmp_path, other, "b/my.csv", own)
+    assert name(pairs="b/my.csv") == other
+    assert name(pairs="hf://datasets/o/n/my.csv", max_pairs=3) not in ("my", other)
+
+    (model,) = resolve(one_study(tmp_path, model="a/tiny"), tmp_path).models
+    made(tmp_path, "ioi-in-tiny", "ioi.default.csv", model)
+    assert name(model="a/tiny") == name(model="a/tiny/") == "ioi-in-tiny"
+    assert name(model="b/tiny").startswith("ioi-in-tiny-")
+    # What a study is called by its user stays, and a record that says nothing is none.
+    assert name(study="my", pairs="b/my.csv") == "my"
+    (tmp_path / "results" / "my" / "provenance.json").write_text("[]")
+    assert name(pairs="b/my.csv") == "my"
+
+
 @pytest.mark.parametrize("pairs", ["ioi.csv", "logs.csv", "comparison.csv", "数据.csv", "_.csv"])
 def test_a_name_that_is_taken_or_none_gets_a_digest(tmp_path: Path, pairs: str) -> None:
     pairs_file(tmp_path / pairs)
@@ -406,9 +476,9 @@ def test_a_tilde_is_the_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     (tmp_path / "model" / "config.json").write_text("{}")
     found = resolve(changed(pairs="~/my.csv", model="~/model"))
     assert list(found.studies) == ["my-in-model"]
-    assert config.user_path("~/my.csv") == tmp_path / "my.csv"
+    assert user_path("~/my.csv") == tmp_path / "my.csv"
     # A home that nobody has.
-    assert config.user_path("~nobody-at-all/my.csv") == Path("~nobody-at-all/my.csv")
+    assert user_path("~nobody-at-all/my.csv") == Path("~nobody-at-all/my.csv")
     assert "there is no file" in message(changed(pairs="~nobody-at-all/my.csv"))
 
 

@@ -9,6 +9,7 @@ from counterpoint.doubtful import (
     JOINED,
     MIXED,
     NOT_LOWER,
+    NOT_RARER,
     SHOWN_ROWS,
     SPACED,
     WRONG,
@@ -131,3 +132,14 @@ def test_a_few_wrong_answers_are_usual() -> None:
     assert doubtful_answers(baseline([1.0], [-2.0]).drop(columns="logit_difference_clean")).empty
     told = lines(doubtful_answers(baseline([-1.0], [-2.0])), "s")
     assert told[0].startswith("s: 1 of 1 pair, pair number 0: ")
+
+
+def test_a_log_probability_that_rises_where_the_logit_difference_falls_is_told() -> None:
+    table = baseline([1.0, 2.0, 3.0], [-1.0, -2.0, -3.0])
+    table = table.assign(metric_clean=[-3.0, -1.0, -2.0], metric_corrupted=[-2.0, -4.0, -2.0])
+    found = doubtful_answers(table, [1, 2, 3], "log_probability")
+    assert set(found["kind"]) == {NOT_RARER} and found["row"].tolist() == [1, 3]
+    (told,) = lines(found, "s")
+    assert told.startswith("s: 2 of 3 pairs, rows 1, 3: the correct answer is no less probable on")
+    for metric in ("logit_difference", "kl_divergence"):
+        assert doubtful_answers(table, [1, 2, 3], metric).empty

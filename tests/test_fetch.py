@@ -531,6 +531,9 @@ def test_the_files_of_a_local_model(model_folder: Path, tmp_path: Path) -> None:
     names = {path.name for path in local_files({"source": "local", "path": str(model_folder)})}
     assert {"config.json", "model.safetensors", "tokenizer.json"} <= names
     assert "notes.txt" not in names
+    weights = str(model_folder / "model.safetensors")
+    # All that stands beside the weights is read with them.
+    assert {path.name for path in local_files({"source": "local", "path": weights})} == names
     assert local_files({"source": "local", "path": str(tmp_path / "none")}) == []
     assert local_files({"source": "pypi"}) == []
 

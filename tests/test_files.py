@@ -38,6 +38,7 @@ def test_tables_come_back(tmp_path: Path, suffix: str) -> None:
 
 
 TEXTS = ["None", "null", "NA", "nan", "N/A", "", "1.0", "007", "1e3", "TRUE", "2024-01-01", " x "]
+TEXTS += ["a\rb", "a\r\nb", 'a\n"b', "\r"]
 
 
 def test_texts_of_csv_tables_stay_what_they_are(tmp_path: Path) -> None:

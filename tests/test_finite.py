@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 
+import numpy as np
 import pytest
 import torch
 
 from counterpoint.activations import TokenPairs, cache_activations
 from counterpoint.errors import UserError
+from counterpoint.gradients import integrated_gradients
+from counterpoint.metrics import METRICS
 from counterpoint.models.load import LanguageModel, wrap
+from counterpoint.patching import activation_patching
+from counterpoint.suffix import SuffixEngine
 from tests.pair_factory import random_pairs
 from tests.tiny_models import make_tiny_model
 
@@ -81,3 +87,35 @@ def test_tokens_that_no_prompt_has_do_not_matter(model: LanguageModel) -> None:
 
 def test_good_models_pass(tiny_model: LanguageModel) -> None:
     cache_activations(tiny_model, random_pairs(1))
+
+
+def forbid(model: LanguageModel, token: int) -> None:
+    bias = torch.zeros(model.hf.get_output_embeddings().weight.shape[0])
+    bias[token] = -torch.inf
+    model.hf.get_output_embeddings().bias = torch.nn.Parameter(bias, requires_grad=False)
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_a_forbidden_token_has_no_part_in_what_is_measured(
+    model: LanguageModel, metric: str
+) -> None:
+    forbidding = wrap(copy.deepcopy(model.hf), model.tokenizer)
+    forbid(forbidding, 59)
+    found = []
+    for each in (model, forbidding):
+        engine = SuffixEngine(each, cache_activations(each, PAIRS), metric=metric)
+        joint = integrated_gradients(engine, "noising", max_steps=8).score
+        ap = activation_patching(engine, "noising")
+        found.append(np.concatenate([ap.ravel(), joint.ravel()]))
+    assert np.isfinite(found).all()
+    if metric == "logit_difference":
+        assert np.array_equal(*found)
+
+
+@pytest.mark.parametrize(("token", "pair"), [(40, 3), (41, 3), (44, 8)])
+def test_a_forbidden_answer_is_named(model: LanguageModel, token: int, pair: int) -> None:
+    forbid(model, token)
+    pairs = dataclasses.replace(PAIRS, incorrect=((41,), (42, 44)))
+    said = rf"pair {pair}, clean prompt .*forbids the answer ' w{token}' \(its logit is −∞\)"
+    with pytest.raises(UserError, match=said):
+        cache_activations(model, pairs)

@@ -50,8 +50,8 @@ def test_what_yaml_takes_for_something_else_keeps_its_text(tmp_path: Path, name:
     assert found[name]["x"].text == name
 
 
-def test_what_looks_like_a_date_and_is_none_is_text(tmp_path: Path) -> None:
-    assert read_mapping(written(tmp_path, "a: 2024-99-99\n")) == {"a": "2024-99-99"}
+def test_what_looks_like_a_date_and_is_none_is_text_in_quotes(tmp_path: Path) -> None:
+    assert read_mapping(written(tmp_path, "a: '2024-99-99'\n")) == {"a": "2024-99-99"}
 
 
 def test_merged_keys_are_not_twice(tmp_path: Path) -> None:
@@ -280,3 +280,119 @@ def test_a_title_goes_with_the_task_and_the_model_that_it_names(
     path = written(tmp_path, f"studies: {{ioi: {study}}}\n")
     found = over_default(path).studies["ioi"]["report"]["title"]
     assert found is None if title is None else found.startswith(title)
+
+
+# ---------------------------------------------------------------- what would be lost without a word
+
+
+@pytest.mark.parametrize(
+    ("number", "expected"),
+    [
+        ("010", "YAML reads 010 as the number 8; write 8, or 10 if that is meant"),
+        ("1:30", "YAML reads 1:30 as the number 90; write 90"),
+        ("+0_17", "YAML reads +0_17 as the number 15; write 15, or 17 if that is meant"),
+    ],
+)
+def test_a_number_that_reads_as_another_one_is_refused(
+    tmp_path: Path, number: str, expected: str
+) -> None:
+    for setting in ("shard_size", "statistics: {bootstrap_samples", "counterfactuals: {targets"):
+        closing = "}" * setting.count("{")
+        value = f"[[0, {number}]]" if "targets" in setting else number
+        path = written(tmp_path, f"studies:\n  ioi:\n    {setting}: {value}{closing}\n")
+        key = setting.replace(": {", ".") + (".0.1" if "targets" in setting else "")
+        assert refusal(path) == f"studies.ioi.{key}: {expected}"
+    # The same number both ways, or one that nobody reads otherwise.
+    path = written(
+        tmp_path,
+        "studies:\n  ioi:\n    shard_size: 0x10\n    max_pairs: 1_0\n"
+        "    counterfactuals: {targets: [[00, 07]]}\n",
+    )
+    study = over_default(path).studies["ioi"]
+    assert (study["shard_size"], study["max_pairs"]) == (16, 10)
+    assert study["counterfactuals"]["targets"] == [[0, 7]]
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ("2024-02-30", "line 2: YAML takes 2024-02-30 for a date, and there is none such"),
+        ("9" * 5000, f"line 2: YAML takes {'9' * 40}… for a number, and there is none such"),
+    ],
+)
+def test_what_looks_like_a_date_or_a_number_and_is_none(
+    tmp_path: Path, value: str, expected: str
+) -> None:
+    # A key of more than 1024 characters is none to YAML.
+    for text in (f"study: {value}", f"? {value}\n: b"):
+        path = written(tmp_path, f"a: 1\n{text}\n")
+        with pytest.raises(UserError) as caught:
+            read_mapping(path)
+        assert str(caught.value).startswith(f"{path}: {expected}; put it in quotes")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["--config", "study=a", "-n", "--config", "pairs=b"],
+         "--config stands 2 times on the command line, and Snakemake takes the last alone; write "
+         "--config study=a pairs=b"),
+        (["-C", "study=a", "--config=pairs=b"], "--config stands 2 times"),
+        (["-Cstudy=a", "-C", "pairs=b"], "--config stands 2 times"),
+        (["--configfile", "a.yaml", "b.yaml", "-n", "--configfile=c.yaml"],
+         "write --configfile a.yaml b.yaml c.yaml (make: name all files in CONFIG)"),
+        (["--configfiles", "a.yaml", "--configfile", "b.yaml"], "--configfile stands 2 times"),
+        (["--config", "study=a", "study=b"],
+         "study stands twice after --config (study=a, study=b)"),
+    ],
+)  # fmt: skip
+def test_what_the_command_line_gives_twice_is_refused(arguments: list[str], expected: str) -> None:
+    with pytest.raises(UserError) as caught:
+        from_command_line({}, arguments)
+    assert expected in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "arguments", [["-C", "study=007"], ["--config=study=007"], ["-Cstudy=007"], ["-C=study=007"]]
+)
+def test_however_config_is_spelt_a_text_that_was_lost_is_told(arguments: list[str]) -> None:
+    with pytest.raises(UserError, match="study: Snakemake reads 007 on its command line as 7"):
+        from_command_line({"study": 7}, arguments)
+
+
+def test_what_stands_elsewhere_on_the_command_line_is_no_setting() -> None:
+    arguments = ["results/study=8/x", "--config", "study=mine", "--set-threads", "study=1"]
+    assert from_command_line({"study": "mine"}, arguments) == {"study": "mine"}
+
+
+def test_a_remark_in_a_value_is_told() -> None:
+    with pytest.raises(UserError, match=r"pairs: Snakemake reads nothing in #1\.csv"):
+        from_command_line({"pairs": None}, ["--config", "pairs=#1.csv"])
+    assert plain(from_command_line({"pairs": None}, ["--config", "pairs="])) == {"pairs": None}
+
+
+def test_text_that_no_file_can_hold_is_refused(tmp_path: Path) -> None:
+    for text, key in (
+        (r'{"studies": {"ioi": {"report": {"title": "\ud83d"}}}}', "studies.ioi.report.title"),
+        (r'studies: {ioi: {counterfactuals: {start: ["\ud83d"]}}}', "counterfactuals.start.0"),
+        (r'{"studies": {"\ud83d": {"pairs": "x.csv"}}}', "studies"),
+    ):
+        said = refusal(written(tmp_path, text))
+        assert f"{key}: \\ud83d holds bytes that are no UTF-8, or half of a character" in said
+    # So come bytes of the command line.
+    with pytest.raises(UserError, match=r"pairs: \\udcff\.csv holds bytes"):
+        read_layers([], {"pairs": b"\xff.csv".decode("utf-8", "surrogateescape")})
+
+
+def test_a_title_goes_with_the_models_entry(tmp_path: Path) -> None:
+    title = "Indirect object identification in SmolLM2-135M-Instruct"
+    entry = "models: {smollm2-135m-instruct: {source: huggingface, repository: a/b}}\n"
+    study = "studies: {ioi: {model: smollm2-135m-instruct}}\n"
+    own = "studies: {ioi: {report: {title: Mine}}}\n"
+    for text, expected in ((entry, None), (study, title), (entry + own, "Mine")):
+        found = over_default(written(tmp_path, text)).studies["ioi"]
+        assert found["report"]["title"] == expected
+    same = read_mapping(ROOT / "config.yaml")["models"]["smollm2-135m-instruct"]
+    path = written(tmp_path, json.dumps({"models": {"smollm2-135m-instruct": plain(same)}}))
+    assert over_default(path).studies["ioi"]["report"]["title"] == title
+    assert "studies: null is not allowed" in refusal(written(tmp_path, entry + "studies: null\n"))

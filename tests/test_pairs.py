@@ -238,6 +238,47 @@ def test_a_column_named_twice(tmp_path: Path) -> None:
     assert "names clean more than once" in unreadable(path)
 
 
+def test_a_column_named_twice_in_parquet(tmp_path: Path) -> None:
+    cells = [pa.array([PAIR[name]]) for name in (*COLUMNS, "corrupted")]
+    pq.write_table(pa.table(cells, names=[*COLUMNS, "clean"]), tmp_path / "pairs.parquet")
+    assert "its schema names clean more than once" in unreadable(tmp_path / "pairs.parquet")
+
+
+@pytest.mark.parametrize("order", [["pair", "given_pair"], ["given_pair", "pair"]])
+def test_no_two_columns_come_to_one_name(tmp_path: Path, order: list[str]) -> None:
+    row = PAIR | {name: f"my {name}" for name in order}
+    table = read_pairs(write_csv(tmp_path / "pairs.csv", [row]))
+    assert table.columns.is_unique
+    assert table.loc[0, "given_pair"] == "my given_pair"
+    assert table.loc[0, "given_given_pair"] == "my pair"
+
+
+def test_a_key_of_jsonl_that_stands_twice_is_a_bad_row(
+    tokenizer: PreTrainedTokenizerFast, tmp_path: Path
+) -> None:
+    path = tmp_path / "pairs.jsonl"
+    twice = json.dumps(PAIR)[:-1] + f', "clean": {json.dumps(CORRUPTED)}}}'
+    path.write_text(f"{json.dumps(PAIR)}\n{twice}\n", encoding="utf-8")
+    good, bad = validate_pairs(read_pairs(path), tokenizer, on_bad_pair="drop")
+    assert len(good) == 1
+    expected = "line 2: the key 'clean' stands twice, only the last would count"
+    assert bad["reason"].tolist() == [expected]
+
+
+def test_half_a_character_is_a_bad_row_and_no_traceback(
+    tokenizer: PreTrainedTokenizerFast, tmp_path: Path
+) -> None:
+    half = "\ud83d"
+    rows = [PAIR | {"note": half, half: "x"}, PAIR | {"clean": CLEAN + half}]
+    rows += [PAIR | {"incorrect": half}, PAIR | {"incorrect": [" Mary", half]}]
+    path = write_jsonl(tmp_path / "pairs.jsonl", rows)
+    good, bad = validate_pairs(read_pairs(path), tokenizer, on_bad_pair="drop")
+    write_table(good, tmp_path / "good.parquet")
+    write_table(bad, tmp_path / "bad.csv")
+    assert good["note"].tolist() == ["\\ud83d"]
+    assert len(bad) == 3 and bad["reason"].str.contains("holds half of a character").all()
+
+
 def test_a_file_without_a_single_json_object_names_every_line(tmp_path: Path) -> None:
     path = tmp_path / "pairs.jsonl"
     path.write_text('{"clean": \n\n[1]\n')

@@ -207,3 +207,11 @@ def test_curves_are_read_without_torch(tmp_path: Path):
         check=True,
         cwd=Path(plots.__file__).parent.parent,
     )
+
+
+def test_a_users_own_matplotlibrc_has_no_part_in_figures() -> None:
+    heads, _, _ = make_scores(Shape(pairs=2, layers=2, heads=2))
+    plain = plots.figure_svg(plots.top_heads(heads))
+    theirs = {"text.usetex": True, "axes.grid": True, "axes.facecolor": "red", "font.size": 20}
+    with mpl.rc_context(theirs):
+        assert plots.figure_svg(plots.top_heads(heads)) == plain

@@ -251,6 +251,54 @@ def test_doubts_stand_at_the_beginning_and_where_the_pairs_are(study, tmp_path):
     ]  # fmt: skip
 
 
+def test_columns_of_the_pair_file_may_have_any_name(study, tmp_path):
+    folder = tmp_path / "columns"
+    shutil.copytree(study, folder)
+    own = ("metric_clean", "metric_corrupted", "right", "logit_difference_clean", "score", "head")
+    pairs = pd.read_parquet(folder / "pairs.parquet")
+    pairs.assign(**dict.fromkeys(own, "mine")).to_parquet(folder / "pairs.parquet")
+    assert report.pairs(sections_of(folder)) == report.pairs(sections_of(study))
+
+
+def test_what_an_earlier_configuration_left_is_not_in_the_report(study, tmp_path):
+    folder = tmp_path / "left"
+    shutil.copytree(study, folder)
+    for kind in ("counterfactuals", "methods"):
+        shutil.rmtree(folder / kind, ignore_errors=True)
+    write_generated(folder, methods=("descent", "fluent"))
+    write_table(make_atlas(layers=1), folder / "atlas.parquet")
+    mlps = pd.DataFrame({"pair": [0], "direction": "noising", "layer": [0], "ap": [0.5]})
+    write_table(mlps.assign(output_range=1.0), folder / "mlps.parquet")
+    methods = pd.DataFrame({"scope": ["method"], "method": ["descent"], "measure": ["seconds"],
+                            "median": [1.0], "smallest": [1.0], "largest": [1.0]})  # fmt: skip
+    write_table(methods, folder / "methods" / "methods.csv")
+    compared = {"model": "another", "pairs": "x", "counterfactuals": {"seeds": [0]}}
+
+    def shown(**settings: Any) -> tuple[list[tuple[str, list[str], list[str]]], list[bool]]:
+        found = report.load_results("made-up", folder, SETTINGS | settings)
+        generated = [(one.name, list(one.methods), list(one.traces)) for one in found.generated]
+        optional = (found.mlps, found.atlas, found.methods)
+        return generated, [table is not None for table in optional]
+
+    both = ["descent", "fluent"]
+    assert shown() == ([("0.1", both, both), ("3.2", both, both)], [True, True, True])
+    (folder / "methods" / "settings.json").write_text(json.dumps(compared))
+    searches: dict[str, Any] = {"targets": [[3, 2]], "methods": ["fluent"], "atlas": {"seeds": []}}
+    assert shown(components=["head"], counterfactuals=searches) == (
+        [("3.2", ["fluent"], ["fluent"])], [False, False, False]
+    )  # fmt: skip
+    searches |= {"targets": [], "atlas": {"seeds": [0]}}
+    assert shown(components=["head", "mlp"], counterfactuals=searches) == ([], [True, True, False])
+    # Which heads are the first is known from the file that says so.
+    (folder / "counterfactuals" / "targets.json").write_text("[[0, 1]]")
+    searches["targets"] = {"top": 1}
+    assert shown(counterfactuals=searches)[0] == [("0.1", ["fluent"], ["fluent"])]
+    (folder / "methods" / "settings.json").write_text(
+        json.dumps(compared | {"model": SETTINGS["model"], "counterfactuals": searches})
+    )
+    assert shown(counterfactuals=searches)[1][2]
+
+
 def test_images_have_descriptions(page):
     alts = Page(page).alts
     assert len(alts) >= len(plots.FIGURES) and all(alts)
@@ -461,6 +509,8 @@ def test_the_kernel_is_this_python_whatever_kernels_there_are(tmp_path, monkeypa
     monkeypatch.setenv("HOME", str(home))
     monkeypatch.setenv("JUPYTER_PATH", str(places[0]))
     monkeypatch.setenv("JUPYTER_PREFER_ENV_PATH", "0")
+    (home / "startup.py").write_text("raise SystemExit")
+    monkeypatch.setenv("PYTHONSTARTUP", str(home / "startup.py"))
     cell = nbformat.v4.new_code_cell("import sys; print(sys.executable)")
     notebook = nbformat.v4.new_notebook(cells=[cell])
     notebook.metadata.kernelspec = {
@@ -479,6 +529,7 @@ def test_the_kernel_is_this_python_whatever_kernels_there_are(tmp_path, monkeypa
     assert made.metadata.kernelspec.name == "python3"
     assert KERNEL not in (tmp_path / "made.ipynb").read_text()
     assert os.environ["JUPYTER_PATH"] == str(places[0])
+    assert os.environ["PYTHONSTARTUP"] == str(home / "startup.py")
 
 
 def test_long_lists_are_cut_and_the_file_is_named(tmp_path):

@@ -22,6 +22,7 @@ from tests.small_study import (
     configuration,
     planned_rules,
     prepare,
+    project_copy,
     snakemake,
     write_configuration,
 )
@@ -446,6 +447,13 @@ def test_a_key_that_stands_twice_is_told_at_once(unmade: Path) -> None:
         output = refused(unmade)
     assert "small.yaml: the key study stands twice, in lines" in output
     assert output.rstrip().endswith("or give it another name")
+
+
+def test_braces_in_the_projects_own_folder_are_told(tmp_path: Path) -> None:
+    folder = project_copy(tmp_path / "a {b}")
+    done = snakemake(folder, "--dry-run", configfile=None)
+    assert done.returncode != 0 and "Traceback" not in done.stdout
+    assert f"error: the project stands in {folder}: Snakemake takes braces" in done.stdout
 
 
 def test_the_lint_is_clean() -> None:

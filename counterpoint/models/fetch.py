@@ -34,7 +34,7 @@ from typing import Any
 
 import counterpoint
 from counterpoint.errors import UserError
-from counterpoint.files import write_json
+from counterpoint.files import user_path, write_json
 from counterpoint.models.declared import LOOKED_AT, check_declared, refuse_adapter
 from counterpoint.models.gguf_import.shards import shards_of
 from counterpoint.models.tokenizer import contradictions, settle_tokenizer
@@ -141,9 +141,9 @@ def local_files(specification: Mapping[str, Any]) -> list[Path]:
     """
     if specification.get("source") != "local" or not isinstance(specification.get("path"), str):
         return []
-    path = Path(specification["path"]).expanduser()
+    path = user_path(specification["path"])
     found = set(shards_of(path)) if path.is_file() else set()
-    if found and path.suffix != ".safetensors":
+    if found and path.suffix.lower() != ".safetensors":
         return sorted(found)
     folder = path.parent if found else path
     # An adapter that comes later must be noticed, too.
@@ -211,7 +211,7 @@ def _from_local(
     specification: Mapping[str, Any], partial: Path, work: Path, report: Progress
 ) -> dict[str, Any]:
     given = _text(specification, "path", "local")
-    path = Path(given).expanduser()
+    path = user_path(given)
     if not path.exists():
         raise UserError(
             f"models: there is no {given} (looked for {path.absolute()}). Expected a folder with "
@@ -226,13 +226,13 @@ def _weights_into(path: Path, partial: Path, described: str, report: Progress) -
 
     Returns how it was converted (a mapping for provenance), or None when it was not.
     """
-    if path.is_file() and (path.suffix == ".gguf" or _begins_as_gguf(path)):
+    if path.is_file() and (path.suffix.lower() == ".gguf" or _begins_as_gguf(path)):
         # Here, since it imports torch, which is not wanted where only `local_files` is.
         from counterpoint.models.gguf_import.importer import import_gguf
 
         return import_gguf(path, partial, described, report)
     given = None
-    if path.is_file() and path.suffix == ".safetensors":
+    if path.is_file() and path.suffix.lower() == ".safetensors":
         given, path = path, path.parent
     if not path.is_dir():
         raise UserError(
@@ -253,7 +253,7 @@ def _begins_as_gguf(path: Path) -> bool:
 def _keep_apart(specification: Mapping[str, Any], target: Path) -> None:
     """Raise UserError when replacing `target` would remove the user's own files."""
     given = _text(specification, "path", "local")
-    original = Path(given).expanduser().resolve()
+    original = user_path(given).resolve()
     if target.resolve() in (original, *original.parents):
         raise UserError(
             f"models: the path {given} of {target.name!r} lies in {target}, which Counterpoint "

@@ -55,13 +55,14 @@ def doubtful_rows(results: Results) -> Fragment:
     )
 
 
-def doubts_of(folder: PathLike, study: str) -> list[str]:
+def doubts_of(folder: PathLike, study: str, metric: str = "logit_difference") -> list[str]:
     """Return the sentences about a study's doubtful pairs (`counterpoint.doubtful.lines`).
 
-    ``folder`` holds its ``pairs.parquet``, ``baseline.parquet`` and ``warnings.csv``.
+    ``metric`` is the study's, ``folder`` holds its ``pairs.parquet``, ``baseline.parquet`` and
+    ``warnings.csv``.
     """
     folder = Path(folder)
     texts = read_table(folder / "warnings.csv")
     rows = read_table(folder / "pairs.parquet").sort_values("pair")["row"].tolist()
-    answers = doubtful_answers(read_table(folder / "baseline.parquet"), rows)
+    answers = doubtful_answers(read_table(folder / "baseline.parquet"), rows, metric)
     return lines(texts, study) + lines(answers, study)

@@ -102,7 +102,9 @@ def _kernel_surroundings() -> Iterator[None]:
             json.dumps({"argv": start, "display_name": KERNEL, "language": "python"}),
             encoding="utf-8",
         )
-        changes = {
+        changes: dict[str, str | None] = {
+            # A kernel runs this file of the user's, too, whatever it does.
+            "PYTHONSTARTUP": None,
             "PYTHONPATH": _before(root, "PYTHONPATH"),
             "JUPYTER_PATH": _before(folder, "JUPYTER_PATH"),
             "IPYTHONDIR": folder,
@@ -110,15 +112,20 @@ def _kernel_surroundings() -> Iterator[None]:
             "PYDEVD_DISABLE_FILE_VALIDATION": "1",
         }
         before = {name: os.environ.get(name) for name in changes}
-        os.environ.update(changes)
+        _set(changes)
         try:
             yield
         finally:
-            for name, value in before.items():
-                if value is None:
-                    os.environ.pop(name, None)
-                else:
-                    os.environ[name] = value
+            _set(before)
+
+
+def _set(variables: Mapping[str, str | None]) -> None:
+    """Set variables of the environment; None removes one."""
+    for name, value in variables.items():
+        if value is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = value
 
 
 def _before(path: str, variable: str) -> str:

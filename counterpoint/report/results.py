@@ -12,6 +12,7 @@ from typing import Any
 
 import pandas as pd
 
+from counterpoint import current
 from counterpoint.beginning import BOTH, WITHOUT
 from counterpoint.counterfactuals.ranks import ranks_on_other_pairs
 from counterpoint.doubtful import doubtful_answers
@@ -140,7 +141,7 @@ class Results:
     def doubts(self) -> pd.DataFrame:
         """Pairs that were probably meant otherwise (`counterpoint.doubtful`)."""
         rows = self.pairs["row"].tolist() if "row" in self.pairs else None
-        answers = doubtful_answers(self.baseline, rows)
+        answers = doubtful_answers(self.baseline, rows, self.metric)
         told = [table for table in (self.warnings, answers) if table is not None and len(table)]
         return pd.concat(told, ignore_index=True) if told else answers
 
@@ -210,12 +211,14 @@ def load_results(
         correlations=optional("correlations.csv"),
         claims=optional("claims.csv"),
         stability=optional("stability.csv"),
-        mlps=optional("mlps.parquet"),
+        mlps=optional("mlps.parquet") if current.has_mlps(settings) else None,
         faithfulness=optional("faithfulness.parquet"),
         interaction=optional("interaction.parquet"),
-        generated=_read_generated(folder / "counterfactuals"),
-        atlas=optional("atlas.parquet"),
-        methods=optional("methods/methods.csv"),
+        generated=_read_generated(folder, settings),
+        atlas=optional("atlas.parquet") if current.has_atlas(settings) else None,
+        methods=(
+            optional("methods/methods.csv") if current.are_compared(folder, settings) else None
+        ),
         warnings=optional("warnings.csv"),
         provenance=(
             json.loads(provenance.read_text(encoding="utf-8")) if provenance.exists() else {}
@@ -227,15 +230,27 @@ def load_results(
     )
 
 
-def _read_generated(folder: Path) -> tuple[Generated, ...]:
-    """Read ``{layer}.{head}/{method}.parquet``, traces and ``validation.parquet``."""
+def _read_generated(folder: Path, settings: Mapping[str, Any]) -> tuple[Generated, ...]:
+    """Read ``{layer}.{head}/{method}.parquet``, traces and ``validation.parquet`` of the targets
+    and methods of a study."""
+    targets = current.targets(folder, settings)
+    methods = settings.get("counterfactuals", {}).get("methods")
+    folder = folder / "counterfactuals"
     found = []
     for place in folder.iterdir() if folder.is_dir() else ():
         layer, _, head = place.name.partition(".")
         if not (place.is_dir() and layer.isdigit() and head.isdigit()):
             continue
+        if targets is not None and (int(layer), int(head)) not in targets:
+            continue
         tables = {path.name.removesuffix(".parquet"): path for path in place.glob("*.parquet")}
         validation = tables.pop("validation", None)
+        if methods is not None:
+            tables = {
+                name: path
+                for name, path in tables.items()
+                if name.removesuffix(".trace") in methods
+            }
         found.append(
             Generated(
                 layer=int(layer),

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 
 from counterpoint import panel
 from counterpoint.metric_words import FLAT_START, NO_SLOPE, ONE_SIGN
-from counterpoint.pairs import PROMPTS
+from counterpoint.pairs import PAIR_COLUMNS, PROMPTS
 from counterpoint.partners import by_head, own_path_errors
 from counterpoint.plots import (
     AGREEMENTS,
@@ -259,7 +259,9 @@ def _verdict_list(results: Results) -> Fragment:
 def pairs(results: Results) -> Fragment:
     """Return the prompt pairs with the model's answers on both prompts."""
     right = results.baseline.rename(columns={"correct": "right"})
-    merged = results.pairs.merge(right, on="pair")
+    # The file's own columns may have any name.
+    merged = results.pairs[[name for name in PAIR_COLUMNS if name in results.pairs]]
+    merged = merged.merge(right, on="pair")
     columns = {"metric": results.words.short}
     if results.metric != "logit_difference" and "logit_difference_clean" in merged:
         columns = {"logit_difference": "LD", **columns}
@@ -385,8 +387,8 @@ def heat_maps(results: Results) -> Fragment:
         f"{'Rows of maps are directions. ' if len(results.directions) > 1 else ''}"
         "Colours go with the root of the value, so that weak "
         "heads show too; AP and IG joint share one scale, blue above 0 and red below. "
-        f"Framed: {_framed(results.n_heads)}. A dot marks a head below the float32 "
-        f"floor (its curve moves by less than {results.floor:g} {results.words.unit})."
+        f"Framed: {_framed(results.n_heads)}. A dot marks a head below the floor of rounding "
+        f"(its curve moves by less than {results.floor:g} {results.words.unit})."
     )
     what = "Heat maps, layer by head, of AP, IG joint, output range and gradient range"
     return join(
