@@ -209,14 +209,11 @@ def _name_of(
         parts.append(part or key)
     found = "-in-".join(part for part in parts if part)
     allowed = accepts(schema()["$defs"]["study_name"], found)
-    is_taken = found in config["studies"] or _holds_another(
-        found, {key: config[key] if key in replaced else study[key] for key in ("pairs", "model")},
-        config["models"], folder,
-    )  # fmt: skip
+    given = {key: config[key] if key in replaced else study[key] for key in ("pairs", "model")}
+    is_taken = found in config["studies"] or _holds_another(found, given, config["models"], folder)
     if is_taken or not allowed or not is_whole:
         # The digest keeps it apart from the study that has this name.
-        given = json.dumps([config[key] for key in replaced])
-        found += f"-{hashlib.sha256(given.encode()).hexdigest()[:8]}"
+        found += f"-{hashlib.sha256(json.dumps(given).encode()).hexdigest()[:8]}"
     return found
 
 

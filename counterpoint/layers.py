@@ -125,8 +125,10 @@ def _as_written(arguments: Sequence[str]) -> dict[str, str]:
     for each in arguments:
         if each.startswith("-"):
             name, _, value = each.partition("=")
-            if not each.startswith("--") and each[1:2] == "C":
-                name, value = "--config", each[2:].removeprefix("=")
+            # Alone, with what follows at once, or behind others that take nothing: -C, -Cx=1, -nC.
+            short = re.fullmatch(r"-[nkpF]*C=?(.*)", each)
+            if short:
+                name, value = "--config", short[1]
             name = {"--configfiles": "--configfile"}.get(name, name)
             words = [value] if value else []
             if name in given:

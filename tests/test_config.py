@@ -406,6 +406,11 @@ def test_files_of_one_name_do_not_take_each_others_results(tmp_path: Path) -> No
     made(tmp_path, "ioi-in-tiny", "ioi.default.csv", model)
     assert name(model="a/tiny") == name(model="a/tiny/") == "ioi-in-tiny"
     assert name(model="b/tiny").startswith("ioi-in-tiny-")
+    # Another model of the configuration's own study makes another one, too.
+    made(tmp_path, "my", "a/my.csv", "gpt2")
+    third = name(pairs="a/my.csv")
+    assert third.startswith("my-") and third != other
+    assert name(pairs="a/my.csv", studies__ioi__model="EleutherAI/pythia-70m") not in ("my", third)
     # What a study is called by its user stays, and a record that says nothing is none.
     assert name(study="my", pairs="b/my.csv") == "my"
     (tmp_path / "results" / "my" / "provenance.json").write_text("[]")

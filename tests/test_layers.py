@@ -353,7 +353,14 @@ def test_what_the_command_line_gives_twice_is_refused(arguments: list[str], expe
 
 
 @pytest.mark.parametrize(
-    "arguments", [["-C", "study=007"], ["--config=study=007"], ["-Cstudy=007"], ["-C=study=007"]]
+    "arguments",
+    [
+        ["-C", "study=007"],
+        ["-nC", "study=007"],
+        ["--config=study=007"],
+        ["-Cstudy=007"],
+        ["-C=study=007"],
+    ],
 )
 def test_however_config_is_spelt_a_text_that_was_lost_is_told(arguments: list[str]) -> None:
     with pytest.raises(UserError, match="study: Snakemake reads 007 on its command line as 7"):

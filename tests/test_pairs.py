@@ -238,6 +238,18 @@ def test_a_column_named_twice(tmp_path: Path) -> None:
     assert "names clean more than once" in unreadable(path)
 
 
+@pytest.mark.parametrize("name", ["pairs.csv", "pairs.jsonl"])
+def test_a_file_that_may_not_be_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    def refuse(path: Path) -> bytes:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    path = WRITERS[name](tmp_path / name, [PAIR])
+    monkeypatch.setattr(Path, "read_bytes", refuse)
+    assert unreadable(path) == f"{path} cannot be read: Permission denied."
+
+
 def test_a_column_named_twice_in_parquet(tmp_path: Path) -> None:
     cells = [pa.array([PAIR[name]]) for name in (*COLUMNS, "corrupted")]
     pq.write_table(pa.table(cells, names=[*COLUMNS, "clean"]), tmp_path / "pairs.parquet")
