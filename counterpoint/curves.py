@@ -25,6 +25,7 @@ from jaxtyping import Bool, Float
 from counterpoint import jumping, quadrature
 from counterpoint.activations import Component, Direction, Units, background_prompt
 from counterpoint.errors import UserError
+from counterpoint.kinks import has_kinks
 from counterpoint.measures import (
     CELLS,
     GRID_SIZE,
@@ -34,7 +35,15 @@ from counterpoint.measures import (
     range_of,
     saturated,
 )
-from counterpoint.pieces import LAST_LEVEL
+from counterpoint.pieces import (
+    FIRST_LEVEL,
+    HERMITE_AMPLIFIES,
+    HERMITE_UP_TO,
+    LAST_LEVEL,
+    SLOPE_TOLERANCE,
+    TAIL_FACTOR,
+    slow_decay,
+)
 from counterpoint.rounding import Floor
 from counterpoint.routing import choices_per_block
 from counterpoint.slopes import (
@@ -48,26 +57,6 @@ from counterpoint.slopes import values_and_slopes as values_and_slopes
 from counterpoint.suffix import SuffixEngine
 
 Array = np.ndarray
-
-FIRST_LEVEL = 3
-HERMITE_UP_TO = 9
-"""The most nodes for which g is read from the Hermite interpolant.
-
-Its derivative multiplies the rounding of f by at most 7, 23 and 87 at 3, 5 and 9 nodes, but by more
-than 300 at 17; from there on g is interpolated from its own exact values."""
-
-TAIL_FACTOR = 3.0
-"""Error of an interpolant over the size of its last two coefficients, at most: on SmolLM2 the
-largest ratio seen among 270 heads was 2.9."""
-
-SLOWEST = 0.9
-"""The slowest decay of coefficients that an estimate of the error reckons with."""
-
-HERMITE_AMPLIFIES = {3: 7.0, 5: 23.0, 9: 87.0}
-"""By how much the derivative of the Hermite interpolant multiplies the rounding of f, at most."""
-
-SLOPE_TOLERANCE = 1e-3
-"""Tolerance of g, absolute and relative to its largest value."""
 
 LEAST_SQUARES_DEGREE = 32
 """Degree of the series fitted to 50 fixed nodes; higher coefficients are rounding."""
@@ -94,7 +83,7 @@ def output_curves(
     """
     check_max_nodes(max_nodes)
     if nodes == "adaptive":
-        if choices_per_block(engine.model):
+        if choices_per_block(engine.model) or has_kinks(engine.model):
             return jumping.own_paths(
                 engine, direction, units, component, tolerance, max_nodes, advance
             )
@@ -258,11 +247,15 @@ class _Resolved:
         )
 
     def slope_error(self) -> Float[Array, " unit"]:
-        """Of g: the tail, its own rounding and, of a derivative, the amplified rounding of f."""
+        """Of g: its own rounding and the tail or, of a derivative, the amplified rounding of f.
+
+        Not the sum of the two: a tail below that is made of the same rounding, by chance more or
+        less of it in another batch.
+        """
         amplified = HERMITE_AMPLIFIES.get(len(self.level), 0.0)
-        rounding = self.floor.of_slope(self.scale)
         tail = self.slope_tail() * slow_decay(self.g)
-        return tail + rounding + amplified * self.floor.of_output(self.scale)
+        rounding = amplified * self.floor.of_output(self.scale)
+        return np.maximum(tail, rounding) + self.floor.of_slope(self.scale)
 
     def curves(self, chosen: Bool[Array, " unit"], tolerance: float) -> OutputCurves:
         f, g, ap = self.f[chosen], self.g[chosen], self.ap[chosen]
@@ -304,18 +297,6 @@ class _Resolved:
             jumps=np.zeros(len(ap)),
             jump_total=np.zeros(len(ap)),
         )
-
-
-def slow_decay(series: Float[Array, "curve coefficient"]) -> Float[Array, " curve"]:
-    """By how much a tail that decays slowly outweighs what `TAIL_FACTOR` makes of it; 1 or more.
-
-    Where pairs of coefficients shrink by r, those that are left out sum to r / (1 − r) of the last.
-    """
-    if series.shape[1] < 4:
-        return np.ones(len(series))
-    last, before = quadrature.tail(series), quadrature.tail(series[:, :-2])
-    ratio = np.clip(last / np.where(before > 0, before, 1.0), 0.0, SLOWEST)
-    return np.maximum(1.0, ratio / (1 - ratio) / TAIL_FACTOR)
 
 
 def _resolve(level: Array, output: Array, slope: Array, floor: Floor, scale: Array) -> _Resolved:

@@ -25,6 +25,7 @@ from counterpoint.activations import (
     differences,
     other_prompt,
 )
+from counterpoint.kinks import has_kinks
 from counterpoint.measures import (
     CELLS,
     GRID_SIZE,
@@ -136,6 +137,7 @@ def settings_for(
         floor=floor,
         resolution=max(FINEST, 4 * floor.eps),
         budget=BUDGET * max_nodes,
+        kinks=has_kinks(engine.model),
     )
 
 

@@ -98,12 +98,15 @@ def computed_format(model: LanguageModel) -> torch.dtype:
 
     One short run finds it: a few milliseconds, which callers spend once for each bucket of pairs.
     """
-    found = formats_of(model.hf, model.embedding, model.device) | {model.dtype}
-    return max(found, key=lambda format: torch.finfo(format).eps)
+    operations = operations_of(model.hf, model.embedding, model.device)
+    # What torch knows of each value that an operation gave, whatever it saved of it.
+    found = {value.dtype for operation in operations for value in operation._input_metadata}
+    formats = {format for format in found if format.is_floating_point} | {model.dtype}
+    return max(formats, key=lambda format: torch.finfo(format).eps)
 
 
-def formats_of(hf: nn.Module, embedding: nn.Module, device: torch.device | str) -> set[torch.dtype]:
-    """The floating formats of all values between ``embedding`` and the logits of ``hf``."""
+def operations_of(hf: nn.Module, embedding: nn.Module, device: torch.device | str) -> set[Any]:
+    """All operations between ``embedding`` and the logits of ``hf``, as nodes of a graph."""
 
     def followed(module: nn.Module, args: Any, output: Tensor) -> Tensor:
         # A copy, no leaf: some models scale their embeddings in place.
@@ -116,7 +119,6 @@ def formats_of(hf: nn.Module, embedding: nn.Module, device: torch.device | str) 
             logits = hf(input_ids=tokens, use_cache=False).logits
     finally:
         handle.remove()
-    formats = {logits.dtype}
     seen: set[Any] = set()
     waiting = [logits.grad_fn]
     while waiting:
@@ -124,7 +126,5 @@ def formats_of(hf: nn.Module, embedding: nn.Module, device: torch.device | str) 
         if node is None or node in seen:
             continue
         seen.add(node)
-        # What torch knows of each value that an operation gave, whatever it saved of it.
-        formats |= {value.dtype for value in node._input_metadata}
         waiting += [before for before, _ in node.next_functions]
-    return {format for format in formats if format.is_floating_point}
+    return seen

@@ -105,6 +105,9 @@ class _Recorder(TorchFunctionMode):
                 indices = None
             if isinstance(indices, Tensor) and isinstance(scores, Tensor):
                 self._keep(scores.detach(), indices)
+                # Also of what is left out, which may be rows and positions in another batch: a
+                # call has one number whatever the shapes are.
+                self._calls += 1
         return output
 
     def _keep(self, scores: Tensor, indices: Tensor) -> None:
@@ -125,7 +128,6 @@ class _Recorder(TorchFunctionMode):
         else:
             margin = torch.full(indices.shape[:-1], torch.inf, device=scores.device)
         self.found[self._layer, self._calls] = (chosen, margin.reshape(shape))
-        self._calls += 1
 
     def _rows_and_positions(self, shape: torch.Size) -> tuple[int, int] | None:
         """How choices of this ``shape`` are rows and positions; None where they are neither.
