@@ -48,8 +48,8 @@ from counterpoint.rounding import Floor
 from counterpoint.routing import choices_per_block
 from counterpoint.slopes import (
     Advance,
-    attribution_patching,
     rounding_floor,
+    slopes_at_start,
     values_slopes_and_scales,
 )
 from counterpoint.slopes import values as values
@@ -120,9 +120,9 @@ def _adaptive(
     output, slope, scales = values_slopes_and_scales(
         engine, direction, component, units, inner, advance=advance
     )
-    scale = scales.max(1)
     output = np.concatenate([start[pair][:, None], output], axis=1)
-    atp = attribution_patching(engine, direction, component, units)
+    atp, at_start = slopes_at_start(engine, direction, component, units)
+    scale = np.maximum(scales.max(1), at_start)
     slope = np.concatenate([atp[:, None], slope], axis=1)
 
     parts: list[tuple[Array, OutputCurves]] = []
@@ -183,7 +183,7 @@ def _fixed(
         curves = replace(curves, nodes=curves.nodes + GRID_SIZE)
     else:
         start = engine.unpatched(background_prompt(direction)).double().cpu().numpy()
-        atp = attribution_patching(engine, direction, component, units)
+        atp, at_start = slopes_at_start(engine, direction, component, units)
         ends = np.concatenate([[0.0], grid, [1.0]])
         f = np.concatenate([start[units.pair.cpu().numpy()][:, None], output], axis=1)
         g = np.concatenate([atp[:, None], slope], axis=1)
@@ -195,7 +195,7 @@ def _fixed(
             quadrature.least_squares(ends, g, LEAST_SQUARES_DEGREE),
             own=g[:, 1:-1] @ weights,
             floor=rounding_floor(engine, direction),
-            scale=scales.max(1),
+            scale=np.maximum(scales.max(1), at_start),
         )
         curves = resolved.curves(np.ones(len(units), dtype=bool), tolerance)
     output, slope = output[:, :-1], slope[:, :-1]
@@ -226,6 +226,12 @@ class _Resolved:
     def ap(self) -> Float[Array, " unit"]:
         return self.output[:, -1] - self.output[:, 0]
 
+    @property
+    def aliased(self) -> float:
+        """From values alone an interpolant is off by up to twice what its series leaves out
+        (Trefethen 2013, theorem 8.2)."""
+        return 1.0 if len(self.level) <= HERMITE_UP_TO else 2.0
+
     def output_tail(self) -> Float[Array, " unit"]:
         """Error of f without rounding: of the series, and of a fit that does not go through f."""
         missed = np.abs(quadrature.evaluate(self.f, self.level) - self.output).max(1)
@@ -238,7 +244,7 @@ class _Resolved:
         """Which curves are resolved; see the module's docstring for the two checks."""
         # A curve at the floor needs no refinement: more nodes would only resolve rounding.
         settled = self.floor.settled
-        asked = np.maximum(tolerance, 2 * self.floor.of_output(self.scale))
+        asked = np.maximum(tolerance, 2 * np.maximum(settled, self.floor.of_output(self.scale)))
         allowed = max(SLOPE_TOLERANCE, 2 * settled) * (1 + np.abs(self.slope).max(1))
         return (
             (self.output_tail() + settled <= asked)
@@ -255,7 +261,7 @@ class _Resolved:
         amplified = HERMITE_AMPLIFIES.get(len(self.level), 0.0)
         tail = self.slope_tail() * slow_decay(self.g)
         rounding = amplified * self.floor.of_output(self.scale)
-        return np.maximum(tail, rounding) + self.floor.of_slope(self.scale)
+        return np.maximum(tail * self.aliased, rounding) + self.floor.of_slope(self.scale)
 
     def curves(self, chosen: Bool[Array, " unit"], tolerance: float) -> OutputCurves:
         f, g, ap = self.f[chosen], self.g[chosen], self.ap[chosen]
@@ -269,9 +275,6 @@ class _Resolved:
         cells = np.abs(quadrature.evaluate(g, CELLS))
         rounding = self.floor.of_output(self.scale)[chosen]
         within = self.within(tolerance)[chosen]
-        # From values alone an interpolant is off by up to twice what its series leaves out
-        # (Trefethen 2013, theorem 8.2).
-        aliased = 1.0 if len(self.level) <= HERMITE_UP_TO else 2.0
         return OutputCurves(
             output=output,
             gradient=gradient,
@@ -286,10 +289,11 @@ class _Resolved:
             monotonicity=monotonicity(ap, total_variation),
             excess_range=closed - np.abs(ap),
             saturation=saturated(cells, total_variation),
-            # What the slopes miss of AP, a curve that is not resolved may be off by.
-            quadrature_error=(self.output_tail() * slow_decay(self.f) * aliased)[chosen]
+            # What the slopes miss of AP, the curve may be off by: coefficients can be small by
+            # chance, and the two say so independently.
+            quadrature_error=(self.output_tail() * slow_decay(self.f) * self.aliased)[chosen]
             + rounding
-            + np.where(within, 0.0, np.abs(self.own - self.ap)[chosen]),
+            + np.abs(self.own - self.ap)[chosen],
             gradient_error=self.slope_error()[chosen],
             rounding=rounding,
             nodes=np.full(len(ap), len(self.level)),

@@ -296,18 +296,19 @@ class _Tracer:
         moved = np.abs(own - coarse).max() if len(own) > 1 else 0.0
         missed = abs(float(own.sum() - (value[0, -1] - value[0, 0])))
         tolerance, rounding = self._tolerance, self._rounding
-        f, aliased = quadrature.interpolate(level, value), 2.0
-        # From its own values g rounds as they do, however short the piece is.
-        g, amplified = by_channel.sum(0)[None], 0.0
+        # From values alone an interpolant is off by up to twice what its series leaves out; but g
+        # then rounds as its values do, however short the piece is.
+        f, g = quadrature.interpolate(level, value), by_channel.sum(0)[None]
+        stated = 2 * _left_out(f), 2 * _left_out(g)
         if len(level) <= HERMITE_UP_TO:
-            f, aliased = quadrature.interpolate_with_slopes(level, value, total), 1.0
+            f = quadrature.interpolate_with_slopes(level, value, total)
             derived = quadrature.derivative(f)
-            rounds = HERMITE_AMPLIFIES[len(level)] * rounding
-            if _left_out(derived) + rounds < _left_out(g):
-                g, amplified = derived, rounds
+            turning = max(_left_out(derived), HERMITE_AMPLIFIES[len(level)] * rounding)
+            if turning < stated[1]:
+                g = derived
+            stated = _left_out(f), min(turning, stated[1])
         error = TAIL_FACTOR * float(quadrature.tail(f)[0])
         slope_error = TAIL_FACTOR * float(quadrature.tail(g)[0])
-        stated = aliased * _left_out(f), max(_left_out(g), amplified)
         if settings.kinks:
             bend, turn = _missed_between(level, value, total)
             error, slope_error = max(error, bend), max(slope_error, 2 * turn)

@@ -89,7 +89,8 @@ def find_way(engine: SuffixEngine, component: Component) -> Way:
     patched = sorted({layers[0], layers[len(layers) // 2], layers[-1]})
     with library_errors(model, f"patching a {what} in a whole pass"):
         expected = _expected(engine, component, layers, patched)
-    spread = expected.amax(1) - expected.amin(1)
+    # A model may answer with the same logit for every token: then with exactly that.
+    spread = (expected.amax(1) - expected.amin(1)).clamp_min(torch.finfo(expected.dtype).tiny)
     misses: list[str] = []
     for way in WAYS:
         try:
