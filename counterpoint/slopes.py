@@ -121,6 +121,8 @@ def evaluated(
 
     if chosen_by is None:
         return run()
+    # What the engine compares itself on first is no row of this batch.
+    engine.way(component)
     output, choices = routing.recorded(engine.model, len(rows.layer), engine.suffix_length, run)
     chosen_by(choices)
     return output
