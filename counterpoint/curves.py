@@ -52,6 +52,7 @@ from counterpoint.slopes import (
     slopes_at_start,
     values_slopes_and_scales,
 )
+from counterpoint.slopes import attribution_patching as attribution_patching
 from counterpoint.slopes import values as values
 from counterpoint.slopes import values_and_slopes as values_and_slopes
 from counterpoint.suffix import SuffixEngine
