@@ -260,9 +260,11 @@ class _Resolved:
         less of it in another batch.
         """
         amplified = HERMITE_AMPLIFIES.get(len(self.level), 0.0)
-        tail = self.slope_tail() * slow_decay(self.g)
         rounding = amplified * self.floor.of_output(self.scale)
-        return np.maximum(tail * self.aliased, rounding) + self.floor.of_slope(self.scale)
+        # Nor is the decay of coefficients that are rounding one.
+        beyond = np.maximum(self.slope_tail() - rounding / 2, 0.0)
+        left_out = beyond * slow_decay(self.g) * self.aliased + rounding / 2
+        return np.maximum(left_out, rounding) + self.floor.of_slope(self.scale)
 
     def curves(self, chosen: Bool[Array, " unit"], tolerance: float) -> OutputCurves:
         f, g, ap = self.f[chosen], self.g[chosen], self.ap[chosen]
