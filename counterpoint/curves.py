@@ -114,8 +114,8 @@ def _adaptive(
     advance: Advance | None,
 ) -> OutputCurves:
     start = engine.unpatched(background_prompt(direction)).double().cpu().numpy()
-    floor = rounding_floor(engine, direction)
     pair = units.pair.cpu().numpy()
+    floor = rounding_floor(engine, direction)[pair]
     count = FIRST_LEVEL
     inner = np.broadcast_to(quadrature.clenshaw_curtis(count)[1:], (len(units), count - 1))
     output, slope, scales = values_slopes_and_scales(
@@ -147,6 +147,7 @@ def _adaptive(
                 parts.append((left, resolved.curves(~within, tolerance)))
             return collected(len(units), parts)
         active, output, slope, scale = (active[~done], output[~done], slope[~done], scale[~done])
+        floor = floor[~done]
         count = 2 * count - 1
         added = np.broadcast_to(
             quadrature.clenshaw_curtis(count)[1::2], (len(active), (count - 1) // 2)
@@ -195,7 +196,7 @@ def _fixed(
             quadrature.least_squares(ends, f, LEAST_SQUARES_DEGREE),
             quadrature.least_squares(ends, g, LEAST_SQUARES_DEGREE),
             own=g[:, 1:-1] @ weights,
-            floor=rounding_floor(engine, direction),
+            floor=rounding_floor(engine, direction)[units.pair.cpu().numpy()],
             scale=np.maximum(scales.max(1), at_start),
         )
         curves = resolved.curves(np.ones(len(units), dtype=bool), tolerance)

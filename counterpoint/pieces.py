@@ -233,7 +233,7 @@ class _Tracer:
     @property
     def _rounding(self) -> float:
         """How far rounding may move f on this curve."""
-        return self.settings.floor.output + self.settings.floor.per_scale * self.scale
+        return float(self.settings.floor.output + self.settings.floor.per_scale * self.scale)
 
     @property
     def _tolerance(self) -> float:

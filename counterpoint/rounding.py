@@ -11,12 +11,12 @@ every run and round nothing that moves.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from counterpoint.models.load import LanguageModel
@@ -62,12 +62,15 @@ class Floor:
     """The spacing of numbers around 1 in the computed format."""
     settled: float
     """Below this no refinement is asked."""
-    output: float
+    output: float | Float[np.ndarray, " unit"]
+    """Of each pair, or unit: what others share its bucket must not show."""
     per_scale: float
     slope_per_scale: float
 
     @classmethod
-    def of(cls, format: torch.dtype, answers: float, vocabulary: float) -> Floor:
+    def of(
+        cls, format: torch.dtype, answers: float, vocabulary: float | Float[np.ndarray, " pair"]
+    ) -> Floor:
         """The floor where the largest logits of the answers and of the vocabulary are these."""
         eps = float(torch.finfo(format).eps)
         noise = FINE if eps <= torch.finfo(torch.float32).eps else COARSE
@@ -78,6 +81,10 @@ class Floor:
             noise.of_scale * eps,
             noise.of_slope * eps,
         )
+
+    def __getitem__(self, chosen: Int[np.ndarray, " some"] | Bool[np.ndarray, " unit"]) -> Floor:
+        """The floors of some pairs or units."""
+        return replace(self, output=np.asarray(self.output)[chosen])
 
     def of_output(self, scale: Float[np.ndarray, " unit"]) -> Float[np.ndarray, " unit"]:
         """How far f of each unit may be moved, by the largest scale of g on its path."""

@@ -229,7 +229,6 @@ def _rounding_floor(engine: SuffixEngine, direction: Direction) -> Floor:
     every = engine.logits(final)
     if engine.metric.vocabulary is None:
         # Made of log-probabilities, which are not small where all logits are.
-        answers = every = torch.cat([every, every.log_softmax(-1)])
-    return Floor.of(
-        computed_format(engine.model), float(answers.abs().max()), float(every.abs().max())
-    )
+        answers = every = torch.cat([every, every.log_softmax(-1)], dim=1)
+    largest = every.abs().amax(1).double().cpu().numpy()
+    return Floor.of(computed_format(engine.model), float(answers.abs().max()), largest)
