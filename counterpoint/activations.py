@@ -237,7 +237,9 @@ def cache_activations(
     pairs = pairs.to(model.device)
     starts = _starts(model)
     known = starts.get((pairs.length, pairs.first_difference))
-    if known is None and (verify or not starts):
+    # Shapes without a prefix say nothing of whether one may be used.
+    alike = [first for _, first in starts if first > 0 or pairs.first_difference == 0]
+    if known is None and (verify or not alike):
         return _compared(model, pairs)
     reuses = reuses_prefix(model, pairs.length) and known != 0
     return _activations(model, pairs, pairs.first_difference if reuses else 0)
@@ -316,7 +318,8 @@ def _activations(model: LanguageModel, pairs: TokenPairs, start: int) -> Activat
         )
         for part in (slice(0, len(pairs)), slice(len(pairs), None))
     ]
-    return Activations(pairs, prefix, *runs)
+    clean, corrupted = runs
+    return Activations(pairs, prefix, clean, corrupted)
 
 
 def _record(

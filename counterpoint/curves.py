@@ -25,6 +25,7 @@ from jaxtyping import Bool, Float
 from counterpoint import jumping, quadrature
 from counterpoint.activations import Component, Direction, Units, background_prompt
 from counterpoint.errors import UserError
+from counterpoint.kinks import has_kinks
 from counterpoint.measures import (
     CELLS,
     GRID_SIZE,
@@ -34,40 +35,29 @@ from counterpoint.measures import (
     range_of,
     saturated,
 )
-from counterpoint.pieces import LAST_LEVEL
+from counterpoint.pieces import (
+    FIRST_LEVEL,
+    HERMITE_AMPLIFIES,
+    HERMITE_UP_TO,
+    LAST_LEVEL,
+    SLOPE_TOLERANCE,
+    TAIL_FACTOR,
+    slow_decay,
+)
 from counterpoint.rounding import Floor
 from counterpoint.routing import choices_per_block
 from counterpoint.slopes import (
     Advance,
-    attribution_patching,
     rounding_floor,
+    slopes_at_start,
     values_slopes_and_scales,
 )
+from counterpoint.slopes import attribution_patching as attribution_patching
 from counterpoint.slopes import values as values
 from counterpoint.slopes import values_and_slopes as values_and_slopes
 from counterpoint.suffix import SuffixEngine
 
 Array = np.ndarray
-
-FIRST_LEVEL = 3
-HERMITE_UP_TO = 9
-"""The most nodes for which g is read from the Hermite interpolant.
-
-Its derivative multiplies the rounding of f by at most 7, 23 and 87 at 3, 5 and 9 nodes, but by more
-than 300 at 17; from there on g is interpolated from its own exact values."""
-
-TAIL_FACTOR = 3.0
-"""Error of an interpolant over the size of its last two coefficients, at most: on SmolLM2 the
-largest ratio seen among 270 heads was 2.9."""
-
-SLOWEST = 0.9
-"""The slowest decay of coefficients that an estimate of the error reckons with."""
-
-HERMITE_AMPLIFIES = {3: 7.0, 5: 23.0, 9: 87.0}
-"""By how much the derivative of the Hermite interpolant multiplies the rounding of f, at most."""
-
-SLOPE_TOLERANCE = 1e-3
-"""Tolerance of g, absolute and relative to its largest value."""
 
 LEAST_SQUARES_DEGREE = 32
 """Degree of the series fitted to 50 fixed nodes; higher coefficients are rounding."""
@@ -94,7 +84,7 @@ def output_curves(
     """
     check_max_nodes(max_nodes)
     if nodes == "adaptive":
-        if choices_per_block(engine.model):
+        if choices_per_block(engine.model) or has_kinks(engine.model):
             return jumping.own_paths(
                 engine, direction, units, component, tolerance, max_nodes, advance
             )
@@ -124,16 +114,16 @@ def _adaptive(
     advance: Advance | None,
 ) -> OutputCurves:
     start = engine.unpatched(background_prompt(direction)).double().cpu().numpy()
-    floor = rounding_floor(engine, direction)
     pair = units.pair.cpu().numpy()
+    floor = rounding_floor(engine, direction)[pair]
     count = FIRST_LEVEL
     inner = np.broadcast_to(quadrature.clenshaw_curtis(count)[1:], (len(units), count - 1))
     output, slope, scales = values_slopes_and_scales(
         engine, direction, component, units, inner, advance=advance
     )
-    scale = scales.max(1)
     output = np.concatenate([start[pair][:, None], output], axis=1)
-    atp = attribution_patching(engine, direction, component, units)
+    atp, at_start = slopes_at_start(engine, direction, component, units)
+    scale = np.maximum(scales.max(1), at_start)
     slope = np.concatenate([atp[:, None], slope], axis=1)
 
     parts: list[tuple[Array, OutputCurves]] = []
@@ -157,6 +147,7 @@ def _adaptive(
                 parts.append((left, resolved.curves(~within, tolerance)))
             return collected(len(units), parts)
         active, output, slope, scale = (active[~done], output[~done], slope[~done], scale[~done])
+        floor = floor[~done]
         count = 2 * count - 1
         added = np.broadcast_to(
             quadrature.clenshaw_curtis(count)[1::2], (len(active), (count - 1) // 2)
@@ -194,7 +185,7 @@ def _fixed(
         curves = replace(curves, nodes=curves.nodes + GRID_SIZE)
     else:
         start = engine.unpatched(background_prompt(direction)).double().cpu().numpy()
-        atp = attribution_patching(engine, direction, component, units)
+        atp, at_start = slopes_at_start(engine, direction, component, units)
         ends = np.concatenate([[0.0], grid, [1.0]])
         f = np.concatenate([start[units.pair.cpu().numpy()][:, None], output], axis=1)
         g = np.concatenate([atp[:, None], slope], axis=1)
@@ -205,8 +196,8 @@ def _fixed(
             quadrature.least_squares(ends, f, LEAST_SQUARES_DEGREE),
             quadrature.least_squares(ends, g, LEAST_SQUARES_DEGREE),
             own=g[:, 1:-1] @ weights,
-            floor=rounding_floor(engine, direction),
-            scale=scales.max(1),
+            floor=rounding_floor(engine, direction)[units.pair.cpu().numpy()],
+            scale=np.maximum(scales.max(1), at_start),
         )
         curves = resolved.curves(np.ones(len(units), dtype=bool), tolerance)
     output, slope = output[:, :-1], slope[:, :-1]
@@ -237,6 +228,12 @@ class _Resolved:
     def ap(self) -> Float[Array, " unit"]:
         return self.output[:, -1] - self.output[:, 0]
 
+    @property
+    def aliased(self) -> float:
+        """From values alone an interpolant is off by up to twice what its series leaves out
+        (Trefethen 2013, theorem 8.2)."""
+        return 1.0 if len(self.level) <= HERMITE_UP_TO else 2.0
+
     def output_tail(self) -> Float[Array, " unit"]:
         """Error of f without rounding: of the series, and of a fit that does not go through f."""
         missed = np.abs(quadrature.evaluate(self.f, self.level) - self.output).max(1)
@@ -249,7 +246,7 @@ class _Resolved:
         """Which curves are resolved; see the module's docstring for the two checks."""
         # A curve at the floor needs no refinement: more nodes would only resolve rounding.
         settled = self.floor.settled
-        asked = np.maximum(tolerance, 2 * self.floor.of_output(self.scale))
+        asked = np.maximum(tolerance, 2 * np.maximum(settled, self.floor.of_output(self.scale)))
         allowed = max(SLOPE_TOLERANCE, 2 * settled) * (1 + np.abs(self.slope).max(1))
         return (
             (self.output_tail() + settled <= asked)
@@ -258,11 +255,17 @@ class _Resolved:
         )
 
     def slope_error(self) -> Float[Array, " unit"]:
-        """Of g: the tail, its own rounding and, of a derivative, the amplified rounding of f."""
+        """Of g: its own rounding and the tail or, of a derivative, the amplified rounding of f.
+
+        Not the sum of the two: a tail below that is made of the same rounding, by chance more or
+        less of it in another batch.
+        """
         amplified = HERMITE_AMPLIFIES.get(len(self.level), 0.0)
-        rounding = self.floor.of_slope(self.scale)
-        tail = self.slope_tail() * slow_decay(self.g)
-        return tail + rounding + amplified * self.floor.of_output(self.scale)
+        rounding = amplified * self.floor.of_output(self.scale)
+        # Nor is the decay of coefficients that are rounding one.
+        beyond = np.maximum(self.slope_tail() - rounding / 2, 0.0)
+        left_out = beyond * slow_decay(self.g) * self.aliased + rounding / 2
+        return np.maximum(left_out, rounding) + self.floor.of_slope(self.scale)
 
     def curves(self, chosen: Bool[Array, " unit"], tolerance: float) -> OutputCurves:
         f, g, ap = self.f[chosen], self.g[chosen], self.ap[chosen]
@@ -276,9 +279,6 @@ class _Resolved:
         cells = np.abs(quadrature.evaluate(g, CELLS))
         rounding = self.floor.of_output(self.scale)[chosen]
         within = self.within(tolerance)[chosen]
-        # From values alone an interpolant is off by up to twice what its series leaves out
-        # (Trefethen 2013, theorem 8.2).
-        aliased = 1.0 if len(self.level) <= HERMITE_UP_TO else 2.0
         return OutputCurves(
             output=output,
             gradient=gradient,
@@ -293,10 +293,11 @@ class _Resolved:
             monotonicity=monotonicity(ap, total_variation),
             excess_range=closed - np.abs(ap),
             saturation=saturated(cells, total_variation),
-            # What the slopes miss of AP, a curve that is not resolved may be off by.
-            quadrature_error=(self.output_tail() * slow_decay(self.f) * aliased)[chosen]
+            # What the slopes miss of AP, the curve may be off by: coefficients can be small by
+            # chance, and the two say so independently.
+            quadrature_error=(self.output_tail() * slow_decay(self.f) * self.aliased)[chosen]
             + rounding
-            + np.where(within, 0.0, np.abs(self.own - self.ap)[chosen]),
+            + np.abs(self.own - self.ap)[chosen],
             gradient_error=self.slope_error()[chosen],
             rounding=rounding,
             nodes=np.full(len(ap), len(self.level)),
@@ -304,18 +305,6 @@ class _Resolved:
             jumps=np.zeros(len(ap)),
             jump_total=np.zeros(len(ap)),
         )
-
-
-def slow_decay(series: Float[Array, "curve coefficient"]) -> Float[Array, " curve"]:
-    """By how much a tail that decays slowly outweighs what `TAIL_FACTOR` makes of it; 1 or more.
-
-    Where pairs of coefficients shrink by r, those that are left out sum to r / (1 − r) of the last.
-    """
-    if series.shape[1] < 4:
-        return np.ones(len(series))
-    last, before = quadrature.tail(series), quadrature.tail(series[:, :-2])
-    ratio = np.clip(last / np.where(before > 0, before, 1.0), 0.0, SLOWEST)
-    return np.maximum(1.0, ratio / (1 - ratio) / TAIL_FACTOR)
 
 
 def _resolve(level: Array, output: Array, slope: Array, floor: Floor, scale: Array) -> _Resolved:

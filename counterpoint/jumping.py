@@ -10,6 +10,7 @@ is, where it does not vanish, the sum of the jumps with the other sign.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -25,6 +26,7 @@ from counterpoint.activations import (
     differences,
     other_prompt,
 )
+from counterpoint.kinks import has_kinks
 from counterpoint.measures import (
     CELLS,
     GRID_SIZE,
@@ -70,6 +72,7 @@ def own_paths(
 ) -> OutputCurves:
     """Output curves of ``units``, in pieces, with every measure."""
     settings = settings_for(engine, direction, tolerance, max_nodes)
+    pair = units.pair.cpu().numpy()
 
     def evaluate_of(first: int) -> pieces.Evaluate:
         def evaluate(curve: Array, alphas: Array, sloped: bool) -> Points:
@@ -90,8 +93,9 @@ def own_paths(
         return evaluate
 
     parts = []
-    for first, count in _in_chunks(engine, len(units), settings.budget):
-        curves = pieces.trace(count, evaluate_of(first), [settings] * count)
+    for first, count in _in_chunks(engine, len(units), settings[0].budget):
+        own = [settings[place] for place in pair[first : first + count]]
+        curves = pieces.trace(count, evaluate_of(first), own)
         parts.append((np.arange(first, first + count), _measured(curves)))
     return collected(len(units), parts)
 
@@ -121,22 +125,27 @@ def joint_paths(
         return evaluate
 
     curves: list[Curve] = []
-    for first, count in _in_chunks(engine, len(examples), settings.budget):
-        curves += pieces.trace(count, evaluate_of(first), [settings] * count)
+    for first, count in _in_chunks(engine, len(examples), settings[0].budget):
+        own = [settings[place] for place in examples[first : first + count] % n_pairs]
+        curves += pieces.trace(count, evaluate_of(first), own)
     return curves
 
 
 def settings_for(
     engine: SuffixEngine, direction: Direction, tolerance: float, max_nodes: int
-) -> pieces.Settings:
-    """How well pieces and places are to be known, by the format that is computed in."""
+) -> list[pieces.Settings]:
+    """How well pieces and places of each pair are to be known, by the computed format."""
     floor = rounding_floor(engine, direction)
-    return pieces.Settings(
-        tolerance=tolerance,
-        floor=floor,
-        resolution=max(FINEST, 4 * floor.eps),
-        budget=BUDGET * max_nodes,
-    )
+    return [
+        pieces.Settings(
+            tolerance=tolerance,
+            floor=replace(floor, output=float(output)),
+            resolution=max(FINEST, 4 * floor.eps),
+            budget=BUDGET * max_nodes,
+            kinks=has_kinks(engine.model),
+        )
+        for output in np.asarray(floor.output)
+    ]
 
 
 class _Kept:

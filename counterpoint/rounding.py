@@ -11,12 +11,12 @@ every run and round nothing that moves.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from counterpoint.models.load import LanguageModel
@@ -62,12 +62,15 @@ class Floor:
     """The spacing of numbers around 1 in the computed format."""
     settled: float
     """Below this no refinement is asked."""
-    output: float
+    output: float | Float[np.ndarray, " unit"]
+    """Of each pair, or unit: what others share its bucket must not show."""
     per_scale: float
     slope_per_scale: float
 
     @classmethod
-    def of(cls, format: torch.dtype, answers: float, vocabulary: float) -> Floor:
+    def of(
+        cls, format: torch.dtype, answers: float, vocabulary: float | Float[np.ndarray, " pair"]
+    ) -> Floor:
         """The floor where the largest logits of the answers and of the vocabulary are these."""
         eps = float(torch.finfo(format).eps)
         noise = FINE if eps <= torch.finfo(torch.float32).eps else COARSE
@@ -78,6 +81,10 @@ class Floor:
             noise.of_scale * eps,
             noise.of_slope * eps,
         )
+
+    def __getitem__(self, chosen: Int[np.ndarray, " some"] | Bool[np.ndarray, " unit"]) -> Floor:
+        """The floors of some pairs or units."""
+        return replace(self, output=np.asarray(self.output)[chosen])
 
     def of_output(self, scale: Float[np.ndarray, " unit"]) -> Float[np.ndarray, " unit"]:
         """How far f of each unit may be moved, by the largest scale of g on its path."""
@@ -101,13 +108,16 @@ def computed_format(model: LanguageModel) -> torch.dtype:
     """
     kept = model.__dict__.setdefault("_computed_format", {})
     if model.dtype not in kept:
-        found = formats_of(model.hf, model.embedding, model.device) | {model.dtype}
-        kept[model.dtype] = max(found, key=lambda format: torch.finfo(format).eps)
+        operations = operations_of(model.hf, model.embedding, model.device)
+        # What torch knows of each value that an operation gave, whatever it saved of it.
+        found = {value.dtype for operation in operations for value in operation._input_metadata}
+        formats = {format for format in found if format.is_floating_point} | {model.dtype}
+        kept[model.dtype] = max(formats, key=lambda format: torch.finfo(format).eps)
     return cast("torch.dtype", kept[model.dtype])
 
 
-def formats_of(hf: nn.Module, embedding: nn.Module, device: torch.device | str) -> set[torch.dtype]:
-    """The floating formats of all values between ``embedding`` and the logits of ``hf``."""
+def operations_of(hf: nn.Module, embedding: nn.Module, device: torch.device | str) -> set[Any]:
+    """All operations between ``embedding`` and the logits of ``hf``, as nodes of a graph."""
 
     def followed(module: nn.Module, args: Any, output: Tensor) -> Tensor:
         # A copy, no leaf: some models scale their embeddings in place.
@@ -120,7 +130,6 @@ def formats_of(hf: nn.Module, embedding: nn.Module, device: torch.device | str) 
             logits = hf(input_ids=tokens, use_cache=False).logits
     finally:
         handle.remove()
-    formats = {logits.dtype}
     seen: set[Any] = set()
     waiting = [logits.grad_fn]
     while waiting:
@@ -128,7 +137,5 @@ def formats_of(hf: nn.Module, embedding: nn.Module, device: torch.device | str) 
         if node is None or node in seen:
             continue
         seen.add(node)
-        # What torch knows of each value that an operation gave, whatever it saved of it.
-        formats |= {value.dtype for value in node._input_metadata}
         waiting += [before for before, _ in node.next_functions]
-    return {format for format in formats if format.is_floating_point}
+    return seen

@@ -45,7 +45,7 @@ def choices_per_block(model: LanguageModel) -> int:
     """
     kept = cast("dict[str, int]", model.__dict__.setdefault("_choices", {}))
     if "count" not in kept:
-        with torch.no_grad(), _recording(model.blocks, _PROBE_LENGTH) as recorder:
+        with torch.no_grad(), _recording(model, _PROBE_LENGTH) as recorder:
             model.hf(
                 input_ids=torch.zeros(1, _PROBE_LENGTH, dtype=torch.long, device=model.device),
                 use_cache=False,
@@ -61,14 +61,15 @@ def recorded(
 
     Rows that a block runs on must be the first ones of all, as the engine's are.
     """
-    with _recording(model.blocks, positions) as recorder:
+    with _recording(model, positions) as recorder:
         output = evaluate()
     return output, recorder.choices(model.n_layers, choices_per_block(model), n_rows)
 
 
 @contextmanager
-def _recording(blocks: list[nn.Module], positions: int) -> Iterator[_Recorder]:
-    recorder = _Recorder(positions, len(blocks) - 1)
+def _recording(model: LanguageModel, positions: int) -> Iterator[_Recorder]:
+    blocks: list[nn.Module] = model.blocks
+    recorder = _Recorder(positions, len(blocks) - 1, model.device)
     with ExitStack() as hooks:
         for layer, block in enumerate(blocks):
             handle = block.register_forward_pre_hook(
@@ -83,9 +84,9 @@ def _recording(blocks: list[nn.Module], positions: int) -> Iterator[_Recorder]:
 class _Recorder(TorchFunctionMode):
     """Sees every call of torch; keeps those that choose."""
 
-    def __init__(self, positions: int, last_layer: int) -> None:
+    def __init__(self, positions: int, last_layer: int, device: torch.device) -> None:
         super().__init__()
-        self.positions, self.last_layer = positions, last_layer
+        self.positions, self.last_layer, self.device = positions, last_layer, device
         self.found: dict[tuple[int, int], tuple[Tensor, Tensor]] = {}
         self._layer, self._rows, self._calls = -1, 0, 0
 
@@ -105,6 +106,9 @@ class _Recorder(TorchFunctionMode):
                 indices = None
             if isinstance(indices, Tensor) and isinstance(scores, Tensor):
                 self._keep(scores.detach(), indices)
+                # Also of what is left out, which may be rows and positions in another batch: a
+                # call has one number whatever the shapes are.
+                self._calls += 1
         return output
 
     def _keep(self, scores: Tensor, indices: Tensor) -> None:
@@ -125,7 +129,6 @@ class _Recorder(TorchFunctionMode):
         else:
             margin = torch.full(indices.shape[:-1], torch.inf, device=scores.device)
         self.found[self._layer, self._calls] = (chosen, margin.reshape(shape))
-        self._calls += 1
 
     def _rows_and_positions(self, shape: torch.Size) -> tuple[int, int] | None:
         """How choices of this ``shape`` are rows and positions; None where they are neither.
@@ -147,10 +150,10 @@ class _Recorder(TorchFunctionMode):
         )
 
     def choices(self, n_layers: int, calls: int, n_rows: int) -> Choices:
-        some = next(iter(self.found.values()))[0]
+        # Rows that all enter behind the last router pass none.
         shape = (n_rows, n_layers, calls, self.positions)
-        chosen = torch.zeros(shape, dtype=torch.int64, device=some.device)
-        margin = torch.full(shape, torch.inf, device=some.device)
+        chosen = torch.zeros(shape, dtype=torch.int64, device=self.device)
+        margin = torch.full(shape, torch.inf, device=self.device)
         for (layer, call), (choice, distance) in self.found.items():
             if call < calls:
                 rows, positions = choice.shape

@@ -92,9 +92,11 @@ def find_way(engine: SuffixEngine, component: Component) -> Way:
     patched = sorted({layers[0], layers[len(layers) // 2], layers[-1]})
     with library_errors(model, f"patching a {what} in a whole pass"):
         expected = _expected(engine, component, layers, patched)
-    # A logit of −∞ says that a token is forbidden; it is to be the same in both.
+    # A logit of −∞ says that a token is forbidden; it is to be the same in both. A model may answer
+    # with the same logit for every token: then with exactly that.
     forbidden = expected == -torch.inf
     spread = expected.amax(1) - expected.masked_fill(forbidden, torch.inf).amin(1)
+    spread = spread.clamp_min(torch.finfo(expected.dtype).tiny)
     misses: list[str] = []
     for way in WAYS:
         try:
@@ -108,7 +110,7 @@ def find_way(engine: SuffixEngine, component: Component) -> Way:
         # Whole passes are the model's own; see `COARSE`.
         if error <= tolerance or (not way.replays and eps > COARSE):
             return way
-        _check_end(model, float((found - expected)[0].abs().amax() / spread[0]), tolerance)
+        _check_end(model, float(missed[0].abs().amax() / spread[0]), tolerance)
         misses.append(f"{error:.1e}")
     if misses[-1].startswith("model architecture"):
         raise UserError(misses[-1])

@@ -121,6 +121,8 @@ def evaluated(
 
     if chosen_by is None:
         return run()
+    # What the engine compares itself on first is no row of this batch.
+    engine.way(component)
     output, choices = routing.recorded(engine.model, len(rows.layer), engine.suffix_length, run)
     chosen_by(choices)
     return output
@@ -189,13 +191,21 @@ def attribution_patching(
     engine: SuffixEngine, direction: Direction, component: Component, units: Units
 ) -> Float[Array, " unit"]:
     """AtP: g(0) of each unit, the first-order estimate of its patch effect."""
+    return slopes_at_start(engine, direction, component, units)[0]
+
+
+def slopes_at_start(
+    engine: SuffixEngine, direction: Direction, component: Component, units: Units
+) -> tuple[Float[Array, " unit"], Float[Array, " unit"]]:
+    """g(0) of each unit and its scale."""
     gradients = background_gradients(engine, direction, component)
     found = []
     for start in range(0, len(units), _UNITS_AT_ONCE):
         few = units[slice(start, start + _UNITS_AT_ONCE)]
         delta = differences(engine.model, engine.activations, direction, few)
-        found.append(product(gradients[few.layer, few.pair], delta)[0])
-    return torch.cat(found).double().cpu().numpy()
+        found.append(torch.stack(product(gradients[few.layer, few.pair], delta)))
+    slope, scale = torch.cat(found, dim=1).double().cpu().numpy()
+    return slope, scale
 
 
 _UNITS_AT_ONCE = 512
@@ -217,6 +227,8 @@ def _rounding_floor(engine: SuffixEngine, direction: Direction) -> Floor:
     final = engine.activations.run(background_prompt(direction)).final
     answers = engine.logits(final, engine.metric.vocabulary)
     every = engine.logits(final)
-    return Floor.of(
-        computed_format(engine.model), float(answers.abs().max()), float(every.abs().max())
-    )
+    if engine.metric.vocabulary is None:
+        # Made of log-probabilities, which are not small where all logits are.
+        answers = every = torch.cat([every, every.log_softmax(-1)], dim=1)
+    largest = every.abs().amax(1).double().cpu().numpy()
+    return Floor.of(computed_format(engine.model), float(answers.abs().max()), largest)

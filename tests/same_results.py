@@ -17,9 +17,8 @@ came of it in the tiny models' gradients was 3e-5."""
 
 RELATIVE = 1e-4
 
-BY_COLUMN = {"saturation": 2e-3, "gradient_error": 1e-3}
-"""A share of the 2,000 cells of a curve, so that rounding moves it by whole cells; and what g may
-be off by, of which most is rounding, multiplied."""
+BY_COLUMN = {"saturation": 2e-3}
+"""A share of the 2,000 cells of a curve, so that rounding moves it by whole cells."""
 
 TIMES = ("seconds",)
 """Columns that say how long something took."""

@@ -96,6 +96,22 @@ def test_searches_see_no_heads_where_there_are_none(model: LanguageModel) -> Non
     assert exact[model.n_heads : 2 * model.n_heads, 0] == pytest.approx(wanted, abs=1e-5)
 
 
+def test_pairs_without_a_prefix_say_nothing_of_those_with_one(folder: Path) -> None:
+    """The first pair of a search may differ at its first token; the next one later."""
+    model = load_language_model(folder)
+    clean = torch.arange(5, 14)
+    for first in (0, 3):
+        corrupted = clean.clone()
+        corrupted[first] = 4
+        tokens = TokenPairs(clean[None], corrupted[None], ((6,),), ((7,),), (0,))
+        pair = Pair(tuple(clean.tolist()), tuple(corrupted.tolist()), 6, 7)
+        (exact,) = exact_effects(model, [pair])
+        with torch.no_grad():
+            plain = effects(model, tokens, "noising", "head")
+        wanted = [-float(plain[0, 1, head]) for head in range(model.n_heads)]
+        assert exact[model.n_heads : 2 * model.n_heads, 0] == pytest.approx(wanted, abs=1e-5)
+
+
 def test_targets_are_heads_that_exist(model: LanguageModel, folder: Path) -> None:
     shape = read_heads(folder)
     assert shape.heads == [(1, head) for head in range(4)]

@@ -11,7 +11,7 @@ import torch
 
 from counterpoint import jumping, pieces, routing
 from counterpoint.activations import TokenPairs, cache_activations, every_unit
-from counterpoint.curves import output_curves, values
+from counterpoint.curves import output_curves, values, values_and_slopes
 from counterpoint.gradients import integrated_gradients, joint_slopes
 from counterpoint.patching import layer_patching
 from counterpoint.pieces import Curve, Points
@@ -110,6 +110,20 @@ def test_changes_of_choice_that_change_nothing_are_no_jumps() -> None:
     assert curve.own.sum() == pytest.approx(np.sin(3), abs=1e-6)
 
 
+def test_rounding_of_a_choice_is_no_row_of_jumps() -> None:
+    """Where two scores are equal up to rounding, the choice changes to and fro with it."""
+    places = 0.3 + np.array([0.0, 1.3e-6, 2.6e-6])
+
+    def value(alphas: np.ndarray) -> np.ndarray:
+        return smooth(alphas) + step(alphas, *places) % 2
+
+    curve = traced(
+        value, its_slope, lambda alphas: np.prod(alphas[:, None] - places, axis=1)[:, None]
+    )
+    assert curve.jumps[pieces.is_jump(curve)] == pytest.approx([1], abs=1e-4)
+    assert curve.resolved
+
+
 def test_a_kink_is_no_jump() -> None:
     curve = traced(lambda a: np.abs(a - 0.3), lambda a: np.where(a < 0.3, -1.0, 1.0))
     assert curve.resolved
@@ -181,6 +195,14 @@ def test_curves_of_a_mixture_equal_a_whole_grid(
         error = np.abs(pieces.value_at(curve, grid) - plain[unit])
         near = np.abs(grid[:, None] - curve.places).min(1, initial=1.0) < ASIDE
         assert error[~near].max() <= found.quadrature_error[unit], unit
+    few = grid[3::8]
+    _, slopes = values_and_slopes(
+        engine, "noising", "head", units, np.broadcast_to(few, (len(units), len(few)))
+    )
+    for unit, curve in enumerate(traced_curves):
+        error = np.abs(pieces.slope_at(curve, few) - slopes[unit])
+        near = np.abs(few[:, None] - curve.places).min(1, initial=1.0) < ASIDE
+        assert error[~near].max() <= found.gradient_error[unit], unit
     # The jumps are there: f on both sides of each place, by plain evaluation.
     places = np.array([place for curve in traced_curves for place in curve.places])
     owner = np.repeat(np.arange(len(units)), [len(curve.places) for curve in traced_curves])
@@ -249,6 +271,30 @@ def test_what_rows_choose_does_not_depend_on_their_batch() -> None:
     parts = chosen()
     assert (whole[0] == parts[0]).all()
     assert whole[1] == pytest.approx(parts[1], abs=1e-5)
+
+
+def test_every_choice_of_the_last_block_is_seen() -> None:
+    """There the scores within a group look like rows and positions, and take no other's place."""
+    model = make_tiny_model("deepseek_one_group")
+    engine = SuffixEngine(model, cache_activations(model, moving_pairs()))
+    units = every_unit(model, 1)[slice(0, 4)]
+    kept: list[routing.Choices] = []
+    values(engine, "noising", "head", units, np.full((4, 1), 0.37), chosen_by=kept.append)
+    calls = routing.choices_per_block(model)
+    chosen = kept[0].chosen.view(4, model.n_layers, calls, engine.suffix_length)
+    # Of groups, and of experts, which are the last to be chosen.
+    assert (chosen[:, 1:, -2:, -1] != 0).all()
+    assert len(chosen[:, -1, -1, -1].unique()) > 1 or len(chosen[:, 1, -1].unique()) > 1
+
+
+def test_mlps_behind_the_last_router_choose_nothing() -> None:
+    model = make_tiny_model("mixtral")
+    engine = SuffixEngine(model, cache_activations(model, moving_pairs()))
+    units = every_unit(model, 1, "mlp")[slice(model.n_layers - 1, model.n_layers)]
+    found = output_curves(engine, "noising", units, component="mlp")
+    assert found.resolved.all()
+    assert (found.jumps == 0).all()
+    assert found.ig_own == pytest.approx(found.ap, abs=1e-4)
 
 
 def test_a_dense_model_chooses_nothing(tiny_gpt2) -> None:

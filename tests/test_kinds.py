@@ -178,8 +178,9 @@ def tolerance(name: str) -> float:
     return FLOAT64 if fine else FLOAT32
 
 
-WHOLE_PROMPT = {"lfm2", "qwen3_next", "dynamic", "longrope"}
-"""Whose prefix cannot be run alone."""
+WHOLE_PROMPT = {"lfm2", "qwen3_next", "hy_v4", "dynamic", "longrope"}
+"""Whose prefix cannot be run alone: its layers carry another state (HY V4: keys of an indexer), or its
+angles depend on the length."""
 
 
 @cache

@@ -89,6 +89,42 @@ def test_errors_hold_against_a_finer_format(architecture: str, dtype: str) -> No
     assert (np.abs(found.atp - exact.atp) <= found.gradient_error).all()
 
 
+@pytest.mark.parametrize("metric", ["log_probability", "kl_divergence"])
+def test_refinement_stops_at_the_floor_of_every_metric(metric: str) -> None:
+    model = make_tiny_model("llama", "bfloat16")
+    engine = SuffixEngine(model, cache_activations(model, random_pairs(1)), metric=metric)
+    found = output_curves(engine, "noising", every_unit(model, 1))
+    assert found.resolved.all()
+    assert found.nodes.max() <= 9
+
+
+@pytest.mark.parametrize("metric", ["log_probability", "kl_divergence"])
+def test_log_probabilities_round_where_logits_are_small(metric: str) -> None:
+    large = make_tiny_model("gpt2")
+    hf = copy.deepcopy(large.hf)
+    hf.set_output_embeddings(copy.deepcopy(hf.get_output_embeddings()))
+    hf.get_output_embeddings().weight.data.mul_(1e-3)
+
+    def found(hf: torch.nn.Module) -> OutputCurves:
+        model = wrap(hf, large.tokenizer)
+        engine = SuffixEngine(model, cache_activations(model, random_pairs(5)), metric=metric)
+        return output_curves(engine, "noising", every_unit(model, 1), tolerance=1e-7)
+
+    coarse, exact = found(hf), found(copy.deepcopy(hf).double())
+    assert (np.abs(coarse.output - exact.output).max(1) <= coarse.quadrature_error).all()
+    assert (np.abs(coarse.ap - exact.ap) <= 2 * coarse.rounding + 1e-7).all()
+
+
+def test_a_model_that_answers_nothing_is_measured() -> None:
+    plain = make_tiny_model("llama")
+    hf = copy.deepcopy(plain.hf)
+    hf.get_output_embeddings().weight.data.zero_()
+    found = curves(wrap(hf, plain.tokenizer), 5)
+    assert (found.output == 0).all()
+    assert found.resolved.all()
+    assert (found.monotonicity == 1).all()
+
+
 # ------------------------------------------------------------------------------------------- words
 
 
