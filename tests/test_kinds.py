@@ -179,7 +179,7 @@ def tolerance(name: str) -> float:
 
 
 WHOLE_PROMPT = {"lfm2", "qwen3_next", "hy_v4", "dynamic", "longrope"}
-"""Whose prefix cannot be run alone: its layers carry another state (HY V4: keys of an indexer), or its
+"""Whose prefix cannot be run alone: layers carry another state (HY V4: keys of an indexer), or
 angles depend on the length."""
 
 
