@@ -28,7 +28,7 @@ from counterpoint.activations import (
 from counterpoint.models.load import LanguageModel
 from counterpoint.pairs import Bucket, buckets
 from counterpoint.progress import Progress
-from counterpoint.suffix import SuffixEngine
+from counterpoint.suffix import WAYS, SuffixEngine
 
 KEYS = ("pair", "direction", "layer", "head")
 
