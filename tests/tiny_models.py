@@ -68,25 +68,24 @@ ARCHITECTURES: dict[str, PreTrainedConfig] = {
 }
 
 
+_DEEPSEEK = {
+    "num_key_value_heads": 4,
+    "n_routed_experts": 8,
+    "num_experts_per_tok": 2,
+    "moe_intermediate_size": 16,
+    "first_k_dense_replace": 1,
+    "q_lora_rank": 16,
+    "kv_lora_rank": 16,
+    "qk_nope_head_dim": 8,
+    "qk_rope_head_dim": 8,
+    "v_head_dim": 8,
+}
+
 _EXTRA: dict[str, PreTrainedConfig] = {
     "llama_two_heads": LlamaConfig(**{**_SHAPE, "num_attention_heads": 2}),
     "llama_relu": LlamaConfig(**_SHAPE, **_GROUPED, hidden_act="relu"),
     # One group of experts, as most of this family have: a choice that is none.
-    "deepseek_one_group": DeepseekV3Config(
-        **_SHAPE,
-        num_key_value_heads=4,
-        n_routed_experts=8,
-        n_group=1,
-        topk_group=1,
-        num_experts_per_tok=2,
-        moe_intermediate_size=16,
-        first_k_dense_replace=1,
-        q_lora_rank=16,
-        kv_lora_rank=16,
-        qk_nope_head_dim=8,
-        qk_rope_head_dim=8,
-        v_head_dim=8,
-    ),
+    "deepseek_one_group": DeepseekV3Config(**_SHAPE, **_DEEPSEEK, n_group=1, topk_group=1),
 }
 
 MIXTURES: dict[str, PreTrainedConfig] = {
@@ -111,21 +110,7 @@ MIXTURES: dict[str, PreTrainedConfig] = {
         rope_parameters={"rope_type": "default", "rope_theta": 10000.0},
     ),
     # Chooses groups of experts first.
-    "deepseek_v3": DeepseekV3Config(
-        **_SHAPE,
-        num_key_value_heads=4,
-        n_routed_experts=8,
-        n_group=4,
-        topk_group=2,
-        num_experts_per_tok=2,
-        moe_intermediate_size=16,
-        first_k_dense_replace=1,
-        q_lora_rank=16,
-        kv_lora_rank=16,
-        qk_nope_head_dim=8,
-        qk_rope_head_dim=8,
-        v_head_dim=8,
-    ),
+    "deepseek_v3": DeepseekV3Config(**_SHAPE, **_DEEPSEEK, n_group=4, topk_group=2),
 }
 """Mixtures of experts, whose output curves jump."""
 

@@ -383,8 +383,8 @@ def _engine(
 ) -> tuple[SuffixEngine, Int[Tensor, "context 2"]]:
     """An engine for contexts of one length, and both prompts' likeliest tokens.
 
-    Its way of evaluating rows is the one that was found for the pair itself: contexts differ from
-    it in their length alone.
+    Rows are evaluated in the most careful way that any prompt of the model has needed so far, which
+    is not looked for again: contexts differ from the pair in their length alone.
     """
     count = len(contexts)
     pairs = TokenPairs(
