@@ -25,14 +25,14 @@ SHELL := /bin/bash
 BIN := $(VENV)/bin
 RUNTIME := $(VENV)/requirements.lock
 DEVELOPMENT := $(VENV)/requirements-dev.lock
-# What a user chooses reaches Snakemake through the environment (counterpoint/command_line.py): pasted
+# What a user chooses reaches Snakemake through the environment (counterpoint/workflow/command_line.py): pasted
 # into a recipe, a quote, a dollar or a backquote in a file's name would be read by the shell.
 # $(value ...), since make itself would take a dollar for the beginning of a name.
 CHOICES := STUDY PAIRS MODEL ON_BAD_PAIR MAX_PAIRS CONFIG
 unexport $(CHOICES)
 $(foreach name,$(CHOICES),$(eval export COUNTERPOINT_$(name) = $$(value $(name))))
 export COUNTERPOINT_CORES = $(CORES)
-SNAKEMAKE = $(BIN)/python -m counterpoint.command_line $(ARGS)
+SNAKEMAKE = $(BIN)/python -m counterpoint.workflow.command_line $(ARGS)
 
 .PHONY: report plan pairs compare atlas unlock setup setup-dev test test-slurm test-s3 test-container test-envs test-gguf lint bench architectures tokens lock clean help
 .DEFAULT_GOAL := help
@@ -49,7 +49,7 @@ endef
 report:
 	$(find_config)
 	@started=$$(date +%s) && $(MAKE) --no-print-directory setup && $(SNAKEMAKE) && \
-	$(BIN)/python -m counterpoint.command_line --made $(ARGS) && \
+	$(BIN)/python -m counterpoint.workflow.command_line --made $(ARGS) && \
 	took=$$(( $$(date +%s) - started )) && echo "Time: $$(( took / 60 )) min $$(( took % 60 )) s, set-up included"
 
 unlock: override ARGS += --unlock
@@ -110,16 +110,16 @@ test: setup-dev
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not cluster" $(ARGS)
 
 test-slurm: setup-dev
-	$(BIN)/python -m pytest -s --durations=0 tests/test_slurm.py $(ARGS)
+	$(BIN)/python -m pytest -s --durations=0 tests/studies/test_slurm.py $(ARGS)
 
 test-s3: setup-dev
-	$(BIN)/python -m pytest -s --durations=0 tests/test_s3.py $(ARGS)
+	$(BIN)/python -m pytest -s --durations=0 tests/studies/test_s3.py $(ARGS)
 
 test-container: setup-dev
-	$(BIN)/python -m pytest -s --durations=0 tests/test_container.py $(ARGS)
+	$(BIN)/python -m pytest -s --durations=0 tests/studies/test_container.py $(ARGS)
 
 test-envs: setup-dev
-	$(BIN)/python -m pytest -s --durations=0 tests/test_built_environments.py $(ARGS)
+	$(BIN)/python -m pytest -s --durations=0 tests/studies/test_built_environments.py $(ARGS)
 
 # llama.cpp runs in an environment of its own.
 test-gguf: setup-dev
@@ -142,7 +142,7 @@ architectures: setup
 	$(BIN)/python -m benchmarks.architectures $(ARGS)
 
 tokens: setup-dev
-	TOKEN_TEXTS=6000 $(BIN)/python -m pytest -n 2 tests/test_tokenizer.py tests/test_gguf_tokenizer.py
+	TOKEN_TEXTS=6000 $(BIN)/python -m pytest -n 2 tests/models/test_tokenizer.py tests/models/test_gguf_tokenizer.py
 	$(BIN)/python -m benchmarks.tokens resources/models/* $(ARGS)
 
 # The newest versions that requirements*.in allow, tried out in an environment of its own.

@@ -24,15 +24,15 @@ import numpy as np
 import torch
 
 from benchmarks import baselines, machine, report
-from counterpoint import quadrature
-from counterpoint.activations import TokenPairs, cache_activations, every_unit
-from counterpoint.curves import GRID_SIZE, output_curves, rounding_floor, values
-from counterpoint.files import write_json
-from counterpoint.gradients import integrated_gradients
+from counterpoint.engine.activations import TokenPairs, cache_activations, every_unit
+from counterpoint.engine.suffix import SuffixEngine
+from counterpoint.files.artifacts import write_json
+from counterpoint.measures import quadrature
+from counterpoint.measures.curves import GRID_SIZE, output_curves, rounding_floor, values
+from counterpoint.measures.integrated_gradients import integrated_gradients
+from counterpoint.measures.patching import activation_patching
 from counterpoint.models.load import LanguageModel, load_language_model
-from counterpoint.patching import activation_patching
-from counterpoint.planning.rate import matrix_product_rates
-from counterpoint.suffix import SuffixEngine
+from counterpoint.workflow.planning.matrix_rate import matrix_product_rates
 
 CLEAN = "After John and Mary went to the store, Mary gave a bottle of milk to"
 CORRUPTED = "After John and Mary went to the store, John gave a bottle of milk to"

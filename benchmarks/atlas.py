@@ -15,9 +15,9 @@ from typing import Any
 import pandas as pd
 
 from benchmarks.counterfactuals import rates
-from counterpoint import provenance
-from counterpoint.counterfactuals.reached import reached
-from counterpoint.files import read_table, write_json
+from counterpoint.counterfactuals.atlas.atlas_classes import reached
+from counterpoint.files.artifacts import read_table, write_json
+from counterpoint.workflow import provenance
 
 ROOT = Path(__file__).parent.parent
 TABLES = {"niches": "atlas.parquet", "likely_swaps": "atlas/likely_swaps.parquet"}

@@ -15,9 +15,9 @@ from captum.attr import LayerIntegratedGradients
 from torch import Tensor
 from transformer_lens import patching
 
-from counterpoint.activations import TokenPairs
+from counterpoint.engine.activations import TokenPairs
 from counterpoint.models.load import LanguageModel
-from tests.reference import PlainReference
+from tests.helpers.reference import PlainReference
 
 Array = np.ndarray
 

@@ -31,14 +31,14 @@ import pandas as pd
 
 from benchmarks import machine
 from benchmarks.counterfactuals import filled
-from counterpoint import config, provenance
-from counterpoint.files import read_table, write_json, write_table, write_text
-from counterpoint.planning.costs import SHIPPED, Record, as_json, fit, read_costs
-from counterpoint.planning.plan import Machine, plan, records
-from counterpoint.planning.rate import best_rate
-from counterpoint.planning.size import of_configuration, read_size
-from counterpoint.planning.work import Pairs, activation_bytes, pairs_of
-from counterpoint.scoring.merge import KEYS
+from counterpoint.files.artifacts import read_table, write_json, write_table, write_text
+from counterpoint.measures.tables.merging import KEYS
+from counterpoint.workflow import config, provenance
+from counterpoint.workflow.planning.costs import SHIPPED, Record, as_json, fit, read_costs
+from counterpoint.workflow.planning.matrix_rate import best_rate
+from counterpoint.workflow.planning.model_size import of_configuration, read_size
+from counterpoint.workflow.planning.operations import Pairs, activation_bytes, pairs_of
+from counterpoint.workflow.planning.plan import Machine, plan, records
 
 ROOT = Path(__file__).parent.parent
 PAGE = ROOT / "docs" / "scale.md"

@@ -22,13 +22,17 @@ import pandas as pd
 import torch
 
 from benchmarks import machine
-from counterpoint import provenance
-from counterpoint.counterfactuals.measuring import typed
-from counterpoint.files import read_table, write_json, write_text
-from counterpoint.method_figures import draw_methods
-from counterpoint.method_summary import as_markdown, reached_as_markdown, summarise
-from counterpoint.planning.rate import matrix_product_rates
-from counterpoint.plots import save_figure
+from counterpoint.counterfactuals.comparison.method_comparison import (
+    as_markdown,
+    reached_as_markdown,
+    summarise,
+)
+from counterpoint.counterfactuals.comparison.search_outcomes import typed
+from counterpoint.figures.method_figures import draw_methods
+from counterpoint.figures.study_figures import save_figure
+from counterpoint.files.artifacts import read_table, write_json, write_text
+from counterpoint.workflow import provenance
+from counterpoint.workflow.planning.matrix_rate import matrix_product_rates
 
 ROOT = Path(__file__).parent.parent
 PAGE = ROOT / "docs" / "counterfactuals.md"

@@ -21,9 +21,9 @@ import torch
 from gguf import GGMLQuantizationType as Type
 from transformers import AutoModelForCausalLM
 
-from counterpoint.models.gguf_import.reading import UNREADABLE
+from counterpoint.models.gguf.reading import UNREADABLE
 from tests import gguf_reference, tiny_gguf
-from tests.gguf_reference import (
+from tests.helpers.gguf_reference import (
     GELU_TOLERANCE,
     TOLERANCE,
     errors,

@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.counterfactuals import filled
-from counterpoint import provenance
-from counterpoint.files import write_text
-from tests import small_study
+from counterpoint.files.artifacts import write_text
+from counterpoint.workflow import provenance
+from tests.helpers import small_study
 
 PAGE = Path(__file__).parent.parent / "docs" / "scale.md"
 BEGIN, END = "<!-- growth: begin -->", "<!-- growth: end -->"

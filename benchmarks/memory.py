@@ -14,11 +14,11 @@ import time
 from pathlib import Path
 
 from benchmarks import machine
-from counterpoint.files import write_tensors
+from counterpoint.files.artifacts import write_tensors
+from counterpoint.measures.tables.curve_table import score_curves
+from counterpoint.measures.tables.shards import Measurement, cache_shard
 from counterpoint.models.load import load_language_model
-from counterpoint.pairs import read_pairs, validate_pairs
-from counterpoint.scoring.curves import score_curves
-from counterpoint.scoring.shards import Measurement, cache_shard
+from counterpoint.pairs.pair_files import read_pairs, validate_pairs
 
 PAIRS = Path(__file__).parent.parent / "resources" / "pairs" / "ioi.csv"
 

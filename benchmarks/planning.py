@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.growth import configuration, write_pairs
-from counterpoint.planning.rate import best_rate
-from tests import small_study
+from counterpoint.workflow.planning.matrix_rate import best_rate
+from tests.helpers import small_study
 
 
 def planned(folder: Path, shards: int) -> dict[str, Any]:

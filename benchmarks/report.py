@@ -7,7 +7,7 @@ from typing import Any
 
 import matplotlib.pyplot as plt
 
-from counterpoint.files import atomic, write_text
+from counterpoint.files.artifacts import atomic, write_text
 
 WAYS = {
     "curves_adaptive": (

@@ -1,7 +1,7 @@
 """Compare token ids with an independent implementation: `make tokens ARGS="FOLDER FILE.gguf"`.
 
 For each model folder or GGUF file, the ids of `TEXTS` generated texts by Counterpoint and by a
-plain implementation (tests/plain_tokenizers.py, with the `regex` package) or, for a
+plain implementation (tests/helpers/plain_tokenizers.py, with the `regex` package) or, for a
 `tokenizer.model`, by the sentencepiece library. One line each; exit status 1 where ids differ.
 """
 
@@ -15,13 +15,13 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from counterpoint.models.byte_level import GPT2
-from counterpoint.models.gguf_metadata import read_metadata
-from counterpoint.models.gguf_patterns import CUTS
-from counterpoint.models.gguf_tokenizer import gguf_tokenizer
-from counterpoint.models.tokenizer import load_tokenizer
+from counterpoint.models.gguf.gguf_metadata import read_metadata
+from counterpoint.models.gguf.gguf_patterns import CUTS
+from counterpoint.models.gguf.gguf_tokenizer import gguf_tokenizer
+from counterpoint.models.tokenizers.byte_level import GPT2
+from counterpoint.models.tokenizers.tokenizer import load_tokenizer
 from tests import plain_tokenizers as plain
-from tests.token_corpus import corpus
+from tests.helpers.token_corpus import corpus
 
 TEXTS = 6000
 NORMAL, UNKNOWN, CONTROL, USER_DEFINED = 1, 2, 3, 4

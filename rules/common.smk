@@ -10,19 +10,19 @@ from snakemake_interface_executor_plugins.settings import ExecMode
 
 sys.path.insert(0, workflow.basedir)
 
-from counterpoint import hub
-from counterpoint.beginning import BOTH, measured
-from counterpoint.code_version import code_version
-from counterpoint.command_line import described, names_study
-from counterpoint.config import number_of_targets, resolve, search_settings
-from counterpoint.digests import digest_of
+from counterpoint.pairs import hub
+from counterpoint.models.beginning_token import BOTH, measured
+from counterpoint.workflow.code_version import code_version
+from counterpoint.workflow.command_line import described, names_study
+from counterpoint.workflow.config import number_of_targets, resolve, search_settings
+from counterpoint.files.digests import digest_of
 from counterpoint.errors import UserError
-from counterpoint.files import user_path
-from counterpoint.layers import from_command_line, read_layers
-from counterpoint.models.weights import weights_mb
-from counterpoint.named_heads import check_named_heads
-from counterpoint.pairs import count_rows
-from counterpoint.running import enter
+from counterpoint.files.artifacts import user_path
+from counterpoint.workflow.config_layers import from_command_line, read_layers
+from counterpoint.models.weight_files import weights_mb
+from counterpoint.workflow.named_heads import check_named_heads
+from counterpoint.pairs.pair_files import count_rows
+from counterpoint.workflow.folder_locks import enter
 
 # Whether this is the Snakemake that a user started, and not one that it started for a job.
 STARTED_BY_USER = workflow.exec_mode == ExecMode.DEFAULT
@@ -120,7 +120,7 @@ PAGE_TEMPLATE = [
     for name in ("conf.json", "index.html.j2", "style.css")
 ]
 
-# As in counterpoint/plots.py, which is not imported here because it imports matplotlib.
+# As in counterpoint/figures/study_figures.py, which is not imported here because it imports matplotlib.
 FIGURES = {
     "top_heads": "The heads of largest effect",
     "heat_maps": "Heat maps of four measures",
@@ -243,7 +243,7 @@ def model_memory(wildcards):
 
 
 def packed_model_memory(wildcards):
-    """The same where the weights are kept a second time (`counterpoint.linear`)."""
+    """The same where the weights are kept a second time (`counterpoint.engine.linear`)."""
     return model_memory(wildcards) + weights_of(wildcards)
 
 

@@ -1,4 +1,4 @@
-from counterpoint.pairsets import PAIR_SETS
+from counterpoint.pairs.sets import PAIR_SETS
 
 
 wildcard_constraints:

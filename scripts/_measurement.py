@@ -3,12 +3,12 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from counterpoint.scoring.shards import Measurement
+    from counterpoint.measures.tables.shards import Measurement
 
 
 def measurement(snakemake: Any) -> "Measurement":
     """The study's metric, directions and working memory."""
-    from counterpoint.scoring.shards import Measurement
+    from counterpoint.measures.tables.shards import Measurement
 
     settings = snakemake.params.settings
     return Measurement(

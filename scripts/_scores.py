@@ -8,8 +8,8 @@ if TYPE_CHECKING:
 
 def scores(snakemake: Any) -> "pd.DataFrame":
     """One row per pair, direction, layer and head of the shard."""
-    from counterpoint.files import read_table
-    from counterpoint.scoring.merge import join_heads
+    from counterpoint.files.artifacts import read_table
+    from counterpoint.measures.tables.merging import join_heads
 
     return join_heads(
         read_table(snakemake.input.curves),

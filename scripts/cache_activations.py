@@ -7,10 +7,10 @@ from _model import load
 
 
 def main(snakemake: Any) -> None:
-    """Call `counterpoint.scoring.shards.cache_shard`."""
-    from counterpoint.files import read_table, write_table, write_tensors
-    from counterpoint.pairs import shard
-    from counterpoint.scoring.shards import cache_shard
+    """Call `counterpoint.measures.tables.shards.cache_shard`."""
+    from counterpoint.files.artifacts import read_table, write_table, write_tensors
+    from counterpoint.measures.tables.shards import cache_shard
+    from counterpoint.pairs.pair_files import shard
 
     settings = snakemake.params.settings
     number, size = int(snakemake.wildcards.shard), settings["shard_size"]

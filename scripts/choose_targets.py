@@ -8,9 +8,9 @@ from _job import log, run
 
 def main(snakemake: Any) -> None:
     """Write a list of [layer, head]: the configured ones, the first by |AP|, or random ones."""
-    from counterpoint.files import write_json
-    from counterpoint.models.shape import read_heads, read_shape
-    from counterpoint.targets import choose_targets
+    from counterpoint.files.artifacts import write_json
+    from counterpoint.models.model_shape import read_heads, read_shape
+    from counterpoint.workflow.targets import choose_targets
 
     wanted = snakemake.params.settings["targets"]
     # The table of scores knows which heads there are; else the model is asked.

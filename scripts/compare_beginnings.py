@@ -6,10 +6,10 @@ from _job import run
 
 
 def main(snakemake: Any) -> None:
-    """Call `counterpoint.agreement.agreement`."""
-    from counterpoint.agreement import agreement
-    from counterpoint.files import read_table, write_table
-    from counterpoint.resampling import Settings
+    """Call `counterpoint.statistics.beginning_agreement.agreement`."""
+    from counterpoint.files.artifacts import read_table, write_table
+    from counterpoint.statistics.beginning_agreement import agreement
+    from counterpoint.statistics.resampling import Settings
 
     table = agreement(
         read_table(snakemake.input.heads),

@@ -6,11 +6,11 @@ from _job import log, run
 
 
 def main(snakemake: Any) -> None:
-    """Call `counterpoint.method_summary.summarise` on the runs of all heads."""
+    """Call `method_comparison.summarise` on the runs of all heads."""
     import pandas as pd
 
-    from counterpoint.files import read_table, write_json, write_table
-    from counterpoint.method_summary import summarise
+    from counterpoint.counterfactuals.comparison.method_comparison import summarise
+    from counterpoint.files.artifacts import read_table, write_json, write_table
 
     runs = pd.concat(map(read_table, snakemake.input.measured), ignore_index=True)
     write_table(runs, snakemake.output.runs)

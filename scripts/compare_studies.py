@@ -7,16 +7,16 @@ from _job import log, run
 
 def main(snakemake: Any) -> None:
     """Call the model-free comparison on the studies' tables."""
-    from counterpoint.comparison import (
+    from counterpoint.files.artifacts import read_table, write_table
+    from counterpoint.statistics.meta_analysis import claims_across
+    from counterpoint.statistics.resampling import Settings
+    from counterpoint.statistics.studies import (
         Study,
         correlations_across,
         heads_across,
         overlaps,
         studies_side_by_side,
     )
-    from counterpoint.files import read_table, write_table
-    from counterpoint.meta_analysis import claims_across
-    from counterpoint.resampling import Settings
 
     described = snakemake.params.studies
     studies = [

@@ -8,9 +8,9 @@ from _model import load
 
 
 def main(snakemake: Any) -> None:
-    """Call `counterpoint.scoring.curves.score_curves` for heads."""
-    from counterpoint.files import write_table, write_tensors
-    from counterpoint.scoring.curves import score_curves
+    """Call `counterpoint.measures.tables.curve_table.score_curves` for heads."""
+    from counterpoint.files.artifacts import write_table, write_tensors
+    from counterpoint.measures.tables.curve_table import score_curves
 
     scores, curves = score_curves(
         load(snakemake),

@@ -8,9 +8,9 @@ from _model import load
 
 
 def main(snakemake: Any) -> None:
-    """Call `counterpoint.scoring.curves.score_curves` for MLPs; their curves are not kept."""
-    from counterpoint.files import write_table
-    from counterpoint.scoring.curves import score_curves
+    """Call `curve_table.score_curves` for MLPs; their curves are not kept."""
+    from counterpoint.files.artifacts import write_table
+    from counterpoint.measures.tables.curve_table import score_curves
 
     scores, _ = score_curves(
         load(snakemake),

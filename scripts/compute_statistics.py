@@ -8,11 +8,11 @@ from _job import log, run
 
 def main(snakemake: Any) -> None:
     """Call the model-free statistics on the tables of heads, faithfulness and interactions."""
-    from counterpoint.claims import claims
-    from counterpoint.files import read_table, write_table
-    from counterpoint.resampling import Settings
-    from counterpoint.stability import stability
-    from counterpoint.statistics import correlations
+    from counterpoint.files.artifacts import read_table, write_table
+    from counterpoint.statistics.claims import claims
+    from counterpoint.statistics.correlations import correlations
+    from counterpoint.statistics.resampling import Settings
+    from counterpoint.statistics.stability import stability
 
     settings = Settings(**snakemake.params.settings["statistics"])
     heads = read_table(snakemake.input.heads)

@@ -7,10 +7,10 @@ from _job import run
 
 
 def main(snakemake: Any) -> None:
-    """Call `counterpoint.generated_figures.atlas_map` and save it as SVG and PNG."""
-    from counterpoint.files import read_table
-    from counterpoint.generated_figures import atlas_map
-    from counterpoint.plots import save_figure
+    """Call `counterpoint.figures.counterfactual_figures.atlas_map` and save it as SVG and PNG."""
+    from counterpoint.figures.counterfactual_figures import atlas_map
+    from counterpoint.figures.study_figures import save_figure
+    from counterpoint.files.artifacts import read_table
 
     figure = atlas_map(read_table(snakemake.input.atlas))
     save_figure(figure, Path(snakemake.output.svg).parent, "atlas")

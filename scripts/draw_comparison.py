@@ -7,10 +7,10 @@ from _job import run
 
 
 def main(snakemake: Any) -> None:
-    """Call `counterpoint.comparison_figures.draw_comparison` and save each figure."""
-    from counterpoint.comparison_figures import draw_comparison
-    from counterpoint.files import read_table
-    from counterpoint.plots import save_figure
+    """Call `counterpoint.figures.studies_figures.draw_comparison` and save each figure."""
+    from counterpoint.figures.studies_figures import draw_comparison
+    from counterpoint.figures.study_figures import save_figure
+    from counterpoint.files.artifacts import read_table
 
     claims, correlations = (
         {name: read_table(path) for name, path in zip(snakemake.params.studies, paths, strict=True)}

@@ -7,9 +7,9 @@ from _job import run
 
 
 def main(snakemake: Any) -> None:
-    """Call `counterpoint.plots.draw_figures` and save each figure as SVG and PNG."""
-    from counterpoint.files import read_table
-    from counterpoint.plots import draw_figures, read_curves, save_figure
+    """Call `study_figures.draw_figures` and save each figure as SVG and PNG."""
+    from counterpoint.figures.study_figures import draw_figures, read_curves, save_figure
+    from counterpoint.files.artifacts import read_table
 
     settings = snakemake.params.settings
     statistics, report = settings["statistics"], settings["report"]

@@ -6,12 +6,12 @@ from _job import run
 
 
 def main(snakemake: Any) -> None:
-    """Call `counterpoint.beginning.without_beginning`."""
+    """Call `counterpoint.models.beginning_token.without_beginning`."""
     import json
     from pathlib import Path
 
-    from counterpoint.beginning import without_beginning
-    from counterpoint.files import read_table, write_table
+    from counterpoint.files.artifacts import read_table, write_table
+    from counterpoint.models.beginning_token import without_beginning
 
     beginning = json.loads(Path(snakemake.input.beginning).read_text(encoding="utf-8"))
     pairs = read_table(snakemake.input.pairs)

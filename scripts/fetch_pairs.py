@@ -6,8 +6,8 @@ from _job import log, run
 
 
 def main(snakemake: Any) -> None:
-    """Call `counterpoint.hub.fetch` with what the study names."""
-    from counterpoint.hub import fetch, parse
+    """Call `counterpoint.pairs.hub.fetch` with what the study names."""
+    from counterpoint.pairs.hub import fetch, parse
 
     fetch(parse(snakemake.params.source), snakemake.output[0], progress=log.info)
 

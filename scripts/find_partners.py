@@ -9,9 +9,9 @@ from _scores import scores
 
 
 def main(snakemake: Any) -> None:
-    """Call `counterpoint.scoring.interaction.score_interactions`."""
-    from counterpoint.files import write_table
-    from counterpoint.scoring.interaction import score_interactions
+    """Call `counterpoint.measures.tables.interaction_table.score_interactions`."""
+    from counterpoint.files.artifacts import write_table
+    from counterpoint.measures.tables.interaction_table import score_interactions
 
     table = score_interactions(
         load(snakemake),

@@ -7,9 +7,9 @@ from _job import run
 
 
 def main(snakemake: Any) -> None:
-    """Call `counterpoint.provenance.collect`."""
-    from counterpoint.files import write_json
-    from counterpoint.provenance import collect
+    """Call `counterpoint.workflow.provenance.collect`."""
+    from counterpoint.files.artifacts import write_json
+    from counterpoint.workflow.provenance import collect
 
     record = collect(
         snakemake.wildcards.study,

@@ -8,9 +8,9 @@ from _model import load
 
 
 def main(snakemake: Any) -> None:
-    """Call `counterpoint.scoring.gradients.score_integrated_gradients`."""
-    from counterpoint.files import write_table
-    from counterpoint.scoring.gradients import score_integrated_gradients
+    """Call `counterpoint.measures.tables.integrated_gradients_table.score_integrated_gradients`."""
+    from counterpoint.files.artifacts import write_table
+    from counterpoint.measures.tables.integrated_gradients_table import score_integrated_gradients
 
     scores = score_integrated_gradients(
         load(snakemake),

@@ -9,9 +9,9 @@ from _scores import scores
 
 
 def main(snakemake: Any) -> None:
-    """Call `counterpoint.scoring.faithfulness.score_faithfulness`."""
-    from counterpoint.files import write_table
-    from counterpoint.scoring.faithfulness import score_faithfulness
+    """Call `counterpoint.measures.tables.faithfulness_table.score_faithfulness`."""
+    from counterpoint.files.artifacts import write_table
+    from counterpoint.measures.tables.faithfulness_table import score_faithfulness
 
     table = score_faithfulness(
         load(snakemake),

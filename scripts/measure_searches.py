@@ -7,12 +7,12 @@ from _model import load
 
 
 def main(snakemake: Any) -> None:
-    """Call `counterpoint.counterfactuals.measuring.measure_searches` on archives and traces."""
-    from counterpoint.counterfactuals.losses import mean_over
-    from counterpoint.counterfactuals.measuring import Search, measure_searches
+    """Call `search_outcomes.measure_searches` on archives and traces."""
+    from counterpoint.counterfactuals.comparison.search_outcomes import Search, measure_searches
+    from counterpoint.counterfactuals.language.perplexity import mean_over
+    from counterpoint.counterfactuals.methods.search import study_prompts
     from counterpoint.counterfactuals.problem import Target
-    from counterpoint.counterfactuals.search import study_prompts
-    from counterpoint.files import read_table, write_table
+    from counterpoint.files.artifacts import read_table, write_table
 
     wanted = snakemake.params.search
     runs = [(method, seed) for method in wanted["methods"] for seed in wanted["seeds"]]

@@ -7,11 +7,11 @@ from _job import log, run
 
 
 def main(snakemake: Any) -> None:
-    """Call `counterpoint.counterfactuals.atlas_table.merge`."""
-    from counterpoint.counterfactuals.atlas_table import merge
-    from counterpoint.counterfactuals.reached import reached
-    from counterpoint.files import read_table, write_table
-    from counterpoint.models.shape import read_heads
+    """Call `counterpoint.counterfactuals.atlas.atlas_table.merge`."""
+    from counterpoint.counterfactuals.atlas.atlas_classes import reached
+    from counterpoint.counterfactuals.atlas.atlas_table import merge
+    from counterpoint.files.artifacts import read_table, write_table
+    from counterpoint.models.model_shape import read_heads
 
     shape = read_heads(Path(snakemake.input.model).parent)
     atlas = merge(map(read_table, snakemake.input.verified), shape.heads)

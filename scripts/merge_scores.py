@@ -6,10 +6,10 @@ from _job import log, run
 
 
 def main(snakemake: Any) -> None:
-    """Call `counterpoint.scoring.merge` on the tables and curves of all shards."""
-    from counterpoint.doubtful import doubtful_answers, lines
-    from counterpoint.files import read_table
-    from counterpoint.scoring.merge import merge_curves, merge_heads, merge_tables
+    """Call `counterpoint.measures.tables.merging` on the tables and curves of all shards."""
+    from counterpoint.files.artifacts import read_table
+    from counterpoint.measures.tables.merging import merge_curves, merge_heads, merge_tables
+    from counterpoint.pairs.doubtful_pairs import doubtful_answers, lines
 
     given, made = snakemake.input, snakemake.output
     settings = snakemake.params.settings

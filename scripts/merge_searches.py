@@ -10,7 +10,7 @@ def main(snakemake: Any) -> None:
     import pandas as pd
 
     from counterpoint.counterfactuals.archive import merge
-    from counterpoint.files import read_table, write_table
+    from counterpoint.files.artifacts import read_table, write_table
 
     seeds = snakemake.params.settings["seeds"]
     traces = [

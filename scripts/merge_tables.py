@@ -6,8 +6,8 @@ from _job import log, run
 
 
 def main(snakemake: Any) -> None:
-    """Call `counterpoint.scoring.merge.merge_tables` with the columns that tell rows apart."""
-    from counterpoint.scoring.merge import merge_tables
+    """Call `merging.merge_tables` with the columns that tell rows apart."""
+    from counterpoint.measures.tables.merging import merge_tables
 
     n_rows = merge_tables(
         snakemake.input.scores,

@@ -7,13 +7,13 @@ from _job import log, run
 
 
 def main(snakemake: Any) -> None:
-    """Call `counterpoint.planning.plan` with the study's settings, pairs and model."""
-    from counterpoint.files import read_table, write_table
-    from counterpoint.planning.costs import read_costs
-    from counterpoint.planning.plan import Machine, advice, in_words, plan
-    from counterpoint.planning.rate import best_rate
-    from counterpoint.planning.size import read_size
-    from counterpoint.planning.work import pairs_of
+    """Call `counterpoint.workflow.planning.plan` with the study's settings, pairs and model."""
+    from counterpoint.files.artifacts import read_table, write_table
+    from counterpoint.workflow.planning.costs import read_costs
+    from counterpoint.workflow.planning.matrix_rate import best_rate
+    from counterpoint.workflow.planning.model_size import read_size
+    from counterpoint.workflow.planning.operations import pairs_of
+    from counterpoint.workflow.planning.plan import Machine, advice, in_words, plan
 
     wanted, threads = snakemake.params, snakemake.threads
     settings, costs = wanted.settings, read_costs()

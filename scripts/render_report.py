@@ -8,7 +8,7 @@ from _job import log, run
 
 def main(snakemake: Any) -> None:
     """Call `counterpoint.report.render_report` and say once more which pairs are doubtful."""
-    from counterpoint.report.doubts import doubts_of
+    from counterpoint.report.doubtful_pairs_section import doubts_of
     from counterpoint.report.render import render_report
 
     study, settings = snakemake.wildcards.study, snakemake.params.settings

@@ -7,13 +7,13 @@ from _model import load
 
 
 def main(snakemake: Any) -> None:
-    """Call `counterpoint.counterfactuals.atlas.search_atlas`; keep candidates and trace."""
-    from counterpoint.counterfactuals.atlas import search_atlas
-    from counterpoint.counterfactuals.checkpoints import Checkpoints
-    from counterpoint.counterfactuals.configured import starts_of
+    """Call `atlas_search.search_atlas`; keep candidates and trace."""
+    from counterpoint.counterfactuals.atlas.atlas_search import search_atlas
+    from counterpoint.counterfactuals.methods.search_checkpoints import Checkpoints
+    from counterpoint.counterfactuals.methods.variants import VariantSettings
     from counterpoint.counterfactuals.problem import Budget, Settings
-    from counterpoint.counterfactuals.variants import VariantSettings
-    from counterpoint.files import read_table, write_table
+    from counterpoint.files.artifacts import read_table, write_table
+    from counterpoint.workflow.search_settings import starts_of
 
     settings, wanted = snakemake.params.settings, snakemake.params.search
     starts = starts_of(wanted, read_table(snakemake.input.pairs))

@@ -7,12 +7,12 @@ from _model import load
 
 
 def main(snakemake: Any) -> None:
-    """Call `counterpoint.counterfactuals.search.search`; keep archive and trace."""
-    from counterpoint.counterfactuals.checkpoints import Checkpoints
-    from counterpoint.counterfactuals.configured import settings_of, starts_of
+    """Call `counterpoint.counterfactuals.methods.search.search`; keep archive and trace."""
+    from counterpoint.counterfactuals.methods.search import search
+    from counterpoint.counterfactuals.methods.search_checkpoints import Checkpoints
     from counterpoint.counterfactuals.problem import Target
-    from counterpoint.counterfactuals.search import search
-    from counterpoint.files import read_table, write_table
+    from counterpoint.files.artifacts import read_table, write_table
+    from counterpoint.workflow.search_settings import settings_of, starts_of
 
     wildcards, wanted = snakemake.wildcards, snakemake.params.search
     settings = snakemake.params.settings

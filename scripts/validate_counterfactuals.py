@@ -7,13 +7,13 @@ from _model import load
 
 
 def main(snakemake: Any) -> None:
-    """Call `counterpoint.counterfactuals.validation.validate` on the archives of all methods."""
+    """Call `pair_validation.validate` on the archives of all methods."""
     import pandas as pd
 
+    from counterpoint.counterfactuals.methods.search import study_prompts
     from counterpoint.counterfactuals.problem import Target
-    from counterpoint.counterfactuals.search import study_prompts
-    from counterpoint.counterfactuals.validation import Depth, validate
-    from counterpoint.files import read_table, write_table
+    from counterpoint.counterfactuals.validation.pair_validation import Depth, validate
+    from counterpoint.files.artifacts import read_table, write_table
 
     settings, search = snakemake.params.settings, snakemake.params.search
     table = validate(

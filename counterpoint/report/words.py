@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from counterpoint.metric_words import DENOISING, FLAT_START, NO_SLOPE, NOISING, metric_words
+from counterpoint.figures.metric_words import DENOISING, FLAT_START, NO_SLOPE, NOISING, metric_words
 from counterpoint.report.html import Fragment, fill, heading, join, paragraph
 
 

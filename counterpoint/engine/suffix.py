@@ -1,0 +1,465 @@
+"""The engine: run only what a change of one component can reach.
+
+After a change at the output of a head (or MLP) of layer l, what must be computed anew is: the rest
+of block l and the blocks above it, at the positions from the first differing token on; in the last
+block only the last position's MLP; of the unembedding only the answers' rows. A *row* is one such
+evaluation. Rows of different pairs, layers and points of the path share batches: a batch sweeps
+upwards through the blocks, and each row joins at its own layer with the background's residual
+stream and its shifted attention (or MLP) output.
+
+Exactness: keys and values of the prefix are those of the unchanged run, since causal attention lets
+no earlier position see a later one; everything else is the model's own modules. `ways` says how
+else rows are evaluated where a model's blocks cannot be called one by one; which way is right for a
+model is found by comparing with its own forward passes, once for each shape (`selfcheck`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, cast
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from torch.nn import functional
+
+from counterpoint.engine.activations import (
+    Activations,
+    Component,
+    Direction,
+    Prompt,
+    background_prompt,
+    is_out_of_memory,
+    library_errors,
+)
+from counterpoint.engine.linear import through_onednn
+from counterpoint.engine.metrics import Metric, make_metric
+from counterpoint.engine.replay import (
+    Forward,
+    as_output,
+    block_arguments,
+    by_row,
+    cache_for,
+    first_of,
+    hidden_states_of,
+    last_of,
+    last_position,
+    replaced_forward,
+    with_first,
+)
+from counterpoint.errors import UserError
+from counterpoint.models.load import LanguageModel
+
+POSITIONS_PER_BATCH = 1024
+"""Rows × positions of a batch on a CPU. With SmolLM2 on two cores, batches of 450 to 1,800
+positions made 310 to 330 · 10⁹ operations per second, of 3,200 positions 240 and of 6,300 only
+210: larger ones leave the cache."""
+
+
+ALIKE = 1e-2
+"""How alike logits must be, over their spread, to be the same numbers added in another order, in
+any format; those of another token are off by order one."""
+
+
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """Evaluations to make. Rows are in order of layer, lowest first."""
+
+    pair: Int[Tensor, " row"]
+    """The place of each row's pair in the bucket."""
+    layer: tuple[int, ...]
+    """The layer at which each row joins."""
+    shift: Float[Tensor, "row suffix d_model"]
+    """What is added to the component's output, at every position of the suffix."""
+
+    def __post_init__(self) -> None:
+        if list(self.layer) != sorted(self.layer):
+            raise ValueError("rows must be in order of layer")
+
+
+@dataclass(frozen=True)
+class Way:
+    """How rows are evaluated: the fastest that is exact for the model is taken."""
+
+    replays: bool
+    """Whether blocks are called one by one, from each row's layer up; if not, every row is a pass
+    of the whole model over the suffix, with a hook at its component."""
+    cuts_last: bool
+    """Whether the last block computes its last position alone."""
+
+
+WAYS = (Way(replays=True, cuts_last=True), Way(True, False), Way(False, False))
+"""In the order in which they are tried."""
+
+
+class SuffixEngine:
+    """Evaluates rows on the background runs of one bucket of pairs.
+
+    ``memory_mb`` bounds the tensors of one batch; a batch that does not fit after all is halved and
+    the smaller size remembered.
+    """
+
+    def __init__(
+        self,
+        model: LanguageModel,
+        activations: Activations,
+        *,
+        metric: str = "logit_difference",
+        memory_mb: int = 1000,
+        verify: bool = True,
+    ) -> None:
+        self.model = model
+        self.activations = activations
+        self.memory_mb = memory_mb
+        pairs = activations.pairs
+        with library_errors(model, "recording what its blocks are given"):
+            self.arguments = block_arguments(model, pairs.length, activations.start)
+        self.evaluations = 0
+        """Rows evaluated so far."""
+        self._rows_that_fit: dict[bool, int] = {}
+        clean_logits = None
+        if metric == "kl_divergence":
+            clean_logits = self.logits(activations.clean.final)
+        self.metric: Metric = make_metric(
+            metric,
+            pairs.correct,
+            pairs.incorrect,
+            d_vocab=model.d_vocab,
+            clean_logits=clean_logits,
+            device=model.device,
+            dtype=model.dtype,
+        )
+        self._verify = verify
+        self._ways: dict[Component, Way] = {}
+        if verify:
+            self.way("head")
+
+    @property
+    def suffix_length(self) -> int:
+        return self.activations.pairs.length - self.activations.start
+
+    def way(self, component: Component) -> Way:
+        """How rows that enter at ``component`` are evaluated; see `selfcheck.find_way`.
+
+        Raises UserError where no way gives what the model's own passes give.
+        """
+        if component not in self._ways:
+            from counterpoint.engine.selfcheck import known_way
+
+            self._ways[component] = known_way(self, component, verify=self._verify)
+        return self._ways[component]
+
+    # -- what is evaluated -------------------------------------------------------------------
+
+    def unpatched(self, prompt: Prompt) -> Float[Tensor, " pair"]:
+        """The metric of each pair's own run, clean or corrupted."""
+        final = self.activations.run(prompt).final
+        every_pair = torch.arange(len(final), device=final.device)
+        return self.metric(self.logits(final, self.metric.vocabulary), every_pair)
+
+    def evaluate(
+        self, rows: Rows, direction: Direction, component: Component = "head"
+    ) -> Float[Tensor, " row"]:
+        """The metric of each row, in one batch. Differentiable with respect to ``rows.shift``."""
+        final = self.final(rows, direction, component)
+        return self.metric(self.logits(final, self.metric.vocabulary), rows.pair)
+
+    def final(
+        self, rows: Rows, direction: Direction, component: Component = "head"
+    ) -> Float[Tensor, "row d_model"]:
+        """The last block's output at the last position of each row, in one batch.
+
+        `logits` makes any answer's logit of it.
+        """
+        self.evaluations += len(rows.layer)
+        return self.sweep(rows, background_prompt(direction), component, self.way(component))
+
+    def run_suffix(self, tokens: Int[Tensor, "row suffix"], pair: Int[Tensor, " row"]) -> None:
+        """Run the whole model on the suffixes ``tokens``; what is wanted of it is hooked."""
+        self.evaluations += len(tokens)
+        with through_onednn(self.model.submodules_of_blocks):
+            self.model.hf(
+                input_ids=tokens, logits_to_keep=1, **cache_for(self.activations.prefix, pair)
+            )
+
+    def in_batches(
+        self,
+        count: int,
+        compute: Callable[[slice], Tensor],
+        *,
+        differentiate: bool = False,
+        advance: Callable[[int], object] | None = None,
+    ) -> Tensor:
+        """Join ``compute(rows)`` over slices of ``count`` rows that fit in memory.
+
+        ``differentiate`` says that every layer's values are kept for a backward pass; ``advance``
+        is told how many rows each batch had. A batch that runs out of memory is halved. Raises
+        UserError when one row does not fit.
+        """
+        results: list[Tensor] = []
+        start = 0
+        while start < count:
+            size = self.rows_per_batch(differentiate=differentiate)
+            # Equal parts: a small last batch would run at a worse rate.
+            parts = -(-(count - start) // size)
+            stop = start + -(-(count - start) // parts)
+            try:
+                results.append(compute(slice(start, stop)))
+            except RuntimeError as error:
+                if not is_out_of_memory(error):
+                    raise
+                self._remember_too_many(stop - start, differentiate)
+                continue
+            if advance is not None:
+                advance(stop - start)
+            start = stop
+        return torch.cat(results)
+
+    def rows_per_batch(self, *, differentiate: bool = False) -> int:
+        """How many rows fit in ``memory_mb``, by what one row needs, and run at a good rate."""
+        model, config = self.model, self.model.hf.config.get_text_config(decoder=True)
+        width = getattr(config, "intermediate_size", None) or 4 * model.d_model
+        if not isinstance(width, int):
+            width = max(width)
+        keys = self.activations.pairs.length
+        per_position = 12 * model.d_model + 4 * width + 4 * model.n_heads * keys
+        prefix = 4 * model.d_model * keys
+        elements = self.suffix_length * per_position + prefix
+        if differentiate:
+            elements *= model.n_layers
+        bytes_per_row = elements * torch.finfo(model.dtype).bits // 8
+        fits = self.memory_mb * 2**20 // bytes_per_row
+        if model.device.type == "cpu":
+            fits = min(fits, POSITIONS_PER_BATCH // self.suffix_length)
+        return max(1, min(fits, self._rows_that_fit.get(differentiate, fits)))
+
+    def _remember_too_many(self, count: int, differentiate: bool) -> None:
+        if count == 1:
+            raise UserError(
+                f"device {self.model.device}: not even one row of {self.suffix_length} positions"
+                " fits in memory; free memory, choose a smaller model or shorter prompts."
+            )
+        self._rows_that_fit[differentiate] = count // 2
+        if self.model.device.type == "cuda":
+            torch.cuda.empty_cache()
+
+    # -- how ------------------------------------------------------------------------------------
+
+    def sweep(
+        self, rows: Rows, background: Prompt, component: Component, way: Way
+    ) -> Float[Tensor, "row d_model"]:
+        """The output of the last block at the last position, for every row."""
+        if not way.replays:
+            return self._whole(rows, background, component)
+        model, run = self.model, self.activations.run(background)
+        counts = [0] * model.n_layers
+        for layer in rows.layer:
+            counts[layer] += 1
+        hidden = run.residual.new_empty(0, *run.residual.shape[2:])
+        passing = 0
+        with through_onednn(model.submodules_of_blocks):
+            for layer in range(min(rows.layer), model.n_layers):
+                entering = slice(passing, passing + counts[layer])
+                if counts[layer]:
+                    hidden = torch.cat([hidden, run.residual[layer][rows.pair[entering]]])
+                cut = way.cuts_last and layer == model.n_layers - 1
+                hidden = self._block(layer, hidden, rows, passing, entering, run, component, cut)
+                passing = entering.stop
+        return last_of(model, hidden)
+
+    def _whole(
+        self, rows: Rows, background: Prompt, component: Component
+    ) -> Float[Tensor, "row d_model"]:
+        """The same by passes through all blocks, each row's component shifted where it returns."""
+        model, activations, n_rows = self.model, self.activations, len(rows.layer)
+        final: list[Tensor] = []
+
+        def shifted(entering: slice) -> Any:
+            def hook(module: nn.Module, args: Any, output: Any) -> Any:
+                value = by_row(first_of(output), n_rows)
+                shift = torch.zeros_like(value)
+                shift[entering] = rows.shift[entering]
+                return with_first(output, (value + shift).view_as(first_of(output)))
+
+            return hook
+
+        with contextlib.ExitStack() as hooks, through_onednn(model.submodules_of_blocks):
+            for layer in sorted(set(rows.layer)):
+                module = model.output_projection(layer) if component == "head" else model.mlp(layer)
+                first = rows.layer.index(layer)
+                entering = slice(first, first + rows.layer.count(layer))
+                hooks.callback(module.register_forward_hook(shifted(entering)).remove)
+            hooks.callback(
+                model.blocks[-1]
+                .register_forward_hook(
+                    lambda module, args, output: final.append(last_of(model, first_of(output)))
+                )
+                .remove
+            )
+            model.hf(
+                input_ids=activations.tokens(background)[rows.pair],
+                logits_to_keep=1,
+                **cache_for(activations.prefix, rows.pair),
+            )
+        return final[0]
+
+    def _block(
+        self,
+        layer: int,
+        hidden: Tensor,
+        rows: Rows,
+        passing: int,
+        entering: slice,
+        run: Any,
+        component: Component,
+        cut: bool,
+    ) -> Tensor:
+        """Run one block on the rows that pass through it and those that enter at its component.
+
+        With ``cut`` at the last position alone.
+        """
+        model, arguments = self.model, self.arguments[layer]
+        enters = entering.stop > entering.start
+        pair, shift = rows.pair[entering], rows.shift[entering]
+        only = slice(-1, None) if cut else slice(None)
+        attends = model.attentions[layer] is not None
+        mlp = model.mlps[layer]
+        with contextlib.ExitStack() as replaced:
+            if enters and attends:
+                attention = run.attention[layer][pair]
+                if component == "head":
+                    attention = attention + shift
+                replaced.enter_context(
+                    replaced_forward(
+                        model.attention(layer),
+                        _joining(passing, attention[:, only], arguments.attention_arity),
+                    )
+                )
+            if enters and component == "mlp":
+                value = (run.mlp[layer][pair] + shift)[:, only]
+                replaced.enter_context(
+                    replaced_forward(
+                        model.mlp(layer), _joining(passing, value, arguments.mlp_arity, only)
+                    )
+                )
+            if cut:
+                # Nothing reads the other positions any more; the last one's values broadcast over
+                # them in the residual sum, and are cut off above.
+                if passing and attends:
+                    replaced.enter_context(
+                        replaced_forward(model.output_projection(layer), last_position)
+                    )
+                if mlp is not None and not (enters and component == "mlp"):
+                    replaced.enter_context(replaced_forward(mlp, last_position))
+            prefix = self.activations.prefix
+            cache = None if prefix is None else prefix.cache(rows.pair[:passing])
+            return arguments.call(model.blocks[layer], hidden, cache)
+
+    def logits(
+        self,
+        final: Float[Tensor, "row d_model"],
+        vocabulary: Int[Tensor, " token"] | None = None,
+    ) -> Float[Tensor, "row token"]:
+        """Logits from the last block's output: the model's own final norm, unembedding and caps.
+
+        The model's forward pass runs with its blocks handing ``final`` through, so whatever it does
+        after them (a projection, a scale, soft-capping) is done here too.
+        """
+        model = self.model
+        if vocabulary is not None and not self._tokens_stand_alone(final):
+            return self.logits(final)[:, vocabulary]
+        unembedding = model.hf.get_output_embeddings()
+        with contextlib.ExitStack() as replaced:
+            for block, arguments in zip(model.blocks, self.arguments, strict=True):
+                given = as_output(final, arguments.streams)
+                replaced.enter_context(
+                    replaced_forward(block, _handing_through(given, arguments.arity))
+                )
+            if vocabulary is not None:
+                replaced.enter_context(
+                    replaced_forward(
+                        cast(nn.Module, unembedding), _only_tokens(unembedding, vocabulary)
+                    )
+                )
+            tokens = torch.zeros(len(final), 1, dtype=torch.long, device=final.device)
+            return model.hf(input_ids=tokens, use_cache=False, logits_to_keep=1).logits[:, -1]
+
+    def _tokens_stand_alone(self, final: Float[Tensor, "row d_model"]) -> bool:
+        """Whether logits of chosen tokens can be had without those of all others.
+
+        Not where the model does something to certain tokens by their place among all (Chameleon
+        forbids those of pictures). Seen once, on all tokens in turned order.
+        """
+        kept = self.model.__dict__
+        if "_tokens_stand_alone" not in kept:
+            kept["_tokens_stand_alone"] = True
+            with torch.no_grad():
+                known = self.logits(final[:1].detach())
+                turned = torch.arange(known.shape[1] - 1, -1, -1, device=known.device)
+                found = self.logits(final[:1].detach(), turned)
+            # Forbidden tokens have logits of minus infinity, or nearly.
+            said = known[known > torch.finfo(known.dtype).min / 2]
+            apart = float(said.amax() - said.amin()) if len(said) else 0.0
+            kept["_tokens_stand_alone"] = found.shape == known.shape and torch.allclose(
+                found[:, turned], known, rtol=ALIKE, atol=ALIKE * apart, equal_nan=True
+            )
+        return bool(kept["_tokens_stand_alone"])
+
+
+def _joining(passing: int, entering: Tensor, arity: int, only: slice = slice(None)) -> Any:
+    """A forward that computes the first ``passing`` rows and appends given values for the rest.
+
+    ``arity`` is the number of values that the module returns, 0 for a bare tensor. ``only`` cuts
+    the positions that are computed. A module that is given rows and positions in one axis answers
+    so.
+    """
+
+    def make(original: Forward) -> Forward:
+        def forward(*args: Any, **kwargs: Any) -> Any:
+            given, keyword = hidden_states_of(args, kwargs)
+            rest: tuple[Any, ...] = (None,) * max(0, arity - 1)
+            if passing == 0:
+                joined = entering
+            else:
+                hidden = by_row(given, passing + len(entering))[:passing, only]
+                if given.ndim == 2:
+                    hidden = hidden.flatten(0, 1)
+                output = (
+                    original(hidden, *args[1:], **kwargs)
+                    if keyword is None
+                    else original(*args, **{**kwargs, keyword: hidden})
+                )
+                computed, rest = (output[0], output[1:]) if arity else (output, ())
+                joined = torch.cat([by_row(computed, passing), entering])
+            if given.ndim == 2:
+                joined = joined.flatten(0, 1)
+            return (joined, *rest) if arity else joined
+
+        return forward
+
+    return make
+
+
+def _handing_through(given: Tensor, arity: int) -> Any:
+    def make(original: Forward) -> Forward:
+        def forward(*args: Any, **kwargs: Any) -> Any:
+            return (given, *(None,) * (arity - 1)) if arity else given
+
+        return forward
+
+    return make
+
+
+def _only_tokens(unembedding: Any, vocabulary: Tensor) -> Any:
+    def make(original: Forward) -> Forward:
+        def forward(hidden: Tensor) -> Tensor:
+            bias = getattr(unembedding, "bias", None)
+            return functional.linear(
+                hidden, unembedding.weight[vocabulary], None if bias is None else bias[vocabulary]
+            )
+
+        return forward
+
+    return make

@@ -1,0 +1,5 @@
+"""Reading and writing files: whole or absent, known by their contents, as they are written.
+
+Imports `errors` alone. `artifacts` first (what a killed job may leave), then `digests` and
+`yaml_and_json`. No torch.
+"""

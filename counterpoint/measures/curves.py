@@ -1,0 +1,315 @@
+"""Output curves f(α), their gradients g(α) = df/dα, and what is measured on them.
+
+f(α) is the metric of the background run with the component's output at
+``r_bg + α (r_other − r_bg)``, at every position, with everything downstream computed anew; α = 0
+leaves the background run as it is and α = 1 is the activation patch.
+
+Two ways of taking the curve:
+
+- ``adaptive`` evaluates f and, by reverse-mode differentiation, g at nested Clenshaw-Curtis nodes.
+Both
+  together fix a Hermite interpolant of twice the degree, so that three nodes resolve most heads. A
+  curve is refined until the last coefficients of f and of g are within tolerance, *and* the
+  integral of g alone equals f(1) − f(0) within tolerance: two checks that fail in different ways.
+- ``gauss-legendre-50`` evaluates both at the 50 Gauss-Legendre nodes of the original notebook.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float
+
+from counterpoint.engine.activations import Component, Direction, Units, background_prompt
+from counterpoint.engine.kinks import has_kinks
+from counterpoint.engine.rounding import Floor
+from counterpoint.engine.routing import choices_per_block
+from counterpoint.engine.suffix import SuffixEngine
+from counterpoint.errors import UserError
+from counterpoint.measures import jumps, quadrature
+from counterpoint.measures.columns import (
+    CELLS,
+    GRID_SIZE,
+    OutputCurves,
+    collected,
+    monotonicity,
+    range_of,
+    saturated,
+)
+from counterpoint.measures.pieces import (
+    FIRST_LEVEL,
+    HERMITE_AMPLIFIES,
+    HERMITE_UP_TO,
+    LAST_LEVEL,
+    SLOPE_TOLERANCE,
+    TAIL_FACTOR,
+    slow_decay,
+)
+from counterpoint.measures.slopes import (
+    Advance,
+    rounding_floor,
+    slopes_at_start,
+    values_slopes_and_scales,
+)
+from counterpoint.measures.slopes import attribution_patching as attribution_patching
+from counterpoint.measures.slopes import values as values
+from counterpoint.measures.slopes import values_and_slopes as values_and_slopes
+
+Array = np.ndarray
+
+LEAST_SQUARES_DEGREE = 32
+"""Degree of the series fitted to 50 fixed nodes; higher coefficients are rounding."""
+
+_DENSE = quadrature.clenshaw_curtis(1025)
+
+
+def output_curves(
+    engine: SuffixEngine,
+    direction: Direction,
+    units: Units,
+    *,
+    component: Component = "head",
+    nodes: str = "adaptive",
+    tolerance: float = 1e-4,
+    max_nodes: int = 65,
+    advance: Advance | None = None,
+) -> OutputCurves:
+    """Output curves of ``units`` with every measure.
+
+    ``nodes`` is `adaptive` or `gauss-legendre-50`; ``tolerance`` is the error of f allowed, in
+    metric units. ``advance`` is told of evaluations as they are made. Raises UserError for other
+    settings.
+    """
+    check_max_nodes(max_nodes)
+    if nodes == "adaptive":
+        if choices_per_block(engine.model) or has_kinks(engine.model):
+            return jumps.own_paths(
+                engine, direction, units, component, tolerance, max_nodes, advance
+            )
+        return _adaptive(engine, direction, units, component, tolerance, max_nodes, advance)
+    if nodes == f"gauss-legendre-{GRID_SIZE}":
+        return _fixed(engine, direction, units, component, tolerance, max_nodes, advance)
+    raise UserError(
+        f"curves: nodes: {nodes!r} is unknown; expected adaptive or gauss-legendre-{GRID_SIZE}."
+    )
+
+
+def check_max_nodes(max_nodes: int) -> None:
+    """Raise UserError unless ``max_nodes`` is one of the nested levels 3, 5, 9, 17, …"""
+    if max_nodes < FIRST_LEVEL or (max_nodes - 1) & (max_nodes - 2):
+        raise UserError(
+            f"curves: max_nodes: {max_nodes} is no nested level; expected 3, 5, 9, 17, 33 or 65."
+        )
+
+
+def _adaptive(
+    engine: SuffixEngine,
+    direction: Direction,
+    units: Units,
+    component: Component,
+    tolerance: float,
+    max_nodes: int,
+    advance: Advance | None,
+) -> OutputCurves:
+    start = engine.unpatched(background_prompt(direction)).double().cpu().numpy()
+    pair = units.pair.cpu().numpy()
+    floor = rounding_floor(engine, direction)[pair]
+    count = FIRST_LEVEL
+    inner = np.broadcast_to(quadrature.clenshaw_curtis(count)[1:], (len(units), count - 1))
+    output, slope, scales = values_slopes_and_scales(
+        engine, direction, component, units, inner, advance=advance
+    )
+    output = np.concatenate([start[pair][:, None], output], axis=1)
+    atp, at_start = slopes_at_start(engine, direction, component, units)
+    scale = np.maximum(scales.max(1), at_start)
+    slope = np.concatenate([atp[:, None], slope], axis=1)
+
+    parts: list[tuple[Array, OutputCurves]] = []
+    active = np.arange(len(units))
+    while True:
+        level = quadrature.clenshaw_curtis(count)
+        resolved = _resolve(level, output, slope, floor, scale)
+        within = resolved.within(tolerance)
+        done = within | (2 * count - 1 > max_nodes)
+        parts.append((active[within], resolved.curves(within, tolerance)))
+        if done.all():
+            # What no number of nodes resolves has a jump or a kink: take it apart.
+            left = active[~within]
+            if len(left) and max_nodes > LAST_LEVEL:
+                rest = units[torch.as_tensor(left, device=units.pair.device)]
+                found = jumps.own_paths(
+                    engine, direction, rest, component, tolerance, max_nodes, advance
+                )
+                parts.append((left, replace(found, nodes=found.nodes + count)))
+            else:
+                parts.append((left, resolved.curves(~within, tolerance)))
+            return collected(len(units), parts)
+        active, output, slope, scale = (active[~done], output[~done], slope[~done], scale[~done])
+        floor = floor[~done]
+        count = 2 * count - 1
+        added = np.broadcast_to(
+            quadrature.clenshaw_curtis(count)[1::2], (len(active), (count - 1) // 2)
+        )
+        chosen = units[torch.as_tensor(active, device=units.pair.device)]
+        new = values_slopes_and_scales(engine, direction, component, chosen, added, advance=advance)
+        scale = np.maximum(scale, new[2].max(1))
+        output, slope = _interleave(output, new[0]), _interleave(slope, new[1])
+
+
+def _interleave(old: Array, new: Array) -> Array:
+    both = np.empty((len(old), old.shape[1] + new.shape[1]))
+    both[:, ::2], both[:, 1::2] = old, new
+    return both
+
+
+def _fixed(
+    engine: SuffixEngine,
+    direction: Direction,
+    units: Units,
+    component: Component,
+    tolerance: float,
+    max_nodes: int,
+    advance: Advance | None,
+) -> OutputCurves:
+    grid, weights = quadrature.gauss_legendre(GRID_SIZE)
+    alphas = np.broadcast_to(np.append(grid, 1.0), (len(units), GRID_SIZE + 1))
+    output, slope, scales = values_slopes_and_scales(
+        engine, direction, component, units, alphas, advance=advance
+    )
+    if choices_per_block(engine.model):
+        curves = jumps.own_paths(engine, direction, units, component, tolerance, max_nodes, advance)
+        curves = replace(curves, nodes=curves.nodes + GRID_SIZE)
+    else:
+        start = engine.unpatched(background_prompt(direction)).double().cpu().numpy()
+        atp, at_start = slopes_at_start(engine, direction, component, units)
+        ends = np.concatenate([[0.0], grid, [1.0]])
+        f = np.concatenate([start[units.pair.cpu().numpy()][:, None], output], axis=1)
+        g = np.concatenate([atp[:, None], slope], axis=1)
+        resolved = _Resolved(
+            ends,
+            f,
+            g,
+            quadrature.least_squares(ends, f, LEAST_SQUARES_DEGREE),
+            quadrature.least_squares(ends, g, LEAST_SQUARES_DEGREE),
+            own=g[:, 1:-1] @ weights,
+            floor=rounding_floor(engine, direction)[units.pair.cpu().numpy()],
+            scale=np.maximum(scales.max(1), at_start),
+        )
+        curves = resolved.curves(np.ones(len(units), dtype=bool), tolerance)
+    output, slope = output[:, :-1], slope[:, :-1]
+    return replace(
+        curves,
+        output=output,
+        gradient=slope,
+        output_range=np.ptp(output, axis=1),
+        gradient_range=np.ptp(slope, axis=1),
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class _Resolved:
+    """Curves at one level of nodes, as Chebyshev series of f and of g."""
+
+    level: Float[Array, " node"]
+    output: Float[Array, "unit node"]
+    slope: Float[Array, "unit node"]
+    f: Float[Array, "unit coefficient"]
+    g: Float[Array, "unit coefficient_"]
+    own: Float[Array, " unit"]
+    floor: Floor
+    scale: Float[Array, " unit"]
+    """The largest scale of g seen on each path."""
+
+    @property
+    def ap(self) -> Float[Array, " unit"]:
+        return self.output[:, -1] - self.output[:, 0]
+
+    @property
+    def aliased(self) -> float:
+        """From values alone an interpolant is off by up to twice what its series leaves out
+        (Trefethen 2013, theorem 8.2)."""
+        return 1.0 if len(self.level) <= HERMITE_UP_TO else 2.0
+
+    def output_tail(self) -> Float[Array, " unit"]:
+        """Error of f without rounding: of the series, and of a fit that does not go through f."""
+        missed = np.abs(quadrature.evaluate(self.f, self.level) - self.output).max(1)
+        return TAIL_FACTOR * quadrature.tail(self.f) + missed
+
+    def slope_tail(self) -> Float[Array, " unit"]:
+        return TAIL_FACTOR * quadrature.tail(self.g)
+
+    def within(self, tolerance: float) -> Bool[Array, " unit"]:
+        """Which curves are resolved; see the module's docstring for the two checks."""
+        # A curve at the floor needs no refinement: more nodes would only resolve rounding.
+        settled = self.floor.settled
+        asked = np.maximum(tolerance, 2 * np.maximum(settled, self.floor.of_output(self.scale)))
+        allowed = max(SLOPE_TOLERANCE, 2 * settled) * (1 + np.abs(self.slope).max(1))
+        return (
+            (self.output_tail() + settled <= asked)
+            & (self.slope_tail() + settled <= allowed)
+            & (np.abs(self.own - self.ap) <= asked / 2)
+        )
+
+    def slope_error(self) -> Float[Array, " unit"]:
+        """Of g: its own rounding and the tail or, of a derivative, the amplified rounding of f.
+
+        Not the sum of the two: a tail below that is made of the same rounding, by chance more or
+        less of it in another batch.
+        """
+        amplified = HERMITE_AMPLIFIES.get(len(self.level), 0.0)
+        rounding = amplified * self.floor.of_output(self.scale)
+        # Nor is the decay of coefficients that are rounding one.
+        beyond = np.maximum(self.slope_tail() - rounding / 2, 0.0)
+        left_out = beyond * slow_decay(self.g) * self.aliased + rounding / 2
+        return np.maximum(left_out, rounding) + self.floor.of_slope(self.scale)
+
+    def curves(self, chosen: Bool[Array, " unit"], tolerance: float) -> OutputCurves:
+        f, g, ap = self.f[chosen], self.g[chosen], self.ap[chosen]
+        grid, _ = quadrature.gauss_legendre(GRID_SIZE)
+        output, gradient = quadrature.evaluate(f, grid), quadrature.evaluate(g, grid)
+        dense = quadrature.evaluate(f, _DENSE)
+        dense[:, [0, -1]] = self.output[chosen][:, [0, -1]]
+        # A sum of many steps rounds; neither may fall below the way from end to end.
+        total_variation = np.maximum(np.abs(np.diff(dense, axis=1)).sum(1), np.abs(ap))
+        closed = np.maximum(range_of(dense), np.abs(ap))
+        cells = np.abs(quadrature.evaluate(g, CELLS))
+        rounding = self.floor.of_output(self.scale)[chosen]
+        within = self.within(tolerance)[chosen]
+        return OutputCurves(
+            output=output,
+            gradient=gradient,
+            ap=ap,
+            atp=self.slope[chosen][:, 0],
+            ig_own=self.own[chosen],
+            output_range=np.ptp(output, axis=1),
+            output_range_closed=closed,
+            gradient_range=np.ptp(gradient, axis=1),
+            gradient_range_closed=range_of(quadrature.evaluate(g, _DENSE)),
+            total_variation=total_variation,
+            monotonicity=monotonicity(ap, total_variation),
+            excess_range=closed - np.abs(ap),
+            saturation=saturated(cells, total_variation),
+            # What the slopes miss of AP, the curve may be off by: coefficients can be small by
+            # chance, and the two say so independently.
+            quadrature_error=(self.output_tail() * slow_decay(self.f) * self.aliased)[chosen]
+            + rounding
+            + np.abs(self.own - self.ap)[chosen],
+            gradient_error=self.slope_error()[chosen],
+            rounding=rounding,
+            nodes=np.full(len(ap), len(self.level)),
+            resolved=within,
+            jumps=np.zeros(len(ap)),
+            jump_total=np.zeros(len(ap)),
+        )
+
+
+def _resolve(level: Array, output: Array, slope: Array, floor: Floor, scale: Array) -> _Resolved:
+    own = quadrature.integral(quadrature.interpolate(level, slope))
+    f = quadrature.interpolate_with_slopes(level, output, slope)
+    if len(level) <= HERMITE_UP_TO:
+        g = quadrature.derivative(f)
+    else:
+        f, g = quadrature.interpolate(level, output), quadrature.interpolate(level, slope)
+    return _Resolved(level, output, slope, f, g, own, floor, scale)

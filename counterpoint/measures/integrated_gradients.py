@@ -1,0 +1,241 @@
+"""Integrated gradients of the heads, all heads of a layer moving together, with Captum.
+
+IG of an input is ``(x − x') ∫ ∂m/∂x (x' + α (x − x')) dα`` (Sundararajan, Taly & Yan 2017). Here
+the input is the values z of a whole layer, x' those of the background and x those of the other
+prompt; a head's score is the sum over its positions and dimensions. The attention's output is
+linear in z, so that this equals the score taken on the heads' outputs. By completeness a layer's
+scores sum to the effect of patching the layer; what is missing from that is the *convergence
+delta*.
+
+In a mixture of experts the metric jumps on the way, wherever a router chooses otherwise, and no
+gradient sees a jump. There the joint path is integrated in pieces between the jumps
+(`measures.jumps`), and the convergence delta is their sum with the other sign: the part of
+the layer's effect that belongs to no head. What Captum leaves unfinished in a dense model (kinks of
+a ReLU, thousands of them in a large one) is said, in ``resolved``, and not taken apart.
+
+The run from the layer on is the engine's, and every layer and pair of a bucket is one example of
+the same call to Captum, so that they share batches.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from captum.attr import IntegratedGradients
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from counterpoint.engine.activations import (
+    Direction,
+    Units,
+    background_prompt,
+    differences,
+    other_prompt,
+    packed,
+)
+from counterpoint.engine.routing import choices_per_block
+from counterpoint.engine.suffix import Rows, SuffixEngine
+from counterpoint.measures import jumps
+from counterpoint.measures.patching import layer_patching
+from counterpoint.measures.slopes import rounding_floor
+
+Array = np.ndarray
+
+FIRST_STEPS = 8
+"""Gauss-Legendre steps taken first; 8 integrate a polynomial of degree 15 exactly."""
+
+
+@dataclass(frozen=True, eq=False)
+class IntegratedGradientScores:
+    """IG joint of every head, in metric units."""
+
+    score: Float[Array, "layer pair head"]
+    """Not a number in layers without heads."""
+    convergence_delta: Float[Array, "layer pair"]
+    """Sum over heads of the score, less the effect of patching the layer."""
+    steps: Int[Array, "layer pair"]
+    """Gauss-Legendre steps used, or points of a path in pieces."""
+    jump_total: Float[Array, "layer pair"]
+    """The sum of the jumps on the joint path: the convergence delta with the other sign."""
+    resolved: Bool[Array, "layer pair"]
+    """Whether delta and jumps cancel within tolerance, or the floor of rounding if higher."""
+
+
+def integrated_gradients(
+    engine: SuffixEngine,
+    direction: Direction,
+    *,
+    tolerance: float = 1e-4,
+    first_steps: int = FIRST_STEPS,
+    max_steps: int = 128,
+    advance: Callable[[int], object] | None = None,
+) -> IntegratedGradientScores:
+    """IG joint of every head of every pair.
+
+    Steps are doubled, from ``first_steps`` to at most ``max_steps``, for the layers whose
+    convergence delta exceeds ``tolerance`` or whose scores still moved by more than it. No
+    tolerance below the floor of rounding is asked for. ``advance`` is told of examples as they are
+    finished.
+    """
+    floor = rounding_floor(engine, direction)
+    tolerance = max(tolerance, 2 * floor.settled)
+    n_layers, n_pairs = engine.model.n_layers, len(engine.activations.pairs)
+    n_heads = engine.model.n_heads
+    score = np.full((n_layers * n_pairs, n_heads), np.nan)
+    delta = np.full(n_layers * n_pairs, np.nan)
+    taken = np.zeros(n_layers * n_pairs, dtype=int)
+    jump_total = np.zeros(n_layers * n_pairs)
+    resolved = np.ones(n_layers * n_pairs, dtype=bool)
+    routed = choices_per_block(engine.model) > 0
+    every = examples_with_heads(engine)
+    active, left = (every[:0], every) if routed else (every, every[:0])
+    steps = min(first_steps, max_steps)
+    while len(active):
+        before = score[active]
+        score[active], delta[active] = _captum(engine, direction, active, steps)
+        moved = np.abs(score[active] - before).max(1)
+        first = taken[active] == 0
+        taken[active] = steps
+        unfinished = (np.abs(delta[active]) > tolerance) | (~first & (moved > tolerance))
+        if 2 * steps > max_steps:
+            left = active[unfinished]
+            unfinished[:] = False
+        if advance is not None:
+            advance(int((~unfinished).sum()))
+        active, steps = active[unfinished], 2 * steps
+    if not routed:
+        resolved[left] = False
+        left = left[:0]
+    if len(left):
+        effect = layer_patching(engine, direction).reshape(-1)
+        curves = jumps.joint_paths(engine, direction, left, tolerance, max_steps // 2)
+        for example, curve in zip(left, curves, strict=True):
+            score[example], jump_total[example] = curve.own, curve.jumps.sum()
+            delta[example] = curve.own.sum() - effect[example]
+            taken[example] += curve.evaluations
+            missed = abs(delta[example] + jump_total[example])
+            resolved[example] = curve.resolved and missed <= max(tolerance, 2 * curve.rounding)
+        if advance is not None and routed:
+            advance(len(left))
+    shape = (n_layers, n_pairs)
+    return IntegratedGradientScores(
+        score.reshape(*shape, n_heads),
+        delta.reshape(shape),
+        taken.reshape(shape),
+        jump_total.reshape(shape),
+        resolved.reshape(shape),
+    )
+
+
+def examples_with_heads(engine: SuffixEngine) -> Int[Array, " example"]:
+    """The examples, layer × pairs + pair, whose layers have heads; lowest layer first."""
+    n_pairs = len(engine.activations.pairs)
+    first = np.array(engine.model.head_layers, dtype=np.int64) * n_pairs
+    return (first[:, None] + np.arange(n_pairs)).reshape(-1)
+
+
+def joint_slopes(
+    engine: SuffixEngine,
+    direction: Direction,
+    alphas: Float[Array, " alpha"],
+    examples: Int[Array, " example"] | None = None,
+) -> Float[Array, "example head alpha"]:
+    """g of each head along the joint path: ⟨∂m/∂(attention output), Δ of the head⟩ at each α.
+
+    An example is a layer of a pair, numbered layer × pairs + pair; all that have heads by default.
+    The integral of a head's slope over [0, 1] is its IG joint.
+    """
+    model, activations = engine.model, engine.activations
+    n_pairs, n_alphas = len(activations.pairs), len(alphas)
+    if examples is None:
+        examples = examples_with_heads(engine)
+    other = activations.run(other_prompt(direction)).attention
+    background = activations.run(background_prompt(direction)).attention
+    place = torch.as_tensor(examples, device=model.device).repeat_interleave(n_alphas)
+    layer, pair = place // n_pairs, place % n_pairs
+    at = torch.tensor(alphas, device=model.device, dtype=model.dtype).repeat(len(examples))
+    heads = torch.arange(model.n_heads, device=model.device)
+
+    def slopes(rows: slice) -> Tensor:
+        where = layer[rows], pair[rows]
+        with torch.enable_grad():
+            whole = other[where] - background[where]
+            shift = (at[rows].view(-1, 1, 1) * whole).requires_grad_()
+            joined = Rows(pair[rows], tuple(layer[rows].tolist()), shift)
+            output = engine.evaluate(joined, direction)
+            (gradient,) = torch.autograd.grad(output.sum(), shift)
+        count = rows.stop - rows.start
+        units = Units(
+            pair[rows].repeat_interleave(model.n_heads),
+            layer[rows].repeat_interleave(model.n_heads),
+            heads.repeat(count),
+        )
+        delta = differences(model, activations, direction, units)
+        return (delta.unflatten(0, (count, model.n_heads)) * gradient.unsqueeze(1)).sum((2, 3))
+
+    found = engine.in_batches(len(place), slopes, differentiate=True)
+    shape = (len(examples), n_alphas, model.n_heads)
+    return found.double().cpu().numpy().reshape(shape).swapaxes(1, 2)
+
+
+def _captum(
+    engine: SuffixEngine, direction: Direction, examples: Array, steps: int
+) -> tuple[Float[Array, "example head"], Float[Array, " example"]]:
+    """Scores and convergence deltas of the examples (layer × pairs + pair), in batches."""
+    model, activations = engine.model, engine.activations
+    n_pairs = len(activations.pairs)
+    background, other = (
+        activations.run(side(direction)) for side in (background_prompt, other_prompt)
+    )
+    at_once = engine.rows_per_batch(differentiate=True)
+    scores, deltas = [], []
+    for start in range(0, len(examples), at_once):
+        example = torch.as_tensor(examples[start : start + at_once], device=model.device)
+        layer, pair = example // n_pairs, example % n_pairs
+
+        def metric(z: Tensor, layer: Tensor, pair: Tensor) -> Tensor:
+            order = torch.argsort(layer, stable=True)
+            output = engine.evaluate(
+                Rows(
+                    pair[order],
+                    tuple(layer[order].tolist()),
+                    _attention_shift(engine, z[order], layer[order], pair[order], direction),
+                ),
+                direction,
+            )
+            return output[torch.argsort(order)]
+
+        with warnings.catch_warnings():
+            # Captum warns when a batch cannot hold one step of every example; ours always does.
+            warnings.filterwarnings("ignore", message="Internal batch size")
+            attributions, delta = IntegratedGradients(metric, multiply_by_inputs=True).attribute(
+                other.z[layer, pair],
+                baselines=background.z[layer, pair],
+                additional_forward_args=(layer, pair),
+                n_steps=steps,
+                method="gausslegendre",
+                internal_batch_size=at_once,
+                return_convergence_delta=True,
+            )
+        by_head = attributions.unflatten(-1, (model.n_heads, -1)).sum((1, 3))
+        scores.append(by_head.detach().double().cpu().numpy())
+        deltas.append(delta.detach().double().cpu().numpy())
+    return np.concatenate(scores), np.concatenate(deltas)
+
+
+def _attention_shift(
+    engine: SuffixEngine, z: Tensor, layer: Tensor, pair: Tensor, direction: Direction
+) -> Float[Tensor, "row suffix d_model"]:
+    """How far the attention's output at ``z`` is from the background's; rows are in layer order."""
+    run = engine.activations.run(background_prompt(direction))
+    counts = torch.bincount(layer, minlength=engine.model.n_layers).tolist()
+    parts = [
+        engine.model.output_projection(number)(packed(engine.model, number, part))
+        for number, part in enumerate(torch.split(z, counts))
+        if len(part)
+    ]
+    return torch.cat(parts) - run.attention[layer, pair]

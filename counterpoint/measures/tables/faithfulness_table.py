@@ -1,0 +1,63 @@
+"""What the first k heads by each score recover, for every pair of a shard."""
+
+from __future__ import annotations
+
+import os
+
+import numpy as np
+import pandas as pd
+
+from counterpoint.engine.suffix import SuffixEngine
+from counterpoint.measures.faithfulness import (
+    FIRST_HEADS,
+    recovered,
+    unsaturated_integrated_gradients,
+)
+from counterpoint.measures.tables.shards import Measurement, read_shard, score_of_pairs
+from counterpoint.models.load import LanguageModel
+from counterpoint.progress import Progress
+
+SCORES = ("ap", "atp", "ig_joint", "output_range")
+"""Columns of the tables of a shard by which heads are ranked; IG of the unsaturated part of the
+path is made here."""
+
+COLUMNS = ("pair", "direction", "score", "k", "recovered")
+
+
+def score_faithfulness(
+    model: LanguageModel,
+    shard: str | os.PathLike[str],
+    heads: pd.DataFrame,
+    measurement: Measurement,
+) -> pd.DataFrame:
+    """One row per pair, direction, score and number k of heads.
+
+    ``heads`` has the scores of the shard.
+    """
+    tables: list[pd.DataFrame] = []
+    first_heads = [k for k in FIRST_HEADS if k <= len(model.head_layers) * model.n_heads]
+    for activations in read_shard(shard, model.device):
+        engine = SuffixEngine(
+            model, activations, metric=measurement.metric, memory_mb=measurement.memory_mb
+        )
+        pairs = activations.pairs.number
+        for direction in measurement.directions:
+            scores = {name: score_of_pairs(heads, name, pairs, direction, model) for name in SCORES}
+            scores["ig_unsaturated"] = unsaturated_integrated_gradients(engine, direction)
+            share = recovered(engine, direction, scores, first_heads)
+            score, pair, k = (axis.reshape(-1) for axis in np.indices(share.shape))
+            tables.append(
+                pd.DataFrame(
+                    {
+                        "pair": np.array(pairs, dtype=np.int64)[pair],
+                        "direction": direction,
+                        "score": np.array(list(scores), dtype=object)[score],
+                        "k": np.array(first_heads, dtype=np.int64)[k],
+                        "recovered": share.reshape(-1),
+                    }
+                )
+            )
+            Progress(f"{len(pairs)} pairs, {direction}, heads patched together").say()
+    if not tables:
+        return pd.DataFrame(columns=list(COLUMNS))
+    return pd.concat(tables, ignore_index=True)

@@ -1,0 +1,153 @@
+"""A shard of pairs: its activations, bucket by bucket, and the keys of the tables made from it.
+
+Pairs of a shard are grouped into buckets (equal length and first differing position), whose pairs
+share batches. Activations are written bucket by bucket and read back one bucket at a time.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pandas as pd
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from counterpoint.engine.activations import (
+    PROMPTS,
+    Activations,
+    Component,
+    Direction,
+    TokenPairs,
+    Units,
+    cache_activations,
+)
+from counterpoint.engine.suffix import WAYS, SuffixEngine
+from counterpoint.models.load import LanguageModel
+from counterpoint.pairs.pair_files import Bucket, buckets
+from counterpoint.progress import Progress
+
+KEYS = ("pair", "direction", "layer", "head")
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """Settings shared by everything that is measured on a shard."""
+
+    metric: str = "logit_difference"
+    directions: tuple[Direction, ...] = ("noising", "denoising")
+    memory_mb: int = 1000
+
+
+def token_pairs(bucket: Bucket) -> TokenPairs:
+    """The bucket's pairs as tensors."""
+    return TokenPairs(
+        torch.tensor(bucket.clean),
+        torch.tensor(bucket.corrupted),
+        tuple(map(tuple, bucket.correct)),
+        tuple(map(tuple, bucket.incorrect)),
+        tuple(bucket.pairs),
+    )
+
+
+def cache_shard(
+    model: LanguageModel, pairs: pd.DataFrame, metric: str
+) -> tuple[dict[str, Tensor], pd.DataFrame]:
+    """Run every prompt of a shard; return its activations by name, and the metric of each run.
+
+    ``pairs`` are rows of `pairs.parquet`. The table has, for each pair, the metric and the logit
+    difference of both prompts, and whether the clean prompt is answered correctly.
+    """
+    named: dict[str, Tensor] = {}
+    rows: list[pd.DataFrame] = []
+    progress = Progress("pairs run", len(pairs))
+    for place, bucket in enumerate(buckets(pairs)):
+        activations = cache_activations(model, token_pairs(bucket))
+        table = {"pair": np.array(bucket.pairs, dtype=np.int64)}
+        for label, name in (("metric", metric), ("logit_difference", "logit_difference")):
+            engine = SuffixEngine(model, activations, metric=name)
+            for prompt in PROMPTS:
+                table[f"{label}_{prompt}"] = engine.unpatched(prompt).double().cpu().numpy()
+            activations = replace(activations, head_way=WAYS.index(engine.way("head")))
+        named |= {f"{place}/{name}": tensor for name, tensor in activations.tensors().items()}
+        rows.append(pd.DataFrame(table))
+        progress(len(bucket.pairs))
+    columns = [
+        f"{label}_{prompt}" for label in ("metric", "logit_difference") for prompt in PROMPTS
+    ]
+    empty = pd.DataFrame(
+        {"pair": np.empty(0, dtype=np.int64)} | {name: np.empty(0) for name in columns}
+    )
+    baseline = pd.concat(rows, ignore_index=True) if rows else empty
+    baseline["correct"] = baseline["logit_difference_clean"] > 0
+    return named, baseline.sort_values("pair", ignore_index=True)
+
+
+def read_shard(
+    path: str | os.PathLike[str], device: torch.device | str = "cpu"
+) -> Iterator[Activations]:
+    """The activations that `cache_shard` made, one bucket after another."""
+    from safetensors import safe_open
+
+    with safe_open(path, framework="pt") as stored:
+        names = stored.keys()
+        places = sorted({int(name.split("/")[0]) for name in names})
+        for place in places:
+            start = f"{place}/"
+            yield Activations.from_tensors(
+                {
+                    name.removeprefix(start): stored.get_tensor(name)
+                    for name in names
+                    if name.startswith(start)
+                },
+                device,
+            )
+
+
+def unit_table(pairs: Sequence[int], direction: Direction, units: Units) -> pd.DataFrame:
+    """Keys of the rows of ``units``, in their order."""
+    keys = {
+        "pair": np.array(pairs, dtype=np.int64)[units.pair.cpu().numpy()],
+        "direction": np.full(len(units), direction, dtype=object),
+        "layer": units.layer.cpu().numpy().astype(np.int64),
+    }
+    if units.head is not None:
+        keys["head"] = units.head.cpu().numpy().astype(np.int64)
+    return pd.DataFrame(keys)
+
+
+def ordered(tables: list[pd.DataFrame], columns: list[str], component: Component) -> pd.DataFrame:
+    """All rows by pair, direction as measured, layer and head; with no pair, no row."""
+    keys = [key for key in KEYS if component == "head" or key != "head"]
+    if not tables:
+        kinds = {key: object if key == "direction" else np.int64 for key in keys}
+        kinds |= dict.fromkeys(columns, float)
+        return pd.DataFrame({name: np.empty(0, dtype=kind) for name, kind in kinds.items()})
+    whole = pd.concat(tables, ignore_index=True)[[*keys, *columns]]
+    order = list(dict.fromkeys(whole["direction"]))
+    return whole.sort_values(
+        keys,
+        key=lambda column: column.map(order.index) if column.name == "direction" else column,
+        ignore_index=True,
+    )
+
+
+def score_of_pairs(
+    heads: pd.DataFrame,
+    name: str,
+    pairs: Sequence[int],
+    direction: Direction,
+    model: LanguageModel,
+) -> Float[np.ndarray, "layer pair head"]:
+    """A column of a table of heads as an array, for ``pairs`` in their order.
+
+    Not a number where the table has no row: in layers without heads.
+    """
+    rows = heads[(heads["direction"] == direction) & heads["pair"].isin(pairs)]
+    place = {pair: place for place, pair in enumerate(pairs)}
+    array = np.full((model.n_layers, len(pairs), model.n_heads), np.nan)
+    array[rows["layer"], rows["pair"].map(place), rows["head"]] = rows[name].to_numpy(float)
+    return array

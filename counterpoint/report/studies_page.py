@@ -1,0 +1,455 @@
+"""The page that compares studies: its files, and its parts in reading order.
+
+Each function takes `Comparison` and returns a `Fragment`; fixed prose stands in the notebook
+``reports/comparison.ipynb``.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from scipy import stats
+
+from counterpoint.errors import UserError
+from counterpoint.figures.metric_words import metric_words
+from counterpoint.figures.studies_figures import FIGURES, choose_heads
+from counterpoint.figures.study_figures import LABELS
+from counterpoint.files.artifacts import read_table
+from counterpoint.report.html import (
+    Fragment,
+    count,
+    figure,
+    fill,
+    folded,
+    interval,
+    join,
+    note,
+    number,
+    p_value,
+    paragraph,
+    table,
+    word,
+)
+from counterpoint.report.study_sections import verdict_mark
+from counterpoint.statistics.claims import DECISIVE, OVERALL
+from counterpoint.statistics.panel import directions
+from counterpoint.statistics.verdicts import REFUTED, SUPPORTED, UNDECIDED
+
+PathLike = str | os.PathLike[str]
+
+NAMED_HEADS = 5
+"""First heads that are named for each study."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The tables of ``results/comparison`` and the claims of each study by its name."""
+
+    folder: Path
+    studies: pd.DataFrame
+    heads: pd.DataFrame
+    overlaps: pd.DataFrame
+    claims: pd.DataFrame
+    correlations: pd.DataFrame
+    claims_of: Mapping[str, pd.DataFrame]
+
+    @property
+    def names(self) -> list[str]:
+        """The studies in the order of the configuration."""
+        return list(self.studies["study"])
+
+    @property
+    def metrics(self) -> list[str]:
+        """The metrics, in the order in which studies name them."""
+        return list(dict.fromkeys(self.studies["metric"]))
+
+    @property
+    def models(self) -> list[str]:
+        """The models, in the order in which studies name them."""
+        return list(dict.fromkeys(self.studies["model"]))
+
+
+def load_comparison(folder: PathLike) -> Comparison:
+    """Read ``results/comparison`` and, beside it, the claims of the studies that it names.
+
+    Raises UserError when a file is missing.
+    """
+    folder = Path(folder)
+
+    def needed(path: Path) -> pd.DataFrame:
+        if not path.exists():
+            raise UserError(
+                f"{path}: this file is missing, and the comparison of studies needs it; run the "
+                "workflow, which makes it"
+            )
+        return read_table(path)
+
+    names = ("studies", "heads", "overlaps", "claims", "correlations")
+    tables = {name: needed(folder / f"{name}.csv") for name in names}
+    return Comparison(
+        folder=folder,
+        **tables,
+        claims_of={
+            name: needed(folder.parent / name / "claims.csv")
+            for name in tables["studies"]["study"].astype(str)
+        },
+    )
+
+
+def headline(compared: Comparison, title: str) -> Fragment:
+    """Return title, what was found in a few sentences, and the verdicts by study."""
+    models = compared.models
+    subtitle = " · ".join(
+        [
+            f"{len(compared.studies)} studies",
+            f"{'model' if len(models) == 1 else 'models'} {', '.join(models)}",
+            f"{count(compared.studies['pairs'].sum())} pairs in all",
+        ]
+    )
+    return join(
+        [
+            fill('<h1>{}</h1><p class="subtitle">{}</p>', title, subtitle),
+            fill('<p class="answer">{}</p>', join(_findings(compared), " ")),
+            _verdicts(compared),
+        ]
+    )
+
+
+def _findings(compared: Comparison) -> list[Fragment]:
+    """Return a sentence on the heads and one on the rankings, for each model with two studies."""
+    sentences = []
+    for model in compared.models:
+        own = compared.heads[compared.heads["model"] == model]
+        direction = directions(own)[0]
+        own = own[own["direction"] == direction].drop_duplicates(["layer", "head"])
+        n_studies = int(own["studies"].max())
+        if n_studies < 2:
+            continue
+        k = int(own["k"].iloc[0])
+        most = int(own["studies_in_top_k"].max())
+        first = own[own["studies_in_top_k"] == most]
+        names = [f"{row.layer}.{row.head}" for row in first.itertuples()]
+        shared = int((own["studies_in_top_k"] > 1).sum())
+        sentences.append(
+            fill(
+                "In {} ({}), {} of {} heads are among the first {} of more than one study "
+                "(rankings in random order: {}); most often, in {} studies each, <b>{}</b>.",
+                model,
+                direction,
+                shared,
+                len(own),
+                k,
+                number(expected_shared(len(own), k, n_studies), 1),
+                most,
+                ", ".join(names[:12]) + (" and others" if len(names) > 12 else ""),
+            )
+        )
+        sentences += _agreement(compared, model, direction)
+    return sentences
+
+
+def expected_shared(heads: int, k: int, studies: int) -> float:
+    """How many of ``heads`` are in the first k of at least two random rankings, on average."""
+    share = min(k, heads) / heads
+    return float(heads * stats.binom.sf(1, studies, share))
+
+
+def _agreement(compared: Comparison, model: str, direction: str) -> list[Fragment]:
+    rows = compared.overlaps
+    rows = rows[
+        (rows["model"] == model)
+        & (rows["direction"] == direction)
+        & (rows["score"] == "ap")
+        & (rows["of"] == "pairs")
+        & (rows["agreement"] == "rank_biased_overlap")
+    ]
+    within = rows[rows["first"] == rows["second"]]["estimate"].dropna()
+    between = rows[rows["first"] != rows["second"]]
+    if within.empty or between.empty:
+        return []
+    told = int((between["p_adjusted"] < 0.05).sum())
+    return [
+        fill(
+            "The rankings of two pairs of one study {} by <b>{}</b> on average ({} of 1), those "
+            "of two studies by <b>{}</b> (random order: {}); {} of {} combinations of studies are "
+            "told apart (corrected p below 0.05).",
+            word("stability", "agree"),
+            number(within.mean(), 2),
+            "rank-biased overlap",
+            number(between["estimate"].mean(), 2),
+            number(rows["chance"].iloc[0], 2),
+            told,
+            len(between),
+        )
+    ]
+
+
+def _verdicts(compared: Comparison) -> Fragment:
+    """Return claims by studies, and the verdict over all of them."""
+    overall = compared.claims[compared.claims["quantity"] == OVERALL]
+    rows = []
+    for row in overall.to_dict("records"):
+        cells = [fill("{}. {}", row["claim"], row["statement"])]
+        for name in compared.names:
+            own = compared.claims_of[name]
+            own = own[(own["claim"] == row["claim"]) & (own["quantity"] == OVERALL)]
+            cells.append(verdict_mark(own["verdict"].iloc[0]) if len(own) else Fragment(""))
+        rows.append([*cells, verdict_mark(row["verdict"])])
+    header = ["claim", *compared.names, "over studies"]
+    return table(header, rows, text=tuple(range(len(header))))
+
+
+def _drawn(compared: Comparison, name: str, alt: str, caption: Any) -> Fragment:
+    path = compared.folder / "figures" / f"{name}.svg"
+    if not path.exists():
+        return note(f"The figure “{FIGURES[name]}” was not drawn ({path.name} is missing).")
+    return figure(path, alt, caption)
+
+
+def studies(compared: Comparison) -> Fragment:
+    """Return what is compared: pairs, the model's accuracy, the first heads of each study."""
+    header = [
+        "study", "task", "model", "pairs", "right on clean prompts", word("metric", "metric"),
+        "clean, mean", "corrupted, mean", word("floor", "heads at the floor"),
+        f"first {NAMED_HEADS} heads by |AP|",
+    ]  # fmt: skip
+    rows = []
+    for row in compared.studies.to_dict("records"):
+        own = compared.heads[compared.heads["study"] == row["study"]]
+        own = own[own["direction"] == directions(own)[0]].nsmallest(NAMED_HEADS, "rank")
+        rows.append(
+            [
+                fill('<a href="../{}/report.html">{}</a>', row["study"], row["study"]),
+                row["title"],
+                row["model"],
+                count(row["pairs"]),
+                f"{row['right']} ({number(100 * row['accuracy'], 0)} %)",
+                metric_words(row["metric"]).short,
+                number(row["metric_clean"], 2),
+                number(row["metric_corrupted"], 2),
+                f"{row['at_floor']} of {row['heads']}",
+                ", ".join(f"{head.layer}.{head.head}" for head in own.itertuples()),
+            ]
+        )
+    return join([table(header, rows, text=(0, 1, 2, 5, 9)), _metrics(compared)])
+
+
+def _metrics(compared: Comparison) -> Fragment:
+    """Return what is to be kept in mind where the metric is not the logit difference alone."""
+    said = []
+    if len(compared.metrics) > 1:
+        said.append(
+            "The studies have different metrics, so means, ranges and the heads at the floor are "
+            "not in one unit; shares, ranks and correlations can be compared."
+        )
+    one_sided = [metric_words(name) for name in compared.metrics if metric_words(name).one_sided]
+    said += [
+        f"With the {words.name} no share is negative in noising, so it says how much the "
+        "prediction hangs on a head and not whether the head helps."
+        for words in one_sided
+    ]
+    if compared.metrics != ["logit_difference"]:
+        said.append("Right on clean prompts is by the logit difference whatever the metric.")
+    return note(" ".join(said)) if said else Fragment("")
+
+
+def heads(compared: Comparison) -> Fragment:
+    """Return which heads matter in which study: figure, and a table for each model."""
+    parts = [
+        _drawn(
+            compared,
+            "heads",
+            "Heat map, heads by studies, of the share of the metric's change that each carries.",
+            "Blue: the head moves the metric towards its value on the other prompt, red: away from "
+            "it. Numbers "
+            "are ranks by mean |AP|, bold among the first. Shown are heads that are among the "
+            "first in most studies, then those of the largest shares.",
+        )
+    ]
+    for model in compared.models:
+        own = compared.heads[compared.heads["model"] == model]
+        for direction in directions(own):
+            parts.append(_heads_of(own[own["direction"] == direction], model, direction))
+    parts.append(note("Every head of every study stands in heads.csv."))
+    return join(parts)
+
+
+def _heads_of(rows: pd.DataFrame, model: str, direction: str) -> Fragment:
+    names = list(dict.fromkeys(rows["study"]))
+    grouped: Any = rows.groupby(["layer", "head"])
+    by_head = {(int(layer), int(head)): own.set_index("study") for (layer, head), own in grouped}
+    k = int(rows["k"].iloc[0])
+    body = []
+    for layer, head in choose_heads(rows, model):
+        own = by_head[layer, head]
+        cells = [f"{number(own.loc[name, 'share'], 2)} ({own.loc[name, 'rank']})" for name in names]
+        body.append([f"{layer}.{head}", *cells, int(own["studies_in_top_k"].iloc[0])])
+    listing = table(
+        [word("head", "head"), *names, f"studies with it in the first {k}"],
+        body,
+        caption=fill("{} (and rank).", word("share", "Share of the metric's change")),
+    )
+    return folded(f"{model}, {direction}", listing)
+
+
+def overlaps(compared: Comparison) -> Fragment:
+    """Return how far rankings agree within and between studies."""
+    rows = compared.overlaps
+    if rows.empty:
+        return note("No two studies are of one model, so there are no rankings to compare.")
+    k = int(rows["k"].iloc[0])
+    header = [
+        "studies", "model", "direction", "ranked by", "rankings by", "agreement", "estimate",
+        "by chance", word("p-value", "p"), "p corrected", "remark",
+    ]  # fmt: skip
+    names = {
+        "jaccard": f"Jaccard at {k}",
+        "rank_biased_overlap": "rank-biased overlap",
+        "spearman": "Spearman",
+    }
+    body = [
+        [
+            row["first"] if row["first"] == row["second"] else f"{row['first']}, {row['second']}",
+            row["model"],
+            row["direction"],
+            LABELS.get(f"abs_{row['score']}", LABELS.get(row["score"], row["score"])),
+            "single pairs" if row["of"] == "pairs" else "means over pairs",
+            names[row["agreement"]],
+            interval(row["estimate"], row["ci_low"], row["ci_high"]),
+            number(row["chance"], 2),
+            p_value(row["p_permutation"]),
+            p_value(row["p_adjusted"]),
+            row["note"] if isinstance(row["note"], str) else "",
+        ]
+        for row in rows.to_dict("records")
+    ]
+    return join(
+        [
+            _drawn(
+                compared,
+                "overlaps",
+                "Matrix, studies by studies, of the agreement of the rankings of two pairs.",
+                "Rank-biased overlap of the rankings by |AP| of two pairs, mean; on the diagonal "
+                "two pairs of one study. A star: pairs of one study agree better than pairs of "
+                "both (corrected p below 0.05).",
+            ),
+            folded(
+                f"The numbers ({len(body)} rows)", table(header, body, text=(0, 1, 2, 3, 4, 5, 10))
+            ),
+        ]
+    )
+
+
+def claims(compared: Comparison) -> Fragment:
+    """Return each claim over the studies: figure, deciding parts, and the others folded."""
+    boxes = []
+    for claim, rows in compared.claims.groupby("claim", sort=False):
+        whole = rows[rows["quantity"] == OVERALL].iloc[0]
+        deciding = rows[rows["role"] == DECISIVE]
+        other = rows[~rows["role"].isin([DECISIVE, OVERALL])]
+        boxes.append(
+            fill(
+                '<div class="claim" id="claim-{}"><p><b>Claim {}.</b> {} {}</p>'
+                '<p class="note">{}</p>{}{}</div>',
+                claim,
+                claim,
+                whole["statement"],
+                verdict_mark(whole["verdict"]),
+                whole["explanation"],
+                _parts(deciding, len(compared.studies)),
+                folded(f"{len(other)} more numbers", _parts(other, len(compared.studies))),
+            )
+        )
+    return join(
+        [
+            _drawn(
+                compared,
+                "claims",
+                "Intervals of the numbers that decide the claims, by study, and their average.",
+                "Dotted: what a study must reach. Below the line the average over studies.",
+            ),
+            *boxes,
+        ]
+    )
+
+
+def _parts(rows: pd.DataFrame, n_studies: int) -> Fragment:
+    header = [
+        "number", "direction", word("average", "average"), "lowest, highest", "I²",
+        "supported, refuted, undecided", "verdict",
+    ]  # fmt: skip
+    body = [
+        [
+            fill('{} <span class="note">{}</span>', row["statement"], row["quantity"]),
+            row["direction"],
+            interval(row["estimate"], row["ci_low"], row["ci_high"], 3),
+            f"{number(row['lowest'], 3)}, {number(row['highest'], 3)}",
+            number(row["heterogeneity"], 2),
+            ", ".join(str(row[name]) for name in (SUPPORTED, REFUTED, UNDECIDED)),
+            verdict_mark(row["verdict"]),
+        ]
+        for row in rows.to_dict("records")
+    ]
+    return table(header, body, text=(0, 1, 5, 6), caption=f"Over {n_studies} studies.")
+
+
+def correlations(compared: Comparison) -> Fragment:
+    """Return the correlations averaged over studies, those of the output range first."""
+    rows = compared.correlations
+    if rows.empty:
+        return note("No correlation could be computed in these studies.")
+    main = rows[(rows["measure"] == "output_range") & rows["score"].isin(["abs_ap", "ap"])]
+    return join(
+        [
+            _drawn(
+                compared,
+                "correlations",
+                "Correlations of measures with scores, by study, and their average.",
+                "Small marks are studies, large ones the average with its interval.",
+            ),
+            _correlation_table(main),
+            folded(f"All {len(rows)} correlations", _correlation_table(rows)),
+        ]
+    )
+
+
+def _correlation_table(rows: pd.DataFrame) -> Fragment:
+    header: Sequence[Any] = [
+        "measure", "score", "direction", "method", word("average", "average"), "lowest, highest",
+        "I²", "studies", "above 0", "below 0",
+    ]  # fmt: skip
+    body = [
+        [
+            LABELS.get(row["measure"], row["measure"]),
+            LABELS.get(row["score"], row["score"]),
+            row["direction"],
+            row["method"],
+            interval(row["estimate"], row["ci_low"], row["ci_high"], 3),
+            f"{number(row['lowest'], 3)}, {number(row['highest'], 3)}",
+            number(row["heterogeneity"], 2),
+            row["studies"],
+            row["above_zero"],
+            row["below_zero"],
+        ]
+        for row in rows.to_dict("records")
+    ]
+    return table(
+        header,
+        body,
+        text=(0, 1, 2, 3),
+        caption="Above and below 0: studies whose interval lies wholly there.",
+    )
+
+
+def files(compared: Comparison) -> Fragment:
+    """Return where the numbers stand."""
+    return paragraph(
+        "Tables beside this page: studies.csv, heads.csv, overlaps.csv, claims.csv, "
+        "correlations.csv; figures in figures/. Settings, versions and seeds of each study stand "
+        "in the provenance of its own report."
+    )

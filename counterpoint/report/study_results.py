@@ -1,0 +1,273 @@
+"""The files of a study, read for its report: tables and settings only, no model and no torch."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from counterpoint.counterfactuals.head_ranks import ranks_on_other_pairs
+from counterpoint.errors import UserError
+from counterpoint.figures.metric_words import MetricWords, metric_words
+from counterpoint.figures.study_figures import mean_over_pairs
+from counterpoint.files.artifacts import read_table
+from counterpoint.models.beginning_token import BOTH, WITHOUT
+from counterpoint.pairs.doubtful_pairs import doubtful_answers
+from counterpoint.report import current_files
+from counterpoint.report.prompt_tokens import Tokens
+from counterpoint.statistics.panel import directions, floor_of
+from counterpoint.statistics.resampling import Settings
+from counterpoint.statistics.stability import ranking
+
+PathLike = str | os.PathLike[str]
+
+
+@dataclass(frozen=True)
+class Generated:
+    """What was composed for one target head.
+
+    Attributes:
+        layer, head: the target.
+        methods: the archive of each method, by its name.
+        validation: the exact check of the final pairs, all methods; None before validation.
+        traces: progress of each method's search, by its name, where it was kept.
+    """
+
+    layer: int
+    head: int
+    methods: Mapping[str, pd.DataFrame]
+    validation: pd.DataFrame | None
+    traces: Mapping[str, pd.DataFrame]
+
+    @property
+    def name(self) -> str:
+        """The head as "layer.head"."""
+        return f"{self.layer}.{self.head}"
+
+
+@dataclass(frozen=True)
+class Results:
+    """All that the report of one study is made of; None or empty where a file is not there."""
+
+    study: str
+    folder: Path
+    settings: Mapping[str, Any]
+    pairs: pd.DataFrame
+    baseline: pd.DataFrame
+    heads: pd.DataFrame
+    dropped: pd.DataFrame
+    correlations: pd.DataFrame | None
+    claims: pd.DataFrame | None
+    stability: pd.DataFrame | None
+    mlps: pd.DataFrame | None
+    faithfulness: pd.DataFrame | None
+    interaction: pd.DataFrame | None
+    generated: tuple[Generated, ...]
+    atlas: pd.DataFrame | None
+    methods: pd.DataFrame | None
+    warnings: pd.DataFrame | None
+    provenance: Mapping[str, Any]
+    tokens: Tokens
+    card: str | None = None
+    without_bos: pd.DataFrame | None = None
+    agreement: pd.DataFrame | None = None
+
+    @cached_property
+    def directions(self) -> list[str]:
+        """The directions, as in the table of heads."""
+        return directions(self.heads)
+
+    @cached_property
+    def means(self) -> dict[tuple[str, int, int], dict[Any, Any]]:
+        """Every head's means over pairs by (direction, layer, head)."""
+        return {
+            (row["direction"], int(row["layer"]), int(row["head"])): row
+            for row in mean_over_pairs(self.heads, self.floor_asked).to_dict("records")
+        }
+
+    @cached_property
+    def places(self) -> dict[tuple[int, int], dict[Any, Any]]:
+        """Every head's place by |AP| in the first direction (`stability.ranking`)."""
+        first = self.heads[self.heads["direction"] == self.directions[0]]
+        settings = Settings(**self.settings.get("statistics", {}))
+        return {
+            (int(row["layer"]), int(row["head"])): row
+            for row in ranking(first, "ap", settings=settings).to_dict("records")
+        }
+
+    @cached_property
+    def ranks_on_other_pairs(self) -> pd.DataFrame:
+        """Ranks of the targets on each other's pairs (`counterfactuals.ranks`)."""
+        return ranks_on_other_pairs(
+            {
+                (one.layer, one.head): one.validation
+                for one in self.generated
+                if one.validation is not None and "head_effects" in one.validation
+            }
+        )
+
+    @property
+    def n_heads(self) -> int:
+        """How many heads the model has."""
+        return len(self.means) // len(self.directions)
+
+    @property
+    def metric(self) -> str:
+        """The study's metric, as the configuration names it."""
+        return str(self.settings.get("metric", "logit_difference"))
+
+    @property
+    def words(self) -> MetricWords:
+        """What may be said of the study's metric."""
+        return metric_words(self.metric)
+
+    def logit_difference(self, prompt: str) -> pd.Series | None:
+        """The logit difference of every pair on a prompt; None where it was not kept."""
+        for name in (f"logit_difference_{prompt}", f"metric_{prompt}"):
+            known = name in self.baseline and (
+                name.startswith("logit") or self.metric == "logit_difference"
+            )
+            if known:
+                return self.baseline[name]
+        return None
+
+    @cached_property
+    def doubts(self) -> pd.DataFrame:
+        """Pairs that were probably meant otherwise (`counterpoint.pairs.doubtful_pairs`)."""
+        rows = self.pairs["row"].tolist() if "row" in self.pairs else None
+        answers = doubtful_answers(self.baseline, rows, self.metric)
+        told = [table for table in (self.warnings, answers) if table is not None and len(table)]
+        return pd.concat(told, ignore_index=True) if told else answers
+
+    def statistic(self, name: str, default: Any) -> Any:
+        """Return a setting of the statistics."""
+        return self.settings.get("statistics", {}).get(name, default)
+
+    @property
+    def floor(self) -> float:
+        """The movement below which a head is rounding: the setting, or the format's own floor."""
+        return floor_of(self.heads, self.floor_asked)
+
+    @property
+    def floor_asked(self) -> float:
+        """The setting `statistics.floor`."""
+        return float(self.statistic("floor", 1e-4))
+
+    @property
+    def dtype(self) -> str:
+        """The number format of the study's weights and activations."""
+        return str(self.settings.get("dtype", "float32"))
+
+    def figure(self, name: str) -> Path:
+        """Return the path of a figure's SVG."""
+        return self.folder / "figures" / f"{name}.svg"
+
+
+def load_results(
+    study: str,
+    folder: PathLike,
+    settings: Mapping[str, Any],
+    tokenizer: PathLike | None = None,
+    card: PathLike | None = None,
+) -> Results:
+    """Read the results of ``study`` from ``folder`` (``results/{study}``).
+
+    ``settings`` is the study's resolved configuration; ``tokenizer`` the model's
+    ``tokenizer.json``, without which differences are marked by words; ``card`` a text about the
+    pair set. Raises UserError when a file that every report needs is missing.
+    """
+    folder = Path(folder)
+
+    def needed(name: str) -> pd.DataFrame:
+        path = folder / name
+        if not path.exists():
+            raise UserError(
+                f"{path}: this file is missing, and the report of study {study!r} needs it; "
+                "run the workflow, which makes it"
+            )
+        return read_table(path)
+
+    def optional(name: str) -> pd.DataFrame | None:
+        path = folder / name
+        return read_table(path) if path.exists() else None
+
+    # What an earlier configuration has left there is no part of this study.
+    twice = settings.get("prepend_bos") == BOTH
+    provenance = folder / "provenance.json"
+    return Results(
+        study=study,
+        folder=folder,
+        settings=settings,
+        pairs=needed("pairs.parquet").sort_values("pair", ignore_index=True),
+        baseline=needed("baseline.parquet").sort_values("pair", ignore_index=True),
+        heads=needed("heads.parquet"),
+        dropped=needed("dropped.csv"),
+        correlations=optional("correlations.csv"),
+        claims=optional("claims.csv"),
+        stability=optional("stability.csv"),
+        mlps=optional("mlps.parquet") if current_files.has_mlps(settings) else None,
+        faithfulness=optional("faithfulness.parquet"),
+        interaction=optional("interaction.parquet"),
+        generated=_read_generated(folder, settings),
+        atlas=optional("atlas.parquet") if current_files.has_atlas(settings) else None,
+        methods=(
+            optional("methods/methods.csv")
+            if current_files.are_compared(folder, settings)
+            else None
+        ),
+        warnings=optional("warnings.csv"),
+        provenance=(
+            json.loads(provenance.read_text(encoding="utf-8")) if provenance.exists() else {}
+        ),
+        tokens=Tokens(tokenizer),
+        card=Path(card).read_text(encoding="utf-8", errors="replace") if card else None,
+        without_bos=optional(f"{WITHOUT}/heads.parquet") if twice else None,
+        agreement=optional(f"{WITHOUT}/agreement.csv") if twice else None,
+    )
+
+
+def _read_generated(folder: Path, settings: Mapping[str, Any]) -> tuple[Generated, ...]:
+    """Read ``{layer}.{head}/{method}.parquet``, traces and ``validation.parquet`` of the targets
+    and methods of a study."""
+    targets = current_files.targets(folder, settings)
+    methods = settings.get("counterfactuals", {}).get("methods")
+    folder = folder / "counterfactuals"
+    found = []
+    for place in folder.iterdir() if folder.is_dir() else ():
+        layer, _, head = place.name.partition(".")
+        if not (place.is_dir() and layer.isdigit() and head.isdigit()):
+            continue
+        if targets is not None and (int(layer), int(head)) not in targets:
+            continue
+        tables = {path.name.removesuffix(".parquet"): path for path in place.glob("*.parquet")}
+        validation = tables.pop("validation", None)
+        if methods is not None:
+            tables = {
+                name: path
+                for name, path in tables.items()
+                if name.removesuffix(".trace") in methods
+            }
+        found.append(
+            Generated(
+                layer=int(layer),
+                head=int(head),
+                methods={
+                    name: read_table(path)
+                    for name, path in sorted(tables.items())
+                    if not name.endswith(".trace")
+                },
+                validation=read_table(validation) if validation else None,
+                traces={
+                    name.removesuffix(".trace"): read_table(path)
+                    for name, path in sorted(tables.items())
+                    if name.endswith(".trace")
+                },
+            )
+        )
+    return tuple(sorted(found, key=lambda one: (one.layer, one.head)))

@@ -1,0 +1,114 @@
+"""How far single partners explain IG joint − AP: numbers from the table of interactions.
+
+The table (`tables.interaction_table`) has, for the heads with the largest |IG joint − AP|
+of each pair and direction, one row per partner: pair, direction, layer, head, ap, ig_own, ig_joint,
+partner, interaction, remainder. The interactions with all partners and the remainder, which needs
+three heads or more at once, add up to IG joint − AP.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from counterpoint.statistics import resampling
+from counterpoint.statistics.disagreement import Found, identity
+from counterpoint.statistics.panel import value
+from counterpoint.statistics.resampling import Settings
+
+PREFIX = "partners_"
+"""Begins the name of every number that needs the table."""
+
+HALF = 0.5
+"""Single partners account for a disagreement when the remainder is below this share of it."""
+
+_STEP = 1 / 32
+"""The largest weight of the 128 Gauss-Legendre nodes is 1/81; of one jump each side half of it, and
+jumps of unequal sign do not cancel in it."""
+
+HEAD = ["pair", "direction", "layer", "head"]
+NEEDED = (*HEAD, "ap", "ig_own", "ig_joint", "partner", "interaction", "remainder")
+
+
+def by_head(interaction: pd.DataFrame) -> pd.DataFrame:
+    """One row per pair, direction and head.
+
+    Columns: those of the head, `disagreement` (IG joint − AP), `partners` (the sum of the
+    interactions), `remainder`, `accounted` (1 where the remainder is below half of the
+    disagreement, else 0; NaN without a disagreement), and `strongest`, the largest |interaction|
+    over the sum of all |interactions| (1: a single partner does it all). Raises KeyError for a
+    missing column and ValueError for a row that appears twice.
+    """
+    missing = [name for name in NEEDED if name not in interaction.columns]
+    if missing:
+        raise KeyError(f"the table of interactions lacks {missing}; it has {list(interaction)}")
+    if interaction.duplicated([*HEAD, "partner"]).any():
+        raise ValueError("the table of interactions has two rows for one head and partner")
+    size = interaction["interaction"].abs()
+    groups = interaction.assign(size=size).groupby(HEAD, sort=False)
+    table = groups[["ap", "ig_own", "ig_joint", "remainder"]].first()
+    table["disagreement"] = table["ig_joint"] - table["ap"]
+    table["partners"] = groups["interaction"].sum()
+    size_of = table["disagreement"].abs()
+    accounted = (table["remainder"].abs() < HALF * size_of).astype(float)
+    # Where nothing disagrees, nothing is to be accounted for.
+    table["accounted"] = accounted.where(size_of > 0)
+    total = groups["size"].sum()
+    table["strongest"] = groups["size"].max() / total.where(total > 0)
+    return table.reset_index()
+
+
+def numbers_over_pairs(
+    interaction: pd.DataFrame, direction: str, settings: Settings, heads: pd.DataFrame | None = None
+) -> dict[str, Found]:
+    """The numbers about one direction, each the mean of the pairs' own; intervals draw pairs.
+
+    ``heads`` says what jumps, rounding and curves left unresolved do to the identity.
+    """
+    table = by_head(interaction)
+    table = table[table["direction"] == direction]
+    groups = table.groupby("pair")
+    error, allowed = own_path_errors(table, heads)
+    return {
+        f"{PREFIX}own_path_error": identity(error, allowed, len(groups)),
+        f"{PREFIX}account": _over_pairs(
+            groups["accounted"].mean().to_numpy(float), len(table), direction, settings
+        ),
+        f"{PREFIX}strongest": _over_pairs(
+            groups["strongest"].mean().to_numpy(float), len(table), direction, settings
+        ),
+    }
+
+
+def own_path_errors(
+    table: pd.DataFrame, heads: pd.DataFrame | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """|IG own + jumps − AP| of each row of `by_head`, and how far that may be from 0.
+
+    The path is integrated at fixed nodes, which see a jump only as finely as they lie: each side
+    of it may be given up to half a node's weight, `_STEP` of how far the curve moves.
+    """
+    if heads is None:
+        error = (table["ig_own"] - table["ap"]).abs().to_numpy(float)
+        return error, np.zeros(len(error))
+    known = heads[HEAD].assign(
+        jumps=value(heads, "jumps"),
+        jump_total=value(heads, "jump_total").fillna(0.0),
+        moves=heads.get("total_variation", 0.0),
+        allowed=value(heads, "own_path_allowed"),
+    )
+    both = table[[*HEAD, "ap", "ig_own"]].merge(known, on=HEAD, how="left")
+    missed = (both["ig_own"] + both["jump_total"].fillna(0.0) - both["ap"]).abs()
+    between_nodes = (_STEP * both["moves"]).where(both["jumps"] > 0, 0.0)
+    allowed = both["allowed"].fillna(0.0) + between_nodes
+    return missed.to_numpy(float), allowed.to_numpy(float)
+
+
+def _over_pairs(values: np.ndarray, n: int, direction: str, settings: Settings) -> Found:
+    values = values[np.isfinite(values)]
+    if not len(values):
+        return Found(np.nan)
+    random = resampling.generator(settings.seed, direction, "pairs")
+    drawn = resampling.draws(random, settings.bootstrap_samples, len(values))
+    interval = resampling.study_interval(values, None, drawn, settings.confidence, (0.0, 1.0))
+    return Found.of(interval, np.nan, n, len(values))

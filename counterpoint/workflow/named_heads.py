@@ -1,0 +1,65 @@
+"""Heads that a configuration names, checked before anything runs where the model is at hand.
+
+What a model's `config.json` says of its size is read without the libraries of the model, since
+every start of the workflow passes here. Where it says nothing that is understood, or the model is
+not there yet, the first job that uses a head checks it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from counterpoint.errors import UserError
+from counterpoint.files.artifacts import user_path
+from counterpoint.workflow.config import Configuration, check_heads, number_of_targets
+
+LAYERS = ("num_hidden_layers", "n_layer", "n_layers", "num_layers")
+HEADS = ("num_attention_heads", "n_head", "n_heads")
+
+
+def check_named_heads(configuration: Configuration, models: Path) -> None:
+    """Raise UserError for heads of any study that its model does not have.
+
+    ``models`` is the folder that models are fetched into.
+    """
+    for name, study in configuration.studies.items():
+        entry = configuration.models[study["model"]]
+        own = [user_path(entry["path"])] if entry["source"] == "local" else []
+        shape = declared_shape([*own, models / study["model"]])
+        if shape is None:
+            continue
+        n_layers, n_heads = shape
+        wanted = study["counterfactuals"]["targets"]
+        key = f"studies.{name}.counterfactuals.targets"
+        if isinstance(wanted, Mapping) and number_of_targets(wanted) > n_layers * n_heads:
+            raise UserError(
+                f"{key}: {number_of_targets(wanted)} heads are asked for, but the model has "
+                f"{n_layers * n_heads}"
+            )
+        for place, heads in (
+            (key, [] if isinstance(wanted, Mapping) else wanted),
+            (f"studies.{name}.report.heads", study["report"]["heads"]),
+        ):
+            check_heads(heads, n_layers=n_layers, n_heads=n_heads, key=place)
+
+
+def declared_shape(folders: Iterable[Path]) -> tuple[int, int] | None:
+    """Layers and heads by the first `config.json` in ``folders``, or None where it does not say."""
+    for folder in folders:
+        try:
+            stored = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            continue
+        if isinstance(stored, dict):
+            text = stored.get("text_config")
+            sizes = [_size(text if isinstance(text, dict) else stored, k) for k in (LAYERS, HEADS)]
+            return (sizes[0], sizes[1]) if sizes[0] and sizes[1] else None
+    return None
+
+
+def _size(stored: Mapping[str, Any], keys: Iterable[str]) -> int:
+    found = {stored[key] for key in keys if isinstance(stored.get(key), int)}
+    return int(found.pop()) if len(found) == 1 else 0

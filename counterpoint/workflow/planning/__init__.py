@@ -1,0 +1,5 @@
+"""What a study will take, before it starts: jobs, core-hours, memory and disk.
+
+`model_size` says how large a model is, `operations` how many operations each step asks of it,
+`costs` how long steps took where they were measured, `plan` puts them together.
+"""

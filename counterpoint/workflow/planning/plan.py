@@ -1,0 +1,264 @@
+"""The plan of a study: for every rule its jobs, how long they take, their memory and their disk."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from counterpoint.models.beginning_token import BOTH
+from counterpoint.workflow.planning import operations
+from counterpoint.workflow.planning.costs import Cost, Record
+from counterpoint.workflow.planning.model_size import Size
+from counterpoint.workflow.planning.operations import Pairs
+
+COLUMNS = {
+    "rule": "str",
+    "jobs": "int64",
+    "threads": "int64",
+    "seconds": "float64",
+    "core_hours": "float64",
+    "memory_mb": "float64",
+    "disk_mb": "float64",
+}
+"""Columns of `plan.csv`: of each rule the number of jobs, the threads and seconds of one, the
+core-hours of all, the peak memory of one, and what all of them leave on the disk."""
+
+OF_SHARDS = (
+    "cache_activations",
+    "compute_curves",
+    "integrate_gradients",
+    "measure_faithfulness",
+    "find_partners",
+)
+"""Rules with a job for each shard. They and validation run the model with several threads."""
+
+SEVERAL_THREADS = (*OF_SHARDS, "validate_counterfactuals")
+
+TWICE = ("cache_activations", "compute_curves", "integrate_gradients", "merge_scores")
+"""Rules that a study with `prepend_bos: both` runs once more, without that token."""
+
+OF_ROWS = ("merge_scores", "compute_statistics", "draw_figures", "render_report")
+"""Rules whose time grows with the rows of `heads.parquet`."""
+
+OF_PAIRS = ("prepare_pairs", "merge_faithfulness", "merge_interaction")
+"""Rules whose time grows with the number of pairs."""
+
+LIBRARIES_MB = 900
+"""Python with torch and transformers, measured on the default study."""
+
+TABLES_MB = 450
+"""Python with pandas, pyarrow and matplotlib."""
+
+KB_PER_ROW = {"compute_statistics": 0.5, "draw_figures": 0.4, "render_report": 0.4}
+"""Of a row of `heads.parquet` in the memory of what reads it whole, and `KB_PER_PAIR` of a pair
+besides. From two measurements with different numbers of rows to a pair: 8 to 128 pairs of 540
+(`memory_of_tables` in `costs.json`) and 64 to 1,024 pairs of 24 (`docs/scale.md`). A row of the
+report's is taken to be as one of the figures'."""
+
+KB_PER_PAIR = {"compute_statistics": 150, "draw_figures": 70, "render_report": 190}
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What jobs run on: ``cores`` together, and the rate of float32 matrix products, in operations
+    per second, of one thread and of the several that a job of the model gets."""
+
+    cores: int
+    threads: int
+    rate_of_one: float
+    rate: float
+
+    def rate_of(self, rule: str) -> float:
+        return self.rate if rule in SEVERAL_THREADS else self.rate_of_one
+
+    def threads_of(self, rule: str) -> int:
+        return self.threads if rule in SEVERAL_THREADS else 1
+
+
+def amounts(
+    settings: Mapping[str, Any], size: Size, pairs: Pairs, machine: Machine, targets: int
+) -> dict[str, tuple[int, float]]:
+    """Of each rule the jobs and the amount that they are given together (`costs`).
+
+    ``settings`` are a study's, complete; ``targets`` is the number of heads that pairs are searched
+    for. A search is the rule `search_counterfactuals` with its method behind a dot.
+    """
+    directions = len(settings["directions"])
+    shards = max(1, math.ceil(pairs.count / settings["shard_size"]))
+    found: dict[str, tuple[int, float]] = {}
+    for rule, each in operations.operations(size, pairs).items():
+        # The activations of both prompts serve both directions.
+        repeated = 1 if rule == "cache_activations" else directions
+        found[rule] = shards, pairs.count * repeated * each / machine.rate_of(rule)
+    rows = pairs.count * directions * size.heads
+    found |= {rule: (1, float(rows)) for rule in OF_ROWS}
+    found |= {rule: (1, float(pairs.count)) for rule in OF_PAIRS}
+
+    wanted = settings["counterfactuals"]
+    methods, seeds = wanted["methods"], len(wanted["seeds"])
+    if targets and methods:
+        # A start prompt's tokens stand for a search's.
+        evaluation = pairs.tokens * size.operations
+        searched = wanted["budget"]["evaluations"] * evaluation
+        for method in methods:
+            rule = f"search_counterfactuals.{method}"
+            found[rule] = targets * seeds, targets * seeds * searched / machine.rate_of(rule)
+        found["merge_searches"] = targets * len(methods), 0.0
+        validated = 2 * wanted["validated"] + wanted["transferred"] * wanted["transfers"]
+        rule = "validate_counterfactuals"
+        patches = targets * len(methods) * validated * size.heads * evaluation / 2
+        found[rule] = targets, patches / machine.rate_of(rule)
+    return found
+
+
+def runs_of(rule: str, settings: Mapping[str, Any]) -> int:
+    """How often a study runs the jobs of a rule: twice where it is measured without BOS, too."""
+    return 2 if settings["prepend_bos"] == BOTH and rule in TWICE else 1
+
+
+def records(
+    study: str,
+    settings: Mapping[str, Any],
+    durations: Mapping[str, Mapping[str, float]],
+    size: Size,
+    pairs: Pairs,
+    machine: Machine,
+    targets: int,
+) -> list[Record]:
+    """What the rules of a study took (``durations`` as in `provenance.json`), with their amounts.
+
+    Searches of several methods cannot be told apart in the record of a study, so they are left out.
+    """
+    given = amounts(settings, size, pairs, machine, targets)
+    found = []
+    for rule, (jobs, amount) in given.items():
+        method = rule.partition(".")[2]
+        measured = durations.get(rule.partition(".")[0])
+        if measured is None or (method and len(settings["counterfactuals"]["methods"]) > 1):
+            continue
+        found.append(Record(study, rule, jobs, measured["seconds"], amount))
+    return found
+
+
+def plan(
+    settings: Mapping[str, Any],
+    size: Size,
+    pairs: Pairs,
+    machine: Machine,
+    costs: Mapping[str, Cost],
+    *,
+    targets: int,
+    keeps_activations: bool,
+) -> pd.DataFrame:
+    """The plan of a study, with the columns `COLUMNS`, in the order in which its rules run.
+
+    ``keeps_activations`` says whether cached activations stay on the disk; else they take it only
+    while their shard is worked on. Raises KeyError for a rule without a cost.
+    """
+    rows = []
+    once = amounts(settings, size, pairs, machine, targets)
+    repeated = {rule: runs_of(rule, settings) for rule in once}
+    for rule, (jobs, amount) in once.items():
+        jobs, amount = jobs * repeated[rule], amount * repeated[rule]
+        seconds = costs[rule].seconds(jobs, amount)
+        rows.append(
+            {
+                "rule": rule,
+                "jobs": jobs,
+                "threads": machine.threads_of(rule),
+                "seconds": seconds / jobs,
+                "core_hours": seconds * machine.threads_of(rule) / 3600,
+                "memory_mb": _memory_mb(rule, settings, size, pairs),
+                "disk_mb": repeated[rule]
+                * _disk_mb(rule, settings, size, pairs, keeps_activations),
+            }
+        )
+    return pd.DataFrame(rows, columns=list(COLUMNS)).astype(COLUMNS)
+
+
+def _memory_mb(rule: str, settings: Mapping[str, Any], size: Size, pairs: Pairs) -> float:
+    if rule in KB_PER_ROW:
+        rows = len(settings["directions"]) * size.heads
+        return TABLES_MB + pairs.count * (KB_PER_PAIR[rule] + rows * KB_PER_ROW[rule]) / 1024
+    if rule in SEVERAL_THREADS or rule.startswith("search_counterfactuals"):
+        # Batches fill what they may, where there are pairs enough. Searches keep packed weights.
+        copies = 1 if rule in SEVERAL_THREADS else 2
+        return LIBRARIES_MB + copies * size.weights_mb + float(settings["memory_mb"])
+    return float(TABLES_MB)
+
+
+def _disk_mb(
+    rule: str, settings: Mapping[str, Any], size: Size, pairs: Pairs, keeps_activations: bool
+) -> float:
+    """Every table and curve stands in its shard and once more in the study."""
+    repeated = pairs.count * len(settings["directions"])
+    written = {
+        "cache_activations": pairs.count * operations.activation_bytes(size, pairs),
+        "compute_curves": repeated * (operations.curve_bytes(size) + operations.table_bytes(size)),
+        "merge_scores": repeated * (operations.curve_bytes(size) + operations.table_bytes(size)),
+    }
+    if not keeps_activations:
+        written["cache_activations"] = 0.0
+    return written.get(rule, 0.0) / 2**20
+
+
+def advice(
+    table: pd.DataFrame, costs: Mapping[str, Cost], limits: Mapping[str, float]
+) -> list[str]:
+    """What to change before the study starts, as sentences; ``limits`` are the rules' run times in
+    minutes, beyond which a cluster ends a job."""
+    found = []
+    for row in table.to_dict("records"):
+        rule = str(row["rule"])
+        limit = limits.get(rule.partition(".")[0])
+        if limit is not None and row["seconds"] > 60 * limit:
+            found.append(
+                f"{rule}: a job takes {row['seconds'] / 3600:.1f} h and its limit is "
+                f"{limit / 60:.1f} h; make shard_size smaller, or give it time with "
+                f"--set-resources {rule.partition('.')[0]}:runtime=MINUTES"
+            )
+        if rule == "compute_curves" and row["jobs"] > 1:
+            share = costs[rule].start / row["seconds"]
+            if share > 0.1:
+                found.append(
+                    f"{rule}: {share:.0%} of a job is its start (the limit aimed at is 10 %); make "
+                    "shard_size larger"
+                )
+    return found
+
+
+def in_words(table: pd.DataFrame, machine: Machine) -> str:
+    """The plan as text: a line for each rule and the sums."""
+    shown = table.assign(
+        seconds=table["seconds"].map("{:,.0f}".format),
+        core_hours=table["core_hours"].map("{:,.2f}".format),
+        memory_mb=table["memory_mb"].map("{:,.0f}".format),
+        disk_mb=table["disk_mb"].map("{:,.1f}".format),
+    ).rename(
+        columns={
+            "seconds": "seconds each",
+            "core_hours": "core-hours",
+            "memory_mb": "memory, MB",
+            "disk_mb": "disk, MB",
+        }
+    )
+    hours = float(table["core_hours"].sum())
+    return "\n".join(
+        [
+            shown.to_string(index=False),
+            f"Together {int(table['jobs'].sum()):,} jobs, {hours:,.2f} core-hours "
+            f"(at least {_span(3600 * hours / machine.cores)} on {machine.cores} cores), "
+            f"memory up to {table['memory_mb'].max():,.0f} MB, "
+            f"disk {table['disk_mb'].sum():,.0f} MB.",
+        ]
+    )
+
+
+def _span(seconds: float) -> str:
+    if seconds < 3600:
+        return f"{seconds / 60:.1f} min"
+    return f"{seconds / 3600:,.1f} h" if seconds < 48 * 3600 else f"{seconds / 86400:,.1f} days"

@@ -1,0 +1,77 @@
+"""The schema of configurations: read once, asked what it allows, and the defaults it holds.
+
+``config.schema.yaml`` is the one place where keys, allowed values and defaults are written down.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from copy import deepcopy
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+from jsonschema import Draft202012Validator, validators
+
+SCHEMA_FILE = Path(__file__).parents[2] / "config.schema.yaml"
+
+
+@cache
+def schema() -> dict[str, Any]:
+    """The schema, read once."""
+    loaded: dict[str, Any] = yaml.safe_load(SCHEMA_FILE.read_text(encoding="utf-8"))
+    return loaded
+
+
+@cache
+def validator() -> Any:
+    def is_integer(_: Any, value: Any) -> bool:
+        # 2.0 would pass as an integer by JSON Schema and then fail as a count.
+        return isinstance(value, int) and not isinstance(value, bool)
+
+    types = Draft202012Validator.TYPE_CHECKER.redefine("integer", is_integer)
+    return validators.extend(Draft202012Validator, type_checker=types)(schema())
+
+
+def accepts(node: Mapping[str, Any], value: Any) -> bool:
+    """Whether a part of the schema allows a value."""
+    allowed: bool = validator().evolve(schema=node).is_valid(value)
+    return allowed
+
+
+def complete(config: Mapping[str, Any]) -> dict[str, Any]:
+    """A copy of a valid configuration in which every key with a default is present."""
+    whole: dict[str, Any] = _fill(schema(), deepcopy(dict(config)))
+    return whole
+
+
+def deref(node: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What a part of the schema refers to, or the part itself."""
+    if "$ref" in node:
+        name = node["$ref"].removeprefix("#/$defs/")
+        definition: Mapping[str, Any] = schema()["$defs"][name]
+        return definition
+    return node
+
+
+def _fill(node: Mapping[str, Any], value: Any) -> Any:
+    node = deref(node)
+    if not isinstance(value, dict):
+        return value
+    for key, child in node.get("properties", {}).items():
+        child = deref(child)
+        if key not in value and "default" in child:
+            value[key] = deepcopy(child["default"])
+        if key in value:
+            value[key] = _fill(child, value[key])
+    extra = node.get("additionalProperties")
+    if isinstance(extra, Mapping):
+        for key in value.keys() - node.get("properties", {}).keys():
+            value[key] = _fill(extra, value[key])
+    for branch in node.get("allOf", []):
+        if "if" in branch and validator().evolve(schema=branch["if"]).is_valid(value):
+            value = _fill(branch["then"], value)
+    # In the schema's order, so that what is written in another order is the same configuration.
+    order = {key: place for place, key in enumerate(node.get("properties", {}))}
+    return dict(sorted(value.items(), key=lambda item: order.get(item[0], len(order))))

@@ -1,0 +1,216 @@
+"""Transfer of an edit to fresh contexts, on a tiny model."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from counterpoint.counterfactuals.evaluation import transfer
+from counterpoint.counterfactuals.evaluation.transfer import (
+    COLUMNS,
+    NEAR,
+    SAMPLED,
+    Context,
+    draw_samples,
+    expected_elsewhere,
+    fresh_contexts,
+    stands_in,
+    tail_of,
+    transfer_of,
+)
+from counterpoint.counterfactuals.head_ranks import rank_of
+from counterpoint.models.load import LanguageModel
+from tests.helpers.reference import PlainReference
+from tests.helpers.tiny_models import VOCABULARY, make_tiny_model
+
+BEGIN = 1
+WORDS = st.integers(min_value=5, max_value=VOCABULARY - 1)
+
+
+def _effects(
+    model: LanguageModel, clean: list[int], corrupted: list[int], answers: tuple[int, int]
+) -> tuple[np.ndarray, tuple[int, int]]:
+    """AP of every head by the plain reference, and both prompts' likeliest tokens."""
+    bridge = model.bridge()
+    x, y = torch.tensor(clean), torch.tensor(corrupted)
+    likeliest = tuple(int(bridge(one[None])[0, -1].argmax()) for one in (x, y))
+
+    def effects(correct: int, incorrect: int) -> np.ndarray:
+        reference = PlainReference(bridge, x, y, lambda logits: logits[correct] - logits[incorrect])
+        start = reference.unpatched("clean").item()
+        return np.array(
+            [
+                reference.head(layer, head, 1.0).item() - start
+                for layer in range(model.n_layers)
+                for head in range(model.n_heads)
+            ]
+        )
+
+    return np.stack([effects(*answers), effects(*likeliest)]), likeliest
+
+
+def test_ranks_and_changes_are_those_of_the_reference(tiny_llama: LanguageModel) -> None:
+    clean, corrupted = [1, 5, 6, 7, 8, 9, 10], [1, 5, 6, 7, 8, 20, 10]
+    samples = draw_samples(tiny_llama, 12, seed=4)
+    contexts = fresh_contexts(tiny_llama, samples, clean, corrupted, 4)
+    assert len(contexts) == 4
+    place, answers = 5, (30, 40)
+    found = transfer_of(tiny_llama, place, answers, contexts, 5)
+    ranks, changes, declared, same = [], [], [], 0
+    for context in contexts:
+        effects, likeliest = _effects(
+            tiny_llama, list(context.clean), list(context.corrupted), answers
+        )
+        equal = likeliest[0] == likeliest[1]
+        same += equal
+        ranks.append(0 if equal else rank_of(effects[1], place))
+        changes.append(0.0 if equal else -effects[1][place])
+        declared.append(effects[0])
+    assert found["transfer_ranks"] == ranks
+    assert found["transfer_ld_changes"] == pytest.approx(changes, abs=1e-5)
+    assert found["transfer_contexts"] == 4
+    assert found["transfer_first"] == ranks.count(1)
+    assert found["transfer_first_five"] == sum(1 <= rank <= 5 for rank in ranks)
+    assert found["transfer_same_answer"] == same
+    assert found["transfer_ld_change"] == pytest.approx(np.median(changes), abs=1e-5)
+    of_declared = [rank_of(effects, place) for effects in declared]
+    assert found["transfer_first_declared"] == of_declared.count(1)
+    assert found["transfer_first_five_declared"] == sum(rank <= 5 for rank in of_declared)
+    assert found["transfer_ld_change_declared"] == pytest.approx(
+        np.median([-effects[place] for effects in declared]), abs=1e-5
+    )
+    assert set(found) == set(COLUMNS)
+
+
+def test_what_is_expected_elsewhere_is_the_reference_to_first_order(
+    tiny_llama: LanguageModel,
+) -> None:
+    clean, corrupted = [1, 5, 6, 7, 8, 9, 10], [1, 5, 6, 7, 8, 20, 10]
+    contexts = fresh_contexts(tiny_llama, draw_samples(tiny_llama, 12, seed=4), clean, corrupted, 4)
+    bridge, step, ranks = tiny_llama.bridge(), 1e-2, []
+    for context in contexts:
+        x, y = torch.tensor(context.clean), torch.tensor(context.corrupted)
+        correct, incorrect = (int(bridge(one[None])[0, -1].argmax()) for one in (x, y))
+        if correct == incorrect:
+            ranks.append(np.full(tiny_llama.n_layers * tiny_llama.n_heads, 99))
+            continue
+        reference = PlainReference(
+            bridge, x, y, lambda logits, a=correct, b=incorrect: logits[a] - logits[b]
+        )
+        slopes = [
+            (reference.head(layer, head, step) - reference.head(layer, head, -step)).item()
+            for layer in range(tiny_llama.n_layers)
+            for head in range(tiny_llama.n_heads)
+        ]
+        ranks.append(np.array([rank_of(np.array(slopes), place) for place in range(len(slopes))]))
+    for place, own in enumerate(np.stack(ranks, 1)):
+        assert expected_elsewhere(tiny_llama, place, contexts) == (own <= 5).mean()
+    assert expected_elsewhere(tiny_llama, 0, []) == 0
+
+
+def test_one_answer_for_both_prompts_is_no_success(tiny_llama: LanguageModel) -> None:
+    bridge = tiny_llama.bridge()
+    likeliest = {
+        word: int(bridge(torch.tensor([[1, word, 7, 8]]))[0, -1].argmax())
+        for word in range(5, VOCABULARY)
+    }
+    one, other = next(
+        (a, b) for a in likeliest for b in likeliest if a < b and likeliest[a] == likeliest[b]
+    )
+    context = Context((1, one, 7, 8), (1, other, 7, 8), 1.0)
+    found = transfer_of(tiny_llama, 0, (30, 40), [context], 3)
+    # All effects on the difference of a logit and itself are 0, which must not make a first place.
+    assert found["transfer_ranks"] == [0]
+    assert found["transfer_first"] == found["transfer_first_five"] == 0
+    assert found["transfer_ld_change"] == 0
+    assert stands_in(tiny_llama, 0, [context]) == {
+        "transfer_contexts": 1,
+        "transfer_first": 0,
+        "transfer_first_five": 0,
+    }
+
+
+@pytest.mark.parametrize("at_once", [1, 2, 6])
+def test_where_a_head_stands_is_seen_from_a_part_of_the_heads(
+    tiny_llama: LanguageModel, at_once: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(transfer, "LAYERS_AT_ONCE", at_once)
+    clean, corrupted = [1, 5, 6, 7, 8, 9, 10], [1, 5, 6, 7, 8, 20, 10]
+    contexts = fresh_contexts(tiny_llama, draw_samples(tiny_llama, 12, seed=4), clean, corrupted, 4)
+    some = set()
+    for place in range(tiny_llama.n_layers * tiny_llama.n_heads):
+        found = stands_in(tiny_llama, place, contexts)
+        whole = transfer_of(tiny_llama, place, (30, 40), contexts, 5)
+        assert found == {name: whole[name] for name in found}
+        some.add(found["transfer_first_five"])
+    assert len(some) > 1
+    assert stands_in(tiny_llama, 0, [])["transfer_contexts"] == 0
+
+
+def test_contexts_are_fresh_whole_and_likeliest_first(tiny_llama: LanguageModel) -> None:
+    clean, corrupted = [1, 5, 6, 7, 8, 9, 10], [1, 5, 6, 7, 8, 20, 10]
+    samples = draw_samples(tiny_llama, 20, seed=0)
+    contexts = fresh_contexts(tiny_llama, samples, clean, corrupted, 6)
+    drawn = {tuple(row) for row in samples.tokens.tolist()}
+    assert len({context.clean for context in contexts}) == len(contexts) == 6
+    losses = [context.loss for context in contexts]
+    assert losses == sorted(losses)
+    for context in contexts:
+        x, y = list(context.clean), list(context.corrupted)
+        assert x[-5:] == clean[-5:] and y[-5:] == corrupted[-5:]
+        assert x[:-5] == y[:-5] and x[:-5] != clean[:2]
+        assert any(row[: len(x) - 5] == tuple(x[:-5]) for row in drawn)
+        assert tiny_llama.encode(tiny_llama.decode(x)) == x
+
+
+def test_samples_differ_by_seed_and_hold_no_special_token(tiny_llama: LanguageModel) -> None:
+    first, again, other = (draw_samples(tiny_llama, 6, seed) for seed in (1, 1, 2))
+    assert torch.equal(first.tokens, again.tokens)
+    assert not torch.equal(first.tokens, other.tokens)
+    assert first.tokens.shape == (6, 2 + SAMPLED)
+    assert not set(tiny_llama.tokenizer.all_special_ids) & set(
+        first.tokens[:, 1:].flatten().tolist()
+    )
+    logits = tiny_llama.hf(first.tokens).logits
+    logits[..., tiny_llama.tokenizer.all_special_ids] = -torch.inf
+    expected = logits.log_softmax(-1)
+    assert torch.allclose(first.expected.float().clamp_min(-50), expected.clamp_min(-50), atol=0.05)
+
+
+def test_a_pair_too_long_for_the_model_has_no_context() -> None:
+    model = make_tiny_model("gpt2")
+    clean = [1, *[5, 6] * 31]
+    corrupted = [1, 7, *clean[2:]]
+    samples = draw_samples(model, 3, seed=0)
+    contexts = fresh_contexts(model, samples, clean, corrupted, 2)
+    assert contexts == []
+    found = transfer_of(model, 0, (8, 9), contexts, len(clean))
+    assert found["transfer_contexts"] == 0 and np.isnan(found["transfer_ld_change"])
+
+
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    words=st.lists(WORDS, min_size=2, max_size=14),
+    changes=st.dictionaries(st.integers(0, 13), WORDS, min_size=1, max_size=3),
+)
+def test_a_tail_keeps_every_change_at_its_distance_from_the_end(
+    tiny_llama: LanguageModel, words: list[int], changes: dict[int, int]
+) -> None:
+    clean, corrupted = [1, *words], [1, *words]
+    for position, word in changes.items():
+        if position < len(words):
+            corrupted[1 + position] = word
+    if clean == corrupted:
+        return
+    x, y = tail_of(tiny_llama, clean, corrupted)
+    changed = [
+        i - len(clean) for i, (a, b) in enumerate(zip(clean, corrupted, strict=True)) if a != b
+    ]
+    assert [i - len(x) for i, (a, b) in enumerate(zip(x, y, strict=True)) if a != b] == changed
+    assert x == clean[-len(x) :] and y == corrupted[-len(y) :]
+    assert len(x) == min(len(clean) - BEGIN, NEAR - changed[0])

@@ -1,0 +1,710 @@
+"""Pairs: reading every format, every check of a row, shards and buckets."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from transformers import PreTrainedTokenizerFast
+
+from counterpoint.errors import UserError
+from counterpoint.files.artifacts import read_table, write_table
+from counterpoint.pairs.pair_files import (
+    COLUMNS,
+    DROPPED_COLUMNS,
+    PAIR_COLUMNS,
+    buckets,
+    count_rows,
+    parse_answers,
+    read_pairs,
+    shard,
+    validate_pairs,
+)
+from tests.helpers.tiny_tokenizers import make_tokenizer
+
+NAMES = ["John", "Mary", "Tom", "Anna", "Paul", "Rosa"]
+WORDS = [
+    *("After", " and", " went", " to", " the", " shop", " gave", " a", " milk", ",", " bread"),
+    *(f" {name}" for name in NAMES),
+]
+CLEAN = "After John and Mary went to the shop, Mary gave a milk to"
+CORRUPTED = "After John and Mary went to the shop, John gave a milk to"
+PAIR = {"clean": CLEAN, "corrupted": CORRUPTED, "correct": " John", "incorrect": " Mary"}
+
+
+@pytest.fixture(scope="module")
+def tokenizer() -> PreTrainedTokenizerFast:
+    return make_tokenizer(WORDS)
+
+
+def table_of(*rows: dict[str, Any]) -> pd.DataFrame:
+    """What read_pairs gives for these rows."""
+    return pd.DataFrame([{"row": n, **row, "malformed": ""} for n, row in enumerate(rows, 1)])
+
+
+def write_csv(path: Path, rows: list[dict[str, Any]], columns: list[str] | None = None) -> Path:
+    with path.open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.DictWriter(stream, columns or list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    return path
+
+
+def write_jsonl(path: Path, rows: list[dict[str, Any]]) -> Path:
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return path
+
+
+def write_parquet(path: Path, rows: list[dict[str, Any]]) -> Path:
+    pq.write_table(pa.Table.from_pylist(rows), path)
+    return path
+
+
+WRITERS: dict[str, Callable[[Path, list[dict[str, Any]]], Path]] = {
+    "pairs.csv": write_csv,
+    "pairs.jsonl": write_jsonl,
+    "pairs.ndjson": write_jsonl,
+    "pairs.parquet": write_parquet,
+}
+
+# ----------------------------------------------------------------------------------------- reading
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_every_format_gives_the_same_table(tmp_path: Path, name: str) -> None:
+    rows = [PAIR | {"template": "shop"}, PAIR | {"correct": " Anna", "template": "NA"}]
+    path = WRITERS[name](tmp_path / name, rows)
+    table = read_pairs(path)
+    assert list(table.columns) == ["row", *COLUMNS, "template", "malformed"]
+    assert table["row"].tolist() == [1, 2]
+    assert table["template"].tolist() == ["shop", "NA"]
+    assert table[list(COLUMNS)].to_dict("records") == [
+        {name: row[name] for name in COLUMNS} for row in rows
+    ]
+    assert count_rows(path) == 2
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_a_list_of_answers(tmp_path: Path, name: str) -> None:
+    answers: Any = [" John", " Tom"]
+    cell = json.dumps(answers) if name.endswith("csv") else answers
+    table = read_pairs(WRITERS[name](tmp_path / name, [PAIR | {"correct": cell}]))
+    assert parse_answers(table.loc[0, "correct"]) == answers
+    assert table.loc[0, "malformed"] == ""
+
+
+@pytest.mark.parametrize("cell", ["[", "[1, 2]", "[John]", "John", "", '{"a": 1}', " ["])
+def test_an_answer_that_is_no_json_list_is_itself(cell: str) -> None:
+    assert parse_answers(cell) == [cell]
+
+
+def test_texts_that_look_like_missing_values_stay_texts(tmp_path: Path) -> None:
+    rows = [PAIR | {"correct": "NA", "incorrect": "null"}, PAIR | {"clean": "None", "correct": "1"}]
+    table = read_pairs(write_csv(tmp_path / "pairs.csv", rows))
+    assert table["correct"].tolist() == ["NA", "1"]
+    assert table["incorrect"].tolist() == ["null", " Mary"]
+
+
+def test_byte_order_mark_blank_lines_and_line_breaks_in_quotes(tmp_path: Path) -> None:
+    path = tmp_path / "pairs.csv"
+    body = (
+        "\ufeff\r\n clean , corrupted ,correct,incorrect,\r\n\r\n"
+        '"one\r\n\r\ntwo","a ""b"", c", x, y,\r\n   \r\n"three",four, x, y,\r\n\r\n'
+    )
+    path.write_bytes(body.encode("utf-8"))
+    table = read_pairs(path)
+    assert table["clean"].tolist() == ["one\r\n\r\ntwo", "three"]
+    assert table.loc[0, "corrupted"] == 'a "b", c'
+    assert table["row"].tolist() == [1, 2]
+    assert count_rows(path) == 2
+    lines = tmp_path / "pairs.jsonl"
+    lines.write_bytes(b"\xef\xbb\xbf\r\n" + json.dumps(PAIR).encode() + b"\r\n\n  \n")
+    assert count_rows(lines) == len(read_pairs(lines)) == 1
+
+
+def test_columns_with_our_names_are_kept_under_another(tmp_path: Path) -> None:
+    rows = [PAIR | {"row": "7", "length": "3", "malformed": "no"}]
+    table = read_pairs(write_csv(tmp_path / "pairs.csv", rows))
+    assert table.loc[0, ["row", "given_row", "given_length", "given_malformed"]].tolist() == [
+        *(1, "7", "3", "no")
+    ]
+
+
+@given(
+    st.lists(
+        st.tuples(*[st.text(st.characters(exclude_categories=["Cs"]), max_size=12)] * 4),
+        min_size=1,
+        max_size=6,
+    )
+)
+@settings(max_examples=60, deadline=None)
+def test_reading_returns_what_was_written(
+    tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[str, ...]]
+) -> None:
+    folder = tmp_path_factory.mktemp("written")
+    records = [dict(zip(COLUMNS, row, strict=True)) for row in rows]
+    for name, write in WRITERS.items():
+        path = write(folder / name, records)
+        table = read_pairs(path)
+        assert table[list(COLUMNS)].to_dict("records") == records
+        assert count_rows(path) == len(table)
+        assert set(table["malformed"]) == {""}
+
+
+def unreadable(path: Path) -> str:
+    with pytest.raises(UserError) as caught:
+        read_pairs(path)
+    assert str(path) in str(caught.value)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_a_missing_column(tmp_path: Path, name: str) -> None:
+    row = {"clean": "x", "right": " y", "incorrect": " z"}
+    message = unreadable(WRITERS[name](tmp_path / name, [row]))
+    assert "lacks the columns corrupted, correct" in message
+    assert "found    clean, right, incorrect" in message
+    assert "expected clean, corrupted, correct, incorrect" in message
+
+
+@pytest.mark.parametrize(("separator", "name"), [(";", "semicolons"), ("\t", "tabs")])
+def test_other_separators_are_recognised(tmp_path: Path, separator: str, name: str) -> None:
+    path = tmp_path / "pairs.csv"
+    path.write_text(separator.join(COLUMNS) + "\n" + separator.join("abcd") + "\n")
+    assert name in unreadable(path)
+
+
+def test_a_missing_file_an_unknown_suffix_and_a_folder(tmp_path: Path) -> None:
+    assert "PAIRS=" in unreadable(tmp_path / "none.csv")
+    assert ".parquet" in unreadable(tmp_path / "pairs.xlsx")
+    (tmp_path / "folder.csv").mkdir()
+    assert "no file of pairs" in unreadable(tmp_path / "folder.csv")
+    for name in ("none.csv", "pairs.xlsx"):
+        with pytest.raises(UserError):
+            count_rows(tmp_path / name)
+
+
+@pytest.mark.parametrize("content", [b"", b"\n\n", b"\xef\xbb\xbf"])
+def test_an_empty_csv(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "pairs.csv"
+    path.write_bytes(content)
+    assert "empty" in unreadable(path)
+    with pytest.raises(UserError):
+        count_rows(path)
+
+
+def test_a_file_without_rows(tmp_path: Path) -> None:
+    path = tmp_path / "pairs.csv"
+    path.write_text("clean,corrupted,correct,incorrect\n\n")
+    assert "no pairs" in unreadable(path)
+    assert count_rows(path) == 0
+    (tmp_path / "pairs.jsonl").write_text("\n")
+    assert "no pairs" in unreadable(tmp_path / "pairs.jsonl")
+
+
+def test_text_that_is_not_utf_8_names_the_line(tmp_path: Path) -> None:
+    path = tmp_path / "pairs.csv"
+    path.write_bytes("clean,corrupted,correct,incorrect\na,b,c,d\nné,b,c,d\n".encode("latin-1"))
+    assert "line 3" in unreadable(path)
+    with pytest.raises(UserError, match="UTF-8"):
+        count_rows(path)
+
+
+@pytest.mark.parametrize("row", ['"a" b,c,d,e', '"a,b,c,d\ne,f,g,h'])
+def test_csv_that_is_not_well_formed_names_the_line(tmp_path: Path, row: str) -> None:
+    path = tmp_path / "pairs.csv"
+    path.write_text(f"clean,corrupted,correct,incorrect\na,b,c,d\n{row}\n")
+    assert "begins in line 3" in unreadable(path)
+    with pytest.raises(UserError, match="line 3"):
+        count_rows(path)
+
+
+def test_a_column_named_twice(tmp_path: Path) -> None:
+    path = tmp_path / "pairs.csv"
+    path.write_text("clean,corrupted,correct,incorrect,clean\na,b,c,d,e\n")
+    assert "names clean more than once" in unreadable(path)
+
+
+@pytest.mark.parametrize("name", ["pairs.csv", "pairs.jsonl"])
+def test_a_file_that_may_not_be_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    def refuse(path: Path) -> bytes:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    path = WRITERS[name](tmp_path / name, [PAIR])
+    monkeypatch.setattr(Path, "read_bytes", refuse)
+    assert unreadable(path) == f"{path} cannot be read: Permission denied."
+
+
+def test_a_column_named_twice_in_parquet(tmp_path: Path) -> None:
+    cells = [pa.array([PAIR[name]]) for name in (*COLUMNS, "corrupted")]
+    pq.write_table(pa.table(cells, names=[*COLUMNS, "clean"]), tmp_path / "pairs.parquet")
+    assert "its schema names clean more than once" in unreadable(tmp_path / "pairs.parquet")
+
+
+@pytest.mark.parametrize("order", [["pair", "given_pair"], ["given_pair", "pair"]])
+def test_no_two_columns_come_to_one_name(tmp_path: Path, order: list[str]) -> None:
+    row = PAIR | {name: f"my {name}" for name in order}
+    table = read_pairs(write_csv(tmp_path / "pairs.csv", [row]))
+    assert table.columns.is_unique
+    assert table.loc[0, "given_pair"] == "my given_pair"
+    assert table.loc[0, "given_given_pair"] == "my pair"
+
+
+def test_a_key_of_jsonl_that_stands_twice_is_a_bad_row(
+    tokenizer: PreTrainedTokenizerFast, tmp_path: Path
+) -> None:
+    path = tmp_path / "pairs.jsonl"
+    twice = json.dumps(PAIR)[:-1] + f', "clean": {json.dumps(CORRUPTED)}}}'
+    path.write_text(f"{json.dumps(PAIR)}\n{twice}\n", encoding="utf-8")
+    good, bad = validate_pairs(read_pairs(path), tokenizer, on_bad_pair="drop")
+    assert len(good) == 1
+    expected = "line 2: the key 'clean' stands twice, only the last would count"
+    assert bad["reason"].tolist() == [expected]
+
+
+def test_half_a_character_is_a_bad_row_and_no_traceback(
+    tokenizer: PreTrainedTokenizerFast, tmp_path: Path
+) -> None:
+    half = "\ud83d"
+    rows = [PAIR | {"note": half, half: "x"}, PAIR | {"clean": CLEAN + half}]
+    rows += [PAIR | {"incorrect": half}, PAIR | {"incorrect": [" Mary", half]}]
+    path = write_jsonl(tmp_path / "pairs.jsonl", rows)
+    good, bad = validate_pairs(read_pairs(path), tokenizer, on_bad_pair="drop")
+    write_table(good, tmp_path / "good.parquet")
+    write_table(bad, tmp_path / "bad.csv")
+    assert good["note"].tolist() == ["\\ud83d"]
+    assert len(bad) == 3 and bad["reason"].str.contains("holds half of a character").all()
+
+
+def test_a_file_without_a_single_json_object_names_every_line(tmp_path: Path) -> None:
+    path = tmp_path / "pairs.jsonl"
+    path.write_text('{"clean": \n\n[1]\n')
+    message = unreadable(path)
+    assert "line 1, column 11 is not JSON: Expecting value" in message
+    assert "line 3: [1] is not an object" in message
+    path.write_text("[\n" * 70)
+    assert "and 20 more" in unreadable(path)
+
+
+def test_a_damaged_parquet_file(tmp_path: Path) -> None:
+    path = tmp_path / "pairs.parquet"
+    path.write_bytes(b"PAR1 but not really")
+    assert "not a whole Parquet file" in unreadable(path)
+    with pytest.raises(UserError):
+        count_rows(path)
+
+
+# -------------------------------------------------------------------------------------- validation
+
+
+def test_the_columns_of_a_valid_pair(tokenizer: PreTrainedTokenizerFast, tmp_path: Path) -> None:
+    valid, dropped = validate_pairs(table_of(PAIR | {"template": "shop"}), tokenizer)
+    assert list(valid.columns) == [*PAIR_COLUMNS, "template"]
+    assert list(dropped.columns) == list(DROPPED_COLUMNS)
+    assert len(dropped) == 0
+    row = valid.iloc[0]
+    assert row["clean_tokens"].dtype == np.int32
+    assert row["clean_tokens"][0] == tokenizer.bos_token_id
+    assert tokenizer.decode(row["clean_tokens"][1:]) == CLEAN
+    assert tokenizer.decode(row["corrupted_tokens"][1:]) == CORRUPTED
+    assert tokenizer.decode(row["correct_tokens"]) == " John"
+    # <bos> After John and Mary went to the shop , Mary gave a milk to
+    assert (row["length"], row["first_difference"]) == (15, 10)
+    for table, name in ((valid, "pairs.parquet"), (dropped, "dropped.csv")):
+        write_table(table, tmp_path / name)
+    back = read_table(tmp_path / "pairs.parquet")
+    assert back.loc[0, "clean_tokens"].dtype == np.int32
+    assert list(back.columns) == list(valid.columns)
+    assert (tmp_path / "dropped.csv").read_text() == ",".join(DROPPED_COLUMNS) + "\n"
+
+
+@pytest.mark.parametrize("has_bos", [True, False])
+def test_without_a_beginning_of_sequence_token(has_bos: bool) -> None:
+    tokenizer = make_tokenizer(WORDS, bos=has_bos)
+    valid, _ = validate_pairs(table_of(PAIR), tokenizer, prepend_bos=not has_bos)
+    assert (valid.loc[0, "length"], valid.loc[0, "first_difference"]) == (14, 9)
+    assert tokenizer.decode(valid.loc[0, "clean_tokens"]) == CLEAN
+
+
+def test_a_list_of_answers_has_several_ids(tokenizer: PreTrainedTokenizerFast) -> None:
+    pair = PAIR | {"correct": '[" John", " Tom"]', "incorrect": '[" Mary"]'}
+    valid, _ = validate_pairs(table_of(pair), tokenizer)
+    assert [tokenizer.decode([id_]) for id_ in valid.loc[0, "correct_tokens"]] == [" John", " Tom"]
+    assert len(valid.loc[0, "incorrect_tokens"]) == 1
+
+
+LONG = " and".join(["After", *[" John"] * 9])
+BAD: dict[str, tuple[dict[str, str], str]] = {
+    "empty prompt": ({"clean": ""}, "clean is empty"),
+    "blank prompt": ({"corrupted": " \n"}, "corrupted is empty"),
+    "empty answer": ({"incorrect": ""}, "incorrect is empty"),
+    "two empty": ({"clean": "", "correct": ""}, "clean is empty; correct is empty"),
+    "unequal": (
+        {"corrupted": "After John and Mary went to the shop, John gave a milk and bread to"},
+        "clean has 14 tokens, corrupted has 16",
+    ),
+    "multi-token answer": (
+        {"correct": " John Tom"},
+        "correct ' John Tom' is 2 tokens (' John', ' Tom'), expected one",
+    ),
+    "leading space missing": (
+        {"incorrect": "Mary"},
+        "incorrect 'Mary' is 4 tokens ('M', 'a', 'r', 'y'), expected one; ' Mary' is one: "
+        "a leading space is likely missing",
+    ),
+    "space too many": (
+        {"incorrect": " After"},
+        "incorrect ' After' is 2 tokens (' ', 'After'), expected one; 'After' is one: "
+        "a space is likely too many",
+    ),
+    "two spaces": (
+        {"incorrect": "  Mary"},
+        "incorrect '  Mary' is 2 tokens (' ', ' Mary'), expected one; ' Mary' is one: "
+        "a space is likely too many",
+    ),
+    "empty list": ({"correct": "[]"}, "correct is an empty list"),
+    "answer in a list": (
+        {"correct": '[" John", " Zoe"]'},
+        "correct ' Zoe' is 4 tokens (' ', 'Z', 'o', 'e'), expected one",
+    ),
+    "answer twice": ({"correct": '[" John", " John"]'}, "correct names ' John' twice"),
+    "same answer": ({"incorrect": " John"}, "correct and incorrect are both ' John'"),
+    "shared answer": (
+        {"incorrect": '[" Mary", " John"]'},
+        "correct and incorrect are both ' John'",
+    ),
+    "special answer": ({"correct": "<eos>"}, "correct '<eos>' is a special token"),
+    "same prompts": ({"corrupted": CLEAN}, "clean and corrupted are the same 14 tokens"),
+    "special token": (
+        {"clean": CLEAN.replace(" milk", "<eos>")},
+        "clean holds the special token '<eos>'",
+    ),
+    "too long": (
+        {"clean": LONG, "corrupted": LONG.replace("John", "Mary", 1)},
+        "clean has 20 tokens, the model's context holds 18; "
+        "corrupted has 20 tokens, the model's context holds 18",
+    ),
+    "several at once": (
+        {"corrupted": "After", "incorrect": " John"},
+        "correct and incorrect are both ' John'; clean has 14 tokens, corrupted has 1",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", BAD)
+def test_every_kind_of_bad_row(tokenizer: PreTrainedTokenizerFast, kind: str) -> None:
+    changes, reason = BAD[kind]
+    table = table_of(PAIR, PAIR | changes)
+    valid, dropped = validate_pairs(table, tokenizer, on_bad_pair="drop", max_length=18)
+    assert valid["row"].tolist() == [1]
+    assert dropped["row"].tolist() == [2]
+    assert dropped["reason"].tolist() == [reason]
+    assert dropped.loc[0, "clean"] == table.loc[1, "clean"]
+    with pytest.raises(UserError) as caught:
+        validate_pairs(table, tokenizer, max_length=18, source="my.csv")
+    assert f"row 2: {reason}" in str(caught.value)
+    assert "my.csv: 1 of 2 rows" in str(caught.value)
+    assert "on_bad_pair: drop" in str(caught.value)
+
+
+def test_a_repeated_row_names_the_first(tokenizer: PreTrainedTokenizerFast) -> None:
+    other = PAIR | {"correct": " Tom"}
+    table = table_of(PAIR, other, PAIR, other, other)
+    valid, dropped = validate_pairs(table, tokenizer, on_bad_pair="drop")
+    assert valid["row"].tolist() == [1, 2]
+    assert valid["pair"].tolist() == [0, 1]
+    assert dropped["reason"].tolist() == [f"the same as row {row}" for row in (1, 2, 2)]
+
+
+def test_text_that_changes_in_the_tokenizer() -> None:
+    from tokenizers import normalizers
+
+    tokenizer = make_tokenizer(WORDS)
+    tokenizer.backend_tokenizer.normalizer = normalizers.NFC()
+    pair = PAIR | {"clean": f"{CLEAN} cafe\u0301", "corrupted": f"{CORRUPTED} cafe\u0301"}
+    _, dropped = validate_pairs(table_of(PAIR, pair), tokenizer, on_bad_pair="drop")
+    assert dropped.loc[0, "reason"].startswith("clean comes back from its tokens as 'ilk to caf")
+
+
+def test_malformed_rows_are_bad_rows(tokenizer: PreTrainedTokenizerFast, tmp_path: Path) -> None:
+    path = tmp_path / "pairs.csv"
+    write_csv(path, [PAIR])
+    with path.open("a") as stream:
+        stream.write("After John, Mary, John, John, Mary,x\nshort,row\n")
+    _, dropped = validate_pairs(read_pairs(path), tokenizer, on_bad_pair="drop")
+    assert dropped["reason"].tolist() == [
+        "6 cells where the header has 4 (a text that holds a comma stands in double quotes)",
+        "2 cells where the header has 4; correct is empty; incorrect is empty",
+    ]
+    lines = write_jsonl(
+        tmp_path / "pairs.jsonl",
+        [PAIR, PAIR | {"clean": 3}, PAIR | {"correct": [1]}, {"clean": CLEAN}, PAIR | {"note": 5}],
+    )
+    table = read_pairs(lines)
+    assert table.loc[4, "note"] == "5"
+    _, dropped = validate_pairs(table.head(4), tokenizer, on_bad_pair="drop")
+    assert dropped["reason"].tolist() == [
+        "clean is 3, expected text in quotes",
+        "correct is [1], expected a text or a list of texts in quotes",
+        "corrupted is empty; correct is empty; incorrect is empty",
+    ]
+
+
+def test_a_broken_line_of_jsonl_is_a_bad_row(
+    tokenizer: PreTrainedTokenizerFast, tmp_path: Path
+) -> None:
+    path = write_jsonl(tmp_path / "pairs.jsonl", [PAIR, PAIR | {"correct": " Tom"}])
+    good = path.read_text().splitlines()
+    path.write_text("\n".join([good[0], "", '{"clean": ', "[1]", "[" * 100_000, good[1]]))
+    table = read_pairs(path)
+    assert count_rows(path) == len(table) == 5
+    valid, dropped = validate_pairs(table, tokenizer, on_bad_pair="drop")
+    assert valid["row"].tolist() == [1, 5]
+    assert dropped["row"].tolist() == [2, 3, 4]
+    assert dropped["reason"].tolist()[:2] == [
+        "line 3, column 11 is not JSON: Expecting value",
+        "line 4: [1] is not an object {...}",
+    ]
+    assert dropped["reason"].tolist()[2].startswith("line 5")
+    with pytest.raises(UserError, match=r"3 of 5 rows[\s\S]*row 2: line 3[\s\S]*row 4: line 5"):
+        validate_pairs(table, tokenizer)
+
+
+def test_no_pair_left(tokenizer: PreTrainedTokenizerFast) -> None:
+    table = table_of(PAIR | {"clean": ""})
+    with pytest.raises(UserError, match="no pair is left") as caught:
+        validate_pairs(table, tokenizer, on_bad_pair="drop")
+    assert "row 1: clean is empty" in str(caught.value)
+    with pytest.raises(UserError, match="no pairs"):
+        validate_pairs(table.head(0), tokenizer)
+
+
+def test_only_the_first_good_pairs(tokenizer: PreTrainedTokenizerFast) -> None:
+    rows = [PAIR | {"correct": f" {name}", "incorrect": " Rosa"} for name in NAMES[:5]]
+    rows[1]["clean"] = ""
+    rows[4]["clean"] = ""
+    valid, dropped = validate_pairs(table_of(*rows), tokenizer, on_bad_pair="drop", max_pairs=3)
+    assert valid["row"].tolist() == [1, 3, 4]
+    assert dropped["row"].tolist() == [2]  # row 5 is not looked at
+    valid, _ = validate_pairs(table_of(*rows), tokenizer, max_pairs=1)
+    assert valid["row"].tolist() == [1]
+
+
+@pytest.fixture(scope="module")
+def thousand() -> tuple[list[dict[str, Any]], dict[int, str]]:
+    """A thousand rows, 37 of them bad in every way; and the bad rows' reasons."""
+    rows: list[dict[str, Any]] = []
+    for number in range(1000):
+        first, second = NAMES[number % 6], NAMES[(number // 6 + number % 6 + 1) % 6]
+        if first == second:
+            second = NAMES[(number + 1) % 6]
+        filler = " and".join(f" {NAMES[(number // 6**place) % 6]}" for place in range(4))
+        start = f"After {first} and {second} went to{filler}"
+        rows.append(
+            {
+                "clean": f"{start}, {second} gave a milk to",
+                "corrupted": f"{start}, {first} gave a milk to",
+                "correct": f" {first}",
+                "incorrect": f" {second}",
+                "note": str(number),
+            }
+        )
+    kinds = [kind for kind in BAD if kind not in {"too long", "several at once", "same prompts"}]
+    reasons = {}
+    for place in range(35):
+        row = 13 + 27 * place
+        changes, reasons[row] = BAD[kinds[place % len(kinds)]]
+        bad = PAIR | {"note": f"bad {place}"} | changes
+        place_name = f" {NAMES[place // len(kinds)]}"  # so that no two of them are the same
+        rows[row - 1] = {name: text.replace(" shop", place_name) for name, text in bad.items()}
+    rows[989] = rows[399]
+    reasons[990] = "the same as row 400"
+    rows[999] = rows[499]
+    reasons[1000] = "the same as row 500"
+    return rows, reasons
+
+
+@pytest.mark.parametrize("name", ["pairs.csv", "pairs.jsonl", "pairs.parquet"])
+def test_a_thousand_rows_with_37_bad_ones(
+    tokenizer: PreTrainedTokenizerFast,
+    thousand: tuple[list[dict[str, Any]], dict[int, str]],
+    tmp_path: Path,
+    name: str,
+) -> None:
+    rows, reasons = thousand
+    assert len(reasons) == 37
+    path = WRITERS[name](tmp_path / name, rows)
+    assert count_rows(path) == 1000
+    table = read_pairs(path)
+    valid, dropped = validate_pairs(table, tokenizer, on_bad_pair="drop")
+    assert len(valid) == 963
+    assert dict(zip(dropped["row"], dropped["reason"], strict=True)) == reasons
+    with pytest.raises(UserError) as caught:
+        validate_pairs(table, tokenizer, on_bad_pair="error", source=str(path))
+    message = str(caught.value)
+    assert "37 of 1000 rows" in message
+    for row, reason in reasons.items():
+        assert f"\n  row {row}: {reason}\n" in message
+
+
+def test_very_many_bad_rows_are_all_numbered_by_what_is_wrong(
+    tokenizer: PreTrainedTokenizerFast,
+) -> None:
+    rows = [PAIR | {"clean": "", "note": str(number)} for number in range(200)] + [PAIR]
+    rows[120] = PAIR | {"correct": " Tom"}
+    rows[150] = PAIR | {"correct": " John Mary", "note": "two tokens"}
+    with pytest.raises(UserError) as caught:
+        validate_pairs(table_of(*rows), tokenizer)
+    message = str(caught.value)
+    assert "  row 50: clean is empty" in message
+    assert "and 149 more:\n    empty cell: rows 51-120, 122-150, 152-200\n" in message
+    assert "    answer tokens: rows 151\n" in message
+    assert "empty cell 198, answer tokens 1" in message
+
+
+# ------------------------------------------------------------------------------ shards and buckets
+
+
+@given(
+    st.lists(st.tuples(st.integers(2, 5), st.integers(1, 3)), max_size=40),
+    st.integers(1, 12),
+)
+@settings(max_examples=60, deadline=None)
+def test_shards_and_buckets_partition_the_pairs(shapes: list[tuple[int, int]], size: int) -> None:
+    table = pd.DataFrame(
+        [
+            {
+                "pair": pair,
+                "length": length,
+                "first_difference": first,
+                "clean_tokens": np.full(length, pair, dtype=np.int32),
+                "corrupted_tokens": np.full(length, -pair, dtype=np.int32),
+                "correct_tokens": np.array([pair], dtype=np.int32),
+                "incorrect_tokens": np.array([pair, 1], dtype=np.int32),
+            }
+            for pair, (length, first) in enumerate(shapes)
+        ],
+        columns=["pair", "length", "first_difference", *(n for n in PAIR_COLUMNS if "tokens" in n)],
+    )
+    count = -(-len(table) // size)
+    parts = [shard(table, index, size) for index in range(count)]
+    assert [len(part) for part in parts[:-1]] == [size] * (count - 1) if parts else len(table) == 0
+    assert len(shard(table, count, size)) == 0
+    assert list(shard(table, count, size).columns) == list(table.columns)
+    order = [pair for part in parts for pair in part["pair"]]
+    assert sorted(order) == list(range(len(table)))
+    assert order == sorted(order, key=lambda pair: (*shapes[pair], pair))
+    for part in parts:
+        found = buckets(part)
+        assert sorted(pair for bucket in found for pair in bucket.pairs) == sorted(part["pair"])
+        keys = [(bucket.length, bucket.first_difference) for bucket in found]
+        assert keys == sorted(set(keys))
+        for bucket in found:
+            assert {shapes[pair] for pair in bucket.pairs} == {
+                (bucket.length, bucket.first_difference)
+            }
+            assert bucket.clean == [[pair] * bucket.length for pair in bucket.pairs]
+            assert bucket.corrupted == [[-pair] * bucket.length for pair in bucket.pairs]
+            assert bucket.correct == [[pair] for pair in bucket.pairs]
+            assert bucket.incorrect == [[pair, 1] for pair in bucket.pairs]
+            assert all(type(id_) is int for ids in bucket.clean for id_ in ids)
+
+
+@pytest.mark.parametrize(("index", "size"), [(-1, 4), (0, 0)])
+def test_impossible_shards(index: int, size: int) -> None:
+    with pytest.raises(ValueError, match="shard"):
+        shard(pd.DataFrame(), index, size)
+
+
+@pytest.mark.filterwarnings("ignore:the pairs, rows")
+@given(
+    st.lists(st.sampled_from([*WORDS, "<eos>", "é", " ", "7"]), min_size=1, max_size=8), st.data()
+)
+@settings(max_examples=80, deadline=None)
+def test_what_is_valid_keeps_its_promises(words: list[str], data: st.DataObject) -> None:
+    """Whatever the texts, a row is either good, and then all is as promised, or has a reason."""
+    tokenizer = make_tokenizer(WORDS)
+    other = data.draw(st.permutations(words))
+    answers = data.draw(st.lists(st.sampled_from([" John", " Mary", "x", "xy", ""]), min_size=2))
+    row = {
+        "clean": "".join(words),
+        "corrupted": "".join(other),
+        "correct": answers[0],
+        "incorrect": answers[1],
+    }
+    table = table_of(PAIR, row)
+    valid, dropped = validate_pairs(table, tokenizer, on_bad_pair="drop")
+    assert len(valid) + len(dropped) == 2
+    assert all(dropped["reason"])
+    for good in valid.to_dict("records"):
+        clean, corrupted = good["clean_tokens"], good["corrupted_tokens"]
+        assert len(clean) == len(corrupted) == good["length"]
+        first = good["first_difference"]
+        assert (clean[:first] == corrupted[:first]).all()
+        assert clean[first] != corrupted[first]
+        assert tokenizer.decode(clean[1:]) == good["clean"]
+        assert len(good["correct_tokens"]) == len(good["incorrect_tokens"]) == 1
+        assert good["correct_tokens"] != good["incorrect_tokens"]
+
+
+def test_importing_this_module_imports_no_torch() -> None:
+    code = "import sys, counterpoint.pairs.pair_files; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+# ------------------------------------------------------------------- ids beyond the embedding
+
+
+@pytest.mark.parametrize("name", ["clean", "corrupted", "correct", "incorrect"])
+def test_the_cell_whose_token_is_beyond_the_embedding_is_named(name: str) -> None:
+    words = ["a", "b", " one", " two"]
+    tokenizer = make_tokenizer(words)
+    tokenizer.add_tokens([" new"])
+    new = len(tokenizer) - 1
+    cells = {"clean": "a", "corrupted": "b", "correct": " one", "incorrect": " two"}
+    cells[name] = f"{cells[name]} new" if name in ("clean", "corrupted") else " new"
+    if name == "clean":
+        cells["corrupted"] = "b one"
+    if name == "corrupted":
+        cells["clean"] = "a one"
+    valid, _ = validate_pairs(table_of(cells), tokenizer, vocabulary=new + 1)
+    assert len(valid) == 1
+    with pytest.raises(UserError) as error:
+        validate_pairs(table_of(cells), tokenizer, vocabulary=new, source="my.csv")
+    said = f"holds the token ' new' with the id {new}, the model's embedding has {new} rows"
+    assert re.search(rf"row 1: {name}\b.*{re.escape(said)}", str(error.value))
+    assert "my.csv" in str(error.value)
+    good = {"clean": "a", "corrupted": "b", "correct": " one", "incorrect": " two"}
+    valid, dropped = validate_pairs(
+        table_of(cells, good), tokenizer, vocabulary=new, on_bad_pair="drop"
+    )
+    assert (list(valid["row"]), list(dropped["row"])) == ([2], [1])
+
+
+def test_a_beginning_beyond_the_embedding_is_an_error_of_the_model() -> None:
+    tokenizer = make_tokenizer(WORDS)
+    rows = len(tokenizer)
+    tokenizer.add_special_tokens({"bos_token": "<|begin|>"})
+    said = rf"beginning-of-sequence token '<\|begin\|>' has the id {rows}, but .* has {rows} rows"
+    with pytest.raises(UserError, match=said):
+        validate_pairs(table_of(PAIR), tokenizer, vocabulary=rows, on_bad_pair="drop")
+    # Not put in front, it does not matter.
+    valid, _ = validate_pairs(table_of(PAIR), tokenizer, vocabulary=rows, prepend_bos=False)
+    assert len(valid) == 1
+    valid, _ = validate_pairs(table_of(PAIR), tokenizer, vocabulary=rows + 1)
+    assert valid.loc[0, "clean_tokens"][0] == rows
