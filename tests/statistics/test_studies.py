@@ -90,12 +90,12 @@ class TestHeads:
 
 class TestOverlaps:
     def test_tasks_with_other_heads_are_told_from_one_task_split_in_two(self):
-        studies = [
+        measured = [
             study("one", scores(0, 8)),
             study("again", scores(1, 8)),
             study("other", scores(2, 8, task=1)),
         ]
-        table = overlaps(studies, settings=QUICK, scores=["ap"])
+        table = overlaps(measured, settings=QUICK, scores=["ap"])
         assert list(table.columns) == list(studies.OVERLAP_COLUMNS)
         pairs = table[(table["of"] == "pairs") & (table["agreement"] == "rank_biased_overlap")]
         pairs = pairs.set_index(["first", "second"])
@@ -137,8 +137,8 @@ class TestOverlaps:
         assert table.empty and list(table.columns) == list(studies.OVERLAP_COLUMNS)
 
     def test_the_same_seed_gives_the_same_table(self):
-        studies = [study("a", scores(0, 4)), study("b", scores(1, 4))]
-        one, two = (overlaps(studies, settings=QUICK) for _ in range(2))
+        measured = [study("a", scores(0, 4)), study("b", scores(1, 4))]
+        one, two = (overlaps(measured, settings=QUICK) for _ in range(2))
         pd.testing.assert_frame_equal(one, two)
 
     def test_other_weights_under_the_same_name_are_refused(self):

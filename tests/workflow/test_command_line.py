@@ -133,7 +133,7 @@ def make(folder: Path, *arguments: str, **environment: str) -> subprocess.Comple
         (folder / "fake.py").write_text(
             "import json, os, sys\n"
             f"sys.path.insert(0, {str(ROOT)!r})\n"
-            "from counterpoint import command_line\n"
+            "from counterpoint.workflow import command_line\n"
             "calls = open('calls', 'a')\n"
             "os.execv = lambda path, words: print(json.dumps(words[3:]), file=calls)\n"
             "command_line.say_what_is_made = lambda words: print('Made:', words)\n"
