@@ -20,7 +20,9 @@ from counterpoint.measures.curves import OutputCurves, output_curves
 from counterpoint.measures.patching import activation_patching
 from counterpoint.measures.tables.shards import token_pairs
 from counterpoint.models.load import LanguageModel, load_language_model
-from counterpoint.pairs.pair_files import buckets, read_pairs, validate_pairs
+from counterpoint.pairs.buckets import buckets
+from counterpoint.pairs.pair_checks import validate_pairs
+from counterpoint.pairs.pair_files import read_pairs
 
 ROOT = Path(__file__).parents[2]
 VARIABLE = "COUNTERPOINT_GPT2"

@@ -27,7 +27,7 @@ from counterpoint.engine.activations import (
 )
 from counterpoint.engine.suffix import WAYS, SuffixEngine
 from counterpoint.models.load import LanguageModel
-from counterpoint.pairs.pair_files import Bucket, buckets
+from counterpoint.pairs.buckets import Bucket, buckets
 from counterpoint.progress import Progress
 
 KEYS = ("pair", "direction", "layer", "head")
