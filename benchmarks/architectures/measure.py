@@ -29,8 +29,8 @@ from counterpoint.measures.integrated_gradients import examples_with_heads, join
 from counterpoint.models.architecture import REMEDY
 from counterpoint.models.automatic_class import automatic_class
 from counterpoint.models.declared_kind import CHOOSE
+from counterpoint.models.folder_architecture import keep_names
 from counterpoint.models.load import load_language_model
-from counterpoint.models.module_names import keep_names
 from tests.helpers.pair_factory import random_pairs
 from tests.helpers.tiny_models import make_tiny_tokenizer
 
