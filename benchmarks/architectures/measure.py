@@ -14,13 +14,9 @@ import torch
 
 from benchmarks.architectures.configurations import Row, configuration
 from benchmarks.architectures.reference import Whole
-from counterpoint.engine.activations import (
-    DIRECTIONS,
-    background_prompt,
-    cache_activations,
-    every_unit,
-    other_prompt,
-)
+from counterpoint.engine.activations import DIRECTIONS, background_prompt, other_prompt
+from counterpoint.engine.caching import cache_activations
+from counterpoint.engine.head_outputs import every_unit
 from counterpoint.engine.suffix import SuffixEngine
 from counterpoint.errors import UserError
 from counterpoint.measures import quadrature

@@ -17,7 +17,7 @@ from counterpoint.errors import UserError
 from counterpoint.models.gguf.gguf_metadata import read_metadata
 from counterpoint.models.gguf.gguf_patterns import CUTS
 from counterpoint.models.gguf.gguf_tokenizer import gguf_tokenizer
-from tests import plain_tokenizers as plain
+from tests.helpers import plain_tokenizers as plain
 from tests.helpers.token_corpus import corpus
 from tests.models.test_tokenizer import SPECIAL, N, assert_same_ids, sentencepiece_file, trained
 

@@ -24,7 +24,7 @@ from counterpoint.models.tokenizers.tokenizer import (
     load_tokenizer,
     settle_tokenizer,
 )
-from tests import plain_tokenizers as plain
+from tests.helpers import plain_tokenizers as plain
 from tests.helpers.default_model import default_model
 from tests.helpers.token_corpus import corpus
 

@@ -14,7 +14,9 @@ import numpy as np
 import pytest
 import yaml
 
-from counterpoint.engine.activations import Direction, cache_activations, every_unit
+from counterpoint.engine.activations import Direction
+from counterpoint.engine.caching import cache_activations
+from counterpoint.engine.head_outputs import every_unit
 from counterpoint.engine.suffix import SuffixEngine
 from counterpoint.measures.curves import OutputCurves, output_curves
 from counterpoint.measures.patching import activation_patching
