@@ -24,7 +24,9 @@ import numpy as np
 import torch
 
 from benchmarks import baselines, machine, report
-from counterpoint.engine.activations import TokenPairs, cache_activations, every_unit
+from counterpoint.engine.activations import TokenPairs
+from counterpoint.engine.caching import cache_activations
+from counterpoint.engine.head_outputs import every_unit
 from counterpoint.engine.suffix import SuffixEngine
 from counterpoint.files.artifacts import write_json
 from counterpoint.measures import quadrature

@@ -18,7 +18,8 @@ from counterpoint.files.artifacts import write_tensors
 from counterpoint.measures.tables.curve_table import score_curves
 from counterpoint.measures.tables.shards import Measurement, cache_shard
 from counterpoint.models.load import load_language_model
-from counterpoint.pairs.pair_files import read_pairs, validate_pairs
+from counterpoint.pairs.pair_checks import validate_pairs
+from counterpoint.pairs.pair_files import read_pairs
 
 PAIRS = Path(__file__).parent.parent / "resources" / "pairs" / "ioi.csv"
 

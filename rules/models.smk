@@ -1,4 +1,4 @@
-from counterpoint.models.fetch import local_files
+from counterpoint.models.sources.local import local_files
 
 
 # From a wheel, a hub or a folder to one folder of safetensors.

@@ -10,7 +10,7 @@ def main(snakemake: Any) -> None:
     """Call `counterpoint.measures.tables.shards.cache_shard`."""
     from counterpoint.files.artifacts import read_table, write_table, write_tensors
     from counterpoint.measures.tables.shards import cache_shard
-    from counterpoint.pairs.pair_files import shard
+    from counterpoint.pairs.buckets import shard
 
     settings = snakemake.params.settings
     number, size = int(snakemake.wildcards.shard), settings["shard_size"]

@@ -9,7 +9,7 @@ from _job import log, run
 def main(snakemake: Any) -> None:
     """Call `counterpoint.models.fetch.fetch_model` with the model's entry in the configuration."""
     from counterpoint.models.fetch import fetch_model
-    from counterpoint.models.module_names import UNKNOWN, keep_names
+    from counterpoint.models.folder_architecture import UNKNOWN, keep_names
 
     folder = Path(snakemake.output.provenance).parent
     fetch_model(snakemake.params.specification, folder, progress=log.info)

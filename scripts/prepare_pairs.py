@@ -7,13 +7,14 @@ from _job import log, run
 
 
 def main(snakemake: Any) -> None:
-    """Call `pair_files.validate_pairs` with the model's tokenizer, and tell its doubts."""
+    """Call `pair_checks.validate_pairs` with the model's tokenizer, and tell its doubts."""
     from counterpoint.files.artifacts import write_json, write_table
     from counterpoint.models.beginning_token import describe
     from counterpoint.models.model_shape import read_shape
     from counterpoint.models.tokenizers.tokenizer import load_tokenizer
     from counterpoint.pairs.doubtful_pairs import doubtful_texts, lines
-    from counterpoint.pairs.pair_files import read_pairs, validate_pairs
+    from counterpoint.pairs.pair_checks import validate_pairs
+    from counterpoint.pairs.pair_files import read_pairs
 
     settings = snakemake.params.settings
     folder = Path(snakemake.input.model).parent

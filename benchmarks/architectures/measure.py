@@ -14,13 +14,9 @@ import torch
 
 from benchmarks.architectures.configurations import Row, configuration
 from benchmarks.architectures.reference import Whole
-from counterpoint.engine.activations import (
-    DIRECTIONS,
-    background_prompt,
-    cache_activations,
-    every_unit,
-    other_prompt,
-)
+from counterpoint.engine.activations import DIRECTIONS, background_prompt, other_prompt
+from counterpoint.engine.caching import cache_activations
+from counterpoint.engine.head_outputs import every_unit
 from counterpoint.engine.suffix import SuffixEngine
 from counterpoint.errors import UserError
 from counterpoint.measures import quadrature
@@ -29,8 +25,8 @@ from counterpoint.measures.integrated_gradients import examples_with_heads, join
 from counterpoint.models.architecture import REMEDY
 from counterpoint.models.automatic_class import automatic_class
 from counterpoint.models.declared_kind import CHOOSE
+from counterpoint.models.folder_architecture import keep_names
 from counterpoint.models.load import load_language_model
-from counterpoint.models.module_names import keep_names
 from tests.helpers.pair_factory import random_pairs
 from tests.helpers.tiny_models import make_tiny_tokenizer
 

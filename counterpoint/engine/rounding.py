@@ -21,6 +21,12 @@ from torch import Tensor, nn
 
 from counterpoint.models.load import LanguageModel
 
+COARSE_EPSILON = 1e-4
+"""Formats whose epsilon is larger (bfloat16) only choose how a model is run, and refuse none."""
+
+COARSEST_CHECK = 0.25
+"""No format may be off by more than this share, however coarse it is."""
+
 SETTLED = 8.0
 """What refinement does not ask below: this many epsilons of the answers' logits.
 

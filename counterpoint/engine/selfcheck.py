@@ -6,35 +6,31 @@ For the first pair of each shape, and for each component that is measured:
 - with one component of the first, the middle and the last layer at the other prompt's value, it
   must give the logits of a whole pass in which a hook puts that value in place.
 
-Both are made in each way of `suffix.WAYS` until one holds. A model for which none does needs
+Both are made in each way of `rows.WAYS` until one holds. A model for which none does needs
 something that re-entering at a layer does not give it, and is refused.
 """
 
 from __future__ import annotations
 
 from contextlib import ExitStack
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from counterpoint.engine.activations import (
-    COARSE,
-    COARSEST_CHECK,
-    Component,
-    Units,
-    differences,
-    layers_with,
-    library_errors,
-    packed,
-)
+from counterpoint.engine.activations import Component
+from counterpoint.engine.head_outputs import Units, differences, layers_with, packed
+from counterpoint.engine.library_errors import library_errors
 from counterpoint.engine.replay import by_row, first_of, hidden_states_of, with_first
-from counterpoint.engine.rounding import computed_eps
-from counterpoint.engine.suffix import WAYS, Rows, SuffixEngine, Way
+from counterpoint.engine.rounding import COARSE_EPSILON, COARSEST_CHECK, computed_eps
+from counterpoint.engine.rows import WAYS, Rows, Way
 from counterpoint.errors import UserError
 from counterpoint.models.architecture import REMEDY
 from counterpoint.models.load import LanguageModel
+
+if TYPE_CHECKING:
+    from counterpoint.engine.suffix import SuffixEngine
 
 CHECK_TOLERANCE = 100.0
 """How far the engine may be from the model's own passes, in logits over their spread, in units of
@@ -107,8 +103,8 @@ def find_way(engine: SuffixEngine, component: Component) -> Way:
             continue
         missed = (found - expected).masked_fill(forbidden & (found == expected), 0)
         error = float((missed.abs().amax(1) / spread).amax())
-        # Whole passes are the model's own; see `COARSE`.
-        if error <= tolerance or (not way.replays and eps > COARSE):
+        # Whole passes are the model's own; see `COARSE_EPSILON`.
+        if error <= tolerance or (not way.replays and eps > COARSE_EPSILON):
             return way
         _check_end(model, float(missed[0].abs().amax() / spread[0]), tolerance)
         misses.append(f"{error:.1e}")

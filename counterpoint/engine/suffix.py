@@ -8,37 +8,35 @@ upwards through the blocks, and each row joins at its own layer with the backgro
 stream and its shifted attention (or MLP) output.
 
 Exactness: keys and values of the prefix are those of the unchanged run, since causal attention lets
-no earlier position see a later one; everything else is the model's own modules. `ways` says how
-else rows are evaluated where a model's blocks cannot be called one by one; which way is right for a
-model is found by comparing with its own forward passes, once for each shape (`selfcheck`).
+no earlier position see a later one; everything else is the model's own modules. `rows.WAYS`
+says how else rows are evaluated where a model's blocks cannot be called one by one; which way is
+right for a model is found by comparing with its own forward passes, once for each shape
+(`selfcheck`).
 """
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
-from torch.nn import functional
 
+from counterpoint.engine import unembedding
 from counterpoint.engine.activations import (
     Activations,
     Component,
     Direction,
     Prompt,
     background_prompt,
-    is_out_of_memory,
-    library_errors,
 )
+from counterpoint.engine.library_errors import is_out_of_memory, library_errors
 from counterpoint.engine.linear import through_onednn
 from counterpoint.engine.metrics import Metric, make_metric
 from counterpoint.engine.replay import (
     Forward,
-    as_output,
     block_arguments,
     by_row,
     cache_for,
@@ -49,6 +47,8 @@ from counterpoint.engine.replay import (
     replaced_forward,
     with_first,
 )
+from counterpoint.engine.rows import Rows, Way
+from counterpoint.engine.selfcheck import known_way
 from counterpoint.errors import UserError
 from counterpoint.models.load import LanguageModel
 
@@ -56,42 +56,6 @@ POSITIONS_PER_BATCH = 1024
 """Rows × positions of a batch on a CPU. With SmolLM2 on two cores, batches of 450 to 1,800
 positions made 310 to 330 · 10⁹ operations per second, of 3,200 positions 240 and of 6,300 only
 210: larger ones leave the cache."""
-
-
-ALIKE = 1e-2
-"""How alike logits must be, over their spread, to be the same numbers added in another order, in
-any format; those of another token are off by order one."""
-
-
-@dataclass(frozen=True, eq=False)
-class Rows:
-    """Evaluations to make. Rows are in order of layer, lowest first."""
-
-    pair: Int[Tensor, " row"]
-    """The place of each row's pair in the bucket."""
-    layer: tuple[int, ...]
-    """The layer at which each row joins."""
-    shift: Float[Tensor, "row suffix d_model"]
-    """What is added to the component's output, at every position of the suffix."""
-
-    def __post_init__(self) -> None:
-        if list(self.layer) != sorted(self.layer):
-            raise ValueError("rows must be in order of layer")
-
-
-@dataclass(frozen=True)
-class Way:
-    """How rows are evaluated: the fastest that is exact for the model is taken."""
-
-    replays: bool
-    """Whether blocks are called one by one, from each row's layer up; if not, every row is a pass
-    of the whole model over the suffix, with a hook at its component."""
-    cuts_last: bool
-    """Whether the last block computes its last position alone."""
-
-
-WAYS = (Way(replays=True, cuts_last=True), Way(True, False), Way(False, False))
-"""In the order in which they are tried."""
 
 
 class SuffixEngine:
@@ -146,8 +110,6 @@ class SuffixEngine:
         Raises UserError where no way gives what the model's own passes give.
         """
         if component not in self._ways:
-            from counterpoint.engine.selfcheck import known_way
-
             self._ways[component] = known_way(self, component, verify=self._verify)
         return self._ways[component]
 
@@ -362,50 +324,8 @@ class SuffixEngine:
         final: Float[Tensor, "row d_model"],
         vocabulary: Int[Tensor, " token"] | None = None,
     ) -> Float[Tensor, "row token"]:
-        """Logits from the last block's output: the model's own final norm, unembedding and caps.
-
-        The model's forward pass runs with its blocks handing ``final`` through, so whatever it does
-        after them (a projection, a scale, soft-capping) is done here too.
-        """
-        model = self.model
-        if vocabulary is not None and not self._tokens_stand_alone(final):
-            return self.logits(final)[:, vocabulary]
-        unembedding = model.hf.get_output_embeddings()
-        with contextlib.ExitStack() as replaced:
-            for block, arguments in zip(model.blocks, self.arguments, strict=True):
-                given = as_output(final, arguments.streams)
-                replaced.enter_context(
-                    replaced_forward(block, _handing_through(given, arguments.arity))
-                )
-            if vocabulary is not None:
-                replaced.enter_context(
-                    replaced_forward(
-                        cast(nn.Module, unembedding), _only_tokens(unembedding, vocabulary)
-                    )
-                )
-            tokens = torch.zeros(len(final), 1, dtype=torch.long, device=final.device)
-            return model.hf(input_ids=tokens, use_cache=False, logits_to_keep=1).logits[:, -1]
-
-    def _tokens_stand_alone(self, final: Float[Tensor, "row d_model"]) -> bool:
-        """Whether logits of chosen tokens can be had without those of all others.
-
-        Not where the model does something to certain tokens by their place among all (Chameleon
-        forbids those of pictures). Seen once, on all tokens in turned order.
-        """
-        kept = self.model.__dict__
-        if "_tokens_stand_alone" not in kept:
-            kept["_tokens_stand_alone"] = True
-            with torch.no_grad():
-                known = self.logits(final[:1].detach())
-                turned = torch.arange(known.shape[1] - 1, -1, -1, device=known.device)
-                found = self.logits(final[:1].detach(), turned)
-            # Forbidden tokens have logits of minus infinity, or nearly.
-            said = known[known > torch.finfo(known.dtype).min / 2]
-            apart = float(said.amax() - said.amin()) if len(said) else 0.0
-            kept["_tokens_stand_alone"] = found.shape == known.shape and torch.allclose(
-                found[:, turned], known, rtol=ALIKE, atol=ALIKE * apart, equal_nan=True
-            )
-        return bool(kept["_tokens_stand_alone"])
+        """Logits from the last block's output, of every token or of those in ``vocabulary``."""
+        return unembedding.logits(self.model, self.arguments, final, vocabulary)
 
 
 def _joining(passing: int, entering: Tensor, arity: int, only: slice = slice(None)) -> Any:
@@ -436,29 +356,6 @@ def _joining(passing: int, entering: Tensor, arity: int, only: slice = slice(Non
             if given.ndim == 2:
                 joined = joined.flatten(0, 1)
             return (joined, *rest) if arity else joined
-
-        return forward
-
-    return make
-
-
-def _handing_through(given: Tensor, arity: int) -> Any:
-    def make(original: Forward) -> Forward:
-        def forward(*args: Any, **kwargs: Any) -> Any:
-            return (given, *(None,) * (arity - 1)) if arity else given
-
-        return forward
-
-    return make
-
-
-def _only_tokens(unembedding: Any, vocabulary: Tensor) -> Any:
-    def make(original: Forward) -> Forward:
-        def forward(hidden: Tensor) -> Tensor:
-            bias = getattr(unembedding, "bias", None)
-            return functional.linear(
-                hidden, unembedding.weight[vocabulary], None if bias is None else bias[vocabulary]
-            )
 
         return forward
 

@@ -46,7 +46,7 @@ def digest_of(paths: Iterable[str | os.PathLike[str]], memory: Path = MEMORY) ->
         try:
             state = path.stat()
             if state.st_size <= SMALL:
-                digest = _sha256(path)
+                digest = sha256(path)
             else:
                 key = str(path.resolve())
                 digest = _large(path, state, known.get(key), found, key)
@@ -68,7 +68,7 @@ def content_digest(path: str | os.PathLike[str], memory: Path = MEMORY) -> str:
     place = Path(path)
     state = place.stat()
     if state.st_size <= SMALL:
-        return _sha256(place)
+        return sha256(place)
     found: dict[str, list[str]] = {}
     key = str(place.resolve())
     digest = _large(place, state, _remembered(memory).get(key), found, key)
@@ -88,15 +88,16 @@ def _large(
     identity = f"{state.st_size}.{state.st_ino}.{state.st_mtime_ns}.{state.st_ctime_ns}"
     if known is not None and known[0] == identity:
         return known[1]
-    digest = _sha256(path)
+    digest = sha256(path)
     changed = max(state.st_mtime, state.st_ctime)
     if changed < time.time() - SETTLED_SECONDS:
         found[key] = [identity, digest]
     return digest
 
 
-def _sha256(path: Path) -> str:
-    with path.open("rb") as stream:
+def sha256(path: str | os.PathLike[str]) -> str:
+    """The SHA-256 of a file as 64 hexadecimal digits."""
+    with Path(path).open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 

@@ -22,7 +22,8 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float
 
-from counterpoint.engine.activations import Component, Direction, Units, background_prompt
+from counterpoint.engine.activations import Component, Direction, background_prompt
+from counterpoint.engine.head_outputs import Units
 from counterpoint.engine.kinks import has_kinks
 from counterpoint.engine.rounding import Floor
 from counterpoint.engine.routing import choices_per_block

@@ -23,7 +23,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from counterpoint.engine.activations import Direction, background_prompt, other_prompt, packed
+from counterpoint.engine.activations import Direction, background_prompt, other_prompt
+from counterpoint.engine.head_outputs import packed
 from counterpoint.engine.replay import by_row, first_of, last_of
 from counterpoint.engine.suffix import SuffixEngine
 from counterpoint.measures import quadrature

@@ -29,16 +29,11 @@ from captum.attr import IntegratedGradients
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from counterpoint.engine.activations import (
-    Direction,
-    Units,
-    background_prompt,
-    differences,
-    other_prompt,
-    packed,
-)
+from counterpoint.engine.activations import Direction, background_prompt, other_prompt
+from counterpoint.engine.head_outputs import Units, differences, packed
 from counterpoint.engine.routing import choices_per_block
-from counterpoint.engine.suffix import Rows, SuffixEngine
+from counterpoint.engine.rows import Rows
+from counterpoint.engine.suffix import SuffixEngine
 from counterpoint.measures import jumps
 from counterpoint.measures.patching import layer_patching
 from counterpoint.measures.slopes import rounding_floor

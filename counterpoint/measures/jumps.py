@@ -18,16 +18,11 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from counterpoint.engine import routing
-from counterpoint.engine.activations import (
-    Component,
-    Direction,
-    Units,
-    background_prompt,
-    differences,
-    other_prompt,
-)
+from counterpoint.engine.activations import Component, Direction, background_prompt, other_prompt
+from counterpoint.engine.head_outputs import Units, differences
 from counterpoint.engine.kinks import has_kinks
-from counterpoint.engine.suffix import Rows, SuffixEngine
+from counterpoint.engine.rows import Rows
+from counterpoint.engine.suffix import SuffixEngine
 from counterpoint.measures import pieces, quadrature
 from counterpoint.measures.columns import (
     CELLS,

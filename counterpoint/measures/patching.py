@@ -17,16 +17,10 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from counterpoint.engine.activations import (
-    Component,
-    Direction,
-    Units,
-    background_prompt,
-    differences,
-    every_unit,
-    other_prompt,
-)
-from counterpoint.engine.suffix import Rows, SuffixEngine
+from counterpoint.engine.activations import Component, Direction, background_prompt, other_prompt
+from counterpoint.engine.head_outputs import Units, differences, every_unit
+from counterpoint.engine.rows import Rows
+from counterpoint.engine.suffix import SuffixEngine
 from counterpoint.measures.slopes import values
 
 Array = np.ndarray

@@ -16,16 +16,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from counterpoint.engine import routing
-from counterpoint.engine.activations import (
-    Component,
-    Direction,
-    Units,
-    background_prompt,
-    differences,
-    layers_with,
-)
+from counterpoint.engine.activations import Component, Direction, background_prompt
+from counterpoint.engine.head_outputs import Units, differences, layers_with
 from counterpoint.engine.rounding import Floor, computed_format
-from counterpoint.engine.suffix import Rows, SuffixEngine
+from counterpoint.engine.rows import Rows
+from counterpoint.engine.suffix import SuffixEngine
 
 Array = np.ndarray
 Advance = Callable[[int], object]

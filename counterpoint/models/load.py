@@ -20,9 +20,10 @@ from counterpoint.errors import UserError
 from counterpoint.models.architecture import discover
 from counterpoint.models.checkpoint import load_checkpoint, quiet
 from counterpoint.models.declared_kind import check_declared
-from counterpoint.models.module_names import ModuleNames, bridge
+from counterpoint.models.module_names import ModuleNames
 from counterpoint.models.rotary import begin_afresh
 from counterpoint.models.tokenizers.tokenizer import load_tokenizer
+from counterpoint.models.transformer_lens_view import bridge
 from counterpoint.models.unchanged_folder import refuse_changed
 
 if TYPE_CHECKING:

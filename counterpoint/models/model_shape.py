@@ -46,7 +46,7 @@ def read_shape(folder: str | os.PathLike[str]) -> Shape:
 
 def read_heads(folder: str | os.PathLike[str]) -> Shape:
     """`read_shape` with the layers that have heads: the model is built without its weights."""
-    from counterpoint.models.module_names import keep_names
+    from counterpoint.models.folder_architecture import keep_names
 
     found = enumerate(keep_names(os.fspath(folder)).layers)
     layers = tuple(layer for layer, names in found if names.output_projection is not None)

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pandas as pd
 
-from counterpoint.pairs.pair_files import ANSWERS, PROMPTS, parse_answers, ranges
+from counterpoint.pairs.pair_files import ANSWERS, PROMPTS, parse_answers
+from counterpoint.pairs.quoting import ranges
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -59,7 +60,7 @@ _UNSPACED = (
 def doubtful_texts(pairs: pd.DataFrame, tokenizer: PreTrainedTokenizerBase) -> pd.DataFrame:
     """The doubts about the texts of validated pairs, by row: every answer, side and prompt.
 
-    `pairs` is the first result of `counterpoint.pairs.pair_files.validate_pairs`.
+    `pairs` is the first result of `counterpoint.pairs.pair_checks.validate_pairs`.
     """
     doubts = [
         (row["row"], row["pair"], kind, text)

@@ -70,7 +70,9 @@ from counterpoint.counterfactuals.problem import (
     Target,
 )
 from counterpoint.counterfactuals.quality import quality
-from counterpoint.engine.activations import TokenPairs, cache_activations, every_unit
+from counterpoint.engine.activations import TokenPairs
+from counterpoint.engine.caching import cache_activations
+from counterpoint.engine.head_outputs import every_unit
 from counterpoint.engine.suffix import SuffixEngine
 from counterpoint.errors import UserError
 from counterpoint.files.artifacts import read_table, write_table

@@ -13,18 +13,12 @@ import torch
 import transformers
 from torch import Tensor, nn
 
-from counterpoint.engine.activations import (
-    DIRECTIONS,
-    Component,
-    Direction,
-    Units,
-    cache_activations,
-    every_unit,
-    packed,
-    spread,
-)
+from counterpoint.engine.activations import DIRECTIONS, Component, Direction
+from counterpoint.engine.caching import cache_activations
+from counterpoint.engine.head_outputs import Units, every_unit, packed, spread
 from counterpoint.engine.rounding import computed_eps
-from counterpoint.engine.suffix import WAYS, SuffixEngine
+from counterpoint.engine.rows import WAYS
+from counterpoint.engine.suffix import SuffixEngine
 from counterpoint.errors import UserError
 from counterpoint.measures.curves import values_and_slopes
 from counterpoint.measures.faithfulness import recovered

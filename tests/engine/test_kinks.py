@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 from transformers import OlmoConfig
 
-from counterpoint.engine.activations import Direction, cache_activations, every_unit
+from counterpoint.engine.activations import Direction
+from counterpoint.engine.caching import cache_activations
+from counterpoint.engine.head_outputs import every_unit
 from counterpoint.engine.kinks import has_kinks
 from counterpoint.engine.suffix import SuffixEngine
 from counterpoint.measures import jumps, pieces

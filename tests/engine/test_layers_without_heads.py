@@ -23,7 +23,8 @@ from counterpoint.measures.tables.merging import join_heads
 from counterpoint.measures.tables.shards import Measurement, cache_shard
 from counterpoint.models.load import LanguageModel, load_language_model
 from counterpoint.models.model_shape import read_heads
-from counterpoint.pairs.pair_files import read_pairs, validate_pairs
+from counterpoint.pairs.pair_checks import validate_pairs
+from counterpoint.pairs.pair_files import read_pairs
 from counterpoint.workflow.targets import choose_targets
 from tests.helpers.small_study import make_model, write_pairs
 from tests.helpers.whole_passes import effects

@@ -17,15 +17,13 @@ from counterpoint.engine.activations import (
     Direction,
     TokenPairs,
     background_prompt,
-    cache_activations,
-    differences,
-    every_unit,
-    head_outputs,
-    output_bias,
 )
+from counterpoint.engine.caching import cache_activations
+from counterpoint.engine.head_outputs import differences, every_unit, head_outputs, output_bias
 from counterpoint.engine.metrics import make_metric
 from counterpoint.engine.replay import record_block_arguments
-from counterpoint.engine.suffix import Rows, SuffixEngine
+from counterpoint.engine.rows import Rows
+from counterpoint.engine.suffix import SuffixEngine
 from counterpoint.errors import UserError
 from counterpoint.files.artifacts import read_tensors, write_tensors
 from counterpoint.measures.curves import values, values_and_slopes

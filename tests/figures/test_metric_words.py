@@ -10,7 +10,9 @@ import pandas as pd
 import pytest
 
 from counterpoint import report
-from counterpoint.engine.activations import Direction, cache_activations, every_unit
+from counterpoint.engine.activations import Direction
+from counterpoint.engine.caching import cache_activations
+from counterpoint.engine.head_outputs import every_unit
 from counterpoint.engine.suffix import SuffixEngine
 from counterpoint.figures import study_figures
 from counterpoint.figures.metric_words import FLAT_START, METRICS, NO_SLOPE, ONE_SIGN, metric_words

@@ -9,14 +9,9 @@ import numpy as np
 import pytest
 import torch
 
-from counterpoint.engine.activations import (
-    DIRECTIONS,
-    Direction,
-    background_prompt,
-    cache_activations,
-    every_unit,
-    other_prompt,
-)
+from counterpoint.engine.activations import DIRECTIONS, Direction, background_prompt, other_prompt
+from counterpoint.engine.caching import cache_activations
+from counterpoint.engine.head_outputs import every_unit
 from counterpoint.engine.suffix import SuffixEngine
 from counterpoint.measures import quadrature
 from counterpoint.measures.faithfulness import (

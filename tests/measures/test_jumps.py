@@ -10,7 +10,9 @@ import pytest
 import torch
 
 from counterpoint.engine import routing
-from counterpoint.engine.activations import TokenPairs, cache_activations, every_unit
+from counterpoint.engine.activations import TokenPairs
+from counterpoint.engine.caching import cache_activations
+from counterpoint.engine.head_outputs import every_unit
 from counterpoint.engine.rounding import Floor
 from counterpoint.engine.suffix import SuffixEngine
 from counterpoint.measures import jumps, pieces

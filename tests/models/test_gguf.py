@@ -20,12 +20,14 @@ from transformers import AutoConfig, AutoModelForCausalLM, LlamaConfig, PreTrain
 from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
 
 from counterpoint.errors import UserError
-from counterpoint.models.fetch import _unpack, fetch_model, local_files
+from counterpoint.models.fetch import fetch_model
 from counterpoint.models.gguf.importer import model_of
 from counterpoint.models.gguf.reading import read_gguf
 from counterpoint.models.gguf.rotary_settings import llama3_parameters
 from counterpoint.models.gguf.split_files import shards_of
 from counterpoint.models.gguf.translation import interleaved, unpaired
+from counterpoint.models.sources.local import local_files
+from counterpoint.models.sources.pypi import _unpack
 from tests.helpers import tiny_gguf
 from tests.helpers.gguf_reference import (
     GELU_TOLERANCE,

@@ -85,7 +85,7 @@ def test_bridge_is_sealed_for_a_model_that_reads_images(
     from transformer_lens.model_bridge.sources.transformers import helpers
     from transformers import AutoModelForCausalLM, Gemma3Config
 
-    from counterpoint.models.module_names import bridge
+    from counterpoint.models.transformer_lens_view import bridge
 
     shape = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 1}
     shape |= {"num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 8, "vocab_size": 61}

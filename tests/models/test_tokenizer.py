@@ -249,7 +249,7 @@ def test_a_beginning_without_an_id(tmp_path: Path) -> None:
 )
 def test_naming_an_ordinary_token_changes_no_id(named: dict[str, Any], tmp_path: Path) -> None:
     """`!` for padding, of id 0: else it would be cut out of every text before all merges."""
-    from counterpoint.pairs.pair_files import PairChecker
+    from counterpoint.pairs.pair_checks import PairChecker
 
     tokenizer = byte_level([GPT2])
     folder = folder_of(tmp_path / "m", tokenizer, {"bos_token": "<bos>"} | named)
@@ -261,7 +261,7 @@ def test_naming_an_ordinary_token_changes_no_id(named: dict[str, Any], tmp_path:
 
 
 def test_a_beginning_that_is_an_ordinary_word_may_not_stand_in_a_prompt(tmp_path: Path) -> None:
-    from counterpoint.pairs.pair_files import PairChecker
+    from counterpoint.pairs.pair_checks import PairChecker
 
     words = Tokenizer(models.WordLevel({"<bos>": 0, "a": 1, "<unk>": 2}, unk_token="<unk>"))
     words.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
@@ -651,7 +651,7 @@ def test_no_job_lets_transformers_choose_the_tokenizer() -> None:
 def test_every_job_says_the_same_beginning(begin: str | None, tmp_path: Path) -> None:
     """That which checks the pairs, and the model's."""
     from counterpoint.models.load import LanguageModel
-    from counterpoint.pairs.pair_files import PairChecker
+    from counterpoint.pairs.pair_checks import PairChecker
     from tests.helpers.tiny_models import make_tiny_tokenizer
 
     tokenizer = make_tiny_tokenizer()

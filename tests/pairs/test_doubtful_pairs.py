@@ -18,7 +18,7 @@ from counterpoint.pairs.doubtful_pairs import (
     lines,
     spaced_letter,
 )
-from counterpoint.pairs.pair_files import validate_pairs
+from counterpoint.pairs.pair_checks import validate_pairs
 from tests.helpers.tiny_tokenizers import Style, make_tokenizer
 from tests.pairs.test_pair_files import CLEAN, CORRUPTED, NAMES, PAIR, WORDS, table_of
 

@@ -22,16 +22,15 @@ from transformers import PreTrainedTokenizerFast
 
 from counterpoint.errors import UserError
 from counterpoint.files.artifacts import read_table, write_table
+from counterpoint.pairs.buckets import buckets, shard
+from counterpoint.pairs.pair_checks import validate_pairs
 from counterpoint.pairs.pair_files import (
     COLUMNS,
     DROPPED_COLUMNS,
     PAIR_COLUMNS,
-    buckets,
     count_rows,
     parse_answers,
     read_pairs,
-    shard,
-    validate_pairs,
 )
 from tests.helpers.tiny_tokenizers import make_tokenizer
 

@@ -16,13 +16,9 @@ from hypothesis import strategies as st
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerFast
 
 from counterpoint.errors import UserError
-from counterpoint.pairs.pair_files import (
-    COLUMNS,
-    buckets,
-    parse_answers,
-    read_pairs,
-    validate_pairs,
-)
+from counterpoint.pairs.buckets import buckets
+from counterpoint.pairs.pair_checks import validate_pairs
+from counterpoint.pairs.pair_files import COLUMNS, parse_answers, read_pairs
 from counterpoint.pairs.sets import (
     PAIR_SETS,
     capital_country,

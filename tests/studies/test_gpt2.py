@@ -14,13 +14,17 @@ import numpy as np
 import pytest
 import yaml
 
-from counterpoint.engine.activations import Direction, cache_activations, every_unit
+from counterpoint.engine.activations import Direction
+from counterpoint.engine.caching import cache_activations
+from counterpoint.engine.head_outputs import every_unit
 from counterpoint.engine.suffix import SuffixEngine
 from counterpoint.measures.curves import OutputCurves, output_curves
 from counterpoint.measures.patching import activation_patching
 from counterpoint.measures.tables.shards import token_pairs
 from counterpoint.models.load import LanguageModel, load_language_model
-from counterpoint.pairs.pair_files import buckets, read_pairs, validate_pairs
+from counterpoint.pairs.buckets import buckets
+from counterpoint.pairs.pair_checks import validate_pairs
+from counterpoint.pairs.pair_files import read_pairs
 
 ROOT = Path(__file__).parents[2]
 VARIABLE = "COUNTERPOINT_GPT2"

@@ -80,8 +80,8 @@ def test_large_files_are_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(digests, "SMALL", 2)
     monkeypatch.setattr(digests, "SETTLED_SECONDS", -60.0)
     read = []
-    plain = digests._sha256
-    monkeypatch.setattr(digests, "_sha256", lambda path: read.append(path.name) or plain(path))
+    plain = digests.sha256
+    monkeypatch.setattr(digests, "sha256", lambda path: read.append(path.name) or plain(path))
     for name, text in (("large", "content"), ("small", "c")):
         (tmp_path / name).write_text(text)
     paths = [tmp_path / "large", tmp_path / "small"]

@@ -21,7 +21,8 @@ from counterpoint.measures.tables.shards import cache_shard
 from counterpoint.models.load import load_language_model
 from counterpoint.models.model_shape import Shape
 from counterpoint.models.weight_files import count_parameters, weights_mb
-from counterpoint.pairs.pair_files import read_pairs, validate_pairs
+from counterpoint.pairs.pair_checks import validate_pairs
+from counterpoint.pairs.pair_files import read_pairs
 from counterpoint.workflow import config
 from counterpoint.workflow.planning import operations
 from counterpoint.workflow.planning.costs import LEAST_START, Cost, Record, as_json, fit, read_costs

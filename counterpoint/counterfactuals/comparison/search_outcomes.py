@@ -23,7 +23,7 @@ from counterpoint.counterfactuals.language import perplexity_caps
 from counterpoint.counterfactuals.language.perplexity import mean_loss
 from counterpoint.counterfactuals.problem import Target
 from counterpoint.counterfactuals.quality import holds_elsewhere, quality, steps
-from counterpoint.engine.activations import every_unit
+from counterpoint.engine.head_outputs import every_unit
 from counterpoint.engine.linear import through_onednn
 from counterpoint.measures.patching import activation_patching
 from counterpoint.models.load import LanguageModel

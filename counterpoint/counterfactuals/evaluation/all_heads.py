@@ -23,7 +23,9 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from transformers.cache_utils import Cache, DynamicCache
 
-from counterpoint.engine.activations import TokenPairs, Units, cache_activations, reuses_prefix
+from counterpoint.engine.activations import TokenPairs
+from counterpoint.engine.caching import cache_activations, reuses_prefix
+from counterpoint.engine.head_outputs import Units
 from counterpoint.engine.replay import PrefixKeysValues, cache_for
 from counterpoint.engine.suffix import SuffixEngine
 from counterpoint.measures.curves import values

@@ -23,7 +23,8 @@ from counterpoint.counterfactuals.evaluation.head_path import HeadPath, TargetRu
 from counterpoint.counterfactuals.language.perplexity import token_losses
 from counterpoint.counterfactuals.language.writable_tokens import Vocabulary
 from counterpoint.counterfactuals.problem import Ledger, Settings, Target
-from counterpoint.engine.activations import TokenPairs, cache_activations, reuses_prefix
+from counterpoint.engine.activations import TokenPairs
+from counterpoint.engine.caching import cache_activations, reuses_prefix
 from counterpoint.engine.replay import PrefixKeysValues
 from counterpoint.engine.suffix import SuffixEngine
 from counterpoint.errors import UserError

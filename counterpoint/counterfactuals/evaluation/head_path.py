@@ -16,7 +16,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from counterpoint.counterfactuals.problem import Target
-from counterpoint.engine.activations import output_bias
+from counterpoint.engine.head_outputs import output_bias
 from counterpoint.engine.replay import (
     Forward,
     PrefixKeysValues,

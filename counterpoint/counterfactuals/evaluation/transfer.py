@@ -34,7 +34,9 @@ from counterpoint.counterfactuals.evaluation.all_heads import (
 from counterpoint.counterfactuals.head_ranks import rank_of
 from counterpoint.counterfactuals.language.perplexity import prompt_losses
 from counterpoint.counterfactuals.language.sampling import continuations
-from counterpoint.engine.activations import TokenPairs, Units, cache_activations, every_unit
+from counterpoint.engine.activations import TokenPairs
+from counterpoint.engine.caching import cache_activations
+from counterpoint.engine.head_outputs import Units, every_unit
 from counterpoint.engine.suffix import SuffixEngine
 from counterpoint.measures.patching import effects_on, patched_states
 from counterpoint.models.load import LanguageModel

@@ -33,7 +33,7 @@ from counterpoint.counterfactuals.language.sampling import perturbed
 from counterpoint.counterfactuals.methods.variants import Parent, Variants, VariantSettings
 from counterpoint.counterfactuals.problem import Target
 from counterpoint.counterfactuals.quality import FIRST, GOOD_MARGIN, WELL_AHEAD, lead, quality
-from counterpoint.engine.activations import reuses_prefix
+from counterpoint.engine.caching import reuses_prefix
 from counterpoint.engine.replay import PrefixKeysValues
 
 Array = np.ndarray

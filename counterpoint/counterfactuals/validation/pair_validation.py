@@ -35,7 +35,7 @@ from counterpoint.counterfactuals.language.readability import readability
 from counterpoint.counterfactuals.objectives import evenness
 from counterpoint.counterfactuals.problem import Target
 from counterpoint.counterfactuals.validation.pair_flags import SHORT_CUTS
-from counterpoint.engine.activations import every_unit
+from counterpoint.engine.head_outputs import every_unit
 from counterpoint.measures.curves import values
 from counterpoint.measures.patching import activation_patching, effects_on, patched_states
 from counterpoint.models.load import LanguageModel

@@ -10,7 +10,8 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from counterpoint.engine.activations import Component, every_unit
+from counterpoint.engine.activations import Component
+from counterpoint.engine.head_outputs import every_unit
 from counterpoint.engine.suffix import SuffixEngine
 from counterpoint.measures import quadrature
 from counterpoint.measures.curves import GRID_SIZE, OutputCurves, output_curves

@@ -6,7 +6,7 @@ import os
 
 import pandas as pd
 
-from counterpoint.engine.activations import every_unit
+from counterpoint.engine.head_outputs import every_unit
 from counterpoint.engine.suffix import SuffixEngine
 from counterpoint.measures.integrated_gradients import integrated_gradients
 from counterpoint.measures.tables.shards import Measurement, ordered, read_shard, unit_table

@@ -16,18 +16,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from counterpoint.engine.activations import (
-    PROMPTS,
-    Activations,
-    Component,
-    Direction,
-    TokenPairs,
-    Units,
-    cache_activations,
-)
-from counterpoint.engine.suffix import WAYS, SuffixEngine
+from counterpoint.engine.activations import PROMPTS, Activations, Component, Direction, TokenPairs
+from counterpoint.engine.caching import cache_activations
+from counterpoint.engine.head_outputs import Units
+from counterpoint.engine.rows import WAYS
+from counterpoint.engine.suffix import SuffixEngine
 from counterpoint.models.load import LanguageModel
-from counterpoint.pairs.pair_files import Bucket, buckets
+from counterpoint.pairs.buckets import Bucket, buckets
 from counterpoint.progress import Progress
 
 KEYS = ("pair", "direction", "layer", "head")

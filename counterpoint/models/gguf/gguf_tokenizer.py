@@ -264,7 +264,7 @@ def _add_tokens(
 ) -> None:
     from tokenizers import AddedToken
 
-    from counterpoint.models.tokenizers.tokenizer import is_ordinary
+    from counterpoint.models.tokenizers.special_tokens import is_ordinary
 
     # A token that is named for padding, say, and is an ordinary one (id 0) stays one.
     named = {token for token in special.values() if not is_ordinary(token, backend)}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 from collections import defaultdict
 from collections.abc import Callable
@@ -15,6 +14,7 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM, GenerationConfig
 
 from counterpoint.errors import UserError
+from counterpoint.files.digests import sha256
 from counterpoint.models.gguf.gguf_architectures import architecture_of
 from counterpoint.models.gguf.gguf_tokenizer import gguf_tokenizer
 from counterpoint.models.gguf.reading import (
@@ -65,7 +65,7 @@ def import_gguf(
     return {
         "from": "GGUF",
         "architecture": file.architecture,
-        "weights_sha256": _sha256(path) if len(parts) == 1 else _digests(parts),
+        "weights_sha256": sha256(path) if len(parts) == 1 else _digests(parts),
         "dtype": "float32",
         "tensor_types": _types(file),
         "absent_biases_set_to_zero": zeros,
@@ -276,13 +276,8 @@ def _source(architecture: Architecture, destination: str) -> str:
 # ---------------------------------------------------------------------------------------- accounts
 
 
-def _sha256(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
 def _digests(paths: list[Path]) -> dict[str, str]:
-    return {path.name: _sha256(path) for path in paths}
+    return {path.name: sha256(path) for path in paths}
 
 
 def _account(file: GgufFile) -> list[str]:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from counterpoint.errors import UserError
-from counterpoint.pairs.pair_files import COLUMNS, PairChecker
+from counterpoint.pairs.pair_checks import PairChecker
+from counterpoint.pairs.pair_files import COLUMNS
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
