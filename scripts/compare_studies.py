@@ -8,15 +8,10 @@ from _job import log, run
 def main(snakemake: Any) -> None:
     """Call the model-free comparison on the studies' tables."""
     from counterpoint.files.artifacts import read_table, write_table
-    from counterpoint.statistics.meta_analysis import claims_across
+    from counterpoint.statistics.meta_analysis import claims_across, correlations_across
+    from counterpoint.statistics.ranking_overlaps import overlaps
     from counterpoint.statistics.resampling import Settings
-    from counterpoint.statistics.studies import (
-        Study,
-        correlations_across,
-        heads_across,
-        overlaps,
-        studies_side_by_side,
-    )
+    from counterpoint.statistics.studies import Study, heads_across, studies_side_by_side
 
     described = snakemake.params.studies
     studies = [

@@ -27,7 +27,7 @@ from counterpoint.figures.study_figures import (
     SEQUENTIAL,
     STYLE,
 )
-from counterpoint.statistics.claims import DECISIVE
+from counterpoint.statistics.claim_quantities import DECISIVE
 from counterpoint.statistics.panel import directions
 
 FIGURES = {

@@ -36,9 +36,9 @@ from counterpoint.report.html import (
     word,
 )
 from counterpoint.report.study_sections import verdict_mark
-from counterpoint.statistics.claims import DECISIVE, OVERALL
+from counterpoint.statistics.claim_quantities import DECISIVE, OVERALL
+from counterpoint.statistics.claim_verdicts import REFUTED, SUPPORTED, UNDECIDED
 from counterpoint.statistics.panel import directions
-from counterpoint.statistics.verdicts import REFUTED, SUPPORTED, UNDECIDED
 
 PathLike = str | os.PathLike[str]
 

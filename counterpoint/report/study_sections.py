@@ -55,8 +55,8 @@ from counterpoint.report.html import (
 )
 from counterpoint.report.study_results import Results
 from counterpoint.statistics import panel
+from counterpoint.statistics.claim_verdicts import DESCRIBED, REFUTED, SUPPORTED
 from counterpoint.statistics.interaction_partners import by_head, own_path_errors
-from counterpoint.statistics.verdicts import DESCRIBED, REFUTED, SUPPORTED
 
 SHOWN_ROWS = 12
 """Rows of a long table shown at once; the rest is folded."""

@@ -1,7 +1,10 @@
 """Statistics over heads and pairs: from tables alone, without a model.
 
 Imports `errors`; no torch. Read `panel` (a table of heads as arrays), `resampling` (intervals and
-permutations) and `coefficients`, then what is asked: `correlations`, `stability`, `disagreement`,
-`score_faithfulness`, `interaction_partners`; `verdicts` holds the rules by which `claims` are
-supported or refuted, `studies` and `meta_analysis` put several studies side by side.
+permutations), `coefficients` and `resampled_coefficients`, then what is asked of one study:
+`correlations`, `stability`, `disagreement`, `score_faithfulness`, `interaction_partners`,
+`beginning_agreement`. The claims: `claim_verdicts` has the rule by which a number is *supported*,
+*refuted* or *undecided*, `claim_quantities` the numbers that each claim rests on, `claims` the
+table. Several studies: `studies` (side by side), `ranking_overlaps` (do they use the same heads),
+`meta_analysis` (what they say together). `false_discovery` adjusts p-values.
 """

@@ -12,10 +12,8 @@ Each row is one coefficient between a measure and a score, over heads, in one di
              it is about these pairs.
 
 `p_permutation` is two-sided; its null says that which head has which score has nothing to do with
-its measure. For Kendall the null draws are Spearman's, brought to tau's own exact spread (ties
-allowed for): under shuffling the two coefficients correlate at (n + 1)/sqrt(n (n + 5/2)), 0.999 for
-270 heads (Daniels 1944), and shuffling tau itself would cost a minute. `p_adjusted` holds the
-false discovery rate (Benjamini and Hochberg) among all rows of the same scope.
+its measure (for Kendall see `statistics.resampled_coefficients`). `p_adjusted` holds the false
+discovery rate (Benjamini and Hochberg) among all rows of the same scope.
 
 Partial coefficients are those within layers (see `statistics.coefficients`): deep layers have
 larger effects and larger movements, so depth alone makes measures and scores go together.
@@ -29,15 +27,14 @@ estimate and its interval.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float, Int
-from statsmodels.stats.multitest import multipletests
 
 from counterpoint.statistics import coefficients, resampling
+from counterpoint.statistics.false_discovery import false_discovery_rate
 from counterpoint.statistics.panel import (
     MEASURES,
     MOVEMENT,
@@ -48,10 +45,13 @@ from counterpoint.statistics.panel import (
     floors,
     panel,
 )
+from counterpoint.statistics.resampled_coefficients import (
+    MINIMUM_HEADS,
+    ResampledCoefficients,
+    Resamples,
+    resampled_coefficients,
+)
 from counterpoint.statistics.resampling import Settings
-
-MINIMUM_HEADS = 4
-"""A coefficient over fewer heads is not computed: with 3 it is 1 or -1 half of the time."""
 
 COLUMNS = (
     "scope",
@@ -73,40 +73,6 @@ COLUMNS = (
     "floor_excluded",
     "note",
 )
-
-
-@dataclass(frozen=True)
-class Resamples:
-    """What every pair of a direction is resampled with, so that heads are drawn alike in all."""
-
-    heads: Float[np.ndarray, "sample head"]
-    pairs: Float[np.ndarray, "sample pair"]
-    shuffles: Int[np.ndarray, "permutation head"]
-
-    @classmethod
-    def of(cls, data: Panel, settings: Settings) -> Resamples:
-        """The resamples for one direction: they depend on the seed and the sizes alone."""
-        n_pairs, n_heads = data.at_floor.shape
-        random = [
-            resampling.generator(settings.seed, data.direction, what)
-            for what in ("heads", "pairs", "shuffles")
-        ]
-        return cls(
-            resampling.draws(random[0], settings.bootstrap_samples, n_heads),
-            resampling.draws(random[1], settings.bootstrap_samples, n_pairs),
-            resampling.permutations(random[2], settings.permutations, n_heads),
-        )
-
-
-@dataclass(frozen=True)
-class Sample:
-    """One method's coefficients over one set of heads: as they are, resampled and shuffled."""
-
-    estimate: Float[np.ndarray, "measure score"]
-    draws: Float[np.ndarray, "sample measure score"]
-    partial: Float[np.ndarray, "measure score"]
-    partial_draws: Float[np.ndarray, "sample measure score"]
-    null: Float[np.ndarray, "permutation measure score"]
 
 
 def correlations(
@@ -143,15 +109,6 @@ def correlations(
     return table[list(COLUMNS)]
 
 
-def false_discovery_rate(p: pd.Series) -> pd.Series:
-    """Benjamini-Hochberg adjusted p-values; an undefined one stays so and does not count."""
-    known = p.notna().to_numpy()
-    adjusted = np.full(len(p), np.nan)
-    if known.any():
-        adjusted[known] = multipletests(p.to_numpy()[known], method="fdr_bh")[1]
-    return pd.Series(adjusted, index=p.index)
-
-
 def _direction(
     data: Panel,
     measures: list[str],
@@ -175,7 +132,7 @@ def _direction(
         sums, partial_sums = resampling.RunningMean(), resampling.RunningMean()
         null = np.zeros((settings.permutations, len(measures), len(scores)))
         for p in range(n_pairs):
-            sample = _sample(method, x[p], y[p], keep[p], data.layers, resamples)
+            sample = resampled_coefficients(method, x[p], y[p], keep[p], data.layers, resamples)
             rows.add_sample(
                 "pair",
                 data.pairs[p],
@@ -211,7 +168,7 @@ def _direction(
             (~keep).sum(),
             _study_notes(notes, defined),
         )
-        sample = _sample(method, mean_x, mean_y, mean_keep, data.layers, resamples)
+        sample = resampled_coefficients(method, mean_x, mean_y, mean_keep, data.layers, resamples)
         rows.add_sample(
             "pair_mean",
             None,
@@ -224,72 +181,6 @@ def _direction(
             pairs=n_pairs,
         )
     return rows.table()
-
-
-def _blocks(
-    x: Float[np.ndarray, "measure head"],
-    y: Float[np.ndarray, "score head"],
-    keep: Bool[np.ndarray, " head"],
-) -> Iterator[tuple[np.ndarray, np.ndarray, Bool[np.ndarray, " head"]]]:
-    """Measures and scores that are defined for the same heads, with those heads.
-
-    Nearly always there is one block. A column with gaps must not cost the others their heads.
-    """
-    for measures, present in _same_gaps(x):
-        for scores, also in _same_gaps(y):
-            yield measures, scores, keep & present & also
-
-
-def _same_gaps(
-    columns: Float[np.ndarray, "column head"],
-) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    patterns, code = np.unique(np.isfinite(columns), axis=0, return_inverse=True)
-    for number, pattern in enumerate(patterns):
-        yield np.flatnonzero(code == number), pattern
-
-
-def _sample(
-    method: str,
-    x: Float[np.ndarray, "measure head"],
-    y: Float[np.ndarray, "score head"],
-    keep: Bool[np.ndarray, " head"],
-    layers: Int[np.ndarray, " head"],
-    resamples: Resamples,
-) -> Sample:
-    """Coefficients over the kept heads, resampled and shuffled."""
-    samples, n_null = len(resamples.heads), len(resamples.shuffles)
-    shape = (len(x), len(y))
-    plain = np.full((samples + 1, *shape), np.nan)
-    within = np.full((samples + 1, *shape), np.nan)
-    null = np.full((n_null, *shape), np.nan)
-    for measures, scores, kept in _blocks(x, y, keep):
-        if kept.sum() < MINIMUM_HEADS:
-            continue
-        part = x[np.ix_(measures, kept)], y[np.ix_(scores, kept)]
-        weights = np.concatenate([np.ones((1, kept.sum())), resamples.heads[:, kept]])
-        block = (slice(None), measures[:, None], scores)
-        plain[block] = coefficients.coefficients(method, *part, weights)
-        within[block] = coefficients.coefficients(method, *part, weights, layers[kept])
-        shuffles = resampling.restricted(resamples.shuffles, kept)
-        null[block] = null_coefficients(method, *part, shuffles)
-    # Copies: a view that is kept would keep the draws of its pair.
-    return Sample(plain[0].copy(), plain[1:], within[0].copy(), within[1:], null)
-
-
-def null_coefficients(
-    method: str,
-    x: Float[np.ndarray, "measure head"],
-    y: Float[np.ndarray, "score head"],
-    shuffles: Int[np.ndarray, "permutation head"],
-) -> Float[np.ndarray, "permutation measure score"]:
-    """The coefficients after each shuffle of the heads of `y` (for Kendall see the module)."""
-    ranked = method != "pearson"
-    fixed = coefficients.standardised(x, ranked)
-    moved = coefficients.standardised(y, ranked)
-    null = np.stack([fixed @ column[shuffles].T for column in moved]).transpose(2, 1, 0)
-    if method == "kendall":
-        null = null * np.sqrt(x.shape[1] - 1) * coefficients.kendall_spread(x, y)
-    return null
 
 
 def _counts(
@@ -359,7 +250,7 @@ class _Rows:
         scope: str,
         pair: int | None,
         method: str,
-        sample: Sample,
+        sample: ResampledCoefficients,
         settings: Settings,
         n: Int[np.ndarray, "measure score"],
         excluded: int,

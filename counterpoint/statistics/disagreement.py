@@ -15,11 +15,15 @@ from jaxtyping import Bool, Float, Int
 from scipy import stats
 
 from counterpoint.statistics import coefficients, resampling
-from counterpoint.statistics.correlations import MINIMUM_HEADS, Resamples, null_coefficients
+from counterpoint.statistics.claim_verdicts import IDENTITY_TOLERANCE
 from counterpoint.statistics.panel import MOVEMENT, Panel
+from counterpoint.statistics.resampled_coefficients import (
+    MINIMUM_HEADS,
+    Resamples,
+    null_coefficients,
+)
 from counterpoint.statistics.resampling import Interval, RunningMean, Settings
 from counterpoint.statistics.stability import rank_positions
-from counterpoint.statistics.verdicts import IDENTITY_TOLERANCE
 
 DISAGREEING_SHARE = 0.1
 """The heads that disagree most: this share of those above the floor, in each pair."""
@@ -47,7 +51,7 @@ IDENTITIES = ("own_path_error", "own_path_allowed")
 
 
 @dataclass(frozen=True)
-class Found:
+class Estimate:
     """A number with its interval and p-value; NaN for what it lacks. `n` counts rows."""
 
     estimate: float
@@ -60,7 +64,7 @@ class Found:
     """Of an identity: what rounding allows, where that is more than its rule does."""
 
     @classmethod
-    def of(cls, interval: Interval, p_value: float, n: int, pairs: int) -> Found:
+    def of(cls, interval: Interval, p_value: float, n: int, pairs: int) -> Estimate:
         """The number that a scalar interval is about."""
         return cls(
             float(interval.estimate), float(interval.low), float(interval.high), p_value, n, pairs
@@ -91,7 +95,7 @@ class _PairNumbers:
         self.n += heads
 
 
-def numbers_over_heads(data: Panel, settings: Settings) -> dict[str, Found]:
+def numbers_over_heads(data: Panel, settings: Settings) -> dict[str, Estimate]:
     """Every number about one direction that needs the table of heads alone, by its name."""
     found = _identities(data)
     keep = np.ones_like(data.at_floor) if settings.include_floor else ~data.at_floor
@@ -115,7 +119,7 @@ def numbers_over_heads(data: Panel, settings: Settings) -> dict[str, Found]:
     return found
 
 
-def _identities(data: Panel) -> dict[str, Found]:
+def _identities(data: Panel) -> dict[str, Estimate]:
     """The identities, over all rows: being small is no excuse for missing one."""
     error, allowed = data.columns["own_path_error"], data.columns["own_path_allowed"]
     shortfall = data.columns["abs_ap"] - data.columns[MOVEMENT]
@@ -123,9 +127,9 @@ def _identities(data: Panel) -> dict[str, Found]:
     for pair, excess in enumerate(data.columns["excess_range"]):
         returning[pair] = _largest(np.nan_to_num(excess))
 
-    def largest(values: Float[np.ndarray, " row"]) -> Found:
+    def largest(values: Float[np.ndarray, " row"]) -> Estimate:
         # A missing value must not pass for a kept identity: the maximum is then NaN.
-        return Found(float(values.max()), n=values.size, pairs=len(data.pairs))
+        return Estimate(float(values.max()), n=values.size, pairs=len(data.pairs))
 
     return {
         "own_path_error": identity(error.ravel(), allowed.ravel(), len(data.pairs)),
@@ -138,17 +142,17 @@ def _identities(data: Panel) -> dict[str, Found]:
 
 def identity(
     error: Float[np.ndarray, " row"], allowed: Float[np.ndarray, " row"], pairs: int
-) -> Found:
+) -> Estimate:
     """The row that misses an identity by most, beside what is allowed it.
 
     That is `IDENTITY_TOLERANCE`, or what rounding of the row's number format makes of it. Where
     that is more, the row is judged by it; a missing value must not pass for a kept identity.
     """
     if not len(error):
-        return Found(np.nan)
+        return Estimate(np.nan)
     bound = np.maximum(allowed, IDENTITY_TOLERANCE)
     worst = int(np.argmax(error / bound))
-    return Found(float(error[worst]), n=len(error), pairs=pairs, allowed=float(bound[worst]))
+    return Estimate(float(error[worst]), n=len(error), pairs=pairs, allowed=float(bound[worst]))
 
 
 def _largest(values: Float[np.ndarray, " head"]) -> Bool[np.ndarray, " head"]:
@@ -250,11 +254,11 @@ def _null_in_pair(
     return result
 
 
-def _averaged(name: str, entry: _PairNumbers, direction: str, settings: Settings) -> Found:
+def _averaged(name: str, entry: _PairNumbers, direction: str, settings: Settings) -> Estimate:
     """The mean over pairs, with interval and p-value."""
     pairs = len(entry.estimates)
     if pairs == 0:
-        return Found(np.nan)
+        return Estimate(np.nan)
     random = resampling.generator(settings.seed, direction, "pairs")
     drawn = resampling.draws(random, settings.bootstrap_samples, pairs)
     interval = resampling.study_interval(
@@ -268,7 +272,7 @@ def _averaged(name: str, entry: _PairNumbers, direction: str, settings: Settings
     if entry.null is not None:
         chance = 0.5 if name.startswith("auc_") else 0.0
         p = float(resampling.permutation_p(interval.estimate - chance, entry.null / pairs))
-    return Found.of(interval, p, entry.n, pairs)
+    return Estimate.of(interval, p, entry.n, pairs)
 
 
 def bounds(name: str) -> tuple[float, float]:

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from counterpoint.statistics import resampling
-from counterpoint.statistics.disagreement import Found, identity
+from counterpoint.statistics.disagreement import Estimate, identity
 from counterpoint.statistics.panel import value
 from counterpoint.statistics.resampling import Settings
 
@@ -60,7 +60,7 @@ def by_head(interaction: pd.DataFrame) -> pd.DataFrame:
 
 def numbers_over_pairs(
     interaction: pd.DataFrame, direction: str, settings: Settings, heads: pd.DataFrame | None = None
-) -> dict[str, Found]:
+) -> dict[str, Estimate]:
     """The numbers about one direction, each the mean of the pairs' own; intervals draw pairs.
 
     ``heads`` says what jumps, rounding and curves left unresolved do to the identity.
@@ -104,11 +104,11 @@ def own_path_errors(
     return missed.to_numpy(float), allowed.to_numpy(float)
 
 
-def _over_pairs(values: np.ndarray, n: int, direction: str, settings: Settings) -> Found:
+def _over_pairs(values: np.ndarray, n: int, direction: str, settings: Settings) -> Estimate:
     values = values[np.isfinite(values)]
     if not len(values):
-        return Found(np.nan)
+        return Estimate(np.nan)
     random = resampling.generator(settings.seed, direction, "pairs")
     drawn = resampling.draws(random, settings.bootstrap_samples, len(values))
     interval = resampling.study_interval(values, None, drawn, settings.confidence, (0.0, 1.0))
-    return Found.of(interval, np.nan, n, len(values))
+    return Estimate.of(interval, np.nan, n, len(values))

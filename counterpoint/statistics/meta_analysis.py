@@ -1,4 +1,4 @@
-"""The claims over several studies: what they say together, and how far they differ.
+"""Claims and correlations over several studies: what they say together, how far they differ.
 
 Each number that comes with an interval is averaged by a random-effects meta-analysis
 (`statsmodels.stats.meta_analysis`): the spread between studies is Paule and Mandel's, the interval
@@ -19,9 +19,8 @@ import pandas as pd
 from scipy import stats
 from statsmodels.stats.meta_analysis import combine_effects
 
-from counterpoint.statistics.claims import DECISIVE, OVERALL
-from counterpoint.statistics.disagreement import bounds
-from counterpoint.statistics.verdicts import (
+from counterpoint.statistics.claim_quantities import DECISIVE, OVERALL
+from counterpoint.statistics.claim_verdicts import (
     DESCRIBED,
     REFUTED,
     SUPPORTED,
@@ -29,6 +28,7 @@ from counterpoint.statistics.verdicts import (
     Rule,
     combined,
 )
+from counterpoint.statistics.disagreement import bounds
 
 COLUMNS = (
     "claim",
@@ -49,6 +49,22 @@ COLUMNS = (
     "rule",
     "verdict",
     "explanation",
+)
+
+CORRELATION_COLUMNS = (
+    "direction",
+    "measure",
+    "score",
+    "method",
+    "studies",
+    "estimate",
+    "ci_low",
+    "ci_high",
+    "lowest",
+    "highest",
+    "above_zero",
+    "below_zero",
+    "heterogeneity",
 )
 
 SMALLEST_ERROR = 1e-6
@@ -80,6 +96,43 @@ def claims_across(tables: Mapping[str, pd.DataFrame], *, confidence: float = 0.9
         own = parts[parts["claim"] == claim]
         tables_by_claim += [_overall(part, own), own]
     return pd.concat(tables_by_claim, ignore_index=True)[list(COLUMNS)]
+
+
+def correlations_across(
+    tables: Mapping[str, pd.DataFrame], *, confidence: float = 0.95
+) -> pd.DataFrame:
+    """`correlations.csv`: each correlation averaged over studies, as in `CORRELATION_COLUMNS`.
+
+    `tables` holds each study's own `correlations.csv` by its name; its rows of scope `study` are
+    averaged as claims are, clipped to [-1, 1]. `lowest` and
+    `highest` are the studies' extreme estimates; `above_zero` and `below_zero` count the studies
+    whose interval lies wholly on that side.
+    """
+    every = pd.concat(tables.values(), ignore_index=True)
+    every = every[every["scope"] == "study"].dropna(subset=["estimate", "ci_low", "ci_high"])
+    z = stats.norm.ppf((1 + confidence) / 2)
+    rows = []
+    keys = ["direction", "measure", "score", "method"]
+    for key, part in every.groupby(keys, sort=False):
+        errors = (part["ci_high"] - part["ci_low"]).to_numpy(float) / (2 * z)
+        estimate, low, high, heterogeneity = random_effects(
+            part["estimate"].to_numpy(float), errors, confidence
+        )
+        rows.append(
+            {
+                **dict(zip(keys, key, strict=True)),
+                "studies": len(part),
+                "estimate": estimate,
+                "ci_low": max(low, -1.0),
+                "ci_high": min(high, 1.0),
+                "lowest": part["estimate"].min(),
+                "highest": part["estimate"].max(),
+                "above_zero": int((part["ci_low"] > 0).sum()),
+                "below_zero": int((part["ci_high"] < 0).sum()),
+                "heterogeneity": heterogeneity,
+            }
+        )
+    return pd.DataFrame(rows, columns=list(CORRELATION_COLUMNS))
 
 
 def random_effects(

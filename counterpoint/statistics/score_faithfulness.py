@@ -14,9 +14,9 @@ import pandas as pd
 from scipy import stats
 
 from counterpoint.statistics import coefficients, resampling
-from counterpoint.statistics.correlations import MINIMUM_HEADS, null_coefficients
-from counterpoint.statistics.disagreement import Found
+from counterpoint.statistics.disagreement import Estimate
 from counterpoint.statistics.panel import at_floor
+from counterpoint.statistics.resampled_coefficients import MINIMUM_HEADS, null_coefficients
 from counterpoint.statistics.resampling import Settings
 
 PLAIN, UNSATURATED, PATCHED = "ig_joint", "ig_unsaturated", "ap"
@@ -70,7 +70,7 @@ def check(faithfulness: pd.DataFrame) -> None:
 
 def numbers_over_pairs(
     heads: pd.DataFrame, faithfulness: pd.DataFrame, direction: str, settings: Settings
-) -> dict[str, Found]:
+) -> dict[str, Estimate]:
     """The numbers about one direction: mean heights, differences, their tie to saturation."""
     table = areas(faithfulness).pivot_table(index="pair", columns="score", values="area")
     found = {
@@ -93,12 +93,14 @@ def numbers_over_pairs(
     return found
 
 
-def _over_pairs(values: pd.Series, direction: str, settings: Settings, test: bool = True) -> Found:
+def _over_pairs(
+    values: pd.Series, direction: str, settings: Settings, test: bool = True
+) -> Estimate:
     """The mean over pairs; the p-value flips the sign of each pair's difference."""
     numbers = values.dropna().to_numpy(float)
     pairs = len(numbers)
     if pairs == 0:
-        return Found(np.nan)
+        return Estimate(np.nan)
     random = resampling.generator(settings.seed, direction, "pairs")
     drawn = resampling.draws(random, settings.bootstrap_samples, pairs)
     interval = resampling.study_interval(numbers, None, drawn, settings.confidence)
@@ -114,14 +116,14 @@ def _over_pairs(values: pd.Series, direction: str, settings: Settings, test: boo
                 rng=resampling.generator(settings.seed, direction, "signs"),
             ).pvalue
         )
-    return Found.of(interval, p, pairs, pairs)
+    return Estimate.of(interval, p, pairs, pairs)
 
 
-def _spearman_over_pairs(both: pd.DataFrame, direction: str, settings: Settings) -> Found:
+def _spearman_over_pairs(both: pd.DataFrame, direction: str, settings: Settings) -> Estimate:
     """Spearman's coefficient of two columns over pairs, drawing and shuffling pairs."""
     pairs = len(both)
     if pairs < MINIMUM_HEADS:
-        return Found(np.nan, n=pairs, pairs=pairs)
+        return Estimate(np.nan, n=pairs, pairs=pairs)
     values = both.to_numpy(float).T
     x, y = values[:1], values[1:]
     drawn = resampling.draws(
@@ -135,4 +137,4 @@ def _spearman_over_pairs(both: pd.DataFrame, direction: str, settings: Settings)
     )
     null = null_coefficients("spearman", x, y, shuffles)[:, 0, 0]
     p = float(resampling.permutation_p(rho[0], null))
-    return Found(float(rho[0]), float(low), float(high), p, pairs, pairs)
+    return Estimate(float(rho[0]), float(low), float(high), p, pairs, pairs)

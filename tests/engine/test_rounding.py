@@ -17,10 +17,10 @@ from counterpoint.engine.suffix import SuffixEngine
 from counterpoint.measures.curves import OutputCurves, output_curves
 from counterpoint.models.load import LanguageModel, wrap
 from counterpoint.statistics import disagreement, interaction_partners
+from counterpoint.statistics.claim_verdicts import IDENTITY_TOLERANCE, REFUTED, SUPPORTED
 from counterpoint.statistics.claims import claims
 from counterpoint.statistics.panel import at_floor, floor_of
 from counterpoint.statistics.resampling import Settings
-from counterpoint.statistics.verdicts import IDENTITY_TOLERANCE, REFUTED, SUPPORTED
 from tests.helpers.pair_factory import random_pairs
 from tests.helpers.simulated_heads import table_of_heads
 from tests.helpers.tiny_models import make_tiny_model

@@ -20,14 +20,9 @@ from counterpoint.files.artifacts import read_table, write_table
 from counterpoint.report import studies_page as page
 from counterpoint.report.render import render_report
 from counterpoint.report.words import WORDS
-from counterpoint.statistics.meta_analysis import claims_across
-from counterpoint.statistics.studies import (
-    Study,
-    correlations_across,
-    heads_across,
-    overlaps,
-    studies_side_by_side,
-)
+from counterpoint.statistics.meta_analysis import claims_across, correlations_across
+from counterpoint.statistics.ranking_overlaps import overlaps
+from counterpoint.statistics.studies import Study, heads_across, studies_side_by_side
 from tests.helpers.synthetic import QUICK, Shape, write_study
 from tests.report.test_study_report import Page
 

@@ -14,13 +14,8 @@ from hypothesis import strategies as st
 from scipy import stats
 from sklearn.metrics import roc_auc_score
 
-from counterpoint.statistics.claims import COLUMNS, OVERALL, QUANTITIES, claims
-from counterpoint.statistics.disagreement import concordance, roc_area, weighted_median
-from counterpoint.statistics.meta_analysis import COLUMNS as ACROSS_COLUMNS
-from counterpoint.statistics.meta_analysis import claims_across, random_effects
-from counterpoint.statistics.resampling import Settings, draws
-from counterpoint.statistics.score_faithfulness import area, areas
-from counterpoint.statistics.verdicts import (
+from counterpoint.statistics.claim_quantities import OVERALL, QUANTITIES
+from counterpoint.statistics.claim_verdicts import (
     DESCRIBED,
     REFUTED,
     SUPPORTED,
@@ -28,6 +23,12 @@ from counterpoint.statistics.verdicts import (
     Rule,
     combined,
 )
+from counterpoint.statistics.claims import COLUMNS, claims
+from counterpoint.statistics.disagreement import concordance, roc_area, weighted_median
+from counterpoint.statistics.meta_analysis import COLUMNS as ACROSS_COLUMNS
+from counterpoint.statistics.meta_analysis import claims_across, random_effects
+from counterpoint.statistics.resampling import Settings, draws
+from counterpoint.statistics.score_faithfulness import area, areas
 from tests.helpers.simulated_heads import table_of_heads
 
 QUICK = Settings(bootstrap_samples=200, permutations=99)

@@ -18,13 +18,10 @@ from scipy import stats
 from counterpoint.errors import UserError
 from counterpoint.statistics import resampling
 from counterpoint.statistics.coefficients import METHODS, coefficients, kendall_spread, partial
-from counterpoint.statistics.correlations import (
-    COLUMNS,
-    correlations,
-    false_discovery_rate,
-    null_coefficients,
-)
+from counterpoint.statistics.correlations import COLUMNS, correlations
+from counterpoint.statistics.false_discovery import false_discovery_rate
 from counterpoint.statistics.panel import MEASURES, SCORES, panel, value
+from counterpoint.statistics.resampled_coefficients import null_coefficients
 from counterpoint.statistics.resampling import Settings
 from tests.helpers.simulated_heads import table_of_heads, two_way
 

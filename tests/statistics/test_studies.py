@@ -9,18 +9,16 @@ import pandas as pd
 import pytest
 
 from counterpoint.errors import UserError
-from counterpoint.statistics import studies
-from counterpoint.statistics.resampling import Settings, draws
-from counterpoint.statistics.stability import stability
-from counterpoint.statistics.studies import (
-    Study,
-    correlations_across,
-    heads_across,
+from counterpoint.statistics.meta_analysis import correlations_across
+from counterpoint.statistics.ranking_overlaps import (
+    OVERLAP_COLUMNS,
     interval_between,
     overlaps,
     separation_p,
-    studies_side_by_side,
 )
+from counterpoint.statistics.resampling import Settings, draws
+from counterpoint.statistics.stability import stability
+from counterpoint.statistics.studies import HEAD_COLUMNS, Study, heads_across, studies_side_by_side
 from tests.helpers.simulated_heads import table_of_heads
 
 QUICK = Settings(bootstrap_samples=200, permutations=200, top_k=5)
@@ -85,18 +83,18 @@ class TestHeads:
         assert counted["studies_in_top_k"].tolist() == [2, 0, 0, 1, 1, 0, 0, 0]
         assert counted["studies"].tolist() == [3] * 4 + [1] * 4
         assert list(table["study"][:3]) == ["a", "b", "c"]
-        assert list(table.columns) == list(studies.HEAD_COLUMNS)
+        assert list(table.columns) == list(HEAD_COLUMNS)
 
 
 class TestOverlaps:
     def test_tasks_with_other_heads_are_told_from_one_task_split_in_two(self):
-        measured = [
+        studies = [
             study("one", scores(0, 8)),
             study("again", scores(1, 8)),
             study("other", scores(2, 8, task=1)),
         ]
-        table = overlaps(measured, settings=QUICK, scores=["ap"])
-        assert list(table.columns) == list(studies.OVERLAP_COLUMNS)
+        table = overlaps(studies, settings=QUICK, scores=["ap"])
+        assert list(table.columns) == list(OVERLAP_COLUMNS)
         pairs = table[(table["of"] == "pairs") & (table["agreement"] == "rank_biased_overlap")]
         pairs = pairs.set_index(["first", "second"])
         assert pairs.loc[("one", "again"), "p_permutation"] > 0.05
@@ -134,11 +132,11 @@ class TestOverlaps:
             [study("a", ap), study("b", ap, model="n"), study("c", ap, direction="denoising")],
             settings=QUICK,
         )
-        assert table.empty and list(table.columns) == list(studies.OVERLAP_COLUMNS)
+        assert table.empty and list(table.columns) == list(OVERLAP_COLUMNS)
 
     def test_the_same_seed_gives_the_same_table(self):
-        measured = [study("a", scores(0, 4)), study("b", scores(1, 4))]
-        one, two = (overlaps(measured, settings=QUICK) for _ in range(2))
+        studies = [study("a", scores(0, 4)), study("b", scores(1, 4))]
+        one, two = (overlaps(studies, settings=QUICK) for _ in range(2))
         pd.testing.assert_frame_equal(one, two)
 
     def test_other_weights_under_the_same_name_are_refused(self):

@@ -20,12 +20,13 @@ from counterpoint.figures.studies_figures import draw_comparison
 from counterpoint.files.artifacts import read_table, write_table
 from counterpoint.measures.tables.interaction_table import COLUMNS
 from counterpoint.report import studies_page as page
-from counterpoint.statistics import studies
 from counterpoint.statistics.claims import claims
 from counterpoint.statistics.correlations import correlations
 from counterpoint.statistics.interaction_partners import by_head
-from counterpoint.statistics.meta_analysis import claims_across
+from counterpoint.statistics.meta_analysis import claims_across, correlations_across
+from counterpoint.statistics.ranking_overlaps import overlaps
 from counterpoint.statistics.stability import kendall_w, stability
+from counterpoint.statistics.studies import Study, heads_across, studies_side_by_side
 from tests.figures.test_study_figures import drawn_text
 from tests.helpers.small_study import (
     ANSWERS,
@@ -176,24 +177,24 @@ def test_what_has_no_ranking_is_compared_with_a_reason(tmp_path: Path) -> None:
     ):
         folder = tmp_path / str(shape.heads)
         tables = {how: flat(make_scores(shape), how) for how in hows}
-        measured = [
-            studies.Study(how, how, "m", "kl_divergence", heads, baseline)
+        studies = [
+            Study(how, how, "m", "kl_divergence", heads, baseline)
             for how, (heads, _, baseline) in tables.items()
         ]
         with warnings.catch_warnings():
             warnings.simplefilter("error", RuntimeWarning)
             own = {
-                "claims": {one.name: claims(one.heads, settings=QUICK) for one in measured},
+                "claims": {one.name: claims(one.heads, settings=QUICK) for one in studies},
                 "correlations": {
-                    one.name: correlations(one.heads, settings=QUICK) for one in measured
+                    one.name: correlations(one.heads, settings=QUICK) for one in studies
                 },
             }
             found = {
-                "studies": studies.studies_side_by_side(measured, settings=QUICK),
-                "heads": studies.heads_across(measured, settings=QUICK),
-                "overlaps": studies.overlaps(measured, settings=QUICK),
+                "studies": studies_side_by_side(studies, settings=QUICK),
+                "heads": heads_across(studies, settings=QUICK),
+                "overlaps": overlaps(studies, settings=QUICK),
                 "claims": claims_across(own["claims"]),
-                "correlations": studies.correlations_across(own["correlations"]),
+                "correlations": correlations_across(own["correlations"]),
             }
             for name, table in found.items():
                 write_table(table, folder / "comparison" / f"{name}.csv")
@@ -205,8 +206,8 @@ def test_what_has_no_ranking_is_compared_with_a_reason(tmp_path: Path) -> None:
                 own["correlations"], compared.correlations,
             )  # fmt: skip
             shown = page.studies(compared) + page.overlaps(compared) + page.headline(compared, "t")
-        overlaps = found["overlaps"]
-        undefined = overlaps[overlaps["estimate"].isna()]
+        table = found["overlaps"]
+        undefined = table[table["estimate"].isna()]
         assert len(undefined) and undefined["note"].str.contains(reason).all()
         text = Page(shown).text
         assert reason in text and "no share is negative in noising" in text
