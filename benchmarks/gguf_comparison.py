@@ -22,7 +22,7 @@ from gguf import GGMLQuantizationType as Type
 from transformers import AutoModelForCausalLM
 
 from counterpoint.models.gguf.reading import UNREADABLE
-from tests import gguf_reference, tiny_gguf
+from tests.helpers import gguf_reference, tiny_gguf
 from tests.helpers.gguf_reference import (
     GELU_TOLERANCE,
     TOLERANCE,
