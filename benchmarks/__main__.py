@@ -30,9 +30,11 @@ from counterpoint.engine.head_outputs import every_unit
 from counterpoint.engine.suffix import SuffixEngine
 from counterpoint.files.artifacts import write_json
 from counterpoint.measures import quadrature
-from counterpoint.measures.curves import GRID_SIZE, output_curves, rounding_floor, values
+from counterpoint.measures.curve_measures import GRID_SIZE
+from counterpoint.measures.curves import output_curves
 from counterpoint.measures.integrated_gradients import integrated_gradients
 from counterpoint.measures.patching import activation_patching
+from counterpoint.measures.slopes import rounding_floor, values
 from counterpoint.models.load import LanguageModel, load_language_model
 from counterpoint.workflow.planning.matrix_rate import matrix_product_rates
 

@@ -20,7 +20,7 @@ from counterpoint.models.gguf.gguf_patterns import CUTS
 from counterpoint.models.gguf.gguf_tokenizer import gguf_tokenizer
 from counterpoint.models.tokenizers.byte_level import GPT2
 from counterpoint.models.tokenizers.tokenizer import load_tokenizer
-from tests import plain_tokenizers as plain
+from tests.helpers import plain_tokenizers as plain
 from tests.helpers.token_corpus import corpus
 
 TEXTS = 6000

@@ -1,4 +1,4 @@
-from counterpoint.pairs.sets import PAIR_SETS
+from counterpoint.pairs.sets.pair_sets import PAIR_SETS
 
 
 wildcard_constraints:

@@ -7,9 +7,9 @@ from _job import run
 
 
 def main(snakemake: Any) -> None:
-    """Call `counterpoint.pairs.sets.regenerate` with the model's tokenizer."""
+    """Call `counterpoint.pairs.sets.pair_sets.regenerate` with the model's tokenizer."""
     from counterpoint.models.tokenizers.tokenizer import load_tokenizer
-    from counterpoint.pairs.sets import regenerate
+    from counterpoint.pairs.sets.pair_sets import regenerate
 
     regenerate(
         snakemake.wildcards.pair_set,

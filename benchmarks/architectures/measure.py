@@ -20,8 +20,8 @@ from counterpoint.engine.head_outputs import every_unit
 from counterpoint.engine.suffix import SuffixEngine
 from counterpoint.errors import UserError
 from counterpoint.measures import quadrature
-from counterpoint.measures.curves import values, values_and_slopes
 from counterpoint.measures.integrated_gradients import examples_with_heads, joint_slopes
+from counterpoint.measures.slopes import values, values_and_slopes
 from counterpoint.models.architecture import REMEDY
 from counterpoint.models.automatic_class import automatic_class
 from counterpoint.models.declared_kind import CHOOSE

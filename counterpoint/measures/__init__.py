@@ -1,7 +1,11 @@
 """Measures: one module for each word, from runs of the engine to numbers of heads.
 
-Imports `engine`, `models`, `pairs`, `files`, `progress`. Read `columns` (the measures' names), then
-`slopes` (f and g at given α), `curves`, `patching`, `integrated_gradients`, `interaction`,
-`faithfulness`; below them `quadrature`, `pieces` and `jumps`. `tables` turns shards of pairs into
-the tables of a study.
+Imports `engine`, `models`, `pairs`, `files`, `progress`. Read `curve_measures` (every measure of an
+output curve, by the names that the tables' columns have) and `saturation`, then `slopes` (f and g
+at given α), `curves`, `patching`, `integrated_gradients`, `interaction`, `faithfulness`.
+
+Below them lie `quadrature` (nodes and polynomials), `interpolation_errors` (how far those may be
+off) and, for curves that jump, `pieces` (what such a curve is), `change_detection` and `tracing`
+(how it is found) and `jumps` (the same measures of it). `tables` turns shards of pairs into the
+tables of a study. `curve_measures`, `saturation` and `quadrature` need no torch.
 """

@@ -7,10 +7,10 @@ leaves the background run as it is and α = 1 is the activation patch.
 Two ways of taking the curve:
 
 - ``adaptive`` evaluates f and, by reverse-mode differentiation, g at nested Clenshaw-Curtis nodes.
-Both
-  together fix a Hermite interpolant of twice the degree, so that three nodes resolve most heads. A
-  curve is refined until the last coefficients of f and of g are within tolerance, *and* the
-  integral of g alone equals f(1) − f(0) within tolerance: two checks that fail in different ways.
+  Both together fix a Hermite interpolant of twice the degree, so that three nodes resolve most
+  heads. A curve is refined until the last coefficients of f and of g are within tolerance, *and*
+  the integral of g alone equals f(1) − f(0) within tolerance: two checks that fail in different
+  ways.
 - ``gauss-legendre-50`` evaluates both at the 50 Gauss-Legendre nodes of the original notebook.
 """
 
@@ -30,33 +30,28 @@ from counterpoint.engine.routing import choices_per_block
 from counterpoint.engine.suffix import SuffixEngine
 from counterpoint.errors import UserError
 from counterpoint.measures import jumps, quadrature
-from counterpoint.measures.columns import (
-    CELLS,
+from counterpoint.measures.curve_measures import (
     GRID_SIZE,
     OutputCurves,
     collected,
     monotonicity,
     range_of,
-    saturated,
 )
-from counterpoint.measures.pieces import (
-    FIRST_LEVEL,
+from counterpoint.measures.interpolation_errors import (
     HERMITE_AMPLIFIES,
     HERMITE_UP_TO,
-    LAST_LEVEL,
     SLOPE_TOLERANCE,
     TAIL_FACTOR,
     slow_decay,
 )
+from counterpoint.measures.saturation import CELLS, saturation
 from counterpoint.measures.slopes import (
     Advance,
     rounding_floor,
     slopes_at_start,
     values_slopes_and_scales,
 )
-from counterpoint.measures.slopes import attribution_patching as attribution_patching
-from counterpoint.measures.slopes import values as values
-from counterpoint.measures.slopes import values_and_slopes as values_and_slopes
+from counterpoint.measures.tracing import FIRST_LEVEL, LAST_LEVEL
 
 Array = np.ndarray
 
@@ -291,7 +286,7 @@ class _Resolved:
             total_variation=total_variation,
             monotonicity=monotonicity(ap, total_variation),
             excess_range=closed - np.abs(ap),
-            saturation=saturated(cells, total_variation),
+            saturation=saturation(cells, total_variation),
             # What the slopes miss of AP, the curve may be off by: coefficients can be small by
             # chance, and the two say so independently.
             quadrature_error=(self.output_tail() * slow_decay(self.f) * self.aliased)[chosen]

@@ -5,11 +5,10 @@ background run; everything else is computed anew. *Recovered* is the change of t
 over the whole change between the two runs: 0 for nothing, 1 for all of it, and outside where heads
 overshoot. A score that is faithful recovers much with few heads (the same question as of circuits:
 Wang et al. 2022, "Interpretability in the Wild"; Hanna, Pezzelle & Belinkov 2024, "Have Faith in
-Faithfulness").
+Faithfulness"). `tables.faithfulness_table` is the table of what each score recovers, and
+`statistics.score_faithfulness` makes of it how faithful a score is, over pairs.
 
-One of the scores is IG restricted to the part of the joint path that is not saturated: where the
-layer's own slope, Σ g of its heads, is at least 5 % of its largest (after Miglani et al. 2020,
-"Investigating Saturation Effects in Integrated Gradients").
+One of the scores is IG of the unsaturated part of the joint path (`saturation`).
 """
 
 from __future__ import annotations
@@ -28,16 +27,14 @@ from counterpoint.engine.head_outputs import packed
 from counterpoint.engine.replay import by_row, first_of, last_of
 from counterpoint.engine.suffix import SuffixEngine
 from counterpoint.measures import quadrature
-from counterpoint.measures.columns import SATURATION_SHARE
 from counterpoint.measures.integrated_gradients import FIRST_STEPS, joint_slopes
 from counterpoint.measures.patching import layer_patching
+from counterpoint.measures.saturation import JOINT_CELLS, saturated
 
 Array = np.ndarray
 
 FIRST_HEADS = (1, 2, 3, 5, 8, 13, 21, 34)
 """The numbers k of heads that are patched together."""
-
-_CELLS = (np.arange(1000) + 0.5) / 1000
 
 
 @torch.no_grad()
@@ -127,7 +124,7 @@ def unsaturated_integrated_gradients(
     tolerance: float = 1e-3,
     max_steps: int = 64,
 ) -> Float[Array, "layer pair head"]:
-    """IG joint, integrated only where the layer's slope is at least 5 % of its largest.
+    """IG joint, integrated only where the layer's joint path is not saturated (`saturation`).
 
     Gauss-Legendre steps are doubled, up to ``max_steps``, for the layers whose slope does not
     integrate to the effect of patching the layer within ``tolerance``.
@@ -152,7 +149,6 @@ def _unsaturated(
 ) -> Float[Array, "example head"]:
     """The integral of each head's slope over the part of the path where the heads' sum is steep."""
     series = quadrature.interpolate(nodes, slopes.reshape(-1, len(nodes)))
-    dense = quadrature.evaluate(series, _CELLS).reshape(*slopes.shape[:2], len(_CELLS))
+    dense = quadrature.evaluate(series, JOINT_CELLS).reshape(*slopes.shape[:2], len(JOINT_CELLS))
     whole = np.abs(dense.sum(1, keepdims=True))
-    kept = whole >= SATURATION_SHARE * whole.max(-1, keepdims=True)
-    return np.where(kept, dense, 0.0).mean(-1)
+    return np.where(saturated(whole), 0.0, dense).mean(-1)

@@ -1,4 +1,4 @@
-"""Why IG joint and activation patching disagree: the partners of a head.
+"""Interaction of a head with its partners: why IG joint and activation patching disagree.
 
 On its own path a head's IG is its AP, by completeness. On the joint path all heads of the layer
 move, and the head's gradient is seen while the others are on their way:
@@ -13,7 +13,8 @@ together and the others stay:
 To second order in the shifts the joint path's interaction is the sum of these over the partners;
 what is left, the *remainder*, needs three or more heads at once. Of a pair's joint effect beyond
 the two single ones, interaction(h, j) + interaction(j, h) = f_hj(1) − f_h(1) − f_j(1) + f(0), each
-head is given its integrated share.
+head is given its integrated share. `tables.interaction_table` is the table of interactions, and
+`statistics.interaction_partners` says over pairs how far single partners explain a disagreement.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Output curves and joint paths that may jump: those of mixtures of experts, and any other.
 
-`measures.pieces` takes a curve apart; here the engine answers what it asks for, and what is
+`measures.tracing` takes a curve apart; here the engine answers what it asks for, and what is
 measured on a curve is taken from its pieces and jumps. Own path: the integral of g over the pieces
 plus the sum of the jumps equals AP. Joint path of a layer: the heads' scores plus the sum of the
 jumps equal the effect of patching the layer, so that what is known as the convergence delta of IG
@@ -23,17 +23,16 @@ from counterpoint.engine.head_outputs import Units, differences
 from counterpoint.engine.kinks import has_kinks
 from counterpoint.engine.rows import Rows
 from counterpoint.engine.suffix import SuffixEngine
-from counterpoint.measures import pieces, quadrature
-from counterpoint.measures.columns import (
-    CELLS,
+from counterpoint.measures import quadrature
+from counterpoint.measures.curve_measures import (
     GRID_SIZE,
     OutputCurves,
     collected,
     monotonicity,
     peaks,
-    saturated,
 )
-from counterpoint.measures.pieces import Curve, Points
+from counterpoint.measures.pieces import Curve, Points, Settings, is_jump, slope_at, value_at
+from counterpoint.measures.saturation import CELLS, saturation
 from counterpoint.measures.slopes import (
     Advance,
     evaluated,
@@ -42,6 +41,7 @@ from counterpoint.measures.slopes import (
     values,
     values_slopes_and_scales,
 )
+from counterpoint.measures.tracing import Evaluate, trace
 
 Array = np.ndarray
 
@@ -70,7 +70,7 @@ def own_paths(
     settings = settings_for(engine, direction, tolerance, max_nodes)
     pair = units.pair.cpu().numpy()
 
-    def evaluate_of(first: int) -> pieces.Evaluate:
+    def evaluate_of(first: int) -> Evaluate:
         def evaluate(curve: Array, alphas: Array, sloped: bool) -> Points:
             order = np.argsort(curve, kind="stable")
             where = torch.as_tensor(first + curve[order], device=units.pair.device)
@@ -91,7 +91,7 @@ def own_paths(
     parts = []
     for first, count in _in_chunks(engine, len(units), settings[0].budget):
         own = [settings[place] for place in pair[first : first + count]]
-        curves = pieces.trace(count, evaluate_of(first), own)
+        curves = trace(count, evaluate_of(first), own)
         parts.append((np.arange(first, first + count), _measured(curves)))
     return collected(len(units), parts)
 
@@ -107,7 +107,7 @@ def joint_paths(
     settings = settings_for(engine, direction, tolerance, max_nodes)
     n_pairs, n_heads = len(engine.activations.pairs), engine.model.n_heads
 
-    def evaluate_of(first: int) -> pieces.Evaluate:
+    def evaluate_of(first: int) -> Evaluate:
         def evaluate(curve: Array, alphas: Array, sloped: bool) -> Points:
             example = examples[first + curve]
             order = np.lexsort((curve, example // n_pairs))
@@ -123,17 +123,17 @@ def joint_paths(
     curves: list[Curve] = []
     for first, count in _in_chunks(engine, len(examples), settings[0].budget):
         own = [settings[place] for place in examples[first : first + count] % n_pairs]
-        curves += pieces.trace(count, evaluate_of(first), own)
+        curves += trace(count, evaluate_of(first), own)
     return curves
 
 
 def settings_for(
     engine: SuffixEngine, direction: Direction, tolerance: float, max_nodes: int
-) -> list[pieces.Settings]:
+) -> list[Settings]:
     """How well pieces and places of each pair are to be known, by the computed format."""
     floor = rounding_floor(engine, direction)
     return [
-        pieces.Settings(
+        Settings(
             tolerance=tolerance,
             floor=replace(floor, output=float(output)),
             resolution=max(FINEST, 4 * floor.eps),
@@ -220,10 +220,10 @@ def _joint(
 def _measured(curves: list[Curve]) -> OutputCurves:
     """Every measure of curves in pieces."""
     grid, _ = quadrature.gauss_legendre(GRID_SIZE)
-    output = np.array([pieces.value_at(curve, grid) for curve in curves])
-    gradient = np.array([pieces.slope_at(curve, grid) for curve in curves])
-    cells = np.abs([pieces.slope_at(curve, CELLS) for curve in curves])
-    ends = np.array([pieces.value_at(curve, np.array([0.0, 1.0])) for curve in curves])
+    output = np.array([value_at(curve, grid) for curve in curves])
+    gradient = np.array([slope_at(curve, grid) for curve in curves])
+    cells = np.abs([slope_at(curve, CELLS) for curve in curves])
+    ends = np.array([value_at(curve, np.array([0.0, 1.0])) for curve in curves])
     extent = np.array([_extent(curve) for curve in curves])
     ap = ends[:, 1] - ends[:, 0]
     total_variation = np.maximum(extent[:, 0], np.abs(ap))
@@ -232,7 +232,7 @@ def _measured(curves: list[Curve]) -> OutputCurves:
         output=output,
         gradient=gradient,
         ap=ap,
-        atp=np.array([pieces.slope_at(curve, np.zeros(1))[0] for curve in curves]),
+        atp=np.array([slope_at(curve, np.zeros(1))[0] for curve in curves]),
         ig_own=np.array([curve.own.sum() for curve in curves]),
         output_range=np.ptp(output, axis=1),
         output_range_closed=closed,
@@ -241,13 +241,13 @@ def _measured(curves: list[Curve]) -> OutputCurves:
         total_variation=total_variation,
         monotonicity=monotonicity(ap, total_variation),
         excess_range=closed - np.abs(ap),
-        saturation=saturated(cells, total_variation),
+        saturation=saturation(cells, total_variation),
         quadrature_error=np.array([curve.error for curve in curves]),
         gradient_error=np.array([curve.slope_error for curve in curves]),
         rounding=np.array([curve.rounding for curve in curves]),
         nodes=np.array([curve.evaluations for curve in curves]),
         resolved=np.array([curve.resolved for curve in curves]),
-        jumps=np.array([pieces.is_jump(curve).sum() for curve in curves], dtype=float),
+        jumps=np.array([is_jump(curve).sum() for curve in curves], dtype=float),
         jump_total=np.array([curve.jumps.sum() for curve in curves]),
     )
 

@@ -1,9 +1,10 @@
-"""How far single partners explain IG joint − AP: numbers from the table of interactions.
+"""Interaction partners over pairs: how far single ones explain IG joint − AP.
 
-The table (`tables.interaction_table`) has, for the heads with the largest |IG joint − AP|
-of each pair and direction, one row per partner: pair, direction, layer, head, ap, ig_own, ig_joint,
-partner, interaction, remainder. The interactions with all partners and the remainder, which needs
-three heads or more at once, add up to IG joint − AP.
+`measures.interaction` defines and computes interactions. Their table (`tables.interaction_table`)
+has, for the heads with the largest |IG joint − AP| of each pair and direction, one row per partner:
+pair, direction, layer, head, ap, ig_own, ig_joint, partner, interaction, remainder. The
+interactions with all partners and the remainder, which needs three heads or more at once, add up to
+IG joint − AP.
 """
 
 from __future__ import annotations

@@ -1,10 +1,11 @@
-"""How faithful a score is: what the first k heads by it recover of the metric's change.
+"""Faithfulness of scores over pairs: what the first k heads by a score recover of the change.
 
-The table has the columns pair, direction, score, k, recovered: the share of the metric's whole
-change (0 none, 1 all of it) when the first k heads by the score are patched together. Heads may
-overshoot, which is no more faithful than to fall short by as much: *closeness* is 1 − |1 −
-recovered|, and a score's faithfulness on a pair is the mean height of closeness over k (one less
-the area between the curve and 1, as circuits are scored by Mueller and others 2025, MIB).
+`measures.faithfulness` patches the heads. Its table (`tables.faithfulness_table`) has the columns
+pair, direction, score, k, recovered: the share of the metric's whole change (0 none, 1 all of it)
+when the first k heads by the score are patched together. Heads may overshoot, which is no more
+faithful than to fall short by as much: *closeness* is 1 − |1 − recovered|, and a score's
+faithfulness on a pair is the mean height of closeness over k (one less the area between the curve
+and 1, as circuits are scored by Mueller and others 2025, MIB).
 """
 
 from __future__ import annotations

@@ -76,7 +76,7 @@ from counterpoint.engine.head_outputs import every_unit
 from counterpoint.engine.suffix import SuffixEngine
 from counterpoint.errors import UserError
 from counterpoint.files.artifacts import read_table, write_table
-from counterpoint.measures.curves import attribution_patching
+from counterpoint.measures.slopes import attribution_patching
 from counterpoint.models.load import LanguageModel
 from tests.helpers.interrupting import Interrupting
 from tests.helpers.reference import PlainReference, plain_changes

@@ -20,10 +20,10 @@ from counterpoint.engine.rounding import computed_eps
 from counterpoint.engine.rows import WAYS
 from counterpoint.engine.suffix import SuffixEngine
 from counterpoint.errors import UserError
-from counterpoint.measures.curves import values_and_slopes
 from counterpoint.measures.faithfulness import recovered
 from counterpoint.measures.integrated_gradients import integrated_gradients
 from counterpoint.measures.patching import activation_patching, layer_patching
+from counterpoint.measures.slopes import values_and_slopes
 from counterpoint.models.load import LanguageModel, wrap
 from counterpoint.models.rotary import crosses_rotary_length
 from tests.helpers.pair_factory import random_pairs

@@ -12,8 +12,9 @@ from counterpoint.engine.head_outputs import every_unit
 from counterpoint.engine.kinks import has_kinks
 from counterpoint.engine.suffix import SuffixEngine
 from counterpoint.measures import jumps, pieces
-from counterpoint.measures.curves import output_curves, values_and_slopes
+from counterpoint.measures.curves import output_curves
 from counterpoint.measures.pieces import Curve
+from counterpoint.measures.slopes import values_and_slopes
 from tests.helpers.pair_factory import random_pairs
 from tests.helpers.tiny_models import make_tiny_model
 from tests.measures.test_jumps import SETTINGS, traced

@@ -14,7 +14,8 @@ from counterpoint.engine.caching import cache_activations
 from counterpoint.engine.head_outputs import every_unit
 from counterpoint.engine.rounding import computed_eps, computed_format
 from counterpoint.engine.suffix import SuffixEngine
-from counterpoint.measures.curves import OutputCurves, output_curves
+from counterpoint.measures.curve_measures import OutputCurves
+from counterpoint.measures.curves import output_curves
 from counterpoint.models.load import LanguageModel, wrap
 from counterpoint.statistics import disagreement, interaction_partners
 from counterpoint.statistics.claim_verdicts import IDENTITY_TOLERANCE, REFUTED, SUPPORTED

@@ -26,8 +26,8 @@ from counterpoint.engine.rows import Rows
 from counterpoint.engine.suffix import SuffixEngine
 from counterpoint.errors import UserError
 from counterpoint.files.artifacts import read_tensors, write_tensors
-from counterpoint.measures.curves import values, values_and_slopes
 from counterpoint.measures.patching import activation_patching, layer_patching
+from counterpoint.measures.slopes import values, values_and_slopes
 from counterpoint.models.load import LanguageModel, wrap
 from tests.helpers.pair_factory import random_pairs
 from tests.helpers.reference import PlainReference

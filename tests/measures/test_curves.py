@@ -17,16 +17,11 @@ from counterpoint.engine.rounding import Floor
 from counterpoint.engine.suffix import SuffixEngine
 from counterpoint.errors import UserError
 from counterpoint.measures import quadrature
-from counterpoint.measures.curves import (
-    GRID_SIZE,
-    OutputCurves,
-    attribution_patching,
-    output_curves,
-    values,
-    values_and_slopes,
-)
+from counterpoint.measures.curve_measures import GRID_SIZE, OutputCurves
+from counterpoint.measures.curves import output_curves
 from counterpoint.measures.integrated_gradients import integrated_gradients
 from counterpoint.measures.patching import activation_patching, layer_patching
+from counterpoint.measures.slopes import attribution_patching, values, values_and_slopes
 from counterpoint.models.load import LanguageModel
 from tests.helpers.pair_factory import random_pairs
 from tests.helpers.tiny_models import make_tiny_model

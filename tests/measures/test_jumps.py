@@ -15,11 +15,12 @@ from counterpoint.engine.caching import cache_activations
 from counterpoint.engine.head_outputs import every_unit
 from counterpoint.engine.rounding import Floor
 from counterpoint.engine.suffix import SuffixEngine
-from counterpoint.measures import jumps, pieces
-from counterpoint.measures.curves import output_curves, values, values_and_slopes
+from counterpoint.measures import jumps, pieces, tracing
+from counterpoint.measures.curves import output_curves
 from counterpoint.measures.integrated_gradients import integrated_gradients, joint_slopes
 from counterpoint.measures.patching import layer_patching
 from counterpoint.measures.pieces import Curve, Points
+from counterpoint.measures.slopes import values, values_and_slopes
 from tests.helpers.tiny_models import MIXTURES, VOCABULARY, make_tiny_model
 
 EXACT = Floor(eps=1e-16, settled=1e-13, output=1e-13, per_scale=0.0, slope_per_scale=0.0)
@@ -46,7 +47,7 @@ def traced(
             np.abs(margin).astype(np.float32),
         )
 
-    (curve,) = pieces.trace(1, evaluate, [settings])
+    (curve,) = tracing.trace(1, evaluate, [settings])
     return curve
 
 

@@ -20,17 +20,19 @@ from counterpoint.pairs.buckets import buckets
 from counterpoint.pairs.pair_checks import validate_pairs
 from counterpoint.pairs.pair_files import COLUMNS, parse_answers, read_pairs
 from counterpoint.pairs.sets import (
-    PAIR_SETS,
     capital_country,
     gendered_pronoun,
-    generate_pair_set,
     greater_than,
     ioi,
-    regenerate,
     subject_verb_agreement,
-    write_pair_set,
 )
 from counterpoint.pairs.sets.first_names import FEMALE, MALE
+from counterpoint.pairs.sets.pair_sets import (
+    PAIR_SETS,
+    generate_pair_set,
+    regenerate,
+    write_pair_set,
+)
 from tests.helpers.default_model import ROOT, default_model
 from tests.helpers.tiny_tokenizers import Style, make_tokenizer
 

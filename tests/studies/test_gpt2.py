@@ -18,7 +18,8 @@ from counterpoint.engine.activations import Direction
 from counterpoint.engine.caching import cache_activations
 from counterpoint.engine.head_outputs import every_unit
 from counterpoint.engine.suffix import SuffixEngine
-from counterpoint.measures.curves import OutputCurves, output_curves
+from counterpoint.measures.curve_measures import OutputCurves
+from counterpoint.measures.curves import output_curves
 from counterpoint.measures.patching import activation_patching
 from counterpoint.measures.tables.shards import token_pairs
 from counterpoint.models.load import LanguageModel, load_language_model

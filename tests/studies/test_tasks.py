@@ -10,7 +10,7 @@ import yaml
 
 from counterpoint.errors import UserError
 from counterpoint.pairs.pair_files import read_pairs
-from counterpoint.pairs.sets import PAIR_SETS
+from counterpoint.pairs.sets.pair_sets import PAIR_SETS
 from counterpoint.workflow import config
 from tests.helpers.small_study import (
     configuration,

@@ -28,7 +28,7 @@ from counterpoint.engine.caching import cache_activations, reuses_prefix
 from counterpoint.engine.head_outputs import Units
 from counterpoint.engine.replay import PrefixKeysValues, cache_for
 from counterpoint.engine.suffix import SuffixEngine
-from counterpoint.measures.curves import values
+from counterpoint.measures.slopes import values
 from counterpoint.models.load import LanguageModel
 
 Array = np.ndarray

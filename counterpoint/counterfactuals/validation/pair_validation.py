@@ -36,8 +36,8 @@ from counterpoint.counterfactuals.objectives import evenness
 from counterpoint.counterfactuals.problem import Target
 from counterpoint.counterfactuals.validation.pair_flags import SHORT_CUTS
 from counterpoint.engine.head_outputs import every_unit
-from counterpoint.measures.curves import values
 from counterpoint.measures.patching import activation_patching, effects_on, patched_states
+from counterpoint.measures.slopes import values
 from counterpoint.models.load import LanguageModel
 
 Array = np.ndarray

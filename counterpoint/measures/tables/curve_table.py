@@ -1,4 +1,4 @@
-"""The output curves of a shard, with their measures."""
+"""The table of output curves of a shard, with every measure, and the curves (`measures.curves`)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from counterpoint.engine.activations import Component
 from counterpoint.engine.head_outputs import every_unit
 from counterpoint.engine.suffix import SuffixEngine
 from counterpoint.measures import quadrature
-from counterpoint.measures.curves import GRID_SIZE, OutputCurves, output_curves
+from counterpoint.measures.curve_measures import GRID_SIZE, OutputCurves
+from counterpoint.measures.curves import output_curves
 from counterpoint.measures.tables.shards import Measurement, ordered, read_shard, unit_table
 from counterpoint.models.load import LanguageModel
 from counterpoint.progress import Progress

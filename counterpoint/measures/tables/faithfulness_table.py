@@ -1,4 +1,7 @@
-"""What the first k heads by each score recover, for every pair of a shard."""
+"""The faithfulness table of a shard: what the first k heads by each score recover of each pair.
+
+`measures.faithfulness` patches them; `statistics.score_faithfulness` reads the table.
+"""
 
 from __future__ import annotations
 

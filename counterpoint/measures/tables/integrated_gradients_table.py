@@ -1,4 +1,4 @@
-"""Integrated gradients of a shard, all heads of a layer moving together."""
+"""The table of IG joint of a shard: all heads of a layer move (`measures.integrated_gradients`)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""With whom the heads of a shard interact whose IG joint and AP differ most."""
+"""The interaction table of a shard: partners of the heads whose IG joint and AP differ most.
+
+`measures.interaction` computes the interactions; `statistics.interaction_partners` reads the table.
+"""
 
 from __future__ import annotations
 

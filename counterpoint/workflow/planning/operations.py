@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from counterpoint.measures.curves import GRID_SIZE
+from counterpoint.measures.curve_measures import GRID_SIZE
 from counterpoint.workflow.planning.model_size import Size
 
 BYTES_PER_ROW = 105

@@ -1,4 +1,8 @@
-"""What is measured on output curves: the columns of the tables, and how a range is taken."""
+"""What is measured on an output curve: every measure, how a range is taken, and monotonicity.
+
+`OutputCurves` holds the curves of some units with their measures, under the names that they have as
+columns of the tables; `curves` and `jumps` compute them. *Saturation* is defined in `saturation`.
+"""
 
 from __future__ import annotations
 
@@ -13,12 +17,6 @@ Array = np.ndarray
 
 GRID_SIZE = 50
 """Gauss-Legendre nodes on which curves are reported, as in the original notebook."""
-
-SATURATION_SHARE = 0.05
-"""|g| below this share of its maximum counts as saturated."""
-
-CELLS = (np.arange(2000) + 0.5) / 2000
-"""Where saturation is looked at."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,7 +48,7 @@ class OutputCurves:
     excess_range: Float[Array, " unit"]
     """Output range on [0, 1] − |AP|."""
     saturation: Float[Array, " unit"]
-    """Share of [0, 1], to 1/2000, where |g| is below 5 % of its maximum; 1 for a constant curve."""
+    """Share of [0, 1] where |g| is below 5 % of its maximum (`saturation`), to 1/2000."""
     quadrature_error: Float[Array, " unit"]
     """Estimated largest error of f: of the interpolant between the nodes, and of rounding. Where
     the curve jumps: but at the jumps themselves, whose places are known to a millionth or so."""
@@ -99,14 +97,6 @@ def monotonicity(
     """|AP| / total variation; 1 for a constant curve."""
     constant = total_variation == 0
     return np.where(constant, 1.0, np.abs(ap) / np.where(constant, 1.0, total_variation))
-
-
-def saturated(
-    sizes: Float[Array, "unit cell"], total_variation: Float[Array, " unit"]
-) -> Float[Array, " unit"]:
-    """Share of the cells in which |g| is small beside its largest; 1 for a constant curve."""
-    small = (sizes < SATURATION_SHARE * sizes.max(1, keepdims=True)).mean(1)
-    return np.where(total_variation == 0, 1.0, small)
 
 
 def range_of(dense: Float[Array, "unit point"]) -> Float[Array, " unit"]:

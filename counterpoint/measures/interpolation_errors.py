@@ -1,0 +1,86 @@
+"""How far a polynomial through what was measured on a curve may be off, between the points.
+
+`quadrature` has the polynomials. The estimates here are of the last coefficients, of how slowly
+they decay, and, where there may be kinks, of points that the polynomial was not made of.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from jaxtyping import Float
+
+from counterpoint.measures import quadrature
+
+Array = np.ndarray
+
+
+HERMITE_UP_TO = 9
+"""The most nodes for which g may be read from the Hermite interpolant.
+
+Its derivative multiplies the rounding of f by at most 7, 23 and 87 at 3, 5 and 9 nodes, but by more
+than 300 at 17; from there on g is interpolated from its own exact values."""
+
+HERMITE_AMPLIFIES = {3: 7.0, 5: 23.0, 9: 87.0}
+"""By how much the derivative of the Hermite interpolant multiplies the rounding of f, at most."""
+
+TAIL_FACTOR = 3.0
+"""Error of an interpolant over the size of its last two coefficients, at most: on SmolLM2 the
+largest ratio seen among 270 heads was 2.9."""
+
+SLOWEST = 0.9
+"""The slowest decay of coefficients that an estimate of the error reckons with."""
+
+SLOPE_TOLERANCE = 1e-3
+"""Tolerance of g, absolute and relative to its largest value."""
+
+TURN = 2.0
+"""Error of f at kinks over the largest turn between points times their distance, at most; and"""
+
+TURNS = 8.0
+"""error of g over the largest turn.
+
+Of 680 curves of tiny models with ReLU, squared ReLU and clamps, 301 points each, f reached 0.9 of
+its error, with 1.5 here. g kept to its own in all but 6 of the 477 that were resolved: near a kink
+it is that of one side."""
+
+
+def missed_between(
+    level: Float[Array, " node"],
+    value: Float[Array, "one node"],
+    slope: Float[Array, "one node"],
+) -> tuple[float, float]:
+    """Errors of f and g where there may be kinks, by what every other point does not foretell.
+
+    A kink between two of those points turns the slope at the point between them away from what
+    their interpolant has there, by half of the kink or more. The curve lies within the triangle of
+    the tangents, so that f misses no more than a quarter of the turn times the step.
+    """
+    few = level[::2]
+    if len(few) <= HERMITE_UP_TO:
+        f = quadrature.interpolate_with_slopes(few, value[:, ::2], slope[:, ::2])
+        g = quadrature.derivative(f)
+    else:
+        f = quadrature.interpolate(few, value[:, ::2])
+        g = quadrature.interpolate(few, slope[:, ::2])
+    between = level[1::2]
+    bend = np.abs(quadrature.evaluate(f, between) - value[:, 1::2])[0]
+    turn = np.abs(quadrature.evaluate(g, between) - slope[:, 1::2])[0]
+    step = np.diff(few)
+    return float((bend + TURN * step * turn).max()), float(turn.max())
+
+
+def left_out(series: Float[Array, "one coefficient"]) -> float:
+    """What a series leaves out of the curve that it was made of, at most."""
+    return TAIL_FACTOR * float((quadrature.tail(series) * slow_decay(series))[0])
+
+
+def slow_decay(series: Float[Array, "curve coefficient"]) -> Float[Array, " curve"]:
+    """By how much a tail that decays slowly outweighs what `TAIL_FACTOR` makes of it; 1 or more.
+
+    Where pairs of coefficients shrink by r, those that are left out sum to r / (1 − r) of the last.
+    """
+    if series.shape[1] < 4:
+        return np.ones(len(series))
+    last, before = quadrature.tail(series), quadrature.tail(series[:, :-2])
+    ratio = np.clip(last / np.where(before > 0, before, 1.0), 0.0, SLOWEST)
+    return np.maximum(1.0, ratio / (1 - ratio) / TAIL_FACTOR)
