@@ -140,7 +140,7 @@ def make(folder: Path, *arguments: str, **environment: str) -> subprocess.Comple
             "sys.argv = sys.argv[2:]\n"
             "command_line.main() if 'counterpoint' in sys.argv[0] else None\n"
         )
-        for name in ("requirements.lock", "requirements-dev.lock"):
+        for name in ("requirements.lock", "requirements-dev.lock", "pyproject.toml"):
             (folder / name).write_text("")
             (folder / "venv" / name).write_text("")
         (folder / "Makefile").write_bytes((ROOT / "Makefile").read_bytes())
