@@ -13,11 +13,11 @@ from counterpoint import report
 from counterpoint.engine.activations import Direction, cache_activations, every_unit
 from counterpoint.engine.suffix import SuffixEngine
 from counterpoint.figures import study_figures
-from counterpoint.figures.metric_words import FLAT_START, METRICS, NO_SLOPE, ONE_SIGN, metric_words
+from counterpoint.glossary.metric_words import FLAT_START, METRICS, NO_SLOPE, ONE_SIGN, metric_words
 from counterpoint.measures.curves import attribution_patching
 from counterpoint.measures.patching import activation_patching
 from counterpoint.models.load import LanguageModel
-from counterpoint.report.words import glossary
+from counterpoint.report.glossary_section import glossary
 from counterpoint.statistics.score_faithfulness import PREFIX
 from counterpoint.statistics.stability import stability
 from counterpoint.workflow.config import schema
