@@ -2,7 +2,7 @@
 
 Every function takes tables and arrays and returns a `matplotlib.figure.Figure`; nothing here
 touches pyplot's global state, a model or torch. What a sign says hangs on the metric
-(`counterpoint.figures.metric_words`).
+(`counterpoint.glossary.metric_words`).
 
 Colours: the diverging map is red-blue and centred on 0, the sequential one runs evenly from light
 to dark, the two directions differ in hue and marker; all three survive the common colour-vision
@@ -29,8 +29,8 @@ from matplotlib.colors import FuncNorm, TwoSlopeNorm
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from counterpoint.figures.metric_words import metric_words
 from counterpoint.files.artifacts import atomic
+from counterpoint.glossary.metric_words import metric_words
 from counterpoint.statistics import resampling
 from counterpoint.statistics.panel import at_floor, directions, panel, value
 

@@ -7,6 +7,7 @@ of which turns `Results` into one part of the page. No part loads a model or imp
 from counterpoint.report.atlas_section import atlas
 from counterpoint.report.beginning_section import beginning, without_bos
 from counterpoint.report.counterfactuals_section import generated
+from counterpoint.report.glossary_section import glossary
 from counterpoint.report.render import notebook_to_html, render_report
 from counterpoint.report.study_results import Results, load_results
 from counterpoint.report.study_sections import (
@@ -24,7 +25,6 @@ from counterpoint.report.study_sections import (
     relations,
     stability,
 )
-from counterpoint.report.words import glossary
 
 __all__ = [
     "Results",

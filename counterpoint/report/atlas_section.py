@@ -22,8 +22,8 @@ from counterpoint.counterfactuals.atlas.atlas_classes import (
     reached,
 )
 from counterpoint.figures.counterfactual_figures import atlas_map
-from counterpoint.figures.metric_words import searches
 from counterpoint.figures.study_figures import figure_svg
+from counterpoint.glossary.metric_words import searches
 from counterpoint.report.html import (
     Fragment,
     answer,

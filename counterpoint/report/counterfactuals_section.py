@@ -13,8 +13,8 @@ import pandas as pd
 
 from counterpoint.counterfactuals.validation.pair_flags import SHORT_CUTS
 from counterpoint.figures.counterfactual_figures import archive_scatter
-from counterpoint.figures.metric_words import searches
 from counterpoint.figures.study_figures import figure_svg, pair_curves, search_progress
+from counterpoint.glossary.metric_words import searches
 from counterpoint.report.html import (
     NOTHING,
     Fragment,

@@ -16,6 +16,8 @@ from typing import Any, Self
 
 from markupsafe import Markup, escape
 
+from counterpoint.glossary import WORDS
+
 MINUS = "\N{MINUS SIGN}"
 NOTHING = "\N{EM DASH}"
 
@@ -110,8 +112,6 @@ def heading(anchor: str, title: str, level: int = 2) -> Fragment:
 
 def word(key: str, text: str | None = None) -> Fragment:
     """Return a link to a word of the glossary, shown as ``text`` (default: the word itself)."""
-    from counterpoint.report.words import WORDS
-
     return fill('<a class="word" href="#word-{}">{}</a>', key, text or WORDS[key].name)
 
 

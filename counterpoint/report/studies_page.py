@@ -16,10 +16,10 @@ import pandas as pd
 from scipy import stats
 
 from counterpoint.errors import UserError
-from counterpoint.figures.metric_words import metric_words
 from counterpoint.figures.studies_figures import FIGURES, choose_heads
 from counterpoint.figures.study_figures import LABELS
 from counterpoint.files.artifacts import read_table
+from counterpoint.glossary.metric_words import metric_words
 from counterpoint.report.html import (
     Fragment,
     count,

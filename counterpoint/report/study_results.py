@@ -14,9 +14,9 @@ import pandas as pd
 
 from counterpoint.counterfactuals.head_ranks import ranks_on_other_pairs
 from counterpoint.errors import UserError
-from counterpoint.figures.metric_words import MetricWords, metric_words
 from counterpoint.figures.study_figures import mean_over_pairs
 from counterpoint.files.artifacts import read_table
+from counterpoint.glossary.metric_words import MetricWords, metric_words
 from counterpoint.models.beginning_token import BOTH, WITHOUT
 from counterpoint.pairs.doubtful_pairs import doubtful_answers
 from counterpoint.report import current_files

@@ -13,7 +13,6 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
-from counterpoint.figures.metric_words import FLAT_START, NO_SLOPE, ONE_SIGN
 from counterpoint.figures.study_figures import (
     AGREEMENTS,
     FIGURES,
@@ -30,6 +29,7 @@ from counterpoint.figures.study_figures import (
     rank_heads,
     size_label,
 )
+from counterpoint.glossary.metric_words import FLAT_START, NO_SLOPE, ONE_SIGN
 from counterpoint.pairs.pair_files import PAIR_COLUMNS, PROMPTS
 from counterpoint.report.doubtful_pairs_section import doubtful_rows, doubts
 from counterpoint.report.html import (

@@ -17,9 +17,9 @@ from counterpoint.errors import UserError
 from counterpoint.figures import studies_figures as figures
 from counterpoint.figures.study_figures import save_figure
 from counterpoint.files.artifacts import read_table, write_table
+from counterpoint.glossary import WORDS
 from counterpoint.report import studies_page as page
 from counterpoint.report.render import render_report
-from counterpoint.report.words import WORDS
 from counterpoint.statistics.meta_analysis import claims_across, correlations_across
 from counterpoint.statistics.ranking_overlaps import overlaps
 from counterpoint.statistics.studies import Study, heads_across, studies_side_by_side

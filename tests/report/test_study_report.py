@@ -22,10 +22,10 @@ from counterpoint import report
 from counterpoint.errors import UserError
 from counterpoint.figures import study_figures
 from counterpoint.files.artifacts import write_table
+from counterpoint.glossary import WORDS
 from counterpoint.report import html
 from counterpoint.report.prompt_tokens import Tokens
 from counterpoint.report.render import KERNEL, contents, notebook_to_html
-from counterpoint.report.words import WORDS
 from tests.helpers.synthetic import (
     ARCHIVE_COLUMNS,
     Shape,

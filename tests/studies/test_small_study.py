@@ -13,8 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
+from safetensors import safe_open
 
+from counterpoint.glossary import COLUMNS
 from tests.helpers.small_study import (
     ANSWERS,
     PAIRS,
@@ -140,6 +143,47 @@ def test_provenance_names_what_was_used(study: Path, results: Path) -> None:
     }
     assert record["durations"]["compute_curves"]["jobs"] == 2
     assert re.fullmatch(r"2\.13\.0.*", record["packages"]["torch"])
+
+
+def test_every_column_is_in_the_glossary(results: Path) -> None:
+    found = {}
+    for path in (p for p in results.rglob("*") if p.is_file()):
+        parts = path.relative_to(results).parts
+        if parts[0] in ("shards", "benchmarks", "logs", "figures") or "searches" in parts:
+            continue
+        name = "/".join(parts)
+        for value, field in (("1.2", "{layer}.{head}"), ("descent", "{method}")):
+            name = name.replace(value, field)
+        columns = columns_of(path)
+        if columns is not None:
+            found[name] = set(columns)
+    left_out = {"durations_without_bos"}  # only of a study with prepend_bos: both
+    assert (
+        found == {name: COLUMNS[name].keys() - left_out for name in COLUMNS if name in found}
+        and {"heads.parquet", "provenance.json", "claims.csv"} <= found.keys()
+    )
+    for path in results.glob("shards/*/*.parquet"):
+        whole = COLUMNS.get(path.name, COLUMNS["heads.parquet"])
+        assert set(pq.read_schema(path).names) <= whole.keys(), path
+    for path in results.glob("counterfactuals/*/searches/*.parquet"):
+        kind = "{method}.trace" if path.stem.endswith(".trace") else "{method}"
+        archive = COLUMNS[f"counterfactuals/{{layer}}.{{head}}/{kind}.parquet"]
+        assert set(pq.read_schema(path).names) <= archive.keys(), path
+
+
+def columns_of(path: Path) -> list[str] | None:
+    """The columns of a table, the keys of a record, the names of tensors; None of other files."""
+    if path.suffix == ".parquet":
+        return list(pq.read_schema(path).names)
+    if path.suffix == ".csv":
+        return list(pd.read_csv(path, nrows=0).columns)
+    if path.suffix == ".json":
+        record = json.loads(path.read_text(encoding="utf-8"))
+        return list(record) if isinstance(record, dict) else None
+    if path.suffix == ".safetensors":
+        with safe_open(path, framework="numpy") as stored:
+            return list(stored.keys())
+    return None
 
 
 def test_every_job_has_a_log_and_every_computing_one_a_benchmark(results: Path) -> None:

@@ -15,11 +15,11 @@ from counterpoint.engine.caching import cache_activations
 from counterpoint.engine.head_outputs import every_unit
 from counterpoint.engine.suffix import SuffixEngine
 from counterpoint.figures import study_figures
-from counterpoint.figures.metric_words import FLAT_START, METRICS, NO_SLOPE, ONE_SIGN, metric_words
+from counterpoint.glossary.metric_words import FLAT_START, METRICS, NO_SLOPE, ONE_SIGN, metric_words
 from counterpoint.measures.patching import activation_patching
 from counterpoint.measures.slopes import attribution_patching
 from counterpoint.models.load import LanguageModel
-from counterpoint.report.words import glossary
+from counterpoint.report.glossary_section import glossary
 from counterpoint.statistics.score_faithfulness import PREFIX
 from counterpoint.statistics.stability import stability
 from counterpoint.workflow.config import schema
