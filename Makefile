@@ -11,6 +11,8 @@
 # make test-wheel  the package as a wheel in an empty environment, its three lines run there
 # make test-gguf  imported GGUF files against llama.cpp's logits; renews docs/gguf.md
 # make lint     formats, types, imports, the workflow's own checks
+# make docs     the site of the documentation: build/docs/index.html
+# make tutorial  runs notebooks/tutorial.ipynb; make docs then shows it with its outputs
 # make bench    the engine against its alternatives
 # make architectures  every architecture built tiny and compared with whole passes: docs/architectures.md
 # make unlock   after a run that was killed, where the next one finds its folder locked   (as make report)
@@ -36,7 +38,7 @@ $(foreach name,$(CHOICES),$(eval export COUNTERPOINT_$(name) = $$(value $(name))
 export COUNTERPOINT_CORES = $(CORES)
 SNAKEMAKE = $(BIN)/python -m counterpoint.workflow.command_line $(ARGS)
 
-.PHONY: report plan pairs compare atlas unlock setup setup-dev test test-slurm test-s3 test-container test-envs test-wheel test-gguf lint bench architectures tokens lock clean help
+.PHONY: report plan pairs compare atlas unlock setup setup-dev test test-slurm test-s3 test-container test-envs test-wheel test-gguf lint docs tutorial bench architectures tokens lock clean help
 .DEFAULT_GOAL := help
 
 help:
@@ -146,6 +148,22 @@ lint: setup-dev
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+# In an environment of its own: pages are made from sources as they stand, so nothing else is needed.
+$(VENV)-docs/requirements-docs.lock: requirements-docs.lock
+	@$(PYTHON) -m venv $(VENV)-docs
+	@echo "Installing the packages of requirements-docs.lock into $(VENV)-docs"
+	@$(VENV)-docs/bin/python -m pip install -qq --disable-pip-version-check -r requirements-docs.lock
+	@cp requirements-docs.lock $@
+
+docs: $(VENV)-docs/requirements-docs.lock
+	@$(VENV)-docs/bin/python -m sphinx --fail-on-warning --nitpicky --keep-going --quiet --fresh-env docs build/docs
+	@$(VENV)-docs/bin/python docs/check_site.py build/docs
+	@echo "The site: build/docs/index.html"
+
+tutorial: setup
+	@mkdir -p build
+	$(BIN)/python -m papermill --log-output --no-progress-bar notebooks/tutorial.ipynb build/tutorial.ipynb
+
 bench: setup
 	$(BIN)/python -m benchmarks $(ARGS)
 
@@ -164,6 +182,11 @@ lock:
 	{ sed -n 1p requirements.lock; $(VENV)-lock/bin/pip freeze | sed 's/+[a-z0-9.]*$$//'; } > requirements.lock.new
 	$(VENV)-lock/bin/pip install --quiet -r requirements-dev.in -c requirements.lock.new
 	{ sed -n 1p requirements-dev.lock; $(VENV)-lock/bin/pip freeze | sed 's/+[a-z0-9.]*$$//' | grep -vxFf requirements.lock.new; } > requirements-dev.lock.new
+	$(PYTHON) -m venv --clear $(VENV)-lock-docs
+	$(VENV)-lock-docs/bin/pip install --quiet -r requirements-docs.in
+	{ sed -n 1p requirements-docs.lock; $(VENV)-lock-docs/bin/pip freeze; } > requirements-docs.lock.new
+	mv requirements-docs.lock.new requirements-docs.lock
+	rm -rf $(VENV)-lock-docs
 	mv requirements.lock.new requirements.lock
 	mv requirements-dev.lock.new requirements-dev.lock
 	$(VENV)-lock/bin/python envs/pin.py
