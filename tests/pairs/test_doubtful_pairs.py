@@ -19,8 +19,8 @@ from counterpoint.pairs.doubtful_pairs import (
     spaced_letter,
 )
 from counterpoint.pairs.pair_checks import validate_pairs
+from tests.helpers.pair_tables import CLEAN, CORRUPTED, NAMES, PAIR, WORDS, table_of
 from tests.helpers.tiny_tokenizers import Style, make_tokenizer
-from tests.pairs.test_pair_files import CLEAN, CORRUPTED, NAMES, PAIR, WORDS, table_of
 
 KNOWN = [*WORDS, *NAMES, "John", "Mary", "Tom"]
 SAID = CLEAN + ' he said "'
