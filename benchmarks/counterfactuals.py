@@ -1,8 +1,8 @@
 """`make compare`: what the workflow measured of the methods of searching, as one record per run.
 
 Reads `results/{study}/methods/`; writes `benchmarks/counterfactuals.json`, the tables in
-`docs/counterfactuals.md` and the figure beside it. The machine's rate is measured here, when no job
-runs.
+`docs/counterfactuals.md` and the figure beside it. The machine's rate is measured here, when
+no job runs.
 
 With ``--keep`` methods that were not run keep their runs of the record that is there, which then
 says when and where those were made: when one method has changed, the others need not be run again.
@@ -24,7 +24,7 @@ import torch
 from benchmarks import machine
 from counterpoint.counterfactuals.comparison.method_comparison import (
     as_markdown,
-    reached_as_markdown,
+    best_runs_as_markdown,
     summarise,
 )
 from counterpoint.counterfactuals.comparison.search_outcomes import typed
@@ -128,7 +128,7 @@ def main() -> None:
         [
             as_markdown(summary),
             *(
-                reached_as_markdown(runs, method)
+                best_runs_as_markdown(runs, method)
                 for method in settings["counterfactuals"]["in_depth"]
             ),
         ]
