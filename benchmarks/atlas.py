@@ -15,7 +15,7 @@ from typing import Any
 import pandas as pd
 
 from benchmarks.counterfactuals import rates
-from counterpoint.counterfactuals.atlas.atlas_classes import reached
+from counterpoint.counterfactuals.atlas.atlas_classes import atlas_class
 from counterpoint.files.artifacts import read_table, write_json
 from counterpoint.workflow import provenance
 
@@ -25,7 +25,7 @@ TABLES = {"niches": "atlas.parquet", "likely_swaps": "atlas/likely_swaps.parquet
 
 def counts(atlas: pd.DataFrame) -> dict[str, int]:
     """Heads in all, and heads with what was reached for them or better."""
-    classes = reached(atlas)
+    classes = atlas_class(atlas)
     return {
         "heads": len(atlas),
         "first_fluent_well_ahead": int((classes == "clear").sum()),

@@ -1,8 +1,8 @@
 """`make compare`: what the workflow measured of the methods of searching, as one record per run.
 
 Reads `results/{study}/methods/`; writes `benchmarks/counterfactuals.json`, the tables in
-`docs/counterfactuals.md` and the figure beside it. The machine's rate is measured here, when no job
-runs.
+`docs/lab/methods-compared.md` and the figure beside it. The machine's rate is measured here, when
+no job runs.
 
 With ``--keep`` methods that were not run keep their runs of the record that is there, which then
 says when and where those were made: when one method has changed, the others need not be run again.
@@ -24,7 +24,7 @@ import torch
 from benchmarks import machine
 from counterpoint.counterfactuals.comparison.method_comparison import (
     as_markdown,
-    reached_as_markdown,
+    best_runs_as_markdown,
     summarise,
 )
 from counterpoint.counterfactuals.comparison.search_outcomes import typed
@@ -35,7 +35,7 @@ from counterpoint.workflow import provenance
 from counterpoint.workflow.planning.matrix_rate import matrix_product_rates
 
 ROOT = Path(__file__).parent.parent
-PAGE = ROOT / "docs" / "counterfactuals.md"
+PAGE = ROOT / "docs" / "lab" / "methods-compared.md"
 BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
 
 
@@ -128,7 +128,7 @@ def main() -> None:
         [
             as_markdown(summary),
             *(
-                reached_as_markdown(runs, method)
+                best_runs_as_markdown(runs, method)
                 for method in settings["counterfactuals"]["in_depth"]
             ),
         ]
@@ -141,7 +141,7 @@ def main() -> None:
     for one in earlier:
         names = ", ".join(f"`{name}`" for name in one["methods"])
         words += f" The runs of {names} are kept from {one['date']} ({one['machine']})."
-    figure = "![the methods, head by head](counterfactuals.svg)"
+    figure = "![the methods, head by head](methods-compared.svg)"
     page = PAGE.read_text(encoding="utf-8")
     write_text(filled(page, f"{words}\n\n{tables}\n\n{figure}"), PAGE)
     with tempfile.TemporaryDirectory() as drawn:

@@ -23,7 +23,7 @@ import repository_links  # noqa: E402
 
 project = "Counterpoint"
 author = "The Counterpoint maintainers"
-copyright = author  # noqa: A001 (Sphinx's name for it)
+copyright = author
 version = release = generated_pages.version()
 
 extensions = ["myst_parser"]

@@ -8,7 +8,7 @@ from _job import log, run
 
 def main(snakemake: Any) -> None:
     """Call `counterpoint.counterfactuals.atlas.atlas_table.merge`."""
-    from counterpoint.counterfactuals.atlas.atlas_classes import reached
+    from counterpoint.counterfactuals.atlas.atlas_classes import atlas_class
     from counterpoint.counterfactuals.atlas.atlas_table import merge
     from counterpoint.files.artifacts import read_table, write_table
     from counterpoint.models.model_shape import read_heads
@@ -16,7 +16,7 @@ def main(snakemake: Any) -> None:
     shape = read_heads(Path(snakemake.input.model).parent)
     atlas = merge(map(read_table, snakemake.input.verified), shape.heads)
     write_table(atlas, snakemake.output.atlas)
-    for what, count in reached(atlas).value_counts().items():
+    for what, count in atlas_class(atlas).value_counts().items():
         log.info("%d heads: %s", count, what)
 
 

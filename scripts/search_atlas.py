@@ -9,8 +9,8 @@ from _model import load
 def main(snakemake: Any) -> None:
     """Call `atlas_search.search_atlas`; keep candidates and trace."""
     from counterpoint.counterfactuals.atlas.atlas_search import search_atlas
+    from counterpoint.counterfactuals.methods.method_settings import VariantSettings
     from counterpoint.counterfactuals.methods.search_checkpoints import Checkpoints
-    from counterpoint.counterfactuals.methods.variants import VariantSettings
     from counterpoint.counterfactuals.problem import Budget, Settings
     from counterpoint.files.artifacts import read_table, write_table
     from counterpoint.workflow.search_settings import starts_of
@@ -37,7 +37,7 @@ def main(snakemake: Any) -> None:
     write_table(found.candidates(), snakemake.output.candidates)
     write_table(found.progress(), snakemake.output.trace)
     checkpoints.remove()
-    log.info("%d heads first, %d of them well ahead", *found.reached())
+    log.info("%d heads first, %d of them well ahead", *found.heads_first())
 
 
 if __name__ == "__main__":

@@ -12,7 +12,8 @@ def main(snakemake: Any) -> None:
 
     from counterpoint.counterfactuals.methods.search import study_prompts
     from counterpoint.counterfactuals.problem import Target
-    from counterpoint.counterfactuals.validation.pair_validation import Depth, validate
+    from counterpoint.counterfactuals.validation.pair_validation import validate
+    from counterpoint.counterfactuals.validation.validation_depth import Depth
     from counterpoint.files.artifacts import read_table, write_table
 
     settings, search = snakemake.params.settings, snakemake.params.search

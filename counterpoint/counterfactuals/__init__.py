@@ -16,8 +16,13 @@ One function serves every method::
     found.archive, found.trace                # two tables
 
 `archive.merge` joins the archives of several seeds, and `pair_validation.validate` says what the
-pairs of an archive are worth by other means than they were found with. Where to read on: `problem`
-has the words, `objectives` the four objectives, `evaluation` how pairs are measured, `archive` what
-is kept; each method has a module of its own (`descent`, `evolution`, `fluent`, `baselines`).
-`atlas` searches for all heads at once.
+pairs of an archive are worth by other means than they were found with.
+
+Imports `measures`, `engine`, `models` and what lies below them. Read `problem` (the words),
+`objectives` (the four objectives, and the sign: LD change is −AP in noising), `hypervolume`
+(dominance, progress), `archive` (what is kept), `quality` and `head_ranks` (what a pair is worth to
+a head), `pair_columns` (a pair in a table), `setting` (how a setting is written once for dataclass,
+schema and config). Then the rooms: `language` (what is fluent), `evaluation` (how pairs are
+measured), `methods` (the searches), `atlas` (all heads at once), `validation`, `comparison` (method
+beside method).
 """

@@ -1,10 +1,6 @@
 """The archive: every pair found that no other pair found beats in all four objectives.
 
-Dominance and hypervolume are exact (moocore). The reference point is fixed, so that hypervolumes of
-different searches, heads and models compare: LD change 0, evenness −1, 21 changed tokens,
-log-perplexity 12 (worse than guessing among 160 000 tokens). A point beyond it adds nothing. The
-hypervolume is divided by 2 · 20 · 12, the extent of the last three objectives from the best value
-that they can take: it reads as an LD change, that of one pair which is perfect in all else.
+What is kept of a search, and how its progress is told: `hypervolume` over evaluations.
 """
 
 from __future__ import annotations
@@ -17,14 +13,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from counterpoint.counterfactuals.pair_columns import PAIR_COLUMNS, described
+from counterpoint.counterfactuals.hypervolume import (
+    MAXIMISE,
+    OBJECTIVES,
+    hypervolume,
+    non_dominated,
+)
+from counterpoint.counterfactuals.pair_columns import PAIR_COLUMNS, pair_row
 from counterpoint.counterfactuals.problem import Ledger, SearchResult, Target
 from counterpoint.models.load import LanguageModel
-
-OBJECTIVES = ("ld_change", "evenness", "changed_tokens", "log_perplexity")
-MAXIMISE = (True, True, False, False)
-REFERENCE = (0.0, -1.0, 21.0, 12.0)
-_EXTENT = 2.0 * 20.0 * 12.0
 
 COLUMNS = (
     "method",
@@ -44,7 +41,7 @@ TRACE_COLUMNS = ("evaluations", "seconds", "hypervolume", "best_ld_change")
 
 
 @dataclass(frozen=True)
-class Scored:
+class ScoredPair:
     """A pair with its exact objectives; ``loss_*`` is the mean loss per predicted token, in
     nats."""
 
@@ -59,7 +56,7 @@ class Scored:
     evaluations: int
 
     @classmethod
-    def of(cls, values: Mapping[str, Any]) -> Scored:
+    def of(cls, values: Mapping[str, Any]) -> ScoredPair:
         """The pair whose fields, once written as JSON, read as ``values``."""
         both = {name: tuple(values[name]) for name in ("clean", "corrupted")}
         return cls(**{**values, **both})
@@ -78,32 +75,13 @@ class Scored:
         return (self.ld_change, self.evenness, float(self.changed_tokens), self.log_perplexity)
 
 
-def non_dominated(points: np.ndarray) -> np.ndarray:
-    """Which rows of ``points`` [pair, objective] no other row dominates; equal rows all stay."""
-    import moocore
-
-    if len(points) == 0:
-        return np.zeros(0, dtype=bool)
-    return moocore.is_nondominated(points, maximise=list(MAXIMISE), keep_weakly=True)
-
-
-def hypervolume(points: np.ndarray) -> float:
-    """The share of objective space that ``points`` [pair, objective] dominate, in units of LD."""
-    import moocore
-
-    if len(points) == 0:
-        return 0.0
-    reference = np.array(REFERENCE)
-    return float(moocore.hypervolume(points, ref=reference, maximise=list(MAXIMISE)) / _EXTENT)
-
-
 class Archive:
     """Non-dominated pairs and the trace of their hypervolume."""
 
     def __init__(self, ledger: Ledger) -> None:
         self.ledger = ledger
-        self.pairs: list[Scored] = []
-        self.also: list[Scored] = []
+        self.pairs: list[ScoredPair] = []
+        self.preferred: list[ScoredPair] = []
         """Pairs that the method prefers for reasons beyond the four objectives."""
         self._trace: list[tuple[float, ...]] = []
 
@@ -113,7 +91,7 @@ class Archive:
     def points(self) -> np.ndarray:
         return np.array([pair.objectives for pair in self.pairs]).reshape(-1, len(OBJECTIVES))
 
-    def add(self, found: Iterable[Scored]) -> int:
+    def add(self, found: Iterable[ScoredPair]) -> int:
         """Take in what is new and non-dominated; say how many of ``found`` are in afterwards."""
         known = {(pair.clean, pair.corrupted) for pair in self.pairs}
         new = []
@@ -149,24 +127,24 @@ class Archive:
         """All of it as plain values."""
         return {
             "pairs": [asdict(pair) for pair in self.pairs],
-            "also": [asdict(pair) for pair in self.also],
+            "preferred": [asdict(pair) for pair in self.preferred],
             "trace": [list(row) for row in self._trace],
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Be what `state` gave."""
-        self.pairs = [Scored.of(pair) for pair in state["pairs"]]
-        self.also = [Scored.of(pair) for pair in state["also"]]
+        self.pairs = [ScoredPair.of(pair) for pair in state["pairs"]]
+        self.preferred = [ScoredPair.of(pair) for pair in state["preferred"]]
         self._trace = [tuple(row) for row in state["trace"]]
 
     def result(self, model: LanguageModel, method: str, target: Target, seed: int) -> SearchResult:
         """The archive, with what the method prefers besides, and the trace as tables."""
         best = {(pair.clean, pair.corrupted) for pair in self.pairs}
-        besides = [pair for pair in self.also if (pair.clean, pair.corrupted) not in best]
+        besides = [pair for pair in self.preferred if (pair.clean, pair.corrupted) not in best]
         pairs = sorted(
             self.pairs + besides, key=lambda pair: (-pair.ld_change, pair.clean, pair.corrupted)
         )
-        ordered = dict.fromkeys((pair.clean, pair.corrupted) for pair in [*self.also, *pairs])
+        ordered = dict.fromkeys((pair.clean, pair.corrupted) for pair in [*self.preferred, *pairs])
         choice = {key: number for number, key in enumerate(ordered, start=1)}
         rows = [
             {
@@ -174,7 +152,7 @@ class Archive:
                 "seed": seed,
                 "layer": target.layer,
                 "head": target.head,
-                **described(
+                **pair_row(
                     model,
                     pair.clean,
                     pair.corrupted,

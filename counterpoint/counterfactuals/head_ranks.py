@@ -21,7 +21,7 @@ def rank_of(scores: Float[Array, " head"], place: int) -> int:
     return 1 + int((np.abs(scores) > np.abs(scores[place])).sum())
 
 
-def standing(effects: Float[Array, " head"], place: int) -> tuple[int, float, int]:
+def rank_and_margin(effects: Float[Array, " head"], place: int) -> tuple[int, float, int]:
     """The rank of the head at ``place``, the margin (its size over the largest other one) and the
     place of that other; infinity and -1 where it is the model's only head."""
     if len(effects) == 1:
@@ -34,7 +34,7 @@ def standing(effects: Float[Array, " head"], place: int) -> tuple[int, float, in
 
 
 def head_name(place: int, n_heads: int) -> str:
-    """The head at a place as "layer.head"; "none" for the place -1 of `standing`."""
+    """The head at a place as "layer.head"; "none" for the place -1 of `rank_and_margin`."""
     return "none" if place < 0 else f"{place // n_heads}.{place % n_heads}"
 
 

@@ -26,11 +26,11 @@ PAIR_COLUMNS = (
     "perplexity",
 )
 """Columns that the archive of a search and the atlas share. ``correct`` and ``incorrect`` are
-texts, ``correct_token`` and ``incorrect_token`` ids; ``perplexity`` is the greater of the two
-prompts'."""
+texts, ``correct_token`` and ``incorrect_token`` ids; ``ld_change`` is −AP in noising;
+``perplexity`` is the greater of the two prompts'."""
 
 
-def described(
+def pair_row(
     model: LanguageModel,
     clean: Sequence[int],
     corrupted: Sequence[int],

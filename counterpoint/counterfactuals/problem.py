@@ -18,6 +18,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
+from counterpoint.counterfactuals.setting import setting
 from counterpoint.errors import UserError
 
 if TYPE_CHECKING:
@@ -58,8 +59,12 @@ class Budget:
     With a limit in ``seconds`` the result depends on the machine; with None it does not.
     """
 
-    evaluations: int = 2000
-    seconds: float | None = None
+    evaluations: int = setting(1000, "Model evaluations.", minimum=1)
+    seconds: float | None = setting(
+        None,
+        "Wall time; null: no limit, so that the result does not depend on the machine.",
+        above=0,
+    )
 
     def __post_init__(self) -> None:
         if self.evaluations < 1:
@@ -72,6 +77,13 @@ class Budget:
                 f"counterfactuals.budget.seconds is {self.seconds}; expected more than 0, or null"
                 " for no limit."
             )
+
+
+@dataclass(frozen=True)
+class AtlasBudget(Budget):
+    """That of a search for all heads at once."""
+
+    evaluations: int = 40000
 
 
 @dataclass(frozen=True)
@@ -103,17 +115,20 @@ class Settings:
     ``answers`` declares the correct and the incorrect answer, one token each, instead of the
     prompts' own likeliest tokens.
 
-    Writing an answer into a prompt is a short cut to a head that copies, so ``answer_in_prompt``
-    says what becomes of pairs of which an answer is, as a word, in a prompt: "unwritten" leaves out
-    those where the search wrote it (it stands where the start has another token), "forbid" all,
-    "allow" none.
+    Writing an answer into a prompt is a short cut to a head that copies; the search wrote it where
+    the start has another token.
 
-    ``smallest_change`` is the LD change below which a pair is not kept at all.
+    ``smallest_change`` is the LD change (−AP in noising, see `objectives`) below which a pair is
+    not kept at all.
     """
 
     budget: Budget = Budget()
     answers: tuple[str, str] | None = None
-    answer_in_prompt: Literal["unwritten", "forbid", "allow"] = "unwritten"
+    answer_in_prompt: Literal["unwritten", "forbid", "allow"] = setting(
+        "unwritten",
+        "What becomes of pairs of which an answer is, as a word, in a prompt: unwritten leaves out"
+        " those where the search wrote it, forbid all, allow none.",
+    )
     smallest_change: float = 0.01
     memory_mb: int = 1000
     method: object | None = None

@@ -30,15 +30,19 @@ WELL_AHEAD = 3 * FIRST
 """The quality from which on a head is well ahead."""
 
 
-def lead(change: Float[Array, "*head"], margin: Float[Array, "*head"]) -> Float[Array, "*head"]:
-    """Below `FIRST`, by margin and LD change, without steps: how near a pair is to being a find.
+def closeness_to_first(
+    change: Float[Array, "*head"], margin: Float[Array, "*head"]
+) -> Float[Array, "*head"]:
+    """Below `FIRST`, by margin and LD change, smoothly: how near a pair is to being a find.
     NaN counts as nothing."""
     change, margin = (np.maximum(np.nan_to_num(one), 0) for one in (change, margin))
     by_both = np.minimum(margin / GOOD_MARGIN, 1) * np.sqrt(change / (2 * GOOD_CHANGE))
     return np.minimum(by_both, 0.995 * FIRST)
 
 
-def steps(change: Float[Array, "*head"], margin: Float[Array, "*head"]) -> Float[Array, "*head"]:
+def success_level(
+    change: Float[Array, "*head"], margin: Float[Array, "*head"]
+) -> Float[Array, "*head"]:
     """1 where the head leads with `LEAST_CHANGE`, 2 with `GOOD_CHANGE`, 3 with `GOOD_MARGIN`
     besides, else 0. NaN counts as nothing."""
     change, margin = (np.maximum(np.nan_to_num(one), 0) for one in (change, margin))
@@ -49,11 +53,11 @@ def steps(change: Float[Array, "*head"], margin: Float[Array, "*head"]) -> Float
 
 
 def quality(change: Float[Array, "*head"], margin: Float[Array, "*head"]) -> Float[Array, "*head"]:
-    """The `lead`, and `FIRST` more for each of the `steps`."""
-    return lead(change, margin) + FIRST * steps(change, margin)
+    """The `closeness_to_first`, and `FIRST` more for each level of `success_level`."""
+    return closeness_to_first(change, margin) + FIRST * success_level(change, margin)
 
 
-def holds_elsewhere(first_five: Any, contexts: Any) -> Any:
+def edit_transfers(first_five: Any, contexts: Any) -> Any:
     """Whether, with the pair's edit, the head is in the first five in half of the fresh contexts;
     of numbers or of columns of them. False where it was not tried (NaN)."""
     return first_five * 2 >= contexts

@@ -15,7 +15,7 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from counterpoint.counterfactuals.atlas.atlas_classes import CLASSES, KEYS, reached
+from counterpoint.counterfactuals.atlas.atlas_classes import CLASSES, KEYS, atlas_class
 from counterpoint.figures.study_figures import GREY, METHOD_COLOURS, STYLE
 
 MOST_POINTS = 400
@@ -89,10 +89,10 @@ def _round_numbers(low: float, high: float) -> list[float]:
 def atlas_map(atlas: pd.DataFrame) -> Figure:
     """Draw what was reached for each head, layer by head, with its rank where there is room.
 
-    Columns: ``layer, head`` and those of `reached`.
+    Columns: ``layer, head`` and those of `atlas_class`.
     """
     n_layers, n_heads = int(atlas["layer"].max()) + 1, int(atlas["head"].max()) + 1
-    keys = reached(atlas)
+    keys = atlas_class(atlas)
     colours = {one.key: to_rgb(one.colour) for one in CLASSES}
     image = np.full((n_layers, n_heads, 3), to_rgb("#ffffff"))
     for layer, head, key in zip(atlas["layer"], atlas["head"], keys, strict=True):

@@ -18,7 +18,7 @@ MEASUREMENT_WORDS = (
         "pair",
         "A *clean* and a *corrupted* prompt of equal token length, with a *correct* and an "
         "*incorrect* answer. The prompts differ in what decides the answer.",
-        computed_by="counterpoint.pairs.pair_files.validate_pairs",
+        computed_by="counterpoint.pairs.pair_checks.validate_pairs",
     ),
     Word(
         "metric",
@@ -60,7 +60,7 @@ MEASUREMENT_WORDS = (
         formula=r"o(\alpha) = o_{\text{background}} + \alpha\,(o_{\text{other}}"
         r" - o_{\text{background}})",
         unit="1",
-        computed_by="counterpoint.engine.activations.differences",
+        computed_by="counterpoint.engine.head_outputs.differences",
     ),
     Word(
         "output-curve",
@@ -213,7 +213,7 @@ MEASUREMENT_WORDS = (
         "for one that comes back.",
         formula=r"|\mathrm{AP}| / \text{total variation}",
         unit="share",
-        computed_by="counterpoint.measures.columns.monotonicity",
+        computed_by="counterpoint.measures.curve_measures.monotonicity",
     ),
     Word(
         "excess-range",
@@ -229,7 +229,7 @@ MEASUREMENT_WORDS = (
         "The share of the path on which |g| is below 5 % of its greatest value: the flat parts.",
         formula=r"\bigl|\{\alpha : |g(\alpha)| < 0.05\,\max|g|\}\bigr|",
         unit="share",
-        computed_by="counterpoint.measures.columns.saturated",
+        computed_by="counterpoint.measures.saturation.saturation",
     ),
     Word(
         "quadrature-error",

@@ -18,8 +18,8 @@ from counterpoint.counterfactuals.atlas.atlas_classes import (
     GOOD_MARGIN,
     KEYS,
     LEAST_CHANGE,
-    found,
-    reached,
+    atlas_class,
+    has_pair,
 )
 from counterpoint.figures.counterfactual_figures import atlas_map
 from counterpoint.figures.study_figures import figure_svg
@@ -49,7 +49,7 @@ def atlas(results: Results) -> Fragment:
     if results.atlas is None or results.atlas.empty:
         return Fragment("")
     rows = results.atlas.sort_values(["layer", "head"], ignore_index=True)
-    rows = rows.assign(reached=reached(rows), found=found(rows))
+    rows = rows.assign(reached=atlas_class(rows), found=has_pair(rows))
     drawn = results.figure("atlas")
     picture = drawn.read_bytes() if drawn.exists() else figure_svg(atlas_map(rows))
     return join(

@@ -1,6 +1,7 @@
 """The schema of configurations: read once, asked what it allows, and the defaults it holds.
 
-``config.schema.yaml`` is the one place where keys, allowed values and defaults are written down.
+``config.schema.yaml`` is the one place where keys, allowed values and defaults are written down,
+but for the settings of searches, which are written into it (`workflow.shown_settings`).
 """
 
 from __future__ import annotations

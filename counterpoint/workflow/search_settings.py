@@ -1,7 +1,7 @@
 """From a study's configuration to the arguments of a search.
 
-The schema's `counterfactuals.settings` has the fields of the dataclasses here, with their defaults;
-a test compares them.
+Defaults, limits and meanings of these settings stand in the dataclasses that are built here, and
+nowhere else by hand (see `workflow.shown_settings`).
 """
 
 from __future__ import annotations
@@ -11,9 +11,11 @@ from typing import Any
 
 import pandas as pd
 
-from counterpoint.counterfactuals.methods.descent import DescentSettings
-from counterpoint.counterfactuals.methods.evolution import EvolutionSettings
-from counterpoint.counterfactuals.methods.fluent import FluentSettings
+from counterpoint.counterfactuals.methods.method_settings import (
+    DescentSettings,
+    EvolutionSettings,
+    FluentSettings,
+)
 from counterpoint.counterfactuals.methods.search import study_starts
 from counterpoint.counterfactuals.problem import Budget, Settings, Start, as_starts
 from counterpoint.workflow.config import SETTINGS_OF

@@ -23,16 +23,13 @@ from counterpoint.counterfactuals.atlas.atlas_verification import verify
 from counterpoint.counterfactuals.evaluation.all_heads import Pair, exact_effects
 from counterpoint.counterfactuals.evaluation.exact_evaluation import Evaluator
 from counterpoint.counterfactuals.evaluation.single_pair import pair_of
-from counterpoint.counterfactuals.head_ranks import standing
+from counterpoint.counterfactuals.head_ranks import rank_and_margin
 from counterpoint.counterfactuals.language.opening_texts import OTHER, PLAIN, VARIED
-from counterpoint.counterfactuals.methods.first_order_estimates import (
-    Candidate,
-    Estimator,
-    Niche,
-    for_head,
-)
+from counterpoint.counterfactuals.methods.candidate_niches import Candidate, Niche, for_head
+from counterpoint.counterfactuals.methods.first_order_estimates import Estimator
+from counterpoint.counterfactuals.methods.method_settings import VariantSettings
 from counterpoint.counterfactuals.methods.proposals import Proposals
-from counterpoint.counterfactuals.methods.variants import Moves, Parent, Variants, VariantSettings
+from counterpoint.counterfactuals.methods.variants import Moves, Parent, Variants
 from counterpoint.counterfactuals.problem import Budget, Ledger, Settings, Target
 from counterpoint.counterfactuals.quality import (
     FIRST,
@@ -40,9 +37,9 @@ from counterpoint.counterfactuals.quality import (
     GOOD_MARGIN,
     LEAST_CHANGE,
     WELL_AHEAD,
-    lead,
+    closeness_to_first,
     quality,
-    steps,
+    success_level,
 )
 from counterpoint.errors import UserError
 from counterpoint.files.artifacts import read_table
@@ -89,12 +86,12 @@ def test_quality_grows_with_change_and_lead(
 ) -> None:
     low = quality(np.array(change), np.array(margin))
     high = quality(np.array(change + more), np.array(margin + ahead))
-    assert high >= low >= lead(np.array(change), np.array(margin)) >= 0
-    assert lead(np.array(change), np.array(margin)) < FIRST
+    assert high >= low >= closeness_to_first(np.array(change), np.array(margin)) >= 0
+    assert closeness_to_first(np.array(change), np.array(margin)) < FIRST
     assert (low >= FIRST) == (margin > 1 and change >= LEAST_CHANGE)
     assert (low >= 2 * FIRST) == (margin > 1 and change >= GOOD_CHANGE)
     assert (low >= WELL_AHEAD) == (margin >= GOOD_MARGIN and change >= GOOD_CHANGE)
-    assert low // FIRST == steps(np.array(change), np.array(margin))
+    assert low // FIRST == success_level(np.array(change), np.array(margin))
 
 
 def test_quality_of_what_is_missing_is_nothing() -> None:
@@ -131,14 +128,14 @@ def test_a_niche_keeps_the_best_of_each_beginning(offers: list[tuple[int, float,
 def test_an_edit_that_works_elsewhere_is_a_step_for_a_head_well_ahead() -> None:
     ahead, first = candidate(0, 1.2, 1.6), candidate(0, 1.2, 1.4)
     for one, worth in ((ahead, FIRST), (first, 0)):
-        assert replace(one, elsewhere=0.5).quality == one.quality + worth
-        assert replace(one, elsewhere=0.25).quality == one.quality
+        assert replace(one, transfer_share=0.5).quality == one.quality + worth
+        assert replace(one, transfer_share=0.25).quality == one.quality
 
 
 def test_standing_by_hand() -> None:
     effects = np.array([0.5, -2.0, 1.0, 0.1])
-    assert standing(effects, 1) == (1, 2.0, 2)
-    assert standing(effects, 0) == (3, 0.25, 1)
+    assert rank_and_margin(effects, 1) == (1, 2.0, 2)
+    assert rank_and_margin(effects, 0) == (3, 0.25, 1)
 
 
 # -- variants ------------------------------------------------------------------------------------
@@ -176,7 +173,7 @@ def test_edits_differ_at_one_place_and_keep_the_sentence(tiny_model: LanguageMod
     assert variants.origin.tolist() == [[list(sentence)] * len(prompts)]
 
 
-@pytest.mark.parametrize("name", ["other_edits", "other_shared", "other_tail", "moved"])
+@pytest.mark.parametrize("name", ["other_edits", "other_shared", "other_tail", "moved_edit"])
 @pytest.mark.parametrize("gradient", [True, False])
 @pytest.mark.parametrize(("changes", "places"), [(1, [4]), (2, [4]), (2, [2, 4])])
 def test_moves_of_a_pair_make_pairs(
@@ -432,7 +429,7 @@ def test_no_candidate_is_left_out_on_which_its_head_comes_first(
     for _, row in pairs.iterrows():
         (effects,) = exact_effects(tiny_llama, [pair_of(row)])
         for number, change in enumerate(effects[:, 0]):
-            _, margin, _ = standing(effects[:, 0], number)
+            _, margin, _ = rank_and_margin(effects[:, 0], number)
             where = dict(zip(("layer", "head"), divmod(number, tiny_llama.n_heads), strict=True))
             rows.append({**row, **where, "ld_change": change, "margin": margin})
     candidates = pd.DataFrame(rows)

@@ -22,8 +22,8 @@ from counterpoint.counterfactuals.comparison.method_comparison import (
     COLUMNS,
     MEASURES,
     as_markdown,
-    reached,
-    reached_as_markdown,
+    best_runs,
+    best_runs_as_markdown,
     summarise,
 )
 from counterpoint.counterfactuals.comparison.search_outcomes import (
@@ -40,7 +40,8 @@ from counterpoint.counterfactuals.language import perplexity_caps
 from counterpoint.counterfactuals.language.perplexity import mean_over
 from counterpoint.counterfactuals.methods.search import search, study_prompts
 from counterpoint.counterfactuals.problem import Budget, Settings, Start, Target
-from counterpoint.counterfactuals.validation.pair_validation import Depth, validate
+from counterpoint.counterfactuals.validation.pair_validation import validate
+from counterpoint.counterfactuals.validation.validation_depth import Depth
 from counterpoint.figures.method_figures import FIGURES, draw_methods
 from counterpoint.files.artifacts import read_table, write_table
 from counterpoint.models.load import LanguageModel
@@ -99,13 +100,15 @@ def test_a_cap_holds_for_both_prompts() -> None:
     archive = made_up(PAIRS)
     for cap, expected in ((0.0, [1.0]), (0.5, [4.0, 3.0, 1.0]), (1.0, [6.0, 4.0, 3.0, 1.0])):
         # A hair above: the losses went through an exponential and back.
-        assert perplexity_caps.within(archive, 3.0 + cap + 1e-9)["ld_change"].tolist() == expected
-    fluent = perplexity_caps.within(archive, 3.5)
-    best, chosen = perplexity_caps.best(fluent), perplexity_caps.chosen(fluent)
+        assert (
+            perplexity_caps.under_cap(archive, 3.0 + cap + 1e-9)["ld_change"].tolist() == expected
+        )
+    fluent = perplexity_caps.under_cap(archive, 3.5)
+    best, chosen = perplexity_caps.largest_change(fluent), perplexity_caps.preferred_pair(fluent)
     assert best is not None and best["ld_change"] == 4.0
     assert chosen is not None and chosen["ld_change"] == 3.0
-    assert perplexity_caps.best(fluent.iloc[:0]) is None
-    assert perplexity_caps.chosen(fluent.iloc[:0]) is None
+    assert perplexity_caps.largest_change(fluent.iloc[:0]) is None
+    assert perplexity_caps.preferred_pair(fluent.iloc[:0]) is None
 
 
 def test_a_row_per_search(monkeypatch: pytest.MonkeyPatch, tiny_llama: LanguageModel) -> None:
@@ -193,7 +196,7 @@ def test_in_depth_until_one_holds_elsewhere(
     assert deep == [8, 9]
     shown = table["chosen_transfer_first_five"]
     assert shown.isna().tolist() == [True, False, False, True]
-    (best,) = reached(table, "fluent")["seed"]
+    (best,) = best_runs(table, "fluent")["seed"]
     assert best == 2
 
 
@@ -365,9 +368,9 @@ def test_what_was_reached_is_the_best_run_of_each_head() -> None:
     table = search_outcomes.typed(
         [dict.fromkeys(search_outcomes.COLUMNS, None) | _numbers() | r for r in rows]
     )
-    best = reached(table, "fluent")
+    best = best_runs(table, "fluent")
     assert best[["layer", "head", "seed"]].to_numpy().tolist() == [[2, 0, 1], [3, 5, 1], [4, 1, 1]]
-    words, lines = reached_as_markdown(table, "fluent").split("\n\n")
+    words, lines = best_runs_as_markdown(table, "fluent").split("\n\n")
     assert "Of 3 heads" in words
     assert "on 2 with an LD change of at least 0.5 and on 1 with at least 1" in words
     assert "by 1.5 times the second or more on 1; first by IG joint on 1" in words

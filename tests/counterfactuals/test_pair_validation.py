@@ -14,11 +14,11 @@ from counterpoint.counterfactuals.language.readability import readability
 from counterpoint.counterfactuals.problem import Target
 from counterpoint.counterfactuals.validation.pair_validation import (
     COLUMNS,
-    Depth,
     _random_answers,
     plain_effect,
     validate,
 )
+from counterpoint.counterfactuals.validation.validation_depth import Depth
 from counterpoint.engine.caching import cache_activations
 from counterpoint.engine.suffix import SuffixEngine
 from counterpoint.measures.patching import activation_patching

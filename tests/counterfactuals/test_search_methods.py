@@ -14,18 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from counterpoint.counterfactuals import objectives
-from counterpoint.counterfactuals.archive import (
-    COLUMNS,
-    MAXIMISE,
-    OBJECTIVES,
-    REFERENCE,
-    TRACE_COLUMNS,
-    Archive,
-    Scored,
-    hypervolume,
-    merge,
-    non_dominated,
-)
+from counterpoint.counterfactuals.archive import COLUMNS, TRACE_COLUMNS, Archive, ScoredPair, merge
 from counterpoint.counterfactuals.evaluation.all_heads import (
     Pair,
     estimated_effects,
@@ -33,33 +22,36 @@ from counterpoint.counterfactuals.evaluation.all_heads import (
     kept_values,
     run_with_values,
 )
-from counterpoint.counterfactuals.evaluation.exact_evaluation import Evaluator, Measured
+from counterpoint.counterfactuals.evaluation.exact_evaluation import Evaluator
+from counterpoint.counterfactuals.evaluation.measured_pairs import MeasuredPairs
 from counterpoint.counterfactuals.evaluation.single_pair import pair_of
 from counterpoint.counterfactuals.head_ranks import margins
+from counterpoint.counterfactuals.hypervolume import (
+    MAXIMISE,
+    OBJECTIVES,
+    REFERENCE,
+    hypervolume,
+    non_dominated,
+)
 from counterpoint.counterfactuals.language import writable_tokens
 from counterpoint.counterfactuals.language.perplexity import mean_loss
 from counterpoint.counterfactuals.language.sampling import LIKELIEST
 from counterpoint.counterfactuals.language.writable_tokens import Vocabulary
 from counterpoint.counterfactuals.methods import fluent
+from counterpoint.counterfactuals.methods.candidate_niches import Candidate
 from counterpoint.counterfactuals.methods.continuous_pairs import Relaxation
-from counterpoint.counterfactuals.methods.descent import (
-    Descent,
-    DescentSettings,
-    Neighbours,
-    _jacobian,
-    _losses,
-)
-from counterpoint.counterfactuals.methods.evolution import (
-    Evolution,
-    EvolutionSettings,
-    reference_directions,
-)
-from counterpoint.counterfactuals.methods.first_order_estimates import Candidate
-from counterpoint.counterfactuals.methods.fluent import Fluent, FluentSettings
+from counterpoint.counterfactuals.methods.descent import Descent, Neighbours, _jacobian, _losses
+from counterpoint.counterfactuals.methods.evolution import Evolution, reference_directions
+from counterpoint.counterfactuals.methods.fluent import Fluent
 from counterpoint.counterfactuals.methods.method import Setup
+from counterpoint.counterfactuals.methods.method_settings import (
+    DescentSettings,
+    EvolutionSettings,
+    FluentSettings,
+)
 from counterpoint.counterfactuals.methods.proposals import Proposals
 from counterpoint.counterfactuals.methods.search import METHODS, search
-from counterpoint.counterfactuals.methods.start_choice import Place, promising
+from counterpoint.counterfactuals.methods.start_choice import EditPlace, promising_places
 from counterpoint.counterfactuals.methods.variants import Moves
 from counterpoint.counterfactuals.problem import (
     Budget,
@@ -222,7 +214,7 @@ def test_stages_spare_what_is_not_worth_it(tiny_llama: LanguageModel) -> None:
     clean, corrupted = make_pairs(tiny_llama)
     evaluator = make_evaluator(tiny_llama)
 
-    def only_first(measured: Measured) -> torch.Tensor:
+    def only_first(measured: MeasuredPairs) -> torch.Tensor:
         chosen = torch.zeros_like(measured.valid)
         chosen[int(measured.valid.nonzero()[0])] = True
         return chosen
@@ -237,7 +229,7 @@ def test_losses_of_all_pairs_where_asked_for(tiny_model: LanguageModel) -> None:
     clean, corrupted = make_pairs(tiny_model)
     evaluator = make_evaluator(tiny_model)
 
-    def none(measured: Measured) -> torch.Tensor:
+    def none(measured: MeasuredPairs) -> torch.Tensor:
         return torch.zeros_like(measured.valid)
 
     (few,) = evaluator.measure(clean, corrupted, origin=clean[:1], worth_curve=none)
@@ -295,13 +287,17 @@ def test_screening_replaces_by_the_mean(tiny_llama: LanguageModel) -> None:
         handle.remove()
     two = before.topk(2).indices
     fall = before.gather(-1, two) - after.gather(-1, two)
-    torch.testing.assert_close(screened.leaning, fall[..., 0] - fall[..., 1], atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(
+        screened.ablation_fall, fall[..., 0] - fall[..., 1], atol=1e-4, rtol=1e-4
+    )
     assert torch.equal(screened.answers, two)
     declared = make_evaluator(tiny_llama, Settings(answers=(" w40", " w41"))).screen(prompts)
     two = torch.tensor([tiny_llama.tokenizer.convert_tokens_to_ids(["Ġw40", "Ġw41"])])
     two = two.expand(*before.shape[:-1], 2)
     fall = before.gather(-1, two) - after.gather(-1, two)
-    torch.testing.assert_close(declared.leaning, fall[..., 0] - fall[..., 1], atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(
+        declared.ablation_fall, fall[..., 0] - fall[..., 1], atol=1e-4, rtol=1e-4
+    )
     assert torch.equal(declared.answers, two)
     for row, prompt in enumerate(prompts):
         logits = tiny_llama.hf(prompt[None]).logits[0]
@@ -338,7 +334,7 @@ def test_written_sentences_leave_their_runs(tiny_model: LanguageModel) -> None:
     screened = written.evaluator.screen(prompts, run)
     assert written.evaluator.ledger.evaluations == 2 * 4
     again = written.evaluator.screen(prompts)
-    torch.testing.assert_close(screened.leaning, again.leaning, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(screened.ablation_fall, again.ablation_fall, atol=1e-4, rtol=1e-4)
     # Rows of two runs are those of one.
     one, rest = (writing.propose.write(rows, 0)[1] for rows in (prompts[:1], prompts[1:]))
     both = one.with_rows(rest)
@@ -353,15 +349,15 @@ def test_promising_places_can_be_edited(tiny_model: LanguageModel) -> None:
     propose = Proposals(evaluator, torch.Generator().manual_seed(0))
     moves = Moves(evaluator, propose, FluentSettings(proposals=20))
 
-    def places(cap: float) -> list[Place]:
-        return promising(moves, prompts, cap=cap, tries=3, count=4)
+    def places(cap: float) -> list[EditPlace]:
+        return promising_places(moves, prompts, cap=cap, tries=3, count=4)
 
     first = moves.first
     found = places(math.inf)
     # Each sentence is a beginning of one of the prompts that lean on the head most.
     assert len(found) == 4
     assert [one.promise for one in found] == sorted((one.promise for one in found), reverse=True)
-    leaning = make_evaluator(tiny_model).screen(prompts).leaning[:, 3:].amax(1)
+    leaning = make_evaluator(tiny_model).screen(prompts).ablation_fall[:, 3:].amax(1)
     most = [prompts[row].tolist() for row in leaning.argsort(descending=True)[:4]]
     for one in found:
         assert list(one.sentence) in [prompt[: len(one.sentence)] for prompt in most]
@@ -393,7 +389,7 @@ def test_promise_is_that_of_whole_runs(tiny_model: LanguageModel) -> None:
         Proposals(evaluator, torch.Generator().manual_seed(0)),
         FluentSettings(proposals=20),
     )
-    found = promising(moves, prompts, cap=math.inf, tries=3, count=4)
+    found = promising_places(moves, prompts, cap=math.inf, tries=3, count=4)
     screened = make_evaluator(tiny_model).screen(prompts)
     number = TARGET.layer * tiny_model.n_heads + TARGET.head
     for one in found:
@@ -418,7 +414,7 @@ def test_promise_is_that_of_whole_runs(tiny_model: LanguageModel) -> None:
         )
         sizes = effects.abs().double().numpy()
         first_order = float(quality(sizes[:, number], margins(sizes)[:, number])[0])
-        leans = float(screened.leaning[row, end].clamp_min(0))
+        leans = float(screened.ablation_fall[row, end].clamp_min(0))
         assert one.promise == pytest.approx(leans * first_order**0.5, rel=1e-3, abs=1e-6)
 
 
@@ -531,9 +527,9 @@ def test_a_perfect_pair_has_its_ld_change_as_hypervolume() -> None:
     assert hypervolume(np.zeros((0, 4))) == 0
 
 
-def make_scored(number: int, point: np.ndarray) -> Scored:
+def make_scored(number: int, point: np.ndarray) -> ScoredPair:
     changed = int(point[2])
-    return Scored(
+    return ScoredPair(
         clean=(1, 5, *[6] * 30),
         corrupted=(1, 5, *[7] * changed, *[6] * (30 - changed)),
         correct=number,
@@ -550,11 +546,11 @@ def test_archive_keeps_what_brute_force_keeps() -> None:
     points = random_points(40, 9)
     pairs = [
         # Each has its own text, so that none counts as found before.
-        Scored(**{**vars(make_scored(n, p)), "clean": (1, 100 + n, *[6] * 30)})
+        ScoredPair(**{**vars(make_scored(n, p)), "clean": (1, 100 + n, *[6] * 30)})
         for n, p in enumerate(points)
     ]
     pairs = [
-        Scored(**{**vars(pair), "corrupted": (1, pair.clean[1], *pair.corrupted[2:])})
+        ScoredPair(**{**vars(pair), "corrupted": (1, pair.clean[1], *pair.corrupted[2:])})
         for pair in pairs
     ]
     archive = Archive(Ledger(Budget()))
@@ -900,7 +896,7 @@ def test_a_confirmed_pair_is_kept_the_way_round_that_is_worth_more(
         higher = max(worth, key=lambda one: worth[one])
         if worth[higher] > 0:
             assert best.pair == higher
-            assert best.quality - 2 * best.works_elsewhere == pytest.approx(worth[higher], abs=1e-3)
+            assert best.quality - 2 * best.edit_transfers == pytest.approx(worth[higher], abs=1e-3)
             kept.add(best.pair == pair.pair)
         # Once is enough.
         spent = searching.ledger.evaluations

@@ -9,17 +9,19 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from counterpoint.counterfactuals.evaluation import transfer
-from counterpoint.counterfactuals.evaluation.transfer import (
-    COLUMNS,
+from counterpoint.counterfactuals.evaluation.fresh_contexts import (
     NEAR,
     SAMPLED,
     Context,
     draw_samples,
-    expected_elsewhere,
     fresh_contexts,
-    stands_in,
     tail_of,
-    transfer_of,
+)
+from counterpoint.counterfactuals.evaluation.transfer import (
+    COLUMNS,
+    estimated_transfer,
+    first_places,
+    transfer_columns,
 )
 from counterpoint.counterfactuals.head_ranks import rank_of
 from counterpoint.models.load import LanguageModel
@@ -58,7 +60,7 @@ def test_ranks_and_changes_are_those_of_the_reference(tiny_llama: LanguageModel)
     contexts = fresh_contexts(tiny_llama, samples, clean, corrupted, 4)
     assert len(contexts) == 4
     place, answers = 5, (30, 40)
-    found = transfer_of(tiny_llama, place, answers, contexts, 5)
+    found = transfer_columns(tiny_llama, place, answers, contexts, 5)
     ranks, changes, declared, same = [], [], [], 0
     for context in contexts:
         effects, likeliest = _effects(
@@ -107,8 +109,8 @@ def test_what_is_expected_elsewhere_is_the_reference_to_first_order(
         ]
         ranks.append(np.array([rank_of(np.array(slopes), place) for place in range(len(slopes))]))
     for place, own in enumerate(np.stack(ranks, 1)):
-        assert expected_elsewhere(tiny_llama, place, contexts) == (own <= 5).mean()
-    assert expected_elsewhere(tiny_llama, 0, []) == 0
+        assert estimated_transfer(tiny_llama, place, contexts) == (own <= 5).mean()
+    assert estimated_transfer(tiny_llama, 0, []) == 0
 
 
 def test_one_answer_for_both_prompts_is_no_success(tiny_llama: LanguageModel) -> None:
@@ -121,12 +123,12 @@ def test_one_answer_for_both_prompts_is_no_success(tiny_llama: LanguageModel) ->
         (a, b) for a in likeliest for b in likeliest if a < b and likeliest[a] == likeliest[b]
     )
     context = Context((1, one, 7, 8), (1, other, 7, 8), 1.0)
-    found = transfer_of(tiny_llama, 0, (30, 40), [context], 3)
+    found = transfer_columns(tiny_llama, 0, (30, 40), [context], 3)
     # All effects on the difference of a logit and itself are 0, which must not make a first place.
     assert found["transfer_ranks"] == [0]
     assert found["transfer_first"] == found["transfer_first_five"] == 0
     assert found["transfer_ld_change"] == 0
-    assert stands_in(tiny_llama, 0, [context]) == {
+    assert first_places(tiny_llama, 0, [context]) == {
         "transfer_contexts": 1,
         "transfer_first": 0,
         "transfer_first_five": 0,
@@ -142,12 +144,12 @@ def test_where_a_head_stands_is_seen_from_a_part_of_the_heads(
     contexts = fresh_contexts(tiny_llama, draw_samples(tiny_llama, 12, seed=4), clean, corrupted, 4)
     some = set()
     for place in range(tiny_llama.n_layers * tiny_llama.n_heads):
-        found = stands_in(tiny_llama, place, contexts)
-        whole = transfer_of(tiny_llama, place, (30, 40), contexts, 5)
+        found = first_places(tiny_llama, place, contexts)
+        whole = transfer_columns(tiny_llama, place, (30, 40), contexts, 5)
         assert found == {name: whole[name] for name in found}
         some.add(found["transfer_first_five"])
     assert len(some) > 1
-    assert stands_in(tiny_llama, 0, [])["transfer_contexts"] == 0
+    assert first_places(tiny_llama, 0, [])["transfer_contexts"] == 0
 
 
 def test_contexts_are_fresh_whole_and_likeliest_first(tiny_llama: LanguageModel) -> None:
@@ -187,7 +189,7 @@ def test_a_pair_too_long_for_the_model_has_no_context() -> None:
     samples = draw_samples(model, 3, seed=0)
     contexts = fresh_contexts(model, samples, clean, corrupted, 2)
     assert contexts == []
-    found = transfer_of(model, 0, (8, 9), contexts, len(clean))
+    found = transfer_columns(model, 0, (8, 9), contexts, len(clean))
     assert found["transfer_contexts"] == 0 and np.isnan(found["transfer_ld_change"])
 
 

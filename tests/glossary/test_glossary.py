@@ -33,7 +33,7 @@ from counterpoint.glossary import (
     signed_label,
 )
 from counterpoint.glossary import search_tables as of_searches
-from counterpoint.measures.columns import OutputCurves
+from counterpoint.measures.curve_measures import OutputCurves
 from counterpoint.measures.tables import (
     faithfulness_table,
     integrated_gradients_table,

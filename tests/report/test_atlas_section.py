@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from counterpoint import report
-from counterpoint.counterfactuals.atlas.atlas_classes import CLASSES, KEYS, reached
+from counterpoint.counterfactuals.atlas.atlas_classes import CLASSES, KEYS, atlas_class
 from counterpoint.figures import study_figures
 from counterpoint.figures.counterfactual_figures import archive_scatter, atlas_map
 from tests.helpers.synthetic import Shape, make_atlas, write_study
@@ -53,7 +53,7 @@ class Cells(HTMLParser):
 
 
 def test_classes_of_a_known_atlas() -> None:
-    kinds = reached(make_atlas(2, 3)).tolist()
+    kinds = atlas_class(make_atlas(2, 3)).tolist()
     assert kinds == ["clear", "fluent", "first", "first", "behind", "none"]
 
 
@@ -68,7 +68,7 @@ def test_classes_are_steps(
 ) -> None:
     row = {"clean": "a b", "rank": rank, "margin": margin, "ld_change": change, "fluent": fluent}
     better = {**row, "rank": 1, "margin": margin + 2, "ld_change": change + 2, "fluent": True}
-    kind, best = (KEYS.index(reached(pd.DataFrame([one]))[0]) for one in (row, better))
+    kind, best = (KEYS.index(atlas_class(pd.DataFrame([one]))[0]) for one in (row, better))
     assert best <= kind
     if kind <= KEYS.index("fluent"):
         assert rank == 1 and fluent and change >= 0.5
@@ -83,7 +83,7 @@ def test_every_head_has_a_cell_with_a_label_that_leads_to_its_pair(results) -> N
     assert [href for href, *_ in cells] == [f"#atlas-{i // 3}-{i % 3}" for i in range(12)]
     assert {href.removeprefix("#") for href, *_ in cells} <= set(read.ids)
     assert len(read.ids) == len(set(read.ids))
-    assert [kind for _, kind, _, _ in cells[:6]] == reached(make_atlas(2, 3)).tolist()
+    assert [kind for _, kind, _, _ in cells[:6]] == atlas_class(make_atlas(2, 3)).tolist()
     assert [text for *_, text in cells[:6]] == ["1", "1", "1", "1", "4", "·"]
     assert "Head 0.0: first, fluent, margin at least 1.5" in cells[0][2]
     assert "rank 4, margin 0.50, LD change 1.00" in cells[4][2]

@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 
 from counterpoint import report
-from counterpoint.counterfactuals.head_ranks import head_name, margins, standing
+from counterpoint.counterfactuals.head_ranks import head_name, margins, rank_and_margin
 from counterpoint.counterfactuals.quality import quality
 from counterpoint.figures import study_figures
 from counterpoint.figures.studies_figures import draw_comparison
@@ -276,7 +276,7 @@ def test_rankings_that_tie_everything_have_no_concordance() -> None:
 
 
 def test_an_only_head_has_no_rival() -> None:
-    rank, margin, second = standing(np.array([-0.5]), 0)
+    rank, margin, second = rank_and_margin(np.array([-0.5]), 0)
     assert (rank, margin, head_name(second, 1)) == (1, np.inf, "none")
     assert head_name(5, 3) == "1.2"
     effects = np.array([[0.5], [-0.5], [0.0]])

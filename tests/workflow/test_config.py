@@ -275,7 +275,7 @@ def test_the_schema_has_the_methods_own_settings_with_their_defaults() -> None:
 
 
 def test_the_schema_has_the_settings_of_the_atlas() -> None:
-    from counterpoint.counterfactuals.methods.variants import VariantSettings
+    from counterpoint.counterfactuals.methods.method_settings import VariantSettings
 
     study = schema()["$defs"]["study"]["properties"]
     node = study["counterfactuals"]["properties"]["atlas"]["properties"]["settings"]
@@ -285,8 +285,7 @@ def test_the_schema_has_the_settings_of_the_atlas() -> None:
 
 
 def test_a_search_gets_the_settings_of_its_method_alone() -> None:
-    from counterpoint.counterfactuals.methods.descent import DescentSettings
-    from counterpoint.counterfactuals.methods.fluent import FluentSettings
+    from counterpoint.counterfactuals.methods.method_settings import DescentSettings, FluentSettings
     from counterpoint.counterfactuals.problem import Start
     from counterpoint.workflow.search_settings import settings_of, starts_of
 

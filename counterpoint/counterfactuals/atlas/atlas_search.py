@@ -28,13 +28,14 @@ from counterpoint.counterfactuals.evaluation.all_heads import exact_effects
 from counterpoint.counterfactuals.evaluation.exact_evaluation import Evaluator
 from counterpoint.counterfactuals.language.perplexity import token_losses
 from counterpoint.counterfactuals.language.sampling import LIKELIEST
-from counterpoint.counterfactuals.methods.first_order_estimates import (
+from counterpoint.counterfactuals.methods.candidate_niches import (
     LEAST_ESTIMATE,
     Candidate,
-    Estimator,
     Niche,
     for_head,
 )
+from counterpoint.counterfactuals.methods.first_order_estimates import Estimator
+from counterpoint.counterfactuals.methods.method_settings import VariantSettings
 from counterpoint.counterfactuals.methods.proposals import Proposals, without
 from counterpoint.counterfactuals.methods.search import tokens_of
 from counterpoint.counterfactuals.methods.search_checkpoints import (
@@ -42,7 +43,7 @@ from counterpoint.counterfactuals.methods.search_checkpoints import (
     restore_run,
     run_state,
 )
-from counterpoint.counterfactuals.methods.variants import Moves, Prompt, Variants, VariantSettings
+from counterpoint.counterfactuals.methods.variants import Moves, Prompt, Variants
 from counterpoint.counterfactuals.problem import (
     Ledger,
     Settings,
@@ -105,7 +106,7 @@ def search_atlas(
             if checkpoints is not None:
                 checkpoints.keep(atlas.state)
             if atlas.counts["steps"] % STEPS_BETWEEN_REPORTS == 0:
-                log.info("%d heads first, %d of them well ahead", *atlas.reached())
+                log.info("%d heads first, %d of them well ahead", *atlas.heads_first())
     return atlas
 
 
@@ -155,9 +156,9 @@ class Atlas:
             promise[found.effects < LEAST_ESTIMATE] = 0
             for pair, effects in self.estimator.check(found, promise.max(1)):
                 self._take_in(pair, effects)
-        self.trace.append((self.ledger.evaluations, self.ledger.seconds, *self.reached()))
+        self.trace.append((self.ledger.evaluations, self.ledger.seconds, *self.heads_first()))
 
-    def reached(self) -> tuple[int, int]:
+    def heads_first(self) -> tuple[int, int]:
         """Niches whose head came first among those checked, with LD change enough; and those
         with a good margin and change as well."""
         best = [niche.best for niche in self.niches]
@@ -185,7 +186,7 @@ class Atlas:
         self.visits[number] += 1
         elites = self.niches[number].elites
         parent = elites[self.propose.number(len(elites))]
-        operators = (moves.other_edits, moves.other_shared, moves.other_tail, moves.moved)
+        operators = (moves.other_edits, moves.other_shared, moves.other_tail, moves.moved_edit)
         operator = operators[self.propose.number(len(operators))]
         return operator(parent, Target(*divmod(number, self.model.n_heads))), number
 
@@ -254,7 +255,7 @@ class Atlas:
         return pd.DataFrame(rows, columns=list(CANDIDATE_COLUMNS))
 
     def progress(self) -> pd.DataFrame:
-        """`reached` after every step; columns `TRACE_COLUMNS`."""
+        """`heads_first` after every step; columns `TRACE_COLUMNS`."""
         return pd.DataFrame(self.trace, columns=list(TRACE_COLUMNS))
 
 
@@ -274,7 +275,7 @@ class LikelySwaps(Atlas):
             (effects,) = exact_effects(self.model, [pair.pair])
             self.ledger.evaluations += len(effects)
             self._take_in(pair, dict(enumerate(effects[:, 0].tolist())))
-        self.trace.append((self.ledger.evaluations, self.ledger.seconds, *self.reached()))
+        self.trace.append((self.ledger.evaluations, self.ledger.seconds, *self.heads_first()))
 
     @torch.no_grad()
     def _pair(self) -> Candidate | None:

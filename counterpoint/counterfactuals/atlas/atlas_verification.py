@@ -11,15 +11,14 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
 
 from counterpoint.counterfactuals.atlas.atlas_table import COLUMNS, typed
 from counterpoint.counterfactuals.evaluation.all_heads import exact_effects
 from counterpoint.counterfactuals.evaluation.single_pair import pair_of
-from counterpoint.counterfactuals.head_ranks import head_name, standing
+from counterpoint.counterfactuals.head_ranks import head_name, rank_and_margin
 from counterpoint.counterfactuals.language.perplexity import mean_loss
-from counterpoint.counterfactuals.objectives import ALPHAS, evenness
-from counterpoint.counterfactuals.pair_columns import described
+from counterpoint.counterfactuals.objectives import ALPHAS, evenness, outputs_from
+from counterpoint.counterfactuals.pair_columns import pair_row
 from counterpoint.counterfactuals.quality import FIRST, LEAST_CHANGE, quality
 from counterpoint.engine.linear import through_onednn
 from counterpoint.models.load import LanguageModel
@@ -77,21 +76,20 @@ def _patched(model: LanguageModel, number: int, row: pd.Series) -> list[dict[str
     # Losses again, from a whole run of each prompt.
     losses = mean_loss(model, list(pair.clean)), mean_loss(model, list(pair.corrupted))
     found = []
-    for head, falls in zip(heads, between, strict=True):
-        rank, margin, second = standing(effects, head)
-        outputs = torch.tensor([0.0, *(-falls).tolist()], dtype=torch.float64)
+    for head, changes in zip(heads, between, strict=True):
+        rank, margin, second = rank_and_margin(effects, head)
         found.append(
             {
                 "layer": head // model.n_heads,
                 "head": head % model.n_heads,
-                **described(
+                **pair_row(
                     model,
                     pair.clean,
                     pair.corrupted,
                     pair.answers,
                     losses,
                     ld_change=float(effects[head]),
-                    evenness=float(evenness(outputs)),
+                    evenness=float(evenness(outputs_from(changes.tolist()))),
                 ),
                 "loss_cap": float(row["loss_cap"]),
                 "fluent": max(losses) <= float(row["loss_cap"]),

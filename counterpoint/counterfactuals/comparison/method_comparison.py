@@ -22,9 +22,9 @@ from counterpoint.counterfactuals.quality import (
     GOOD_CHANGE,
     GOOD_MARGIN,
     LEAST_CHANGE,
-    holds_elsewhere,
+    edit_transfers,
     quality,
-    steps,
+    success_level,
 )
 
 DECISIVE = f"ld_change_cap_{FLUENT}"
@@ -134,21 +134,23 @@ def _wins(medians: pd.DataFrame, method: str, against: str) -> dict[str, object]
     }
 
 
-def reached(runs: pd.DataFrame, method: str) -> pd.DataFrame:
-    """For each head the run of ``method`` whose chosen pair is worth most to it: by its step
-    (`quality.steps`), then by whether its edit works in half of the fresh contexts, then by its
-    `quality`."""
+def best_runs(runs: pd.DataFrame, method: str) -> pd.DataFrame:
+    """For each head the run of ``method`` whose chosen pair is worth most to it: by its level
+    (`quality.success_level`), then by whether its edit works in half of the fresh contexts, then
+    by its `quality`."""
     own = runs[runs["method"] == method]
     change, margin = (own[f"chosen_{name}"].to_numpy(float) for name in ("ld_change", "margin"))
     order = own.assign(
-        step=steps(change, margin), elsewhere=_transfers(own), worth=quality(change, margin)
-    ).sort_values(["step", "elsewhere", "worth"], ascending=False, kind="stable")
+        level=success_level(change, margin),
+        elsewhere=_transfers(own),
+        worth=quality(change, margin),
+    ).sort_values(["level", "elsewhere", "worth"], ascending=False, kind="stable")
     return order.drop_duplicates(["layer", "head"]).sort_values(["layer", "head"])
 
 
 def _transfers(runs: pd.DataFrame) -> pd.Series:
     """Whether the edit works in half of the contexts; False where it was not tried."""
-    found: pd.Series = holds_elsewhere(
+    found: pd.Series = edit_transfers(
         runs["chosen_transfer_first_five"], runs["chosen_transfer_contexts"]
     )
     return found
@@ -233,11 +235,11 @@ def as_markdown(summary: pd.DataFrame) -> str:
     )
 
 
-def reached_as_markdown(runs: pd.DataFrame, method: str) -> str:
-    """`reached` in words and as a table, in Markdown, with the pairs themselves."""
-    best = reached(runs, method)
+def best_runs_as_markdown(runs: pd.DataFrame, method: str) -> str:
+    """`best_runs` in words and as a table, in Markdown, with the pairs themselves."""
+    best = best_runs(runs, method)
     heads, seeds = len(best), runs["seed"].nunique()
-    first, changed, ahead = ((best["step"] >= step).sum() for step in (1, 2, 3))
+    first, changed, ahead = ((best["level"] >= level).sum() for level in (1, 2, 3))
     by_ig = best["chosen_ig_rank"] == 1
     half = _transfers(best)
     table = _table(

@@ -15,14 +15,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from counterpoint.counterfactuals.evaluation.all_heads import Pair, by_number
+from counterpoint.counterfactuals.evaluation.all_heads import Pair, by_head_number
 from counterpoint.counterfactuals.evaluation.single_pair import engine_of, joint_scores, pair_of
 from counterpoint.counterfactuals.evaluation.transfer import Transfer
-from counterpoint.counterfactuals.head_ranks import head_name, rank_of, standing
+from counterpoint.counterfactuals.head_ranks import head_name, rank_and_margin, rank_of
 from counterpoint.counterfactuals.language import perplexity_caps
 from counterpoint.counterfactuals.language.perplexity import mean_loss
 from counterpoint.counterfactuals.problem import Target
-from counterpoint.counterfactuals.quality import holds_elsewhere, quality, steps
+from counterpoint.counterfactuals.quality import edit_transfers, quality, success_level
 from counterpoint.engine.head_outputs import every_unit
 from counterpoint.engine.linear import through_onednn
 from counterpoint.measures.patching import activation_patching
@@ -50,7 +50,8 @@ OF_A_PAIR = {
     "round_trip": "float64",
 }
 """Columns of a measured pair, each with ``best_`` or ``chosen_`` before it; numbers are NaN and
-texts missing where a search has no such pair. ``loss_*`` and ``ap`` come from the fresh runs,
+texts missing where a search has no such pair. ``ld_change`` is the search's
+own, −AP in noising; ``loss_*`` and ``ap``, whose sign is not turned, come from the fresh runs,
 ``rank`` is the target's place among all heads by |AP| in noising, ``margin`` its |AP| over the
 largest of another head, ``second`` that head. Where asked for, ``ig_rank`` is its place by
 |IG joint| and ``transfer_*`` are as in `transfer.COLUMNS`: of how many fresh contexts, and in how
@@ -103,8 +104,9 @@ def measure_searches(
     caps lie.
     ``ld_change_cap_*`` is 0 where a search has no pair under the cap: it made the head matter
     nothing. ``reason`` says why there is no best pair. Of each method ``in_depth`` the chosen pairs
-    on the highest step (`quality.steps`), in the order of their `quality`, are ranked by IG joint
-    as well and their edits tried in ``transfers`` fresh contexts, until one `holds_elsewhere`.
+    on the highest level (`quality.success_level`), in the order of their `quality`, are ranked by
+    IG joint as well and their edits tried in ``transfers`` fresh contexts, until one works in half
+    of them (`quality.edit_transfers`).
     """
     known: dict[Pair, dict[str, object]] = {}
     in_depth_of: dict[Pair, dict[str, object]] = {}
@@ -122,12 +124,12 @@ def measure_searches(
         transfer = Transfer(model, transfers, memory_mb=memory_mb)
         for method in in_depth:
             own = [number for number, row in enumerate(rows) if row["method"] == method]
-            reached = {number: _worth(rows[number]) for number in own}
-            highest = max((step for step, _ in reached.values()), default=0.0)
+            worth_of = {number: _worth(rows[number]) for number in own}
+            highest = max((level for level, _ in worth_of.values()), default=0.0)
             holds = False
-            for number in sorted(own, key=lambda number: -reached[number][1]):
+            for number in sorted(own, key=lambda number: -worth_of[number][1]):
                 chosen = _under_cap(searched[number], study_loss)[1]
-                if chosen is None or reached[number][0] < highest:
+                if chosen is None or worth_of[number][0] < highest:
                     continue
                 pair = pair_of(chosen)
                 if pair not in in_depth_of:
@@ -139,25 +141,25 @@ def measure_searches(
                 found = in_depth_of[pair]
                 rows[number] |= {f"chosen_{name}": one for name, one in found.items()}
                 holds |= bool(
-                    holds_elsewhere(found["transfer_first_five"], found["transfer_contexts"])
+                    edit_transfers(found["transfer_first_five"], found["transfer_contexts"])
                 )
     return typed(rows)
 
 
 def _worth(row: dict[str, Any]) -> tuple[float, float]:
-    """The step of a search's chosen pair and its quality, by the fresh runs."""
+    """The level of a search's chosen pair and its quality, by the fresh runs."""
     change, margin = (
         np.array(row.get(f"chosen_{name}", np.nan), dtype=float) for name in ("ld_change", "margin")
     )
-    return float(steps(change, margin)), float(quality(change, margin))
+    return float(success_level(change, margin)), float(quality(change, margin))
 
 
 def _under_cap(search: Search, study_loss: float) -> tuple[pd.Series | None, pd.Series | None]:
     """The best and the chosen pair under the cap `perplexity_caps.FLUENT`."""
-    fluent = perplexity_caps.within(
+    fluent = perplexity_caps.under_cap(
         search.archive, study_loss + perplexity_caps.CAPS[perplexity_caps.FLUENT]
     )
-    return perplexity_caps.best(fluent), perplexity_caps.chosen(fluent)
+    return perplexity_caps.largest_change(fluent), perplexity_caps.preferred_pair(fluent)
 
 
 def typed(rows: Sequence[dict[str, Any]]) -> pd.DataFrame:
@@ -173,7 +175,7 @@ def _row(
 ) -> dict[str, Any]:
     archive, trace = search.archive, search.trace
     under = {
-        name: perplexity_caps.within(archive, study_loss + cap)
+        name: perplexity_caps.under_cap(archive, study_loss + cap)
         for name, cap in perplexity_caps.CAPS.items()
     }
     best, chosen = _under_cap(search, study_loss)
@@ -212,9 +214,9 @@ def measure_pair(
     pair = pair_of(row)
     engine = engine_of(model, pair, memory_mb=memory_mb)
     clean, corrupted = list(pair.clean), list(pair.corrupted)
-    effects = by_number(model, every_unit(model, 1), activation_patching(engine, "noising"))
+    effects = by_head_number(model, every_unit(model, 1), activation_patching(engine, "noising"))
     place = target.layer * model.n_heads + target.head
-    rank, margin, second = standing(effects, place)
+    rank, margin, second = rank_and_margin(effects, place)
     return {
         **{name: row[name] for name in ("clean", "corrupted", "correct", "incorrect")},
         **{name: row[name] for name in ("ld_change", "evenness", "changed_tokens")},
@@ -237,4 +239,7 @@ def measure_in_depth(
     """The columns `IN_DEPTH` of a pair, from fresh runs."""
     engine = engine_of(model, pair, memory_mb=memory_mb)
     place = target.layer * model.n_heads + target.head
-    return {"ig_rank": rank_of(joint_scores(engine), place), **transfer.stands(place, pair)}
+    return {
+        "ig_rank": rank_of(joint_scores(engine), place),
+        **transfer.first_places_of(place, pair),
+    }

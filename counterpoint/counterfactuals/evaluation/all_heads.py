@@ -6,8 +6,8 @@ difference of a head's values, ranks all heads for one more forward and one back
 2023; Syed, Rager & Conmy 2023). It is only an estimate: what is kept is decided by exact AP, of the
 heads that the estimate ranks first while a search goes on, of all heads in the end.
 
-Signs: all effects here are LD changes, f(0) − f(1) in the direction `noising`, so −AP: positive
-where a head moves the answer from x's to y's. Heads are numbered ``layer · n_heads + head``. In
+Signs: all effects here are LD changes (`objectives`), −AP in `noising`: positive where a head moves
+the answer from x's to y's. Heads are numbered ``layer · n_heads + head``. In
 layers without heads those numbers stand for nothing, and have no effect (0).
 """
 
@@ -178,12 +178,12 @@ def first_order(model: LanguageModel, pair: Pair) -> Float[Array, "2 head"]:
     return effects.detach().double().cpu().numpy()
 
 
-def in_turns(*rankings: Sequence[int]) -> list[int]:
+def interleaved(*rankings: Sequence[int]) -> list[int]:
     """What several rankings of the same things have first, without repetition."""
     return list(dict.fromkeys(one for together in zip(*rankings, strict=True) for one in together))
 
 
-def by_number(
+def by_head_number(
     model: LanguageModel, units: Units, values: Float[Array, "*lead unit"]
 ) -> Float[Array, "*lead head"]:
     """Values of the heads of one pair by their numbers, 0 for numbers that stand for none."""
@@ -201,7 +201,8 @@ def exact_effects(
     alphas: tuple[float, ...] = (1.0,),
     memory_mb: int = 1000,
 ) -> list[Float[Array, "head alpha"]]:
-    """f(0) − f(α) of the numbered ``heads`` of each pair (None: of all heads), by the engine.
+    """The LD change f(0) − f(α), at α = 1 −AP, of the numbered ``heads`` of each pair (None: of all
+    heads), by the engine.
 
     ``pairs`` have one length. Costs 2 evaluations for each pair, and one for each head and α. What
     is numbered in layers without heads has no effect (0).

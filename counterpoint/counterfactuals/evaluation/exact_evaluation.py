@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -18,8 +17,9 @@ from torch import Tensor
 from transformers.cache_utils import DynamicCache
 
 from counterpoint.counterfactuals import objectives
-from counterpoint.counterfactuals.archive import Scored
+from counterpoint.counterfactuals.archive import ScoredPair
 from counterpoint.counterfactuals.evaluation.head_path import HeadPath, TargetRun
+from counterpoint.counterfactuals.evaluation.measured_pairs import MeasuredPairs, ScreenedPrompts
 from counterpoint.counterfactuals.language.perplexity import token_losses
 from counterpoint.counterfactuals.language.writable_tokens import Vocabulary
 from counterpoint.counterfactuals.problem import Ledger, Settings, Target
@@ -33,56 +33,6 @@ from counterpoint.models.load import LanguageModel
 PREFIXES_KEPT = 64
 
 _Prefix = tuple[PrefixKeysValues | None, Tensor, Tensor | None]
-
-
-@dataclass(frozen=True, eq=False)
-class Screened:
-    """Prompts at every end of 2 tokens and more.
-
-    ``leaning`` is the fall of LD on the ``answers``, the likeliest token and the runner-up or the
-    declared ones, when the target's value, at each position but the first, is replaced by its mean
-    over all these positions and prompts. ``loss`` is the mean loss per predicted token of the
-    prompt that ends there. ``run`` is the prompts' own.
-    """
-
-    leaning: Float[Tensor, "row end"]
-    answers: Int[Tensor, "row end 2"]
-    loss: Float[Tensor, "row end"]
-    run: TargetRun
-
-
-@dataclass(frozen=True, eq=False)
-class Measured:
-    """Pairs of one length, as far as they were measured.
-
-    A pair is *valid* when it may be kept: its prompts differ, its answers are two plain tokens and,
-    where the setting forbids it, no words of a prompt. ``ld_change``, ``evenness`` and the losses
-    are NaN where they were not measured.
-    """
-
-    clean: Int[Tensor, "pair length"]
-    corrupted: Int[Tensor, "pair length"]
-    correct: Int[Tensor, " pair"]
-    incorrect: Int[Tensor, " pair"]
-    loss_clean: Float[Tensor, " pair"]
-    loss_corrupted: Float[Tensor, " pair"]
-    valid: Bool[Tensor, " pair"]
-    ld_change: Float[Tensor, " pair"]
-    evenness: Float[Tensor, " pair"]
-
-    def scored(self, pair: int, evaluations: int) -> Scored:
-        """One pair as plain numbers."""
-        return Scored(
-            clean=tuple(self.clean[pair].tolist()),
-            corrupted=tuple(self.corrupted[pair].tolist()),
-            correct=int(self.correct[pair]),
-            incorrect=int(self.incorrect[pair]),
-            ld_change=float(self.ld_change[pair]),
-            evenness=float(self.evenness[pair]),
-            loss_clean=float(self.loss_clean[pair]),
-            loss_corrupted=float(self.loss_corrupted[pair]),
-            evaluations=evaluations,
-        )
 
 
 class Evaluator:
@@ -136,9 +86,9 @@ class Evaluator:
         corrupted: Int[Tensor, "pair length"],
         *,
         origin: Int[Tensor, "start length"],
-        worth_curve: Callable[[Measured], Bool[Tensor, " pair"]] | None = None,
+        worth_curve: Callable[[MeasuredPairs], Bool[Tensor, " pair"]] | None = None,
         every_loss: bool = False,
-    ) -> list[Measured]:
+    ) -> list[MeasuredPairs]:
         """Measure pairs in batches that fit in memory.
 
         First the prompts' own runs; then α = 1 of the valid pairs; then the points between of those
@@ -153,7 +103,7 @@ class Evaluator:
             for part in self._parts(clean, corrupted)
         ]
 
-    def complete(self, measured: Measured) -> list[Scored]:
+    def complete(self, measured: MeasuredPairs) -> list[ScoredPair]:
         """The pairs of ``measured`` whose objectives are all known and that round-trip."""
         found = []
         for pair in measured.evenness.isnan().logical_not().nonzero()[:, 0].tolist():
@@ -178,9 +128,9 @@ class Evaluator:
         clean: Tensor,
         corrupted: Tensor,
         origin: Tensor,
-        worth_curve: Callable[[Measured], Tensor] | None,
+        worth_curve: Callable[[MeasuredPairs], Tensor] | None,
         every_loss: bool,
-    ) -> Measured:
+    ) -> MeasuredPairs:
         n_pairs, length = clean.shape
         start = _shared(clean, corrupted) if reuses_prefix(self.model, length) else 0
         prompts, place = torch.unique(
@@ -195,7 +145,7 @@ class Evaluator:
         correct, incorrect = self._answers(at, x, y)
         own = at[x].gather(-1, torch.stack([correct, incorrect], -1))
         unknown = torch.full_like(own[:, 0], torch.nan)
-        measured = Measured(
+        measured = MeasuredPairs(
             clean=clean,
             corrupted=corrupted,
             correct=correct,
@@ -253,7 +203,9 @@ class Evaluator:
         return measured
 
     @torch.no_grad()
-    def screen(self, prompts: Int[Tensor, "row length"], run: TargetRun | None = None) -> Screened:
+    def screen(
+        self, prompts: Int[Tensor, "row length"], run: TargetRun | None = None
+    ) -> ScreenedPrompts:
         """How much each prompt leans on the target; costs an evaluation for each, and one more
         where its own ``run`` is not given."""
         if run is None:
@@ -272,8 +224,8 @@ class Evaluator:
         own = at.gather(-1, answers)
         first, second = answers.unbind(-1)
         losses = token_losses(run.logits[:, :-1], prompts[:, 1:]).cumsum(1)
-        return Screened(
-            leaning=own[..., 0] - own[..., 1] - self.difference(final[:, 1:], first, second),
+        return ScreenedPrompts(
+            ablation_fall=own[..., 0] - own[..., 1] - self.difference(final[:, 1:], first, second),
             answers=answers,
             loss=losses / torch.arange(1, prompts.shape[1], device=losses.device),
             run=run,
@@ -383,14 +335,6 @@ class Evaluator:
         columns = torch.searchsorted(tokens, torch.stack([correct, incorrect], -1))
         own = logits.gather(-1, columns)
         return own[..., 0] - own[..., 1]
-
-
-def best_few(measured: Measured, count: int) -> Bool[Tensor, " pair"]:
-    """The ``count`` pairs with the greatest LD change, where it is above 0."""
-    change = measured.ld_change.nan_to_num(-torch.inf)
-    few = torch.zeros_like(change, dtype=torch.bool)
-    few[change.topk(min(count, len(change))).indices] = True
-    return few & (change > 0)
 
 
 def _shared(clean: Int[Tensor, "pair length"], corrupted: Int[Tensor, "pair length"]) -> int:

@@ -1,12 +1,6 @@
 """Whether an edit works in contexts that it was not found in.
 
-Of a pair, what stays is the *tail*: the changed tokens with their near context, from `NEAR` tokens
-before the first of them to the end. All that stood before is replaced by a fresh beginning: the
-model's own sample, drawn with a seed from two common opening words, that the search never saw. Each
-sample is cut where the model finds the tail likeliest to go on, and of many those are taken that
-make the more fluent prompts, so that no context is chosen by what the target does in it. Where the
-tail is the whole prompt, the beginning is a sentence put in front. Only contexts whose text
-tokenises back to the same tokens are kept.
+What stays of a pair, and the contexts, are those of `fresh_contexts`.
 
 In each context all heads are patched (exact AP, `noising`). Answers are read twice: as each
 prompt's own likeliest tokens there, and as the pair's own. Where both prompts of a context go on
@@ -17,12 +11,11 @@ first nor among the first five, and its LD change as 0.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Int
 from torch import Tensor
 
 from counterpoint.counterfactuals.evaluation.all_heads import (
@@ -31,9 +24,16 @@ from counterpoint.counterfactuals.evaluation.all_heads import (
     run_with_values,
     value_gradients,
 )
+from counterpoint.counterfactuals.evaluation.fresh_contexts import (
+    SAMPLES_PER_CONTEXT,
+    Context,
+    Samples,
+    draw_samples,
+    fresh_contexts,
+    tail_of,
+)
 from counterpoint.counterfactuals.head_ranks import rank_of
-from counterpoint.counterfactuals.language.perplexity import prompt_losses
-from counterpoint.counterfactuals.language.sampling import continuations
+from counterpoint.counterfactuals.objectives import ld_change_of
 from counterpoint.engine.activations import TokenPairs
 from counterpoint.engine.caching import cache_activations
 from counterpoint.engine.head_outputs import Units, every_unit
@@ -43,31 +43,11 @@ from counterpoint.models.load import LanguageModel
 
 Array = np.ndarray
 
-NEAR = 3
-"""Tokens before the first changed one that belong to the edit."""
-
-SAMPLED = 16
-"""Tokens of a sample, of which a beginning is cut."""
-
-SHORTEST = 3
-"""Fewest sampled tokens that a beginning keeps."""
-
 FIRST_FEW = 5
 """The head stays among the first where fewer others than this do more."""
 
 LAYERS_AT_ONCE = 6
 """Layers whose heads are patched before it is seen whether more need be."""
-
-SAMPLES_PER_CONTEXT = 3
-"""Samples drawn for each context that is asked for."""
-
-OPENINGS = (
-    "The old", "When the", "After the", "In the", "My mother", "They had", "She was", "He had",
-    "Last night", "If the", "Every day", "We were", "It was", "On the", "Many people", "This is",
-    "One day", "While the", "Our friends", "Some of",
-)  # fmt: skip
-"""Words that samples begin with. From the beginning-of-sequence token alone an instructed model
-would write its chat template, and a lone first word it takes for the name of a speaker."""
 
 COLUMNS = (
     "transfer_contexts",
@@ -85,149 +65,14 @@ COLUMNS = (
     "transfer_ranks",
     "transfer_ld_changes",
 )
-"""What `transfer_of` says of a pair: contexts found; in how many the target is first and in the
-first five by |AP|; the median LD change; in how many both prompts have one answer. The same three
-with the pair's own answers (``declared``). The median over contexts of the greater of the prompts'
-perplexities; tokens of the pair that the contexts keep; and per context the prompts, the target's
-rank (0 where the answers are the same) and its LD change."""
+"""What `transfer_columns` says of a pair: contexts found; in how many the target is first and in
+the first five by |AP|; the median LD change (−AP); in how many both prompts have one answer. The
+same three with the pair's own answers (``declared``). The median over contexts of the greater of
+the prompts' perplexities; tokens of the pair that the contexts keep; and per context the prompts,
+the target's rank (0 where the answers are the same) and its LD change."""
 
 
-@dataclass(frozen=True, eq=False)
-class Samples:
-    """Sentences of the model's own; what it expects after each of their tokens."""
-
-    tokens: Int[Tensor, "sample length"]
-    """With the beginning-of-sequence token where the model has one."""
-    expected: Float[Tensor, "sample length vocabulary"]
-    """Log-probabilities of the next token, in half precision."""
-
-
-@dataclass(frozen=True)
-class Context:
-    """A pair with another beginning; ``loss`` is the greater of its prompts' mean losses, in nats
-    per token."""
-
-    clean: tuple[int, ...]
-    corrupted: tuple[int, ...]
-    loss: float
-
-
-@torch.no_grad()
-def draw_samples(model: LanguageModel, count: int, seed: int) -> Samples:
-    """``count`` samples of `SAMPLED` tokens behind opening words, each on one line."""
-    generator = torch.Generator().manual_seed(seed)
-    begun = torch.tensor(_openings(model, count, generator), device=model.device)
-    written = torch.ones(model.d_vocab, dtype=torch.bool, device=model.device)
-    written[_unwritten(model)] = False
-    rows = torch.cat([begun, continuations(model, begun[:, None], SAMPLED, written, generator)], 1)
-    logits = model.hf(input_ids=rows, use_cache=False).logits.masked_fill(~written, -torch.inf)
-    return Samples(rows, logits.float().log_softmax(-1).half())
-
-
-def _unwritten(model: LanguageModel) -> list[int]:
-    """Special tokens, those without a text, and those that break a line: prose goes on."""
-    named = min(model.d_vocab, len(model.tokenizer))
-    texts = model.tokenizer.batch_decode([[token] for token in range(named)])
-    special = {token for token in model.tokenizer.all_special_ids if token < model.d_vocab}
-    breaking = {token for token, text in enumerate(texts) if "\n" in text or "\r" in text}
-    return sorted(special | breaking | set(range(named, model.d_vocab)))
-
-
-def _openings(model: LanguageModel, count: int, generator: torch.Generator) -> list[list[int]]:
-    """``count`` beginnings of one length: opening words that are one token each."""
-    first = model.beginning_of_sequence
-    begin = [] if first is None else [first]
-    words = [model.encode(text) for text in OPENINGS]
-    words = [
-        ids
-        for text, ids in zip(OPENINGS, words, strict=True)
-        if model.decode(ids) == text and len(ids) == len(begin) + 2
-    ]
-    if not words:
-        # A tokenizer that has none of these words: any plain token that stands for itself.
-        special = set(model.tokenizer.all_special_ids)
-        plain = [t for t in range(min(model.d_vocab, len(model.tokenizer))) if t not in special]
-        words = [
-            ids
-            for ids in ([*begin, plain[i]] for i in _draw(len(plain), 4 * count, generator))
-            if model.encode(model.decode(ids)) == ids
-        ]
-    return [words[i] for i in _draw(len(words), count, generator)]
-
-
-def _draw(stop: int, count: int, generator: torch.Generator) -> list[int]:
-    return torch.randint(stop, (count,), generator=generator).tolist()
-
-
-def tail_of(
-    model: LanguageModel, clean: Sequence[int], corrupted: Sequence[int]
-) -> tuple[list[int], list[int]]:
-    """The tails of both prompts: equally long, and different where the prompts are.
-
-    Where they are the whole prompts, their first word gets the space that it has within a text, if
-    that changes no later token.
-    """
-    first = next(i for i, (a, b) in enumerate(zip(clean, corrupted, strict=True)) if a != b)
-    begin = 0 if model.beginning_of_sequence is None else 1
-    start = max(begin, first - NEAR)
-    tails = list(clean[start:]), list(corrupted[start:])
-    if start == begin:
-        spaced = tuple(_spaced(model, tail) for tail in tails)
-        if all(len(new) == len(old) for new, old in zip(spaced, tails, strict=True)) and all(
-            new[1:] == old[1:] for new, old in zip(spaced, tails, strict=True)
-        ):
-            return spaced[0], spaced[1]
-    return tails
-
-
-def _spaced(model: LanguageModel, tail: list[int]) -> list[int]:
-    text = str(model.tokenizer.decode(tail, clean_up_tokenization_spaces=False))
-    return list(model.tokenizer.encode(f" {text.lstrip()}", add_special_tokens=False))
-
-
-@torch.no_grad()
-def fresh_contexts(
-    model: LanguageModel,
-    samples: Samples,
-    clean: Sequence[int],
-    corrupted: Sequence[int],
-    count: int,
-) -> list[Context]:
-    """At most ``count`` contexts for the pair's edit, likeliest first."""
-    x, y = tail_of(model, clean, corrupted)
-    begin = 0 if model.beginning_of_sequence is None else 1
-    tokens, seen = samples.tokens, {tuple(clean), tuple(corrupted)}
-    # What both tails begin with, or what the less likely of them does.
-    fits = torch.minimum(samples.expected[..., x[0]], samples.expected[..., y[0]]).float()
-    longest = min(tokens.shape[1], model.max_length - len(x))
-    if longest < begin + SHORTEST:
-        return []
-    fits = fits[:, begin + SHORTEST - 1 : longest]
-    best, place = fits.max(1)
-    candidates: dict[tuple[int, ...], tuple[tuple[int, ...], tuple[int, ...]]] = {}
-    for sample in best.argsort(descending=True, stable=True).tolist():
-        beginning = tuple(tokens[sample, : begin + SHORTEST + int(place[sample])].tolist())
-        prompts = (*beginning, *x), (*beginning, *y)
-        if (
-            seen.isdisjoint(prompts)
-            and tuple(clean[: len(beginning)]) != beginning
-            and all(model.encode(model.decode(list(one))) == list(one) for one in prompts)
-        ):
-            candidates[beginning] = prompts
-        # Enough to choose from: the others go on worse from the first token of the tail.
-        if len(candidates) == 2 * count:
-            break
-    found = []
-    for clean_prompt, corrupted_prompt in candidates.values():
-        both = torch.tensor([clean_prompt, corrupted_prompt], device=model.device)
-        logits = model.hf(input_ids=both, use_cache=False).logits
-        losses = [prompt_losses(one, ids.tolist()) for one, ids in zip(logits, both, strict=True)]
-        worse = max(float(loss.mean()) for loss in losses)
-        found.append(Context(clean_prompt, corrupted_prompt, worse))
-    return sorted(found, key=lambda context: context.loss)[:count]
-
-
-def expected_elsewhere(model: LanguageModel, place: int, contexts: Sequence[Context]) -> float:
+def estimated_transfer(model: LanguageModel, place: int, contexts: Sequence[Context]) -> float:
     """The share of ``contexts`` in which the head at ``place`` is among the first five to first
     order, by gradients in x's run; 4 evaluations for each."""
     stays = 0
@@ -256,16 +101,16 @@ class Transfer:
     def samples(self) -> Samples:
         return draw_samples(self.model, SAMPLES_PER_CONTEXT * self.count, self.seed)
 
-    def of(self, place: int, pair: Pair) -> dict[str, object]:
-        """`transfer_of` the pair in contexts of its own."""
+    def columns_of(self, place: int, pair: Pair) -> dict[str, object]:
+        """`transfer_columns` the pair in contexts of its own."""
         kept = len(tail_of(self.model, pair.clean, pair.corrupted)[0])
-        return transfer_of(
+        return transfer_columns(
             self.model, place, pair.answers, self._contexts(pair), kept, memory_mb=self.memory_mb
         )
 
-    def stands(self, place: int, pair: Pair) -> dict[str, int]:
-        """`stands_in` the same contexts."""
-        return stands_in(self.model, place, self._contexts(pair), memory_mb=self.memory_mb)
+    def first_places_of(self, place: int, pair: Pair) -> dict[str, int]:
+        """`first_places` the same contexts."""
+        return first_places(self.model, place, self._contexts(pair), memory_mb=self.memory_mb)
 
     def _contexts(self, pair: Pair) -> list[Context]:
         return fresh_contexts(self.model, self.samples, pair.clean, pair.corrupted, self.count)
@@ -279,14 +124,15 @@ def _by_length(contexts: Sequence[Context]) -> Iterator[tuple[list[int], list[Co
         yield where, [contexts[i] for i in where]
 
 
-def stands_in(
+def first_places(
     model: LanguageModel, place: int, contexts: Sequence[Context], *, memory_mb: int = 1000
 ) -> dict[str, int]:
-    """In how many ``contexts`` the head is first and in the first five: of `transfer_of`'s columns
-    these and the number of contexts, without patching the heads that no longer matter to them."""
+    """In how many ``contexts`` the head is first and in the first five: of the columns of
+    `transfer_columns` these and the number of contexts, without patching the heads that no longer
+    matter to them."""
     ahead = np.full(len(contexts), FIRST_FEW)
     for where, here in _by_length(contexts):
-        ahead[where] = _ahead(model, place, here, memory_mb)
+        ahead[where] = _heads_ahead(model, place, here, memory_mb)
     return {
         "transfer_contexts": len(contexts),
         "transfer_first": int((ahead == 0).sum()),
@@ -294,7 +140,7 @@ def stands_in(
     }
 
 
-def transfer_of(
+def transfer_columns(
     model: LanguageModel,
     place: int,
     answers: tuple[int, int],
@@ -312,7 +158,7 @@ def transfer_of(
         [0 if no else rank_of(row, place) for row, no in zip(reread, same, strict=True)]
     )
     of_declared = np.array([rank_of(row, place) for row in declared], dtype=int)
-    changes = np.where(same, 0.0, -reread[:, place])
+    changes = np.where(same, 0.0, ld_change_of(reread[:, place]))
     return {
         "transfer_contexts": len(contexts),
         "transfer_first": int((ranks == 1).sum()),
@@ -321,7 +167,7 @@ def transfer_of(
         "transfer_same_answer": int(same.sum()),
         "transfer_first_declared": int((of_declared == 1).sum()),
         "transfer_first_five_declared": int((of_declared <= FIRST_FEW).sum()),
-        "transfer_ld_change_declared": _median(-declared[:, place]),
+        "transfer_ld_change_declared": _median(ld_change_of(declared[:, place])),
         "transfer_perplexity": float(np.exp(_median([context.loss for context in contexts]))),
         "transfer_kept": kept,
         "transfer_clean": [model.decode(list(context.clean)) for context in contexts],
@@ -351,7 +197,7 @@ def _effects(
 
 
 @torch.no_grad()
-def _ahead(
+def _heads_ahead(
     model: LanguageModel, place: int, contexts: Sequence[Context], memory_mb: int
 ) -> Int[Array, " context"]:
     """How many heads do more than the one at ``place`` with reread answers, or `FIRST_FEW` where

@@ -16,17 +16,17 @@ FLUENT = "0_5"
 """The cap under which a pair is called fluent."""
 
 
-def within(archive: pd.DataFrame, most: float) -> pd.DataFrame:
+def under_cap(archive: pd.DataFrame, most: float) -> pd.DataFrame:
     """The pairs of an archive of which both prompts' mean loss is at most ``most`` nats."""
     loss = np.log(archive[["perplexity_clean", "perplexity_corrupted"]].to_numpy(float))
     return archive[(loss <= most).all(axis=1)]
 
 
-def best(archive: pd.DataFrame) -> pd.Series | None:
+def largest_change(archive: pd.DataFrame) -> pd.Series | None:
     """The pair with the largest LD change; None where there is no pair."""
     return None if archive.empty else archive.iloc[int(archive["ld_change"].argmax())]
 
 
-def chosen(archive: pd.DataFrame) -> pd.Series | None:
+def preferred_pair(archive: pd.DataFrame) -> pd.Series | None:
     """The pair that the method itself prefers; None where there is no pair."""
     return None if archive.empty else archive.iloc[int(archive["choice"].argmin())]

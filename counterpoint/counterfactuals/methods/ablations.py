@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from counterpoint.counterfactuals.methods.fluent import Fluent, FluentSettings
+from counterpoint.counterfactuals.methods.fluent import Fluent
 from counterpoint.counterfactuals.methods.method import Setup
+from counterpoint.counterfactuals.methods.method_settings import FluentSettings
 
 
 class ProposalOnly(Fluent):

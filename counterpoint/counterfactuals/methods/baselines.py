@@ -20,7 +20,8 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from counterpoint.counterfactuals.archive import Archive
-from counterpoint.counterfactuals.evaluation.exact_evaluation import Evaluator, Measured, best_few
+from counterpoint.counterfactuals.evaluation.exact_evaluation import Evaluator
+from counterpoint.counterfactuals.evaluation.measured_pairs import MeasuredPairs, best_few
 from counterpoint.counterfactuals.language.sampling import LIKELIEST
 from counterpoint.counterfactuals.methods.continuous_pairs import Relaxation
 from counterpoint.counterfactuals.methods.method import Setup
@@ -75,26 +76,26 @@ class _Swaps:
         return True
 
     def state(self) -> State:
-        """As `method.Steps` has it: nothing, since no step depends on another."""
+        """As `method.SearchRun` has it: nothing, since no step depends on another."""
         return {}
 
     def restore(self, state: State) -> None:
-        """As `method.Steps` has it."""
+        """As `method.SearchRun` has it."""
 
 
 class RandomSwaps(_Swaps):
-    """Any other token (`method.Steps`)."""
+    """Any other token (`method.SearchRun`)."""
 
 
 class LikelySwaps(_Swaps):
-    """One of the likeliest tokens (`method.Steps`)."""
+    """One of the likeliest tokens (`method.SearchRun`)."""
 
     likely = True
 
 
 class GradientSwaps:
-    """Greedy coordinate gradient (`method.Steps`); each start in turn is followed until it stands
-    still."""
+    """Greedy coordinate gradient (`method.SearchRun`); each start in turn is followed until it
+    stands still."""
 
     def __init__(self, setup: Setup) -> None:
         self.evaluator, self.archive, self.starts = setup.evaluator, setup.archive, setup.starts
@@ -134,17 +135,17 @@ class GradientSwaps:
         return True
 
     def state(self) -> State:
-        """As `method.Steps` has it."""
+        """As `method.SearchRun` has it."""
         return {"turn": self.turn, "best": self.best, "pair": self.pair.tolist()}
 
     def restore(self, state: State) -> None:
-        """As `method.Steps` has it."""
+        """As `method.SearchRun` has it."""
         self.turn, self.best = state["turn"], state["best"]
         self.pair = torch.tensor(state["pair"], device=self.evaluator.model.device)
 
 
 class TemplateSwaps:
-    """The start pairs (`method.Steps`); ends when all are measured."""
+    """The start pairs (`method.SearchRun`); ends when all are measured."""
 
     def __init__(self, setup: Setup) -> None:
         self.evaluator, self.archive = setup.evaluator, setup.archive
@@ -158,18 +159,18 @@ class TemplateSwaps:
         return bool(self.left)
 
     def state(self) -> State:
-        """As `method.Steps` has it."""
+        """As `method.SearchRun` has it."""
         return {"left": self.left}
 
     def restore(self, state: State) -> None:
-        """As `method.Steps` has it."""
+        """As `method.SearchRun` has it."""
         self.left = list(state["left"])
 
 
 def _measure(
     evaluator: Evaluator, archive: Archive, clean: Tensor, corrupted: Tensor, origin: Tensor
-) -> list[Measured]:
-    def few(measured: Measured) -> Bool[Tensor, " pair"]:
+) -> list[MeasuredPairs]:
+    def few(measured: MeasuredPairs) -> Bool[Tensor, " pair"]:
         return best_few(measured, CURVES_PER_BATCH)
 
     batches = evaluator.measure(clean, corrupted, origin=origin, worth_curve=few)

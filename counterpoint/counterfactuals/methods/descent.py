@@ -31,8 +31,7 @@ backward for a, 6 for b and 2 for d.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -44,6 +43,7 @@ from counterpoint.counterfactuals.archive import Archive
 from counterpoint.counterfactuals.evaluation.exact_evaluation import Evaluator
 from counterpoint.counterfactuals.methods.continuous_pairs import Relaxation, RelaxedRun
 from counterpoint.counterfactuals.methods.method import Setup
+from counterpoint.counterfactuals.methods.method_settings import DescentSettings
 from counterpoint.counterfactuals.problem import State
 from counterpoint.engine.linear import product
 
@@ -59,22 +59,8 @@ NEIGHBOURS = 32
 BACKWARD_ROWS = 6 + 6 + 2
 
 
-@dataclass(frozen=True)
-class DescentSettings:
-    """``step`` is the length of a step, over all positions, in units of the median distance of two
-    tokens; ``noise`` that of the seeded noise on the first continuous pair, per position.
-    After ``patience`` steps without a new pair in the archive the descent begins again, from the
-    next start."""
-
-    aggregator: Literal["upgrad", "mgda"] = "upgrad"
-    step: float = 2.0
-    momentum: float = 0.5
-    noise: float = 0.5
-    patience: int = 15
-
-
 class Descent:
-    """Descents (`method.Steps`) from each start's first prompt in turn, as x and as y."""
+    """Descents (`method.SearchRun`) from each start's first prompt in turn, as x and as y."""
 
     def __init__(self, setup: Setup) -> None:
         self.evaluator, self.archive, self.starts = setup.evaluator, setup.archive, setup.starts
@@ -135,7 +121,7 @@ class Descent:
         return True
 
     def state(self) -> State:
-        """As `method.Steps` has it."""
+        """As `method.SearchRun` has it."""
         return {
             "turn": self.turn,
             "answers": self.answers,
@@ -145,7 +131,7 @@ class Descent:
         }
 
     def restore(self, state: State) -> None:
-        """As `method.Steps` has it."""
+        """As `method.SearchRun` has it."""
         self.turn, self.answers = state["turn"], list(state["answers"])
         self.seen, self.idle = set(map(tuple, state["seen"])), state["idle"]
         self.pair = state["tensors"]["pair"].to(self.relaxed.table)

@@ -17,7 +17,6 @@ at its parent, shared by the children of one parent, and 6 for its own values.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -25,10 +24,11 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from counterpoint.counterfactuals.archive import REFERENCE
+from counterpoint.counterfactuals.hypervolume import REFERENCE
 from counterpoint.counterfactuals.methods.continuous_pairs import Relaxation
 from counterpoint.counterfactuals.methods.descent import median_distance, movable, project, writable
 from counterpoint.counterfactuals.methods.method import Setup
+from counterpoint.counterfactuals.methods.method_settings import EvolutionSettings
 from counterpoint.counterfactuals.problem import State
 
 WORST = (-REFERENCE[0], -REFERENCE[1], REFERENCE[2], REFERENCE[3])
@@ -38,23 +38,8 @@ TRIES = 20
 """Times that a child which behaves as another does is drawn anew."""
 
 
-@dataclass(frozen=True)
-class EvolutionSettings:
-    """``population`` pairs, 4 or more, of which each generation's ``children`` may replace as
-    many. ``step`` and ``noise`` are lengths per position, in median distances of two tokens. Noise
-    that is to reach another token must be several times as long as the way there, since few of
-    its directions lead to one: with SmolLM2 0.7 changed no token of a prompt of 17, 2.5 about two,
-    4 half of them. LD changes of ``enough`` end the search."""
-
-    population: int = 24
-    children: int = 8
-    step: float = 0.5
-    noise: float = 2.5
-    enough: float = 10.0
-
-
 class Evolution:
-    """One search (`method.Steps`), from the first start's first prompt, as x and as y."""
+    """One search (`method.SearchRun`), from the first start's first prompt, as x and as y."""
 
     def __init__(self, setup: Setup) -> None:
         from pymoo.algorithms.moo.nsga3 import NSGA3
@@ -103,7 +88,7 @@ class Evolution:
         return not any(pair.ld_change >= self.own.enough for pair in self.archive.pairs)
 
     def state(self) -> State:
-        """As `method.Steps` has it: what pymoo asked about and what it was told."""
+        """As `method.SearchRun` has it: what pymoo asked about and what it was told."""
         return {
             "generations": len(self.individuals),
             "tensors": {
@@ -117,7 +102,7 @@ class Evolution:
         }
 
     def restore(self, state: State) -> None:
-        """As `method.Steps` has it: tell pymoo all of it again."""
+        """As `method.SearchRun` has it: tell pymoo all of it again."""
         tensors = state["tensors"]
         for number in range(state["generations"]):
             self._again = tensors[f"individuals.{number}"].numpy()

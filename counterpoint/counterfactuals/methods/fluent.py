@@ -19,39 +19,37 @@ in other contexts (`transfer`).
 
 from __future__ import annotations
 
-from dataclasses import asdict, astuple, dataclass, replace
+from dataclasses import asdict, astuple, replace
 
 import numpy as np
 import torch
 
-from counterpoint.counterfactuals.archive import Scored
-from counterpoint.counterfactuals.evaluation.all_heads import exact_effects, first_order, in_turns
-from counterpoint.counterfactuals.evaluation.exact_evaluation import best_few
-from counterpoint.counterfactuals.evaluation.transfer import (
-    SAMPLES_PER_CONTEXT,
-    Samples,
-    draw_samples,
-    expected_elsewhere,
-    fresh_contexts,
+from counterpoint.counterfactuals.archive import ScoredPair
+from counterpoint.counterfactuals.evaluation.all_heads import (
+    exact_effects,
+    first_order,
+    interleaved,
 )
-from counterpoint.counterfactuals.methods.first_order_estimates import (
+from counterpoint.counterfactuals.evaluation.measured_pairs import best_few
+from counterpoint.counterfactuals.methods.candidate_niches import (
     LEAST_ESTIMATE,
     Candidate,
-    Estimator,
     Niche,
     for_head,
 )
+from counterpoint.counterfactuals.methods.first_order_estimates import Estimator
 from counterpoint.counterfactuals.methods.method import Setup
+from counterpoint.counterfactuals.methods.method_settings import FluentSettings
 from counterpoint.counterfactuals.methods.proposals import Proposals
-from counterpoint.counterfactuals.methods.start_choice import Place, promising
+from counterpoint.counterfactuals.methods.start_choice import EditPlace, promising_places
+from counterpoint.counterfactuals.methods.transfer_trial import TransferTrial
 from counterpoint.counterfactuals.methods.variants import (
     Moves,
     Parent,
     Prompt,
     Variants,
-    VariantSettings,
 )
-from counterpoint.counterfactuals.objectives import ALPHAS, evenness
+from counterpoint.counterfactuals.objectives import ALPHAS, evenness, outputs_from
 from counterpoint.counterfactuals.problem import Starts, State
 from counterpoint.counterfactuals.quality import FIRST, WELL_AHEAD, quality
 
@@ -83,38 +81,12 @@ OTHERS_CONFIRMED = 2
 other contexts and theirs may."""
 
 WORTH_KEEPING = 0.5
-"""Share of the best pair's lead (`quality.lead`) that a pair must promise. Not of its quality: once
-the best has taken a step no other is near it, and it would be worked on alone."""
-
-
-@dataclass(frozen=True)
-class FluentSettings(VariantSettings):
-    """Smaller batches than the atlas', since one head is served; ``polish`` is the last share of
-    the budget, in which only the best pair is worked on, if the target comes first on it. Of
-    ``tries`` edits of some sentences comes what they promise (`start_choice`); as often as
-    ``places`` were worked on, new sentences are read, and the most promising of all are next. The
-    edit of a pair on which the head is well ahead is tried in as many ``contexts``."""
-
-    changes: int = 2
-    variants: int = 16
-    suffix: int = 12
-    patched: int = 12
-    readings: int = 4
-    checks: int = 2
-    rivals: int = 6
-    elites: int = 8
-    samples: int = 24
-    length: int = 32
-    varied: bool = True
-    explore: float = 0.6
-    polish: float = 0.15
-    tries: int = 6
-    places: int = 3
-    contexts: int = 4
+"""Share of the best pair's `quality.closeness_to_first` that a pair must promise. Not of its
+quality: once the best has reached a level no other is near it, and it would be worked on alone."""
 
 
 class Fluent:
-    """One search (`method.Steps`)."""
+    """One search (`method.SearchRun`)."""
 
     def __init__(self, setup: Setup) -> None:
         evaluator, starts = setup.evaluator, setup.starts
@@ -132,29 +104,27 @@ class Fluent:
         self.given = {(one.clean, one.corrupted) for one in given}
         self.estimator = Estimator(evaluator, setup.generator, own, cap)
         self.niche = Niche(own.elites, self.moves.first + 2)
-        self.scored: dict[tuple[Prompt, Prompt], Scored] = {}
+        self.scored: dict[tuple[Prompt, Prompt], ScoredPair] = {}
         self.always = [self.number]
         """Heads that are part of every check: the target, and rivals that estimates overlooked."""
         self.confirmed: set[tuple[Prompt, Prompt]] = set()
-        self.places: list[Place] = []
+        self.places: list[EditPlace] = []
         self.worked = 0
         """Places that were worked on."""
         self.confirmations = list(CONFIRMATIONS)
         self.others_confirmed = 0
-        self.beginnings_seed: int | None = None
-        """Of the sentences that contexts begin with, once they are drawn."""
-        self._beginnings: Samples | None = None
+        self.trial = TransferTrial(evaluator, self.propose, own.contexts)
         self.polished = 0
         self.surpassing = 0
 
     def _try_starts(
         self, starts: Starts
-    ) -> tuple[list[float], list[tuple[Prompt, Prompt]], list[Scored]]:
+    ) -> tuple[list[float], list[tuple[Prompt, Prompt]], list[ScoredPair]]:
         """The losses of the start prompts, those start pairs on which the target does most, and
         each pair in the direction in which LD changes most."""
         losses: dict[Prompt, float] = {}
         does: dict[tuple[Prompt, Prompt], float] = {}
-        given: list[Scored] = []
+        given: list[ScoredPair] = []
         for x, y in ((tuple(x), tuple(y)) for x, y in starts):
             if x == y:
                 losses[x] = self.evaluator.surprise(self.moves.tensor(x))
@@ -187,7 +157,9 @@ class Fluent:
             self._measure(self._polish())
         else:
             self._measure(self._variants())
-        self.archive.also = [self.scored[one.clean, one.corrupted] for one in self._preferred()]
+        self.archive.preferred = [
+            self.scored[one.clean, one.corrupted] for one in self._preferred()
+        ]
         return True
 
     def _preferred(self) -> list[Candidate]:
@@ -201,7 +173,7 @@ class Fluent:
         return sorted(self.niche.elites, key=sure, reverse=True)
 
     def state(self) -> State:
-        """As `method.Steps` has it."""
+        """As `method.SearchRun` has it."""
         return {
             "niche": self.niche.state(),
             "scored": [asdict(one) for one in self.scored.values()],
@@ -214,26 +186,26 @@ class Fluent:
             "gradients": self.moves.state(),
             "confirmations": self.confirmations,
             "others_confirmed": self.others_confirmed,
-            "beginnings_seed": self.beginnings_seed,
+            "beginnings_seed": self.trial.seed,
             "polished": self.polished,
             "surpassing": self.surpassing,
         }
 
     def restore(self, state: State) -> None:
-        """As `method.Steps` has it."""
+        """As `method.SearchRun` has it."""
         self.niche.restore(state["niche"])
-        scored = map(Scored.of, state["scored"])
+        scored = map(ScoredPair.of, state["scored"])
         self.scored = {(one.clean, one.corrupted): one for one in scored}
         self.estimator.checked = set(state["checked"])
         self.confirmed = {(tuple(x), tuple(y)) for x, y in state["confirmed"]}
         self.always = list(state["always"])
         self.pairs = [(tuple(x), tuple(y)) for x, y in state["pairs"]]
-        self.places = [Place(tuple(sentence), *where) for sentence, *where in state["places"]]
+        self.places = [EditPlace(tuple(sentence), *where) for sentence, *where in state["places"]]
         self.worked = state["worked"]
         self.moves.restore(state["gradients"])
         self.confirmations = list(state["confirmations"])
         self.others_confirmed = state["others_confirmed"]
-        self.beginnings_seed, self._beginnings = state["beginnings_seed"], None
+        self.trial.restore(state["beginnings_seed"])
         self.polished = state["polished"]
         self.surpassing = state["surpassing"]
 
@@ -250,7 +222,7 @@ class Fluent:
         if (best.clean, best.corrupted) not in self.confirmed:
             return best if best.quality >= FIRST else None
         polish = spent >= 1 - self.own.polish
-        if polish and not best.works_elsewhere and self.others_confirmed < OTHERS_CONFIRMED:
+        if polish and not best.edit_transfers and self.others_confirmed < OTHERS_CONFIRMED:
             for other in elites[1:]:
                 if other.quality < WELL_AHEAD:
                     break
@@ -274,33 +246,19 @@ class Fluent:
         strongest = sorted(known, key=lambda head: -abs(known[head]))[:RIVALS_LEARNED]
         self.always = list(dict.fromkeys([*self.always, *strongest]))
         if sure.quality >= WELL_AHEAD:
-            self.niche.replace(sure, replace(sure, elsewhere=self._elsewhere(sure)))
+            share = self.trial.share(self.number, sure)
+            self.niche.replace(sure, replace(sure, transfer_share=share))
 
     def _against_rivals(self, pair: Candidate) -> tuple[Candidate, dict[int, float]]:
         """The pair with what the target does on it beside its likeliest rivals; exact effects."""
         rankings = np.argsort(-np.abs(first_order(self.model, pair.pair)), axis=1, kind="stable")
-        heads = in_turns(*rankings.tolist())[:RIVALS_TRIED]
+        heads = interleaved(*rankings.tolist())[:RIVALS_TRIED]
         heads = list(dict.fromkeys([*self.always, *heads]))
         (effects,) = exact_effects(self.model, [pair.pair], [np.array(heads)])
         self.ledger.evaluations += 5 + 2 + len(heads)
         self.confirmed.add((pair.clean, pair.corrupted))
         known = dict(zip(heads, effects[:, 0].tolist(), strict=True))
         return for_head(pair, known, self.number), known
-
-    def _elsewhere(self, pair: Candidate) -> float:
-        """In which share of fresh contexts the target stays among the first, to first order."""
-        count = self.own.contexts
-        if self.beginnings_seed is None:
-            self.beginnings_seed = self.propose.number(2**31)
-            self.ledger.evaluations += SAMPLES_PER_CONTEXT * count
-        if self._beginnings is None:
-            self._beginnings = draw_samples(
-                self.model, SAMPLES_PER_CONTEXT * count, self.beginnings_seed
-            )
-        contexts = fresh_contexts(self.model, self._beginnings, pair.clean, pair.corrupted, count)
-        # Twice as many are read as are taken, both prompts of each.
-        self.ledger.evaluations += 2 * 2 * count + 4 * len(contexts)
-        return expected_elsewhere(self.model, self.number, contexts)
 
     # -- variants --------------------------------------------------------------------------------
 
@@ -319,10 +277,10 @@ class Fluent:
             )
         rank = -torch.arange(len(elites), dtype=torch.float32)[None] / 2
         parent = elites[int(self.propose.draw(rank)[0])]
-        operators = (moves.other_edits, moves.other_shared, moves.other_tail, moves.moved)
+        operators = (moves.other_edits, moves.other_shared, moves.other_tail, moves.moved_edit)
         return operators[self.propose.number(len(operators))](parent, self.target)
 
-    def _promising(self) -> list[Place]:
+    def _promising(self) -> list[EditPlace]:
         """The most promising places of some sentences, at first of start prompts, gone on with,
         too."""
         longest, length = max(map(len, self.starts)), self.moves.length(self.starts)
@@ -331,7 +289,7 @@ class Fluent:
             given = [one for one in self.starts if len(one) == longest][:STARTS_READ]
             further, own = self.propose.write(self.moves.tensor(given), length - longest)
             drawn, run = torch.cat([drawn, further]), run.with_rows(own)
-        return promising(
+        return promising_places(
             self.moves,
             drawn,
             run,
@@ -350,7 +308,7 @@ class Fluent:
 
     # -- what was given --------------------------------------------------------------------------
 
-    def _to_surpass(self) -> Scored | None:
+    def _to_surpass(self) -> ScoredPair | None:
         """The pair with the largest LD change where that is one that was given, and the time has
         come to work on it: in the polish, and every other step once the target is well ahead on
         some pair, since only the LD change is left to gain."""
@@ -365,7 +323,7 @@ class Fluent:
         ahead = self.niche.best >= WELL_AHEAD and self.propose.chance() < 0.5
         return largest if polish or ahead else None
 
-    def _surpass(self, given: Scored) -> None:
+    def _surpass(self, given: ScoredPair) -> None:
         """Its tail, its shared tokens and its edit, in turns: a search has to find more than it was
         given."""
         both = (given.clean, given.corrupted)
@@ -381,7 +339,7 @@ class Fluent:
         """Estimate and check variants by their quality, or, where it is given, by how far their LD
         change goes ``beyond``; keep what is good."""
         elites = self.niche.elites
-        floor = WORTH_KEEPING * elites[0].lead if elites else 0.0
+        floor = WORTH_KEEPING * elites[0].closeness if elites else 0.0
         if len(elites) == self.own.elites:
             floor = max(floor, elites[-1].quality)
         if beyond is not None:
@@ -408,10 +366,10 @@ class Fluent:
         if not taken and not self.archive.would_enter(at_best)[0]:
             self.ledger.refused["a pair in the archive is better in everything"] += 1
             return
-        (falls,) = exact_effects(self.model, [pair.pair], [np.array([self.number])], ALPHAS[1:-1])
+        (changes,) = exact_effects(self.model, [pair.pair], [np.array([self.number])], ALPHAS[1:-1])
         self.ledger.evaluations += 2 + len(ALPHAS[1:-1])
-        outputs = torch.tensor([0.0, *(-falls[0]).tolist(), -pair.ld_change], dtype=torch.float64)
-        scored = Scored(
+        outputs = outputs_from([*changes[0].tolist(), pair.ld_change])
+        scored = ScoredPair(
             clean=pair.clean,
             corrupted=pair.corrupted,
             correct=pair.correct,

@@ -31,7 +31,7 @@ class Setup:
         return method if isinstance(method, kind) else kind()
 
 
-class Steps(Protocol):
+class SearchRun(Protocol):
     """One search by one method; what it finds goes into its archive.
 
     Ledger, archive and random generator are the caller's, who keeps their state; `state` is what
@@ -48,4 +48,4 @@ class Steps(Protocol):
         """Continue from what `state` gave."""
 
 
-Method = Callable[[Setup], Steps]
+Method = Callable[[Setup], SearchRun]

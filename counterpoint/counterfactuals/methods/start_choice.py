@@ -45,7 +45,7 @@ LEAST_READ = 1e-9
 
 
 @dataclass(frozen=True)
-class Place:
+class EditPlace:
     """A sentence, cut to where it leans on the head most, a position in it, and a token that
     promises much there."""
 
@@ -55,7 +55,7 @@ class Place:
     promise: float
 
 
-def promising(
+def promising_places(
     moves: Moves,
     prompts: Int[Tensor, "row length"],
     run: TargetRun | None = None,
@@ -63,7 +63,7 @@ def promising(
     cap: float,
     tries: int,
     count: int,
-) -> list[Place]:
+) -> list[EditPlace]:
     """A place in each of those ``count`` of the ``prompts`` that lean on the head most, the most
     promising first.
 
@@ -74,9 +74,9 @@ def promising(
     evaluator, propose = moves.evaluator, moves.propose
     target, n_heads = evaluator.path.target, evaluator.model.n_heads
     screened = evaluator.screen(prompts, run)
-    leaning = screened.leaning.masked_fill(screened.loss > cap, -torch.inf)
-    leaning[:, : min(SHORTEST - 1, leaning.shape[1] - 1)] = -torch.inf
-    best = leaning.max(1)
+    ablation_fall = screened.ablation_fall.masked_fill(screened.loss > cap, -torch.inf)
+    ablation_fall[:, : min(SHORTEST - 1, ablation_fall.shape[1] - 1)] = -torch.inf
+    best = ablation_fall.max(1)
     rows = best.values.argsort(descending=True)[:count]
     rows = rows[best.values[rows].isfinite()]
     if not len(rows):
@@ -126,12 +126,12 @@ def promising(
     first_order = quality(sizes[:, number], margins(sizes)[:, number])
     leans = best.values[rows].clamp_min(0).double().cpu().numpy()
     promise = leans[sentence.cpu().numpy()] * np.sqrt(first_order)
-    found: dict[int, Place] = {}
+    found: dict[int, EditPlace] = {}
     for edit in np.argsort(-promise, kind="stable").tolist():
         row = int(sentence[edit])
         cut = tuple(x[row, : int(last[row]) + 1].tolist())
         at = int(position[edit])
-        found.setdefault(row, Place(cut, at, int(y[edit, at]), float(promise[edit])))
+        found.setdefault(row, EditPlace(cut, at, int(y[edit, at]), float(promise[edit])))
     return list(found.values())
 
 

@@ -22,6 +22,7 @@ from counterpoint.counterfactuals.evaluation.head_path import TargetRun
 from counterpoint.counterfactuals.language.opening_texts import VARIED
 from counterpoint.counterfactuals.language.sampling import perturbed
 from counterpoint.counterfactuals.methods.continuous_pairs import Relaxation
+from counterpoint.counterfactuals.methods.method_settings import VariantSettings
 from counterpoint.counterfactuals.methods.proposals import Proposals, without
 from counterpoint.counterfactuals.problem import Target
 
@@ -29,41 +30,6 @@ Prompt = tuple[int, ...]
 
 GRADIENTS_KEPT = 32
 """Pairs and heads whose gradient is remembered."""
-
-
-@dataclass(frozen=True)
-class VariantSettings:
-    """What searches by variants have in common.
-
-    ``changes`` is the most tokens in which the prompts of a pair differ, 1 or 2. ``surprise``:
-    nats per token above the start prompts' mean loss that either prompt may have, and ``largest``
-    the most nats of a single token from the edit on. ``variants`` prompts are run at a time, made
-    with the ``proposals`` likeliest tokens, with at most ``suffix`` positions from the first that
-    differs to the end. Where one head is sought ``patched`` pairs of them are patched exactly;
-    ``readings`` are differentiated, and the ``checks`` most promising pairs checked on the
-    ``rivals`` strongest heads. A niche keeps ``elites`` pairs; ``samples`` sentences are drawn at a
-    time, of ``length`` tokens or as many as the longest start. They begin as texts of many kinds
-    do (`opening_texts.VARIED`) or, where they are not to be ``varied``, as the starts; ``explore``
-    is the share of steps that take a fresh sentence. Without ``gradient`` tokens are drawn by
-    likelihood alone.
-    """
-
-    changes: int = 1
-    surprise: float = 0.5
-    largest: float = 10.0
-    variants: int = 24
-    proposals: int = 60
-    suffix: int = 8
-    patched: int = 0
-    readings: int = 12
-    checks: int = 3
-    rivals: int = 16
-    elites: int = 4
-    samples: int = 48
-    length: int = 16
-    varied: bool = False
-    explore: float = 0.4
-    gradient: bool = True
 
 
 @dataclass(frozen=True, eq=False)
@@ -205,7 +171,7 @@ class Moves:
         origin[:, :, :place] = self.tensor([one[:place] for one in parent.origin])[:, None]
         return Variants(prompts, origin)
 
-    def moved(self, parent: Parent, head: Target) -> Variants:
+    def moved_edit(self, parent: Parent, head: Target) -> Variants:
         """The edit given up and made at another place of x."""
         begin = max(self.first, len(parent.clean) - self.own.suffix)
         place = begin + self.propose.number(max(1, len(parent.clean) - begin))

@@ -1,5 +1,5 @@
 """Validation: what composed pairs are worth by other means than they were found with.
 
-Imports `evaluation` and what lies below it. `pair_validation` first; `pair_flags` (no torch) says
-what a pair is flagged for.
+Imports `evaluation` and what lies below it. `pair_validation` first; `validation_depth` (how much
+is done) and `pair_flags` (what a pair is flagged for) need no torch.
 """

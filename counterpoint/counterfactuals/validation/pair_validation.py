@@ -15,7 +15,6 @@ the target does on pairs that the same method made for another.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -24,17 +23,18 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from counterpoint.counterfactuals.evaluation.all_heads import by_number
+from counterpoint.counterfactuals.evaluation.all_heads import by_head_number
 from counterpoint.counterfactuals.evaluation.single_pair import engine_of, joint_scores, pair_of
 from counterpoint.counterfactuals.evaluation.transfer import COLUMNS as OF_TRANSFER
 from counterpoint.counterfactuals.evaluation.transfer import Transfer
-from counterpoint.counterfactuals.head_ranks import head_name, rank_of, standing
+from counterpoint.counterfactuals.head_ranks import head_name, rank_and_margin, rank_of
 from counterpoint.counterfactuals.language import perplexity_caps
 from counterpoint.counterfactuals.language.perplexity import mean_over, plain_logits
 from counterpoint.counterfactuals.language.readability import readability
 from counterpoint.counterfactuals.objectives import evenness
 from counterpoint.counterfactuals.problem import Target
 from counterpoint.counterfactuals.validation.pair_flags import SHORT_CUTS
+from counterpoint.counterfactuals.validation.validation_depth import Depth
 from counterpoint.engine.head_outputs import every_unit
 from counterpoint.measures.patching import activation_patching, effects_on, patched_states
 from counterpoint.measures.slopes import values
@@ -89,27 +89,11 @@ COLUMNS = (
 )
 
 
-@dataclass(frozen=True)
-class Depth:
-    """How much is done for each method's pairs, best first.
-
-    ``pairs`` are validated; the edit of the first ``transferred`` is tried in ``transfers`` fresh
-    contexts; ``nulls`` draws of random answers are made for each pair. ``seed`` is that of contexts
-    and draws.
-    """
-
-    pairs: int = 5
-    transferred: int = 1
-    transfers: int = 20
-    nulls: int = 20
-    seed: int = 0
-
-
 def validate(
     model: LanguageModel,
     target: Target,
     archive: pd.DataFrame,
-    depth: Depth = Depth(),
+    depth: Depth | None = None,
     *,
     prompts: Sequence[list[int]] = (),
     memory_mb: int = 1000,
@@ -129,6 +113,7 @@ def validate(
     * What stands in `readability.readability` and `transfer.COLUMNS`; the latter are empty for
       pairs that were not transferred.
     """
+    depth = depth or Depth()
     best = _preferred(archive, depth.pairs)
     cap = np.nan
     if prompts and best:
@@ -143,7 +128,7 @@ def validate(
             most = max(float(found[f"perplexity_{p}_again"]) for p in ("clean", "corrupted"))
             found |= {"loss_cap": cap, "fluent": bool(np.log(most) <= cap)}
         if number < depth.transferred and depth.transfers:
-            found |= transfer.of(found["place"], pair_of(row))
+            found |= transfer.columns_of(found["place"], pair_of(row))
         rows.append(found)
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
@@ -172,8 +157,8 @@ def _validated(
     asked = torch.cat([torch.tensor([answers]), random])[None]
     states = patched_states(engine, "noising", units)
     effects = effects_on(engine, states, "noising", units, asked)
-    noising, *on_random = by_number(model, units, effects)
-    denoising = by_number(model, units, activation_patching(engine, "denoising"))
+    noising, *on_random = by_head_number(model, units, effects)
+    denoising = by_head_number(model, units, activation_patching(engine, "denoising"))
     joint = joint_scores(engine)
     order = np.argsort(-np.abs(noising), kind="stable").tolist()
     # A model may have fewer other heads than this; the target is no rival of itself.
@@ -182,7 +167,7 @@ def _validated(
     layer = slice(target.layer * model.n_heads, (target.layer + 1) * model.n_heads)
     own = units[((units.layer == target.layer) & (units.head == target.head)).nonzero()[:, 0]]
     curve = values(engine, "noising", "head", own, ALPHAS[None])[0]
-    rank, margin, second = standing(noising, place)
+    rank, margin, second = rank_and_margin(noising, place)
     rank_in_layer = rank_of(noising[layer], target.head)
     null_ranks = [rank_of(effects, place) for effects in on_random]
     return {
@@ -197,7 +182,7 @@ def _validated(
         "reciprocal_rank": 1 / rank,
         "reciprocal_rank_in_layer": 1 / rank_in_layer,
         "margin": margin,
-        "margin_plain": standing(plain, 0)[1],
+        "margin_plain": rank_and_margin(plain, 0)[1],
         "second": head_name(second, model.n_heads),
         "ig_joint": joint[place],
         "ig_rank": rank_of(joint, place),
