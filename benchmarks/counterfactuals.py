@@ -29,7 +29,7 @@ from counterpoint.counterfactuals.comparison.method_comparison import (
 )
 from counterpoint.counterfactuals.comparison.search_outcomes import typed
 from counterpoint.figures.method_figures import draw_methods
-from counterpoint.figures.study_figures import save_figure
+from counterpoint.figures.theme import save_figure
 from counterpoint.files.artifacts import read_table, write_json, write_text
 from counterpoint.workflow import provenance
 from counterpoint.workflow.planning.matrix_rate import matrix_product_rates

@@ -74,7 +74,7 @@ def picture() -> str:
     )
     caption = (
         f'<text x="{LEFT}" y="26" fill="{GREY}">A room imports rooms below it and never one above. '
-        f'Numbers: how a pair becomes a page.</text>'
+        f"Numbers: how a pair becomes a page.</text>"
     )
     background = f'<rect width="{WIDTH}" height="{y + 8}" fill="white"/>'
     return "\n".join([head, title, background, caption, *parts, "</svg>"]) + "\n"
@@ -107,9 +107,7 @@ def _box(
 
 
 def _text(x: float, y: float, text: str, colour: str, weight: str = "normal") -> str:
-    return (
-        f'<text x="{x:g}" y="{y:g}" fill="{colour}" font-weight="{weight}">{escape(text)}</text>'
-    )
+    return f'<text x="{x:g}" y="{y:g}" fill="{colour}" font-weight="{weight}">{escape(text)}</text>'
 
 
 if __name__ == "__main__":

@@ -111,7 +111,9 @@ def _model_rows(definitions: Mapping[str, Any]) -> list[tuple[str, str, str, str
         for key, node in branch["then"]["properties"].items():
             if node:
                 default = _default(node) or ("required" if key in required else "")
-                rows.append((f"`{source}: {key}`", _kind(node, definitions), default, _sentence(node)))
+                rows.append(
+                    (f"`{source}: {key}`", _kind(node, definitions), default, _sentence(node))
+                )
     return rows
 
 
@@ -150,7 +152,9 @@ def _kind(node: Mapping[str, Any], definitions: Mapping[str, Any]) -> str:
     if "anyOf" in node:
         return "; or ".join(_kind(one, definitions) for one in node["anyOf"])
     kinds = node.get("type", "any")
-    words = [_of_type(kind, node, definitions) for kind in ([kinds] if isinstance(kinds, str) else kinds)]
+    words = [
+        _of_type(kind, node, definitions) for kind in ([kinds] if isinstance(kinds, str) else kinds)
+    ]
     return " or ".join(words)
 
 
@@ -164,7 +168,9 @@ def _of_type(kind: str, node: Mapping[str, Any], definitions: Mapping[str, Any])
         least = f", at least {count}" if count and not exact else ""
         return f"list of {exact}({items}){least}"
     if kind == "object":
-        keys = [f"`{key}`: {_kind(one, definitions)}" for key, one in node.get("properties", {}).items()]
+        keys = [
+            f"`{key}`: {_kind(one, definitions)}" for key, one in node.get("properties", {}).items()
+        ]
         return "mapping" + (f" of {', '.join(keys)}" if keys else "")
     limits = [
         f"{sign} {node[key]}"
@@ -211,7 +217,9 @@ def _cell(text: str) -> str:
     text = " ".join(text.split())
     code = re.split(r"(`[^`]*`)", text)
     plain = [
-        part if part.startswith("`") else part.replace("$", r"\$").replace("<", "&lt;").replace("*", r"\*")
+        part
+        if part.startswith("`")
+        else part.replace("$", r"\$").replace("<", "&lt;").replace("*", r"\*")
         for part in code
     ]
     return "".join(plain).replace("|", r"\|")
@@ -318,7 +326,10 @@ def api() -> dict[str, str]:
 
 def public_names() -> str:
     """The entries of the package's public names, in the order of ``__all__``."""
-    parts = ["## Public names", "Documented, stable and few. Each is an attribute of `counterpoint`."]
+    parts = [
+        "## Public names",
+        "Documented, stable and few. Each is an attribute of `counterpoint`.",
+    ]
     for name, home in source_pages.public_names().items():
         if source_pages.is_room(home):
             parts.append(f"`counterpoint.{name}`: the room [{name}]({name}.md).")

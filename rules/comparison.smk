@@ -1,7 +1,7 @@
 # Several studies side by side, whenever more than one is made.
 COMPARED = ["results/comparison/report.html"] if len(CONFIG.studies) > 1 else []
 
-# As in counterpoint/figures/studies_figures.py, which is not imported here because it imports matplotlib.
+# As in counterpoint/figures/comparison_figures.py, which is not imported here because it imports matplotlib.
 COMPARISON_FIGURES = {
     "heads": "Which heads matter in which task",
     "overlaps": "How far the rankings of heads agree",

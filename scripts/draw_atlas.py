@@ -7,9 +7,9 @@ from _job import run
 
 
 def main(snakemake: Any) -> None:
-    """Call `counterpoint.figures.counterfactual_figures.atlas_map` and save it as SVG and PNG."""
-    from counterpoint.figures.counterfactual_figures import atlas_map
-    from counterpoint.figures.study_figures import save_figure
+    """Call `counterpoint.figures.atlas_figures.atlas_map` and save it as SVG and PNG."""
+    from counterpoint.figures.atlas_figures import atlas_map
+    from counterpoint.figures.theme import save_figure
     from counterpoint.files.artifacts import read_table
 
     figure = atlas_map(read_table(snakemake.input.atlas))

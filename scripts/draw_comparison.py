@@ -7,9 +7,9 @@ from _job import run
 
 
 def main(snakemake: Any) -> None:
-    """Call `counterpoint.figures.studies_figures.draw_comparison` and save each figure."""
-    from counterpoint.figures.studies_figures import draw_comparison
-    from counterpoint.figures.study_figures import save_figure
+    """Call `counterpoint.figures.comparison_figures.draw_comparison` and save each figure."""
+    from counterpoint.figures.comparison_figures import draw_comparison
+    from counterpoint.figures.theme import save_figure
     from counterpoint.files.artifacts import read_table
 
     claims, correlations = (

@@ -8,7 +8,9 @@ from _job import run
 
 def main(snakemake: Any) -> None:
     """Call `study_figures.draw_figures` and save each figure as SVG and PNG."""
-    from counterpoint.figures.study_figures import draw_figures, read_curves, save_figure
+    from counterpoint.figures.curve_figures import read_curves
+    from counterpoint.figures.study_figures import draw_figures
+    from counterpoint.figures.theme import save_figure
     from counterpoint.files.artifacts import read_table
 
     settings = snakemake.params.settings

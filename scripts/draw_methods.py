@@ -9,7 +9,7 @@ from _job import run
 def main(snakemake: Any) -> None:
     """Call `counterpoint.figures.method_figures.draw_methods` and save the figure."""
     from counterpoint.figures.method_figures import draw_methods
-    from counterpoint.figures.study_figures import save_figure
+    from counterpoint.figures.theme import save_figure
     from counterpoint.files.artifacts import read_table
 
     for name, figure in draw_methods(read_table(snakemake.input.summary)).items():

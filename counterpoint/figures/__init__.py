@@ -1,4 +1,95 @@
-"""Every figure: functions from tables to matplotlib figures, in one theme.
+"""Every figure: functions from tables and arrays to matplotlib figures, in one theme.
 
-Imports `statistics`, and names of classes from `counterfactuals`; no torch. `study_figures` first.
+A module draws one thing and bears its name: `heat_map_figures`, `regression_figures`,
+`curve_figures`, and so on. `theme` is how all look; `chosen_heads` says which heads are shown;
+`study_figures`, `comparison_figures` and `method_figures` list what the workflow draws. Functions
+are called plurals of what they draw and modules end in ``_figures``, so that neither hides the
+other here. Labels come from the glossary. Imports `statistics`, and names of classes from
+`counterfactuals`; no torch. `theme` first.
+
+The functions below take a table such as heads.parquet, or what `counterpoint.measure` returns, and
+need nothing else:
+
+    figure = counterpoint.figures.heat_maps(heads)
+    counterpoint.figures.save_figure(figure, "figures", "heat_maps")  # SVG and PNG
+
+A figure is a `matplotlib.figure.Figure`, whose axes can be changed; a notebook shows it without
+pyplot. Nothing is imported before a name is used.
 """
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from counterpoint.figures.atlas_figures import atlas_map
+    from counterpoint.figures.correlation_figures import correlation_matrices
+    from counterpoint.figures.counterfactual_figures import (
+        archive_scatter,
+        pair_curves,
+        search_progress,
+    )
+    from counterpoint.figures.curve_figures import Curves, output_curves, read_curves
+    from counterpoint.figures.faithfulness_figures import faithfulness_curves
+    from counterpoint.figures.heat_map_figures import heat_maps
+    from counterpoint.figures.interaction_figures import interaction_sums
+    from counterpoint.figures.mlp_figures import mlp_layers
+    from counterpoint.figures.regression_figures import regressions
+    from counterpoint.figures.stability_figures import rank_stability
+    from counterpoint.figures.theme import figure_svg, save_figure
+    from counterpoint.figures.top_head_figures import top_heads
+
+__all__ = [
+    "Curves",
+    "archive_scatter",
+    "atlas_map",
+    "correlation_matrices",
+    "faithfulness_curves",
+    "figure_svg",
+    "heat_maps",
+    "interaction_sums",
+    "mlp_layers",
+    "output_curves",
+    "pair_curves",
+    "rank_stability",
+    "read_curves",
+    "regressions",
+    "save_figure",
+    "search_progress",
+    "top_heads",
+]
+
+_HOMES = {
+    "Curves": "curve_figures",
+    "archive_scatter": "counterfactual_figures",
+    "atlas_map": "atlas_figures",
+    "correlation_matrices": "correlation_figures",
+    "faithfulness_curves": "faithfulness_figures",
+    "figure_svg": "theme",
+    "heat_maps": "heat_map_figures",
+    "interaction_sums": "interaction_figures",
+    "mlp_layers": "mlp_figures",
+    "output_curves": "curve_figures",
+    "pair_curves": "counterfactual_figures",
+    "rank_stability": "stability_figures",
+    "read_curves": "curve_figures",
+    "regressions": "regression_figures",
+    "save_figure": "theme",
+    "search_progress": "counterfactual_figures",
+    "top_heads": "top_head_figures",
+}
+"""The module of each public name. Names, and no imports, so that what imports one figure does not
+count as depending on all (`workflow.code_version`)."""
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

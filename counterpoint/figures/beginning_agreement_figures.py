@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import matplotlib as mpl
 import pandas as pd
 from matplotlib.figure import Figure
 
-from counterpoint.figures.study_figures import COLOURS, FAINT, GREY, MARKERS, STYLE
+from counterpoint.figures.theme import COLOURS, FAINT, GREY, MARKERS, new_figure
 from counterpoint.statistics.panel import directions
 
 LABELLED = 4
@@ -19,8 +18,7 @@ def with_and_without(both: pd.DataFrame) -> Figure:
     Columns: ``direction, layer, head, with_bos, without_bos``, in units of the metric.
     """
     shown = directions(both)
-    with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(3.6 * len(shown) + 0.4, 3.3), layout="constrained")
+    with new_figure(3.6 * len(shown) + 0.4, 3.3) as figure:
         grid = figure.subplots(1, len(shown), squeeze=False)[0]
         for ax, direction in zip(grid, shown, strict=True):
             rows = both[both["direction"] == direction]

@@ -1,36 +1,19 @@
-"""The figures of generated pairs: what the archives hold, and what the atlas reached.
-
-As in `figures.study_figures`, functions take tables and return figures and touch no global state.
-"""
+"""The figures of generated pairs: what archives hold, how searches went, the pairs' curves."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 
-import matplotlib as mpl
 import numpy as np
 import pandas as pd
-from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
-from matplotlib.patches import Patch
 
-from counterpoint.counterfactuals.atlas.atlas_classes import CLASSES, KEYS, atlas_class
-from counterpoint.figures.study_figures import GREY, METHOD_COLOURS, STYLE
+from counterpoint.figures.theme import FAINT, GREY, METHOD_COLOURS, THIN_LINES, new_figure
 
 MOST_POINTS = 400
 """Pairs of a method that are drawn: those with the greatest LD change."""
 
 MOST_TICKS = 9
-
-NUMBERED_HEADS = 16
-"""Most heads of a layer for which a cell has room for its rank."""
-
-
-@contextmanager
-def _new_figure(width: float, height: float) -> Iterator[Figure]:
-    with mpl.rc_context(STYLE):
-        yield Figure(figsize=(width, height), layout="constrained")
 
 
 def archive_scatter(archives: Mapping[str, pd.DataFrame], cap: float | None = None) -> Figure:
@@ -40,7 +23,7 @@ def archive_scatter(archives: Mapping[str, pd.DataFrame], cap: float | None = No
     perplexity up to which a pair counts as fluent. Columns: ``ld_change, perplexity,
     non_dominated``.
     """
-    with _new_figure(6.4, 3.6) as figure:
+    with new_figure(6.4, 3.6) as figure:
         ax = figure.subplots()
         for place, (method, archive) in enumerate(archives.items()):
             shown = archive.nlargest(MOST_POINTS, "ld_change")
@@ -86,42 +69,55 @@ def _round_numbers(low: float, high: float) -> list[float]:
     return found
 
 
-def atlas_map(atlas: pd.DataFrame) -> Figure:
-    """Draw what was reached for each head, layer by head, with its rank where there is room.
+def search_progress(traces: Mapping[str, pd.DataFrame]) -> Figure:
+    """Draw hypervolume and largest LD change against model evaluations, a line per search.
 
-    Columns: ``layer, head`` and those of `atlas_class`.
+    ``traces`` holds for each method the columns ``evaluations, hypervolume, best_ld_change`` and
+    ``seed``.
     """
-    n_layers, n_heads = int(atlas["layer"].max()) + 1, int(atlas["head"].max()) + 1
-    keys = atlas_class(atlas)
-    colours = {one.key: to_rgb(one.colour) for one in CLASSES}
-    image = np.full((n_layers, n_heads, 3), to_rgb("#ffffff"))
-    for layer, head, key in zip(atlas["layer"], atlas["head"], keys, strict=True):
-        image[int(layer), int(head)] = colours[key]
-    with _new_figure(
-        max(6.4, min(10.0, 0.32 * n_heads + 4.4)), max(2.4, min(9.0, 0.2 * n_layers + 1.0))
-    ) as figure:
+    with new_figure(8.4, 2.6) as figure:
+        grid = figure.subplots(1, 2)
+        for ax, name, label in zip(
+            grid,
+            ("hypervolume", "best_ld_change"),
+            ("hypervolume", "largest LD change"),
+            strict=True,
+        ):
+            for method, trace in traces.items():
+                for number, (_, rows) in enumerate(trace.groupby("seed", sort=False)):
+                    ax.step(
+                        rows["evaluations"],
+                        rows[name],
+                        where="post",
+                        color=METHOD_COLOURS[method],
+                        lw=1.3,
+                        label=method if number == 0 else None,
+                    )
+            ax.set_xlabel("model evaluations")
+            ax.set_ylabel(label)
+        grid[0].legend(loc="best")
+        return figure
+
+
+def pair_curves(pairs: pd.DataFrame) -> Figure:
+    """Draw the target head's output curve on generated pairs, from its value at α = 0.
+
+    Columns: ``alphas`` and ``output``, a list of numbers each, and ``method``.
+    """
+    with new_figure(5.2, 3.0) as figure:
         ax = figure.subplots()
-        ax.imshow(image, aspect="auto", interpolation="nearest")
-        ax.set_xticks(np.arange(n_heads + 1) - 0.5, minor=True)
-        ax.set_yticks(np.arange(n_layers + 1) - 0.5, minor=True)
-        ax.grid(which="minor", color="white", lw=0.8)
-        ax.tick_params(which="minor", length=0)
-        ax.set_xticks(range(0, n_heads, max(1, n_heads // 12)))
-        ax.set_yticks(range(0, n_layers, max(1, n_layers // 12)))
-        if n_heads <= NUMBERED_HEADS:
-            inks = {one.key: one.ink for one in CLASSES}
-            for (_, row), key in zip(atlas.iterrows(), keys, strict=True):
-                if key != KEYS[-1]:
-                    ax.text(
-                        row["head"], row["layer"], f"{row['rank']:.0f}",
-                        ha="center", va="center", fontsize=6, color=inks[key],
-                    )  # fmt: skip
-        counts = keys.value_counts()
-        handles = [
-            Patch(fc=one.colour, ec=GREY, lw=0.4, label=f"{one.name} ({counts.get(one.key, 0)})")
-            for one in CLASSES
-        ]
-        ax.legend(handles=handles, loc="upper left", bbox_to_anchor=(1.01, 1.0))
-        ax.set_xlabel("head")
-        ax.set_ylabel("layer")
+        ax.axhline(0, color=FAINT, lw=0.6, zorder=0)
+        for method, rows in pairs.groupby("method", sort=False):
+            colour = METHOD_COLOURS[str(method)]
+            shown = rows.head(THIN_LINES)
+            for number, (alphas, output) in enumerate(
+                zip(shown["alphas"], shown["output"], strict=True)
+            ):
+                values = np.asarray(output, dtype=float)
+                label = str(method) if number == 0 else None
+                ax.plot(alphas, values - values[0], color=colour, lw=1.1, alpha=0.7, label=label)
+        ax.set_xlim(0, 1)
+        ax.set_xlabel("α: 0 own output, 1 that of the corrupted prompt")
+        ax.set_ylabel("LD: f(α) − f(0), logits")
+        ax.legend(loc="best")
         return figure

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import math
 
-import matplotlib as mpl
 import pandas as pd
 from matplotlib.figure import Figure
 
 from counterpoint.counterfactuals.comparison.method_comparison import DECISIVE
-from counterpoint.figures.study_figures import FAINT, METHOD_COLOURS, STYLE
+from counterpoint.figures.theme import FAINT, METHOD_COLOURS, new_figure
 
 FIGURES = {"methods": "LD change under the perplexity cap, by method and head"}
 """Every figure that `draw_methods` returns, with its title."""
@@ -30,11 +29,7 @@ def draw_methods(summary: pd.DataFrame) -> dict[str, Figure]:
     methods = list(dict.fromkeys(rows["method"]))
     across = min(ACROSS, max(1, len(heads)))
     down = max(1, math.ceil(len(heads) / across))
-    with mpl.rc_context(STYLE):
-        figure = Figure(
-            figsize=(1.3 + 1.9 * across, 0.5 + down * (0.45 + 0.17 * len(methods))),
-            layout="constrained",
-        )
+    with new_figure(1.3 + 1.9 * across, 0.5 + down * (0.45 + 0.17 * len(methods))) as figure:
         grid = figure.subplots(down, across, squeeze=False, sharey=True, sharex=True)
         for ax, (layer, head) in zip(grid.flat, heads, strict=False):
             here = rows[(rows["layer"] == layer) & (rows["head"] == head)].set_index("method")

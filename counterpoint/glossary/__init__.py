@@ -34,6 +34,7 @@ __all__ = [
     "Word",
     "label",
     "signed_label",
+    "size_label",
 ]
 
 WORDS: Mapping[str, Word] = {word.key: word for word in (*MEASUREMENT_WORDS, *SEARCH_WORDS)}
@@ -65,3 +66,8 @@ def label(name: str) -> str:
 def signed_label(name: str) -> str:
     """The same, with "(signed)" for the scores that also stand there by their size."""
     return f"{label(name)} (signed)" if name in SIGNED else label(name)
+
+
+def size_label(name: str) -> str:
+    """The label of a score's size, which is what heads are ranked by."""
+    return label(f"abs_{name}") if f"abs_{name}" in DERIVED else signed_label(name)

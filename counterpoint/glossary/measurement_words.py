@@ -334,7 +334,7 @@ MEASUREMENT_WORDS = (
         "verdict",
         "What the numbers of this study say about a claim; it holds for this model, task and set "
         "of pairs.",
-        computed_by="counterpoint.statistics.verdicts.Rule",
+        computed_by="counterpoint.statistics.claim_verdicts.Rule",
     ),
     Word(
         "share",

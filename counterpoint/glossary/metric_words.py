@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 NOISING, DENOISING = "noising", "denoising"
+DEFAULT_METRIC = "logit_difference"
 
 
 @dataclass(frozen=True)

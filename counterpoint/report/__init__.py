@@ -1,30 +1,33 @@
-"""The report of a study: from its result files to one HTML page that opens offline.
+"""Pages from results: the report of a study and the comparison of studies, each one HTML file.
 
 `render_report` executes ``reports/report.ipynb``, whose cells call the functions named here, each
-of which turns `Results` into one part of the page. No part loads a model or imports torch.
+of which turns `Results` into one part of the page; ``reports/comparison.ipynb`` calls those of
+`comparison_page`. A module ending in ``_section`` writes the part that it is named for; fixed prose
+stands in the notebooks, words in the glossary.
+
+Imports `figures`, `statistics` and names of columns from the rooms that write them; no part loads a
+model or imports torch. In reading order: `html` (pieces, everything escaped), `study_results` (the
+files of a study), `section_parts`, any section, `render`. All parts are imported here and not on
+demand, since the notebook's imports say on which code a page depends (`workflow.code_version`).
 """
 
 from counterpoint.report.atlas_section import atlas
 from counterpoint.report.beginning_section import beginning, without_bos
+from counterpoint.report.claims_section import claims
 from counterpoint.report.counterfactuals_section import generated
+from counterpoint.report.curves_section import curves
+from counterpoint.report.disagreement_section import reasons
+from counterpoint.report.exactness_section import exactness
 from counterpoint.report.glossary_section import glossary
+from counterpoint.report.headline_section import headline
+from counterpoint.report.heads_section import heads, heat_maps
+from counterpoint.report.mlps_section import extras
+from counterpoint.report.pairs_section import dropped, pairs
+from counterpoint.report.provenance_section import provenance
+from counterpoint.report.relations_section import relations
 from counterpoint.report.render import notebook_to_html, render_report
+from counterpoint.report.stability_section import stability
 from counterpoint.report.study_results import Results, load_results
-from counterpoint.report.study_sections import (
-    claims,
-    curves,
-    dropped,
-    exactness,
-    extras,
-    headline,
-    heads,
-    heat_maps,
-    pairs,
-    provenance,
-    reasons,
-    relations,
-    stability,
-)
 
 __all__ = [
     "Results",

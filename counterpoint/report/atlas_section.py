@@ -21,8 +21,8 @@ from counterpoint.counterfactuals.atlas.atlas_classes import (
     atlas_class,
     has_pair,
 )
-from counterpoint.figures.counterfactual_figures import atlas_map
-from counterpoint.figures.study_figures import figure_svg
+from counterpoint.figures.atlas_figures import atlas_map
+from counterpoint.figures.theme import figure_svg
 from counterpoint.glossary.metric_words import searches
 from counterpoint.report.html import (
     Fragment,

@@ -7,13 +7,12 @@ from typing import Any
 import pandas as pd
 
 from counterpoint.figures.beginning_agreement_figures import with_and_without
-from counterpoint.figures.study_figures import figure_svg
+from counterpoint.glossary import AGREEMENTS
 from counterpoint.report.html import (
     Fragment,
     fill,
     folded,
     heading,
-    image,
     interval,
     join,
     note,
@@ -23,10 +22,10 @@ from counterpoint.report.html import (
     table,
     word,
 )
+from counterpoint.report.section_parts import drawn_here
 from counterpoint.report.study_results import Results
 from counterpoint.statistics.beginning_agreement import means
 
-NAMES = {"spearman": "Spearman", "pearson": "Pearson", "jaccard": "Jaccard at k"}
 SHOWN_ROWS = 12
 """Heads listed whose AP differs most."""
 
@@ -57,7 +56,7 @@ def without_bos(results: Results) -> Fragment:
     rows = [
         [
             row["direction"],
-            NAMES[row["agreement"]],
+            AGREEMENTS[row["agreement"]],
             interval(row["estimate"], row["ci_low"], row["ci_high"]),
             number(row["chance"], 2),
             f"{row['common']} of {row['k']}" if row["agreement"] == "jaccard" else "",
@@ -79,13 +78,9 @@ def without_bos(results: Results) -> Fragment:
                 "measured with the token. Where the two disagree, say with every result which one "
                 "it is.",
             ),
-            fill(
-                "<figure>{}<figcaption>{}</figcaption></figure>",
-                image(
-                    figure_svg(with_and_without(both)),
-                    "svg+xml",
-                    "AP of each head with the token against AP without it.",
-                ),
+            drawn_here(
+                with_and_without(both),
+                "AP of each head with the token against AP without it.",
                 "One mark per head, mean over pairs. On the dotted line both agree.",
             ),
             table(header, rows, text=(0, 1)),

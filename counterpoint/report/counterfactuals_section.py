@@ -11,49 +11,35 @@ from typing import Any
 
 import pandas as pd
 
-from counterpoint.counterfactuals.validation.pair_flags import SHORT_CUTS
-from counterpoint.figures.counterfactual_figures import archive_scatter
-from counterpoint.figures.study_figures import figure_svg, pair_curves, search_progress
+from counterpoint.figures.counterfactual_figures import archive_scatter, pair_curves
 from counterpoint.glossary.metric_words import searches
 from counterpoint.report.html import (
-    NOTHING,
     Fragment,
     answer,
     count,
     fill,
     folded,
     heading,
-    image,
     join,
     note,
     number,
     paragraph,
-    small,
     table,
     word,
 )
+from counterpoint.report.methods_section import method_table, methods_compared, search_course
+from counterpoint.report.section_parts import drawn_here
 from counterpoint.report.study_results import Generated, Results
+from counterpoint.report.validation_section import checks, nulls, transfer
 
 SHOWN_PAIRS = 6
 """Pairs of a head shown at once; the rest is folded."""
+
 FOLDED_PAIRS = 60
 """Most folded pairs; all stand in the archive."""
+
 PLACES = ("rank", "margin", "reciprocal_rank")
 """Columns of ``validation.parquet`` that are shown beside a pair."""
-METHOD_MEASURES = {
-    "ld_change_cap_0": "LD change, cap + 0 nats",
-    "ld_change_cap_0_5": "cap + 0.5",
-    "ld_change_cap_1": "cap + 1",
-    "hypervolume": "hypervolume",
-    "chosen_evenness": "evenness",
-    "chosen_changed_tokens": "changed tokens",
-    "chosen_rank": "rank by AP",
-    "chosen_margin": "margin",
-    "chosen_ig_rank": "rank by IG joint",
-    "evaluations": "evaluations",
-    "seconds": "seconds",
-}
-"""Measures of ``methods.csv`` that are shown, in order, with their headings."""
 
 
 def generated(results: Results) -> Fragment:
@@ -82,7 +68,7 @@ def generated(results: Results) -> Fragment:
             ),
             note(searches(results.metric)) if searches(results.metric) else "",
             *[_target(results, one) for one in results.generated],
-            _comparison(results),
+            methods_compared(results),
         ]
     )
 
@@ -99,9 +85,9 @@ def _target(results: Results, one: Generated) -> Fragment:
         parts += [
             _before_and_after(results, one, pairs),
             _pair_table(results, pairs.head(SHOWN_PAIRS)),
-            _transfer(results, pairs),
-            _nulls(results, one, pairs),
-            _checks(pairs),
+            transfer(results, pairs),
+            nulls(results, one, pairs),
+            checks(pairs),
             _scatter(one, pairs),
         ]
         rest = pairs.iloc[SHOWN_PAIRS:FOLDED_PAIRS]
@@ -111,7 +97,7 @@ def _target(results: Results, one: Generated) -> Fragment:
             parts.append(note(f"All {len(pairs)} stand in counterfactuals/{one.name}/."))
         if {"alphas", "output"} <= set(pairs):
             parts.append(_curves(one, pairs.dropna(subset=["alphas", "output"])))
-    parts += [_methods(one), _progress(one)]
+    parts += [method_table(one), search_course(one)]
     return join(parts)
 
 
@@ -202,172 +188,6 @@ def _pair_table(results: Results, pairs: pd.DataFrame) -> Fragment:
     return table(header, body, text=(1, 2, 3))
 
 
-def _transfer(results: Results, pairs: pd.DataFrame) -> Fragment:
-    """Return how the edits did in fresh contexts: a sentence a pair, and the contexts folded."""
-    if "transfer_contexts" not in pairs:
-        return Fragment("")
-    parts = []
-    for row in pairs.dropna(subset=["transfer_contexts"]).to_dict("records"):
-        contexts = int(row["transfer_contexts"])
-        if not contexts:
-            parts.append(
-                paragraph(
-                    word("transfer", "Transfer"),
-                    f" of pair {row['number']}: no fresh context took up the edit with the same "
-                    "tokens.",
-                )
-            )
-            continue
-        parts.append(
-            paragraph(
-                fill(
-                    "{} of pair {} ({}) to {} fresh contexts: the target is <b>first in {}</b> and "
-                    "in the first five in {}; the median LD change is {}. In {} of the contexts "
-                    "both prompts go on with the same token, which counts as a failure. With the "
-                    "pair's own answers it is first in {}, in the first five in {}, and the median "
-                    "is {}. A context keeps {} of the pair's {} tokens; the median {} is {}.",
-                    word("transfer", "Transfer"),
-                    row["number"],
-                    row["method"],
-                    contexts,
-                    count(row["transfer_first"]),
-                    count(row["transfer_first_five"]),
-                    number(row["transfer_ld_change"], 2),
-                    count(row["transfer_same_answer"]),
-                    count(row["transfer_first_declared"]),
-                    count(row["transfer_first_five_declared"]),
-                    number(row["transfer_ld_change_declared"], 2),
-                    count(row["transfer_kept"]),
-                    len(row["clean_tokens"]),
-                    word("perplexity", "perplexity"),
-                    number(row["transfer_perplexity"], 1),
-                )
-            )
-        )
-        body = [
-            [
-                place,
-                fill("{}<br>{}", *results.tokens.difference({"clean": x, "corrupted": y})),
-                count(rank) if rank else "same answer",
-                number(change, 2),
-            ]
-            for place, (x, y, rank, change) in enumerate(
-                zip(
-                    row["transfer_clean"],
-                    row["transfer_corrupted"],
-                    row["transfer_ranks"],
-                    row["transfer_ld_changes"],
-                    strict=True,
-                ),
-                start=1,
-            )
-        ]
-        parts.append(
-            folded(
-                f"The {contexts} contexts of pair {row['number']}",
-                table(
-                    ["context", "prompts", word("rank", "rank"), word("ld-change")], body, text=(1,)
-                ),
-            )
-        )
-    return join(parts)
-
-
-def _nulls(results: Results, one: Generated, pairs: pd.DataFrame) -> Fragment:
-    """Return what chance gives: random answers, and the pairs of the other targets."""
-    sentences: list[Any] = []
-    known = pairs.dropna(subset=["null_rank"]) if "null_rank" in pairs else pairs.iloc[:0]
-    if len(known):
-        sentences.append(
-            fill(
-                "{}: with random answers on the same pairs the target's median rank is {} and its "
-                "median |AP| {}, against {} and {} with the pairs' own; it comes first on {} % of "
-                "the draws.",
-                word("null", "Chance"),
-                number(known["null_rank"].median(), 1),
-                number(known["null_ap"].median(), 3),
-                number(known["rank"].median(), 1),
-                number(known["ap"].abs().median(), 3),
-                number(100 * known["null_first"].mean(), 0),
-            )
-        )
-    ranks = results.ranks_on_other_pairs
-    ranks = ranks[(ranks["layer"] == one.layer) & (ranks["head"] == one.head)]
-    if len(ranks):
-        sentences.append(
-            fill(
-                "On the first {} that the same methods found for other heads ({} of them) its "
-                "median rank is {}; it comes first on {}.",
-                "pair" if len(ranks) == 1 else "pairs",
-                len(ranks),
-                number(ranks["rank"].median(), 1),
-                int((ranks["rank"] == 1).sum()),
-            )
-        )
-    return paragraph(join(sentences, " ")) if sentences else Fragment("")
-
-
-def _checks(pairs: pd.DataFrame) -> Fragment:
-    """Return the rest of the validation, folded: both directions, IG, plain runs, the text."""
-    if "ap_plain" not in pairs:
-        return Fragment("")
-    known = pairs.dropna(subset=["ap_plain"])
-    header = [
-        "pair", "method", word("ap"), "AP, plain runs", "margin, plain runs", "strongest other",
-        "rank, denoising", "rank in its layer", fill("rank by {}", word("ig-joint")),
-        word("evenness"), fill("{}, plain runs", word("perplexity")), word("fluent", "fluent"),
-        word("surprise", "largest surprise"), "at the token", word("repetition"),
-        word("short-cut", "short cuts"),
-    ]  # fmt: skip
-    body = [
-        [
-            row["number"],
-            row["method"],
-            number(row["ap"], 3),
-            number(row["ap_plain"], 3),
-            number(row["margin_plain"], 2),
-            row["second"],
-            count(row["rank_denoising"]),
-            count(row["rank_in_layer"]),
-            count(row["ig_rank"]),
-            number(row["evenness_again"], 2),
-            fill(
-                "{}<br>{}",
-                number(row["perplexity_clean_again"], 1),
-                number(row["perplexity_corrupted_again"], 1),
-            ),
-            NOTHING if pd.isna(row["fluent"]) else "yes" if row["fluent"] else "no",
-            number(row["surprise"], 1),
-            answer(row["surprising_token"]),
-            number(row["repetition"], 2),
-            _short_cuts(row),
-        ]
-        for row in known.to_dict("records")
-    ]
-    largest = (known["ap"] - known["ap_plain"]).abs().max()
-    return folded(
-        f"All checks of the {len(known)} validated pairs",
-        join(
-            [
-                paragraph(
-                    "Everything here was measured anew. The effects of the target and of its three "
-                    "strongest rivals were taken once more in whole passes of the model, one "
-                    f"prompt at a time; the target's differ by at most {small(largest)}.",
-                ),
-                table(header, body, text=(1, 5, 13, 15)),
-            ]
-        ),
-    )
-
-
-def _short_cuts(row: dict[Any, Any]) -> str:
-    """Return what a pair is flagged for, in words."""
-    flagged = [
-        words for name, words in SHORT_CUTS.items() if bool(row[name]) != (name == "round_trip")
-    ]
-    return "; ".join(flagged) or "none"
-
-
 def _scatter(one: Generated, pairs: pd.DataFrame) -> Fragment:
     """Return the archives of all methods as LD change against perplexity."""
     archives = {name: table for name, table in one.methods.items() if len(table)}
@@ -382,18 +202,17 @@ def _scatter(one: Generated, pairs: pd.DataFrame) -> Fragment:
         if cap
         else ""
     )
-    return fill(
-        "<figure>{}<figcaption>Every pair that was kept, by {} and {} of its less fluent prompt. "
-        "Filled marks are {} by any pair of their method.{}</figcaption></figure>",
-        image(
-            figure_svg(archive_scatter(archives, cap)),
-            "svg+xml",
-            f"LD change against perplexity of the pairs kept for head {one.name}.",
+    return drawn_here(
+        archive_scatter(archives, cap),
+        f"LD change against perplexity of the pairs kept for head {one.name}.",
+        fill(
+            "Every pair that was kept, by {} and {} of its less fluent prompt. Filled marks are {} "
+            "by any pair of their method.{}",
+            word("ld-change"),
+            word("perplexity"),
+            word("hypervolume", "not dominated"),
+            remark,
         ),
-        word("ld-change"),
-        word("perplexity"),
-        word("hypervolume", "not dominated"),
-        remark,
     )
 
 
@@ -401,114 +220,9 @@ def _curves(one: Generated, pairs: pd.DataFrame) -> Fragment:
     """Return the target's output curves on the pairs."""
     if pairs.empty:
         return Fragment("")
-    return fill(
-        "<figure>{}<figcaption>{}</figcaption></figure>",
-        image(figure_svg(pair_curves(pairs)), "svg+xml",
-              f"Output curves of head {one.name} on the generated pairs."),
+    return drawn_here(
+        pair_curves(pairs),
+        f"Output curves of head {one.name} on the generated pairs.",
         "The target's output curve (logit difference, in logits) on the generated pairs: a "
         "straight fall is an even one.",
-    )  # fmt: skip
-
-
-def _methods(one: Generated) -> Fragment:
-    """Return the methods side by side: what each found for what it spent, over its seeds."""
-    rows = []
-    for name, archive in one.methods.items():
-        trace = one.traces.get(name)
-        ends = (
-            trace.sort_values("evaluations").groupby("seed").last()
-            if trace is not None and "seed" in trace
-            else pd.DataFrame(columns=["evaluations", "seconds", "hypervolume", "best_ld_change"])
-        )
-        rows.append(
-            [
-                name,
-                len(ends) or number(None),
-                len(archive),
-                _spread(ends["evaluations"], 0),
-                _spread(ends["seconds"], 1),
-                _spread(ends["best_ld_change"], 2),
-                _spread(ends["hypervolume"], 4),
-            ]
-        )
-    if not rows:
-        return Fragment("")
-    header = ["method", "searches", "pairs", word("evaluation", "evaluations"), "seconds",
-              "best LD change", word("hypervolume", "hypervolume")]  # fmt: skip
-    caption = (
-        "The methods and what they spent; over several searches the median and, in brackets, the "
-        "least and the greatest."
     )
-    return table(header, rows, caption=caption)
-
-
-def _comparison(results: Results) -> Fragment:
-    """Return the methods side by side over all heads and seeds, where they were compared."""
-    if results.methods is None or "scope" not in results.methods:
-        return Fragment("")
-    runs = results.methods[results.methods["scope"] == "method"]
-    shown = {name: text for name, text in METHOD_MEASURES.items() if name in set(runs["measure"])}
-    if not shown:
-        return Fragment("")
-    rows = []
-    for method, own in runs.groupby("method", sort=False):
-        cells = own.set_index("measure")
-        rows.append([method, *[_range_cell(cells, name) for name in shown]])
-    return join(
-        [
-            heading("methods", "The methods compared", 3),
-            paragraph(
-                "All methods on the same heads and seeds with the same number of ",
-                word("evaluation", "model evaluations"),
-                ": the median over the searches and, in brackets, the least and the greatest. "
-                "The largest LD change counts under caps on the ",
-                word("perplexity", "perplexity"),
-                " of both prompts: the study's mean loss per token and so many nats more. Evenness,"
-                " changed tokens, ranks and margin are those of the pair that the method prefers.",
-            ),
-            table(["method", *shown.values()], rows),
-        ]
-    )
-
-
-def _range_cell(cells: pd.DataFrame, name: str) -> Any:
-    """Return "median [least, greatest]" of one measure of a method."""
-    middle, least, greatest = (
-        cells[part].to_dict().get(name) for part in ("median", "smallest", "largest")
-    )
-    if middle is None or pd.isna(middle):
-        return number(None)
-    digits = 0 if name in ("evaluations", "seconds") else 2
-    return fill(
-        '{} <span class="interval">[{}, {}]</span>',
-        number(middle, digits),
-        number(least, digits),
-        number(greatest, digits),
-    )
-
-
-def _spread(values: pd.Series, digits: int) -> Any:
-    """Return the median and, of several values, their ends."""
-    values = values.dropna().astype(float)
-    if values.empty:
-        return number(None)
-    middle = number(values.median(), digits)
-    if len(values) == 1:
-        return middle
-    ends = f"[{number(values.min(), digits)}, {number(values.max(), digits)}]"
-    return fill('{} <span class="interval">{}</span>', middle, ends)
-
-
-def _progress(one: Generated) -> Fragment:
-    """Return the course of the searches, folded."""
-    traces = {name: trace for name, trace in one.traces.items() if len(trace)}
-    if not traces:
-        return Fragment("")
-    drawn = fill(
-        "<figure>{}<figcaption>{}</figcaption></figure>",
-        image(figure_svg(search_progress(traces)), "svg+xml",
-              f"Hypervolume and best LD change against model evaluations, head {one.name}."),
-        "Hypervolume (how much of the four objectives the kept pairs cover) and largest LD change "
-        "so far, one line per search.",
-    )  # fmt: skip
-    return folded("How the searches went", drawn)

@@ -14,7 +14,7 @@ import pandas as pd
 
 from counterpoint.counterfactuals.head_ranks import ranks_on_other_pairs
 from counterpoint.errors import UserError
-from counterpoint.figures.study_figures import mean_over_pairs
+from counterpoint.figures.chosen_heads import mean_over_pairs
 from counterpoint.files.artifacts import read_table
 from counterpoint.glossary.metric_words import MetricWords, metric_words
 from counterpoint.models.beginning_token import BOTH, WITHOUT
@@ -153,6 +153,15 @@ class Results:
     def floor(self) -> float:
         """The movement below which a head is rounding: the setting, or the format's own floor."""
         return floor_of(self.heads, self.floor_asked)
+
+    @cached_property
+    def below_floor(self) -> list[str]:
+        """The heads at the floor on the mean, in the first direction, as "layer.head"."""
+        return [
+            f"{layer}.{head}"
+            for (direction, layer, head), row in self.means.items()
+            if direction == self.directions[0] and row["at_floor"]
+        ]
 
     @property
     def floor_asked(self) -> float:

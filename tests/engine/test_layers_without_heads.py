@@ -13,7 +13,7 @@ from counterpoint.counterfactuals.evaluation.all_heads import Pair, exact_effect
 from counterpoint.counterfactuals.problem import Target
 from counterpoint.engine.activations import Direction, TokenPairs
 from counterpoint.errors import UserError
-from counterpoint.figures.study_figures import heat_maps
+from counterpoint.figures.heat_map_figures import heat_maps
 from counterpoint.files.artifacts import write_table, write_tensors
 from counterpoint.measures.tables.curve_table import score_curves
 from counterpoint.measures.tables.faithfulness_table import score_faithfulness

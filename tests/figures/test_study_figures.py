@@ -16,20 +16,32 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from counterpoint.counterfactuals.methods.search import METHODS
-from counterpoint.figures import study_figures
+from counterpoint.figures import (
+    chosen_heads,
+    correlation_figures,
+    counterfactual_figures,
+    curve_figures,
+    heat_map_figures,
+    regression_figures,
+    stability_figures,
+    study_figures,
+    theme,
+    top_head_figures,
+)
 from counterpoint.figures.counterfactual_figures import archive_scatter
 from counterpoint.statistics.correlations import correlations
 from counterpoint.statistics.stability import stability
 from tests.helpers.synthetic import QUICK, Shape, make_scores, write_study
 
 FLOOR = 1e-4
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
-def scores() -> tuple[pd.DataFrame, study_figures.Curves, pd.DataFrame]:
+def scores() -> tuple[pd.DataFrame, curve_figures.Curves, pd.DataFrame]:
     shape = Shape()
     heads, tensors, baseline = make_scores(shape)
-    return heads, study_figures.Curves(**tensors, directions=shape.directions), baseline
+    return heads, curve_figures.Curves(**tensors, directions=shape.directions), baseline
 
 
 def drawn_text(figure: Figure) -> str:
@@ -53,22 +65,22 @@ def test_draws_every_named_figure_and_no_other(scores):
 @pytest.mark.parametrize("directions", [("noising",), ("noising", "denoising")])
 def test_heat_maps_are_centred_and_share_a_scale(directions):
     heads, _, _ = make_scores(Shape(directions=directions))
-    figure = study_figures.heat_maps(heads, floor=FLOOR)
+    figure = heat_map_figures.heat_maps(heads, floor=FLOOR)
     images = [ax.images[0] for ax in figure.axes if ax.images]
     assert len(images) == 4 * len(directions)
     for ap, joint, output, gradient in zip(*[iter(images)] * 4, strict=True):
         assert ap.norm(0) == pytest.approx(0.5) and ap.norm.vmin == -ap.norm.vmax
         assert (joint.norm.vmin, joint.norm.vmax) == (ap.norm.vmin, ap.norm.vmax)
-        assert ap.cmap.name == joint.cmap.name == study_figures.DIVERGING
+        assert ap.cmap.name == joint.cmap.name == theme.DIVERGING
         assert output.norm.vmin == gradient.norm.vmin == 0
-        assert output.cmap.name == study_figures.SEQUENTIAL
+        assert output.cmap.name == theme.SEQUENTIAL
     mean = heads[heads["direction"] == directions[0]].groupby(["layer", "head"])["ap"].mean()
     np.testing.assert_allclose(images[0].get_array().ravel(), mean.to_numpy())
 
 
 def test_heat_maps_mark_heads_at_the_floor(scores):
     heads, _, _ = scores
-    figure = study_figures.heat_maps(heads, floor=FLOOR)
+    figure = heat_map_figures.heat_maps(heads, floor=FLOOR)
     dots = figure.axes[0].lines[0]
     assert list(zip(dots.get_ydata(), dots.get_xdata(), strict=True)) == [(0, 1)]
 
@@ -76,15 +88,15 @@ def test_heat_maps_mark_heads_at_the_floor(scores):
 def test_mean_over_pairs_takes_sizes_pair_by_pair():
     heads, _, _ = make_scores(Shape(pairs=2, layers=1, heads=1, directions=("noising",)))
     heads["ap"], heads["ig_joint"] = [1.0, -1.0], [1.5, 0.0]
-    means = study_figures.mean_over_pairs(heads).iloc[0]
+    means = chosen_heads.mean_over_pairs(heads).iloc[0]
     assert (means["ap"], means["abs_ap"]) == (0, 1)
     assert (means["disagreement"], means["abs_disagreement"]) == (0.75, 0.75)
 
 
 def test_chosen_heads_are_strong_crooked_or_configured_and_never_twice(scores):
     heads, _, _ = scores
-    strongest = study_figures.head_names(study_figures.rank_heads(heads))[0]
-    chosen = study_figures.choose_heads(heads, 3, configured=[strongest, (0, 1)])
+    strongest = chosen_heads.head_names(chosen_heads.rank_heads(heads))[0]
+    chosen = chosen_heads.choose_heads(heads, 3, configured=[strongest, (0, 1)])
     assert len({(layer, head) for layer, head, _ in chosen}) == len(chosen)
     assert (*strongest, "large |AP|") in chosen and (0, 1, "configured") in chosen
     assert (3, 0, "large excess range") in chosen  # AP 0.01, movement 0.9, by construction
@@ -93,11 +105,11 @@ def test_chosen_heads_are_strong_crooked_or_configured_and_never_twice(scores):
 def test_regressions_label_both_correlations_and_leave_the_floor_out(scores):
     heads, _, _ = scores
     table = correlations(heads, settings=QUICK)
-    figure = study_figures.regressions(heads, table, floor=FLOOR, samples=20)
+    figure = regression_figures.regressions(heads, table, floor=FLOOR, samples=20)
     titles = [ax.get_title(loc="left") for ax in figure.axes]
     assert titles[:2] == ["output range  against  |AP|", "output range  against  AP (signed)"]
     for ax, score in zip(figure.axes, ("abs_ap", "ap"), strict=False):
-        row = study_figures.find_correlation(
+        row = correlation_figures.find_correlation(
             table, "noising", "output_range", score, scope="pair_mean"
         )
         assert (
@@ -110,7 +122,7 @@ def test_regressions_label_both_correlations_and_leave_the_floor_out(scores):
 
 def test_curves_start_at_the_unpatched_metric(scores):
     heads, curves, baseline = scores
-    figure = study_figures.output_curves(curves, baseline, [(3, 2, "large |AP|")])
+    figure = curve_figures.output_curves(curves, baseline, [(3, 2, "large |AP|")])
     upper = figure.axes[0]
     thick = next(line for line in upper.lines if line.get_label() == "noising")
     mean = heads.query("direction == 'noising' and layer == 3 and head == 2")["ap"].mean()
@@ -121,44 +133,46 @@ def test_curves_start_at_the_unpatched_metric(scores):
 def test_curves_without_gradients_or_pairs(scores):
     _, curves, baseline = scores
     chosen = [(0, 0, "configured")]
-    plain = study_figures.Curves(
+    plain = curve_figures.Curves(
         curves.alphas, curves.output, None, curves.pairs, curves.directions
     )
-    assert len(study_figures.output_curves(plain, baseline, chosen).axes) == 1
-    none = study_figures.Curves(
+    assert len(curve_figures.output_curves(plain, baseline, chosen).axes) == 1
+    none = curve_figures.Curves(
         curves.alphas, curves.output[:0], None, curves.pairs[:0], curves.directions
     )
-    assert "keeps no curves" in drawn_text(study_figures.output_curves(none, baseline, chosen))
+    assert "keeps no curves" in drawn_text(curve_figures.output_curves(none, baseline, chosen))
 
 
 def test_curves_of_another_shape_are_refused(scores):
     _, curves, _ = scores
     with pytest.raises(ValueError, match="does not fit 4 pairs, 1 directions"):
-        study_figures.Curves(curves.alphas, curves.output, None, curves.pairs, ("noising",))
+        curve_figures.Curves(curves.alphas, curves.output, None, curves.pairs, ("noising",))
 
 
 def test_one_pair_has_no_intervals_and_no_stability():
     heads, _, _ = make_scores(Shape(pairs=1))
-    intervals = study_figures.ap_intervals(heads, "noising", confidence=0.95, seed=0)
+    intervals = top_head_figures.ap_intervals(heads, "noising", confidence=0.95, seed=0)
     assert all(np.isnan(low) for _, low, _ in intervals.values())
-    assert "one pair" in drawn_text(study_figures.rank_stability(stability(heads, settings=QUICK)))
-    study_figures.top_heads(heads)
+    assert "one pair" in drawn_text(
+        stability_figures.rank_stability(stability(heads, settings=QUICK))
+    )
+    top_head_figures.top_heads(heads)
 
 
 def test_constant_scores_are_drawn_without_a_line():
     heads, _, _ = make_scores(Shape(layers=2, heads=2))
     heads["ap"] = 0.0
     table = correlations(heads, settings=QUICK)
-    figure = study_figures.regressions(heads, table, floor=FLOOR, samples=20)
+    figure = regression_figures.regressions(heads, table, floor=FLOOR, samples=20)
     assert "r = " not in figure.axes[1].get_legend().get_texts()[0].get_text()
-    study_figures.correlation_matrices(table)
-    study_figures.heat_maps(heads, floor=FLOOR)
+    correlation_figures.correlation_matrices(table)
+    heat_map_figures.heat_maps(heads, floor=FLOOR)
 
 
 def test_saved_figures_are_whole_equal_and_without_a_date(tmp_path: Path, scores):
     heads, _, _ = scores
-    first = study_figures.save_figure(study_figures.top_heads(heads), tmp_path / "a", "top_heads")
-    second = study_figures.save_figure(study_figures.top_heads(heads), tmp_path / "b", "top_heads")
+    first = theme.save_figure(top_head_figures.top_heads(heads), tmp_path / "a", "top_heads")
+    second = theme.save_figure(top_head_figures.top_heads(heads), tmp_path / "b", "top_heads")
     assert [path.name for path in first] == ["top_heads.svg", "top_heads.png"]
     assert first[0].read_bytes() == second[0].read_bytes()
     assert b"dc:date" not in first[0].read_bytes()
@@ -177,8 +191,10 @@ def test_a_method_has_one_colour_in_every_figure():
         {"evaluations": [1, 2], "hypervolume": [0, 1], "best_ld_change": [0, 1], "seed": [0, 0]}
     )
     for order in (methods, methods[::-1]):
-        curves = study_figures.pair_curves(pairs.set_index("method").loc[order].reset_index())
-        progress = study_figures.search_progress(dict.fromkeys(order, trace))
+        curves = counterfactual_figures.pair_curves(
+            pairs.set_index("method").loc[order].reset_index()
+        )
+        progress = counterfactual_figures.search_progress(dict.fromkeys(order, trace))
         scatter = archive_scatter(dict.fromkeys(order, archive))
         for figure in (curves, progress, scatter):
             legend = figure.axes[0].get_legend()
@@ -186,9 +202,9 @@ def test_a_method_has_one_colour_in_every_figure():
                 text.get_text(): to_hex(_colour(handle))
                 for text, handle in zip(legend.get_texts(), legend.legend_handles, strict=True)
             }
-            assert shown == {name: study_figures.METHOD_COLOURS[name].lower() for name in order}
-    assert study_figures.METHOD_COLOURS.keys() == set(METHODS)
-    assert len(set(study_figures.METHOD_COLOURS.values())) == len(METHODS)
+            assert shown == {name: theme.METHOD_COLOURS[name].lower() for name in order}
+    assert theme.METHOD_COLOURS.keys() == set(METHODS)
+    assert len(set(theme.METHOD_COLOURS.values())) == len(METHODS)
 
 
 def _colour(handle: Line2D | PathCollection) -> object:
@@ -196,28 +212,28 @@ def _colour(handle: Line2D | PathCollection) -> object:
 
 
 def test_dollars_are_no_formulas():
-    with mpl.rc_context(study_figures.STYLE):
+    with mpl.rc_context(theme.STYLE):
         assert not mpl.text.Text(0, 0, "$x_1$ <b>").get_parse_math()
 
 
 def test_curves_are_read_without_torch(tmp_path: Path):
     write_study(tmp_path, Shape(pairs=2, layers=1, heads=2))
     program = (
-        "import sys; from counterpoint import plots;"
-        "curves = plots.read_curves(sys.argv[1], ['noising', 'denoising']);"
+        "import sys; from counterpoint import figures;"
+        "curves = figures.read_curves(sys.argv[1], ['noising', 'denoising']);"
         "assert curves.output.shape == (2, 2, 1, 2, 50);"
         "assert 'torch' not in sys.modules"
     )
     subprocess.run(
         [sys.executable, "-c", program, str(tmp_path / "curves.safetensors")],
         check=True,
-        cwd=Path(study_figures.__file__).parent.parent,
+        cwd=ROOT,
     )
 
 
 def test_a_users_own_matplotlibrc_has_no_part_in_figures() -> None:
     heads, _, _ = make_scores(Shape(pairs=2, layers=2, heads=2))
-    plain = study_figures.figure_svg(study_figures.top_heads(heads))
+    plain = theme.figure_svg(top_head_figures.top_heads(heads))
     theirs = {"text.usetex": True, "axes.grid": True, "axes.facecolor": "red", "font.size": 20}
     with mpl.rc_context(theirs):
-        assert study_figures.figure_svg(study_figures.top_heads(heads)) == plain
+        assert theme.figure_svg(top_head_figures.top_heads(heads)) == plain

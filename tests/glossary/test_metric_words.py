@@ -14,11 +14,17 @@ from counterpoint.engine.activations import Direction
 from counterpoint.engine.caching import cache_activations
 from counterpoint.engine.head_outputs import every_unit
 from counterpoint.engine.suffix import SuffixEngine
-from counterpoint.figures import study_figures
+from counterpoint.figures import (
+    curve_figures,
+    faithfulness_figures,
+    regression_figures,
+    top_head_figures,
+)
 from counterpoint.glossary.metric_words import FLAT_START, METRICS, NO_SLOPE, ONE_SIGN, metric_words
 from counterpoint.measures.patching import activation_patching
 from counterpoint.measures.slopes import attribution_patching
 from counterpoint.models.load import LanguageModel
+from counterpoint.report.disagreement_section import with_an_order
 from counterpoint.report.glossary_section import glossary
 from counterpoint.statistics.score_faithfulness import PREFIX
 from counterpoint.statistics.stability import stability
@@ -161,10 +167,10 @@ def test_axes_name_metric_and_unit(metric) -> None:
     shape = Shape(pairs=2, layers=2, heads=2)
     heads, tensors, baseline = make_scores(shape)
     words = metric_words(metric)
-    text = drawn_text(study_figures.top_heads(heads, metric=metric))
+    text = drawn_text(top_head_figures.top_heads(heads, metric=metric))
     assert f"change of the {words.name}" in text and words.unit in text
-    curves = study_figures.Curves(**tensors, directions=shape.directions)
-    drawn = study_figures.output_curves(curves, baseline, [(0, 1, "x")], metric=metric)
+    curves = curve_figures.Curves(**tensors, directions=shape.directions)
+    drawn = curve_figures.output_curves(curves, baseline, [(0, 1, "x")], metric=metric)
     assert f"f(α) − f(0), {words.unit}" in drawn_text(drawn)
 
 
@@ -173,7 +179,7 @@ def test_no_interval_goes_below_what_ap_can_be() -> None:
     heads["ap"] = heads["ap"].abs() * (1 + 9 * (heads["pair"] == 0))
     for metric in METRICS:
         for direction in BOTH:
-            found = study_figures.ap_intervals(
+            found = top_head_figures.ap_intervals(
                 heads, direction, confidence=0.95, seed=0, metric=metric
             )
             lowest = min(low for _, low, _ in found.values())
@@ -201,10 +207,10 @@ def test_an_order_of_rounding_errors_is_no_ranking(tmp_path, scale) -> None:
     assert ("|AtP|, noising (every value is below the floor" in text) == (scale < 1)
     lines = [
         len(ax.get_legend_handles_labels()[0]) or len(ax.lines) - 2
-        for ax in study_figures.faithfulness_curves(report.sections.with_an_order(results)).axes
+        for ax in faithfulness_figures.faithfulness_curves(with_an_order(results)).axes
     ]
     assert lines == [1 if scale < 1 else 2, 2]
-    drawn = drawn_text(study_figures.regressions(heads, floor=1e-4))
+    drawn = drawn_text(regression_figures.regressions(heads, floor=1e-4))
     assert ("AtP (signed): below the floor" in drawn) == (scale < 1)
     claimed = report_claims(heads, faithful)
     assert np.isnan(claimed["noising", f"{PREFIX}atp"]) == (scale < 1)

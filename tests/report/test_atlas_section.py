@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 
 from counterpoint import report
 from counterpoint.counterfactuals.atlas.atlas_classes import CLASSES, KEYS, atlas_class
-from counterpoint.figures import study_figures
-from counterpoint.figures.counterfactual_figures import archive_scatter, atlas_map
+from counterpoint.figures import theme
+from counterpoint.figures.atlas_figures import atlas_map
+from counterpoint.figures.counterfactual_figures import archive_scatter
 from tests.helpers.synthetic import Shape, make_atlas, write_study
 from tests.report.test_study_report import ROOT, SETTINGS, Page
 
@@ -134,9 +135,9 @@ def test_text_on_every_class_can_be_read() -> None:
 
 @pytest.mark.parametrize("size", [(1, 1), (30, 9), (4, 40)])
 def test_the_figure_is_drawn_for_any_size(size: tuple[int, int], tmp_path) -> None:
-    svg, png = study_figures.save_figure(atlas_map(make_atlas(*size)), tmp_path, "atlas")
+    svg, png = theme.save_figure(atlas_map(make_atlas(*size)), tmp_path, "atlas")
     assert png.stat().st_size
-    assert svg.read_bytes() == study_figures.figure_svg(atlas_map(make_atlas(*size)))
+    assert svg.read_bytes() == theme.figure_svg(atlas_map(make_atlas(*size)))
 
 
 def test_the_scatter_marks_what_is_dominated_and_draws_the_cap() -> None:

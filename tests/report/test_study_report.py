@@ -20,10 +20,11 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 
 from counterpoint import report
 from counterpoint.errors import UserError
-from counterpoint.figures import study_figures
+from counterpoint.figures import curve_figures, study_figures, theme
 from counterpoint.files.artifacts import write_table
 from counterpoint.glossary import WORDS
 from counterpoint.report import html
+from counterpoint.report.doubtful_pairs_section import doubtful_rows, doubts_of
 from counterpoint.report.prompt_tokens import Tokens
 from counterpoint.report.render import KERNEL, contents, notebook_to_html
 from tests.helpers.synthetic import (
@@ -88,13 +89,13 @@ def draw(folder: Path) -> None:
     figures = study_figures.draw_figures(
         pd.read_parquet(folder / "heads.parquet"),
         pd.read_parquet(folder / "baseline.parquet"),
-        study_figures.read_curves(folder / "curves.safetensors", ["noising", "denoising"]),
+        curve_figures.read_curves(folder / "curves.safetensors", ["noising", "denoising"]),
         pd.read_csv(folder / "correlations.csv"),
         pd.read_csv(folder / "stability.csv"),
         floor=1e-4,
     )
     for name, figure in figures.items():
-        study_figures.save_figure(figure, folder / "figures", name)
+        theme.save_figure(figure, folder / "figures", name)
 
 
 NO_TORCH = "import sys; assert 'torch' not in sys.modules; print('no torch')"
@@ -228,7 +229,7 @@ def test_texts_that_look_like_nothing_are_shown_as_they_are(tmp_path):
 
 def test_doubts_stand_at_the_beginning_and_where_the_pairs_are(study, tmp_path):
     assert "Doubtful" not in report.headline(sections_of(study), "t")
-    assert report.doubts.doubtful_rows(sections_of(study)) == ""
+    assert doubtful_rows(sections_of(study)) == ""
     folder = tmp_path / "doubtful"
     shutil.copytree(study, folder)
     pd.DataFrame(
@@ -246,7 +247,7 @@ def test_doubts_stand_at_the_beginning_and_where_the_pairs_are(study, tmp_path):
     listed = Page(report.pairs(results))
     assert "<b>seen</b>" in listed.text and "b" not in listed.tags and "doubts" in listed.ids
     assert "4 doubtful pairs: which, and why" in listed.text
-    told = report.doubts.doubts_of(folder, "s")
+    told = doubts_of(folder, "s")
     assert [line.split(":")[1] for line in told] == [
         " 2 of 4 pairs, rows 1, 3", " 4 of 4 pairs, rows 1-4", " 1 of 4 pairs, row 2"
     ]  # fmt: skip

@@ -15,11 +15,11 @@ import pytest
 from counterpoint import report
 from counterpoint.counterfactuals.head_ranks import head_name, margins, rank_and_margin
 from counterpoint.counterfactuals.quality import quality
-from counterpoint.figures import study_figures
-from counterpoint.figures.studies_figures import draw_comparison
+from counterpoint.figures import curve_figures, study_figures, theme
+from counterpoint.figures.comparison_figures import draw_comparison
 from counterpoint.files.artifacts import read_table, write_table
 from counterpoint.measures.tables.interaction_table import COLUMNS
-from counterpoint.report import studies_page as page
+from counterpoint.report import comparison_page as page
 from counterpoint.statistics.claims import claims
 from counterpoint.statistics.correlations import correlations
 from counterpoint.statistics.interaction_partners import by_head
@@ -111,7 +111,7 @@ def draw(folder: Path, shape: Shape, how: str) -> None:
     for name, figure in study_figures.draw_figures(
         heads,
         baseline,
-        study_figures.Curves(**curves, directions=shape.directions),
+        curve_figures.Curves(**curves, directions=shape.directions),
         read_table(folder / "correlations.csv"),
         read_table(folder / "stability.csv"),
         floor=1e-4,
@@ -120,7 +120,7 @@ def draw(folder: Path, shape: Shape, how: str) -> None:
         configured=[(0, 0)],
     ).items():
         (folder / "figures").mkdir(exist_ok=True)
-        (folder / "figures" / f"{name}.svg").write_bytes(study_figures.figure_svg(figure))
+        (folder / "figures" / f"{name}.svg").write_bytes(theme.figure_svg(figure))
 
 
 @pytest.mark.parametrize(

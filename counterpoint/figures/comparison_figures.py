@@ -1,32 +1,31 @@
 """The figures of several studies side by side: heads by task, overlaps, claims, correlations.
 
-As in `figures.study_figures`, functions take tables and return figures and touch no global state.
+Functions take tables and return figures.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping
 
-import matplotlib as mpl
 import numpy as np
 import pandas as pd
-from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.colors import Normalize, TwoSlopeNorm
 from matplotlib.figure import Figure
 
-from counterpoint.figures.study_figures import (
+from counterpoint.figures.theme import (
     COLOURS,
     DIVERGING,
     FAINT,
     GREY,
-    LABELS,
     MARKERS,
     SEQUENTIAL,
-    STYLE,
+    name_directions_once,
+    new_figure,
+    sentence,
 )
+from counterpoint.glossary import signed_label
 from counterpoint.statistics.claim_quantities import DECISIVE
 from counterpoint.statistics.panel import directions
 
@@ -51,18 +50,6 @@ QUANTITIES = {
 """The deciding numbers that have intervals, with short names."""
 
 SHOWN_SCORES = ("abs_ap", "ap", "abs_disagreement")
-
-
-@contextmanager
-def _new_figure(width: float, height: float) -> Iterator[Figure]:
-    with mpl.rc_context(STYLE):
-        yield Figure(figsize=(width, height), layout="constrained")
-
-
-def _sentence(text: str) -> Figure:
-    with _new_figure(7, 1.1) as figure:
-        figure.text(0.5, 0.5, text, ha="center", va="center", color=GREY, wrap=True)
-        return figure
 
 
 def choose_heads(heads: pd.DataFrame, model: str, most: int = MOST_HEADS) -> list[tuple[int, int]]:
@@ -93,7 +80,7 @@ def heads_by_task(heads: pd.DataFrame) -> Figure:
     bound = bound if math.isfinite(bound) and bound > 0 else 1.0
     tall = [0.21 * len(chosen[model]) + 0.5 for model in models]
     width = 1.6 + len(shown) * max(1.9, 0.62 * max(map(len, columns.values())))
-    with _new_figure(width, sum(tall) + 1.1) as figure:
+    with new_figure(width, sum(tall) + 1.1) as figure:
         grid = figure.subplots(
             len(models), len(shown), squeeze=False, gridspec_kw={"height_ratios": tall}
         )
@@ -154,15 +141,15 @@ def overlap_matrices(
         & (overlaps["agreement"] == agreement)
     ]
     if rows.empty:
-        return _sentence("No two studies of one model, so there are no rankings to compare.")
+        return sentence("No two studies of one model, so there are no rankings to compare.")
     if rows["estimate"].isna().all():
-        return _sentence(f"There are no rankings to compare: {rows['note'].iloc[0]}.")
+        return sentence(f"There are no rankings to compare: {rows['note'].iloc[0]}.")
     groups = list(rows.groupby(["model", "direction"], sort=False))
     names = max((list(dict.fromkeys(part["first"])) for _, part in groups), key=len)
     side = 0.62 * len(names)
     across = min(len(groups), 3)
     down = math.ceil(len(groups) / across)
-    with _new_figure(across * (side + 1.4) + 0.8, down * (side + 1.3)) as figure:
+    with new_figure(across * (side + 1.4) + 0.8, down * (side + 1.3)) as figure:
         grid = figure.subplots(down, across, squeeze=False)
         image = None
         for ax, ((model, direction), part) in zip(grid.flat, groups, strict=False):
@@ -204,9 +191,9 @@ def claims_forest(tables: Mapping[str, pd.DataFrame], across: pd.DataFrame) -> F
     decisive = across[(across["role"] == DECISIVE) & across["quantity"].isin(list(QUANTITIES))]
     names = [name for name in QUANTITIES if (decisive["quantity"] == name).any()]
     if not names:
-        return _sentence("No claim has a number with an interval in these studies.")
+        return sentence("No claim has a number with an interval in these studies.")
     rows = [*tables, "average"]
-    with _new_figure(1.5 + 1.9 * len(names), 1.25 + 0.3 * len(rows)) as figure:
+    with new_figure(1.5 + 1.9 * len(names), 1.25 + 0.3 * len(rows)) as figure:
         grid = figure.subplots(1, len(names), squeeze=False, sharey=True)[0]
         for ax, name in zip(grid, names, strict=True):
             for place, study in enumerate(rows):
@@ -221,7 +208,7 @@ def claims_forest(tables: Mapping[str, pd.DataFrame], across: pd.DataFrame) -> F
             ax.set_title(QUANTITIES[name], fontsize=7.5)
         grid[0].set_yticks(range(len(rows)), rows)
         grid[0].set_ylim(len(rows) - 0.5, -0.5)
-        _legend(figure, grid)
+        name_directions_once(figure, grid)
         return figure
 
 
@@ -244,15 +231,6 @@ def _forest_row(ax: Axes, rows: pd.DataFrame, place: int, average: bool) -> None
         )
 
 
-def _legend(figure: Figure, grid: Sequence[Axes]) -> None:
-    """Name every direction once, below the panels."""
-    found: dict[str, Artist] = {}
-    for ax in grid:
-        handles, labels = ax.get_legend_handles_labels()
-        found |= {str(label): handle for label, handle in zip(labels, handles, strict=True)}
-    figure.legend(list(found.values()), list(found), loc="outside lower center", ncols=len(found))
-
-
 def correlations_forest(
     tables: Mapping[str, pd.DataFrame], across: pd.DataFrame, *, method: str = "spearman"
 ) -> Figure:
@@ -263,12 +241,12 @@ def correlations_forest(
     """
     rows = across[(across["method"] == method) & across["score"].isin(SHOWN_SCORES)]
     if rows.empty:
-        return _sentence("No correlation could be computed in these studies.")
+        return sentence("No correlation could be computed in these studies.")
     measures = list(dict.fromkeys(rows["measure"]))
     scores = [score for score in SHOWN_SCORES if (rows["score"] == score).any()]
     every = pd.concat(tables.values())
     every = every[(every["scope"] == "study") & (every["method"] == method)]
-    with _new_figure(2.0 + 2.6 * len(scores), 1.1 + 0.36 * len(measures)) as figure:
+    with new_figure(2.0 + 2.6 * len(scores), 1.1 + 0.36 * len(measures)) as figure:
         grid = figure.subplots(1, len(scores), squeeze=False, sharey=True, sharex=True)[0]
         for ax, score in zip(grid, scores, strict=True):
             for place, measure in enumerate(measures):
@@ -291,12 +269,12 @@ def correlations_forest(
                         mew=0,
                     )
             ax.axvline(0, color=FAINT, lw=0.6, zorder=0)
-            ax.set_title(f"with {LABELS[score]}")
+            ax.set_title(f"with {signed_label(score)}")
             ax.set_xlim(-1.02, 1.02)
             ax.set_xlabel(method.capitalize())
-        grid[0].set_yticks(range(len(measures)), [LABELS.get(m, m) for m in measures])
+        grid[0].set_yticks(range(len(measures)), [signed_label(m) for m in measures])
         grid[0].set_ylim(len(measures) - 0.5, -0.5)
-        _legend(figure, grid)
+        name_directions_once(figure, grid)
         return figure
 
 

@@ -14,11 +14,11 @@ import pytest
 from matplotlib.figure import Figure
 
 from counterpoint.errors import UserError
-from counterpoint.figures import studies_figures as figures
-from counterpoint.figures.study_figures import save_figure
+from counterpoint.figures import comparison_figures as figures
+from counterpoint.figures.theme import save_figure
 from counterpoint.files.artifacts import read_table, write_table
 from counterpoint.glossary import WORDS
-from counterpoint.report import studies_page as page
+from counterpoint.report import comparison_page as page
 from counterpoint.report.render import render_report
 from counterpoint.statistics.meta_analysis import claims_across, correlations_across
 from counterpoint.statistics.ranking_overlaps import overlaps

@@ -1,4 +1,4 @@
-"""The page that compares studies: its files, and its parts in reading order.
+"""The page that compares studies: its parts in reading order.
 
 Each function takes `Comparison` and returns a `Fragment`; fixed prose stands in the notebook
 ``reports/comparison.ipynb``.
@@ -6,20 +6,16 @@ Each function takes `Comparison` and returns a `Fragment`; fixed prose stands in
 
 from __future__ import annotations
 
-import os
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
-from scipy import stats
 
-from counterpoint.errors import UserError
-from counterpoint.figures.studies_figures import FIGURES, choose_heads
-from counterpoint.figures.study_figures import LABELS
-from counterpoint.files.artifacts import read_table
+from counterpoint.figures.comparison_figures import FIGURES, choose_heads
+from counterpoint.glossary import AGREEMENTS, signed_label, size_label
 from counterpoint.glossary.metric_words import metric_words
+from counterpoint.report.comparison_headline import headline
+from counterpoint.report.comparison_results import Comparison, load_comparison
 from counterpoint.report.html import (
     Fragment,
     count,
@@ -35,173 +31,24 @@ from counterpoint.report.html import (
     table,
     word,
 )
-from counterpoint.report.study_sections import verdict_mark
+from counterpoint.report.section_parts import verdict_mark
 from counterpoint.statistics.claim_quantities import DECISIVE, OVERALL
 from counterpoint.statistics.claim_verdicts import REFUTED, SUPPORTED, UNDECIDED
 from counterpoint.statistics.panel import directions
 
-PathLike = str | os.PathLike[str]
+__all__ = [
+    "claims",
+    "correlations",
+    "files",
+    "headline",
+    "heads",
+    "load_comparison",
+    "overlaps",
+    "studies",
+]
 
 NAMED_HEADS = 5
 """First heads that are named for each study."""
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """The tables of ``results/comparison`` and the claims of each study by its name."""
-
-    folder: Path
-    studies: pd.DataFrame
-    heads: pd.DataFrame
-    overlaps: pd.DataFrame
-    claims: pd.DataFrame
-    correlations: pd.DataFrame
-    claims_of: Mapping[str, pd.DataFrame]
-
-    @property
-    def names(self) -> list[str]:
-        """The studies in the order of the configuration."""
-        return list(self.studies["study"])
-
-    @property
-    def metrics(self) -> list[str]:
-        """The metrics, in the order in which studies name them."""
-        return list(dict.fromkeys(self.studies["metric"]))
-
-    @property
-    def models(self) -> list[str]:
-        """The models, in the order in which studies name them."""
-        return list(dict.fromkeys(self.studies["model"]))
-
-
-def load_comparison(folder: PathLike) -> Comparison:
-    """Read ``results/comparison`` and, beside it, the claims of the studies that it names.
-
-    Raises UserError when a file is missing.
-    """
-    folder = Path(folder)
-
-    def needed(path: Path) -> pd.DataFrame:
-        if not path.exists():
-            raise UserError(
-                f"{path}: this file is missing, and the comparison of studies needs it; run the "
-                "workflow, which makes it"
-            )
-        return read_table(path)
-
-    names = ("studies", "heads", "overlaps", "claims", "correlations")
-    tables = {name: needed(folder / f"{name}.csv") for name in names}
-    return Comparison(
-        folder=folder,
-        **tables,
-        claims_of={
-            name: needed(folder.parent / name / "claims.csv")
-            for name in tables["studies"]["study"].astype(str)
-        },
-    )
-
-
-def headline(compared: Comparison, title: str) -> Fragment:
-    """Return title, what was found in a few sentences, and the verdicts by study."""
-    models = compared.models
-    subtitle = " · ".join(
-        [
-            f"{len(compared.studies)} studies",
-            f"{'model' if len(models) == 1 else 'models'} {', '.join(models)}",
-            f"{count(compared.studies['pairs'].sum())} pairs in all",
-        ]
-    )
-    return join(
-        [
-            fill('<h1>{}</h1><p class="subtitle">{}</p>', title, subtitle),
-            fill('<p class="answer">{}</p>', join(_findings(compared), " ")),
-            _verdicts(compared),
-        ]
-    )
-
-
-def _findings(compared: Comparison) -> list[Fragment]:
-    """Return a sentence on the heads and one on the rankings, for each model with two studies."""
-    sentences = []
-    for model in compared.models:
-        own = compared.heads[compared.heads["model"] == model]
-        direction = directions(own)[0]
-        own = own[own["direction"] == direction].drop_duplicates(["layer", "head"])
-        n_studies = int(own["studies"].max())
-        if n_studies < 2:
-            continue
-        k = int(own["k"].iloc[0])
-        most = int(own["studies_in_top_k"].max())
-        first = own[own["studies_in_top_k"] == most]
-        names = [f"{row.layer}.{row.head}" for row in first.itertuples()]
-        shared = int((own["studies_in_top_k"] > 1).sum())
-        sentences.append(
-            fill(
-                "In {} ({}), {} of {} heads are among the first {} of more than one study "
-                "(rankings in random order: {}); most often, in {} studies each, <b>{}</b>.",
-                model,
-                direction,
-                shared,
-                len(own),
-                k,
-                number(expected_shared(len(own), k, n_studies), 1),
-                most,
-                ", ".join(names[:12]) + (" and others" if len(names) > 12 else ""),
-            )
-        )
-        sentences += _agreement(compared, model, direction)
-    return sentences
-
-
-def expected_shared(heads: int, k: int, studies: int) -> float:
-    """How many of ``heads`` are in the first k of at least two random rankings, on average."""
-    share = min(k, heads) / heads
-    return float(heads * stats.binom.sf(1, studies, share))
-
-
-def _agreement(compared: Comparison, model: str, direction: str) -> list[Fragment]:
-    rows = compared.overlaps
-    rows = rows[
-        (rows["model"] == model)
-        & (rows["direction"] == direction)
-        & (rows["score"] == "ap")
-        & (rows["of"] == "pairs")
-        & (rows["agreement"] == "rank_biased_overlap")
-    ]
-    within = rows[rows["first"] == rows["second"]]["estimate"].dropna()
-    between = rows[rows["first"] != rows["second"]]
-    if within.empty or between.empty:
-        return []
-    told = int((between["p_adjusted"] < 0.05).sum())
-    return [
-        fill(
-            "The rankings of two pairs of one study {} by <b>{}</b> on average ({} of 1), those "
-            "of two studies by <b>{}</b> (random order: {}); {} of {} combinations of studies are "
-            "told apart (corrected p below 0.05).",
-            word("stability", "agree"),
-            number(within.mean(), 2),
-            "rank-biased overlap",
-            number(between["estimate"].mean(), 2),
-            number(rows["chance"].iloc[0], 2),
-            told,
-            len(between),
-        )
-    ]
-
-
-def _verdicts(compared: Comparison) -> Fragment:
-    """Return claims by studies, and the verdict over all of them."""
-    overall = compared.claims[compared.claims["quantity"] == OVERALL]
-    rows = []
-    for row in overall.to_dict("records"):
-        cells = [fill("{}. {}", row["claim"], row["statement"])]
-        for name in compared.names:
-            own = compared.claims_of[name]
-            own = own[(own["claim"] == row["claim"]) & (own["quantity"] == OVERALL)]
-            cells.append(verdict_mark(own["verdict"].iloc[0]) if len(own) else Fragment(""))
-        rows.append([*cells, verdict_mark(row["verdict"])])
-    header = ["claim", *compared.names, "over studies"]
-    return table(header, rows, text=tuple(range(len(header))))
 
 
 def _drawn(compared: Comparison, name: str, alt: str, caption: Any) -> Fragment:
@@ -307,17 +154,13 @@ def overlaps(compared: Comparison) -> Fragment:
         "studies", "model", "direction", "ranked by", "rankings by", "agreement", "estimate",
         "by chance", word("p-value", "p"), "p corrected", "remark",
     ]  # fmt: skip
-    names = {
-        "jaccard": f"Jaccard at {k}",
-        "rank_biased_overlap": "rank-biased overlap",
-        "spearman": "Spearman",
-    }
+    names = {**AGREEMENTS, "jaccard": f"Jaccard at {k}"}
     body = [
         [
             row["first"] if row["first"] == row["second"] else f"{row['first']}, {row['second']}",
             row["model"],
             row["direction"],
-            LABELS.get(f"abs_{row['score']}", LABELS.get(row["score"], row["score"])),
+            size_label(row["score"]),
             "single pairs" if row["of"] == "pairs" else "means over pairs",
             names[row["agreement"]],
             interval(row["estimate"], row["ci_low"], row["ci_high"]),
@@ -425,8 +268,8 @@ def _correlation_table(rows: pd.DataFrame) -> Fragment:
     ]  # fmt: skip
     body = [
         [
-            LABELS.get(row["measure"], row["measure"]),
-            LABELS.get(row["score"], row["score"]),
+            signed_label(row["measure"]),
+            signed_label(row["score"]),
             row["direction"],
             row["method"],
             interval(row["estimate"], row["ci_low"], row["ci_high"], 3),

@@ -1,0 +1,106 @@
+"""The prompt pairs with the model's answers, and the rows that were left out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+
+from counterpoint.pairs.pair_files import PAIR_COLUMNS, PROMPTS
+from counterpoint.report.doubtful_pairs_section import doubtful_rows
+from counterpoint.report.html import (
+    Fragment,
+    answer,
+    count,
+    fill,
+    folded,
+    join,
+    note,
+    number,
+    paragraph,
+    prompt,
+    table,
+)
+from counterpoint.report.section_parts import FOLDED_ROWS, SHOWN_ROWS, missing_as
+from counterpoint.report.study_results import Results
+
+
+def pairs(results: Results) -> Fragment:
+    """Return the prompt pairs with the model's answers on both prompts."""
+    right = results.baseline.rename(columns={"correct": "right"})
+    # The file's own columns may have any name.
+    merged = results.pairs[[name for name in PAIR_COLUMNS if name in results.pairs]]
+    merged = merged.merge(right, on="pair")
+    columns = {"metric": results.words.short}
+    if results.metric != "logit_difference" and "logit_difference_clean" in merged:
+        columns = {"logit_difference": "LD", **columns}
+    header = ["pair", "clean and corrupted prompt", "correct", "incorrect", "tokens"]
+    header += [f"{name} {prompt}" for name in columns.values() for prompt in PROMPTS]
+
+    def rows(part: pd.DataFrame) -> list[list[Any]]:
+        return [
+            [
+                row["pair"],
+                fill("{}<br>{}", *results.tokens.difference(row)),
+                answer(row["correct"]),
+                answer(row["incorrect"]),
+                row["length"],
+                *[number(row[f"{name}_{prompt}"], 4) for name in columns for prompt in PROMPTS],
+            ]
+            for row in part.to_dict("records")
+        ]
+
+    file = results.settings.get("pairs")
+    difference = results.logit_difference("corrupted")
+    also = (
+        ""
+        if difference is None
+        else f" and on {int((difference > 0).sum())} of {len(merged)} corrupted ones"
+    )
+    parts = [
+        paragraph(
+            f"The model prefers the correct answer on {int(merged['right'].sum())} of "
+            f"{len(merged)} clean prompts{also}. Where the prompts of a pair differ is marked.",
+            fill(" The pairs come from {}.", file) if file else "",
+        ),
+        doubtful_rows(results),
+        table(header, rows(merged.head(SHOWN_ROWS)), text=(1, 2, 3)),
+    ]
+    rest = merged.iloc[SHOWN_ROWS:FOLDED_ROWS]
+    if len(rest):
+        parts.append(folded(f"{len(rest)} more pairs", table(header, rows(rest), text=(1, 2, 3))))
+    if len(merged) > FOLDED_ROWS:
+        parts.append(note(f"All {count(len(merged))} pairs stand in pairs.parquet."))
+    if results.card is not None:
+        card = fill('<pre class="card">{}</pre>', results.card)
+        parts.append(folded("The whole pair set: its data card", card))
+    return join(parts)
+
+
+def dropped(results: Results) -> Fragment:
+    """Return the rows of the pair file that were left out, with reasons."""
+    if results.dropped.empty:
+        return paragraph("No row of the pair file was left out.")
+    names = ["row", "clean", "corrupted", "correct", "incorrect", "reason"]
+
+    def shown(value: Any, name: str) -> Any:
+        if missing_as(value, "") == "" or name in ("row", "reason"):
+            return missing_as(value, "")
+        return (prompt if name in ("clean", "corrupted") else answer)(value)
+
+    body = [
+        [shown(row[name], name) for name in names]
+        for _, row in results.dropped.head(FOLDED_ROWS).iterrows()
+    ]
+    listing = table(names, body, text=(1, 2, 3, 4, 5))
+    if len(results.dropped) > FOLDED_ROWS:
+        listing = join([listing, note("The rest stands in dropped.csv.")])
+    return join(
+        [
+            paragraph(
+                f"{len(results.dropped)} of {len(results.dropped) + len(results.pairs)} rows of "
+                "the pair file were left out. Row 1 is the first after the header."
+            ),
+            folded("Rows and reasons", listing) if len(body) > SHOWN_ROWS else listing,
+        ]
+    )

@@ -1,0 +1,108 @@
+"""The figures as a user calls them: from one table, in a notebook, nothing loaded before."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.figure import Figure
+
+from counterpoint import figures
+from counterpoint.figures import theme
+from counterpoint.figures.curve_figures import widest
+from counterpoint.glossary import label
+from tests.figures.test_study_figures import drawn_text
+from tests.helpers.synthetic import Shape, make_scores
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def heads() -> pd.DataFrame:
+    return make_scores(Shape())[0]
+
+
+def maps_of(figure: Figure) -> dict[str, np.ndarray]:
+    return {
+        ax.get_title(loc="left"): ax.images[0].get_array().data for ax in figure.axes if ax.images
+    }
+
+
+def test_every_public_name_is_there_and_stays_when_its_module_is_loaded() -> None:
+    for name in figures.__all__:
+        assert callable(getattr(figures, name)), name
+    assert set(figures.__all__) == set(figures._HOMES) <= set(dir(figures))
+    modules = {path.stem for path in Path(figures.__file__).parent.glob("*.py")}
+    # A module of that name would take the function's place once it is imported.
+    assert not modules & set(figures.__all__)
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        _ = figures.nothing
+
+
+def test_importing_the_room_loads_nothing() -> None:
+    program = (
+        "import sys; from counterpoint import figures; figures.__all__;"
+        "print([m for m in ('matplotlib', 'pandas', 'torch') if m in sys.modules]);"
+        "figures.heat_maps;"
+        "print([m for m in ('matplotlib', 'matplotlib.pyplot', 'torch') if m in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split("\n")[:2] == ["[]", "['matplotlib']"]
+
+
+def test_a_notebook_shows_a_figure_by_itself(heads) -> None:
+    picture = figures.top_heads(heads, count=3)._repr_png_()
+    assert picture.startswith(b"\x89PNG")
+    assert figures.figure_svg(figures.top_heads(heads, count=3)).startswith(b"<?xml")
+
+
+def test_heat_maps_of_any_columns(heads) -> None:
+    drawn = figures.heat_maps(heads, ["saturation", "atp", "disagreement"])
+    assert list(maps_of(drawn)) == [label(n) for n in ("saturation", "atp", "disagreement")]
+    saturation, atp, _ = (ax.images[0] for ax in drawn.axes if ax.images)
+    assert saturation.norm.vmin == 0 and atp.norm.vmin == -atp.norm.vmax < 0
+    assert (saturation.cmap.name, atp.cmap.name) == (theme.SEQUENTIAL, theme.DIVERGING)
+    assert list(maps_of(figures.heat_maps(heads, "ap"))) == ["AP"]
+
+
+def test_a_table_with_little_more_than_ap_is_enough(heads) -> None:
+    little = heads[["pair", "direction", "layer", "head", "ap"]]
+    assert list(maps_of(figures.heat_maps(little))) == ["AP"]
+    assert len(figures.top_heads(little, count=3).axes[0].get_yticks()) == 3
+    with pytest.raises(KeyError, match="saturation"):
+        figures.heat_maps(little, "saturation")
+    with pytest.raises(KeyError, match="abs_ap"):
+        figures.heat_maps(little.drop(columns="ap"))
+
+
+def test_regressions_need_the_table_alone(heads) -> None:
+    assert "r = " in drawn_text(figures.regressions(heads, samples=10))
+
+
+def test_curves_alone_are_drawn_for_the_heads_that_move_most() -> None:
+    shape = Shape(pairs=2)
+    _, tensors, baseline = make_scores(shape)
+    curves = figures.Curves(**tensors, directions=shape.directions)
+    chosen = widest(curves, 6)
+    assert len(chosen) == 6 and chosen[0] == (3, 2)  # the largest AP by construction
+    drawn = figures.output_curves(curves)
+    titles = [ax.get_title(loc="left") for ax in drawn.axes]
+    assert [title for title in titles if title] == [f"{layer}.{head}" for layer, head in chosen]
+    first = drawn.axes[0].lines[-1].get_ydata()
+    assert first[0] == 0
+    from_baseline = figures.output_curves(curves, baseline, [(3, 2)]).axes[0].lines[-1]
+    np.testing.assert_allclose(np.ptp(from_baseline.get_ydata()), np.ptp(first), rtol=1e-5)
+
+
+def test_layers_without_curves_are_not_chosen() -> None:
+    shape = Shape(pairs=1, layers=2, heads=2)
+    _, tensors, _ = make_scores(shape)
+    tensors["output"][:, :, 1] = np.nan
+    curves = figures.Curves(**tensors, directions=shape.directions)
+    assert {layer for layer, _ in widest(curves, 6)} == {0}
