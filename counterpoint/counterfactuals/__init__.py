@@ -24,5 +24,5 @@ Imports `measures`, `engine`, `models` and what lies below them. Read `problem` 
 a head), `pair_columns` (a pair in a table), `setting` (how a setting is written once for dataclass,
 schema and config). Then the rooms: `language` (what is fluent), `evaluation` (how pairs are
 measured), `methods` (the searches), `atlas` (all heads at once), `validation`, `comparison` (method
-beside method).
+beside method). `composing` calls them for the public names `compose` and `validate`.
 """

@@ -3,7 +3,7 @@
 A module draws one thing and bears its name: `heat_map_figures`, `regression_figures`,
 `curve_figures`, and so on. `theme` is how all look; `chosen_heads` says which heads are shown;
 `study_figures`, `comparison_figures` and `method_figures` list what the workflow draws. Functions
-are called plurals of what they draw and modules end in ``_figures``, so that neither hides the
+are called plurals of what they draw and modules end alike (`*_figures`), so that neither hides the
 other here. Labels come from the glossary. Imports `statistics`, and names of classes from
 `counterfactuals`; no torch. `theme` first.
 

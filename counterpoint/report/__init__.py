@@ -2,12 +2,13 @@
 
 `render_report` executes ``reports/report.ipynb``, whose cells call the functions named here, each
 of which turns `Results` into one part of the page; ``reports/comparison.ipynb`` calls those of
-`comparison_page`. A module ending in ``_section`` writes the part that it is named for; fixed prose
-stands in the notebooks, words in the glossary.
+`comparison_page` (its headline is `comparison_headline`). Of the modules `*_section` each writes the
+part that it is named for; fixed prose stands in the notebooks, words in the glossary.
 
 Imports `figures`, `statistics` and names of columns from the rooms that write them; no part loads a
 model or imports torch. In reading order: `html` (pieces, everything escaped), `study_results` (the
-files of a study), `section_parts`, any section, `render`. All parts are imported here and not on
+files of a study; `current_files` are those of its configuration) and `comparison_results`,
+`prompt_tokens`, `section_parts`, any section, `render`. All parts are imported here and not on
 demand, since the notebook's imports say on which code a page depends (`workflow.code_version`).
 """
 

@@ -22,8 +22,8 @@ from counterpoint.counterfactuals.evaluation.all_heads import (
     kept_values,
     run_with_values,
 )
+from counterpoint.counterfactuals.evaluation.evaluated_pairs import MeasuredPairs
 from counterpoint.counterfactuals.evaluation.exact_evaluation import Evaluator
-from counterpoint.counterfactuals.evaluation.measured_pairs import MeasuredPairs
 from counterpoint.counterfactuals.evaluation.single_pair import pair_of
 from counterpoint.counterfactuals.head_ranks import margins
 from counterpoint.counterfactuals.hypervolume import (

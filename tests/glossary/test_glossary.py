@@ -48,6 +48,7 @@ from counterpoint.statistics import (
     disagreement,
     meta_analysis,
     panel,
+    ranking_overlaps,
     stability,
     studies,
 )
@@ -89,9 +90,9 @@ WRITTEN: dict[str, Collection[str]] = {
     "without_bos/agreement.csv": _computed("agreement"),
     "comparison/studies.csv": studies.STUDY_COLUMNS,
     "comparison/heads.csv": studies.HEAD_COLUMNS,
-    "comparison/overlaps.csv": studies.OVERLAP_COLUMNS,
+    "comparison/overlaps.csv": ranking_overlaps.OVERLAP_COLUMNS,
     "comparison/claims.csv": meta_analysis.COLUMNS,
-    "comparison/correlations.csv": studies.CORRELATION_COLUMNS,
+    "comparison/correlations.csv": meta_analysis.CORRELATION_COLUMNS,
     "counterfactuals/{layer}.{head}/{method}.parquet": archive.COLUMNS,
     "counterfactuals/{layer}.{head}/{method}.trace.parquet": [*archive.TRACE_COLUMNS, "seed"],
     "counterfactuals/{layer}.{head}/validation.parquet": pair_validation.COLUMNS,
@@ -192,7 +193,7 @@ def test_values_are_those_of_the_tables() -> None:
             if column.says:
                 said = {value for value in table[name] if isinstance(value, str)}
                 assert said - {"both", "all", ""} <= column.says.keys(), (path, name)
-    assert set(studies.AGREEMENTS) <= AGREEMENTS.keys()
+    assert set(ranking_overlaps.AGREEMENTS) <= AGREEMENTS.keys()
     assert dict(of_searches.CAPS) == {name: f"{nats:g}" for name, nats in CAPS.items()}
     assert {c.name for c in of_searches.OF_SHORT_CUTS} == pair_flags.SHORT_CUTS.keys()
 

@@ -18,8 +18,8 @@ from transformers.cache_utils import DynamicCache
 
 from counterpoint.counterfactuals import objectives
 from counterpoint.counterfactuals.archive import ScoredPair
+from counterpoint.counterfactuals.evaluation.evaluated_pairs import MeasuredPairs, ScreenedPrompts
 from counterpoint.counterfactuals.evaluation.head_path import HeadPath, TargetRun
-from counterpoint.counterfactuals.evaluation.measured_pairs import MeasuredPairs, ScreenedPrompts
 from counterpoint.counterfactuals.language.perplexity import token_losses
 from counterpoint.counterfactuals.language.writable_tokens import Vocabulary
 from counterpoint.counterfactuals.problem import Ledger, Settings, Target

@@ -20,8 +20,8 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from counterpoint.counterfactuals.archive import Archive
+from counterpoint.counterfactuals.evaluation.evaluated_pairs import MeasuredPairs, best_few
 from counterpoint.counterfactuals.evaluation.exact_evaluation import Evaluator
-from counterpoint.counterfactuals.evaluation.measured_pairs import MeasuredPairs, best_few
 from counterpoint.counterfactuals.language.sampling import LIKELIEST
 from counterpoint.counterfactuals.methods.continuous_pairs import Relaxation
 from counterpoint.counterfactuals.methods.method import Setup

@@ -30,7 +30,7 @@ from counterpoint.counterfactuals.evaluation.all_heads import (
     first_order,
     interleaved,
 )
-from counterpoint.counterfactuals.evaluation.measured_pairs import best_few
+from counterpoint.counterfactuals.evaluation.evaluated_pairs import best_few
 from counterpoint.counterfactuals.methods.candidate_niches import (
     LEAST_ESTIMATE,
     Candidate,
