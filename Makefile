@@ -8,13 +8,14 @@
 # make test-s3   the small study with its results on an S3 server on loopback
 # make test-container  the image of Containerfile, and the small study in it   (Debian, root)
 # make test-envs   each of envs/ built from what it lists, running its scripts with nothing else
+# make test-wheel  the package as a wheel in an empty environment, its three lines run there
 # make test-gguf  imported GGUF files against llama.cpp's logits; renews docs/gguf.md
 # make lint     formats, types, imports, the workflow's own checks
 # make bench    the engine against its alternatives
 # make architectures  every architecture built tiny and compared with whole passes: docs/architectures.md
 # make unlock   after a run that was killed, where the next one finds its folder locked   (as make report)
 # make tokens   token ids against independent implementations   (ARGS: model folders, GGUF files)
-# make setup    only the environment; make lock renews the exact versions
+# make setup    only the environment, with the package in it; make lock renews the exact versions
 # make clean    removes results and caches; models and environment stay
 
 PYTHON ?= python3
@@ -24,6 +25,7 @@ SHELL := /bin/bash
 
 BIN := $(VENV)/bin
 RUNTIME := $(VENV)/requirements.lock
+PACKAGE := $(VENV)/pyproject.toml
 DEVELOPMENT := $(VENV)/requirements-dev.lock
 # What a user chooses reaches Snakemake through the environment (counterpoint/workflow/command_line.py): pasted
 # into a recipe, a quote, a dollar or a backquote in a file's name would be read by the shell.
@@ -34,7 +36,7 @@ $(foreach name,$(CHOICES),$(eval export COUNTERPOINT_$(name) = $$(value $(name))
 export COUNTERPOINT_CORES = $(CORES)
 SNAKEMAKE = $(BIN)/python -m counterpoint.workflow.command_line $(ARGS)
 
-.PHONY: report plan pairs compare atlas unlock setup setup-dev test test-slurm test-s3 test-container test-envs test-gguf lint bench architectures tokens lock clean help
+.PHONY: report plan pairs compare atlas unlock setup setup-dev test test-slurm test-s3 test-container test-envs test-wheel test-gguf lint bench architectures tokens lock clean help
 .DEFAULT_GOAL := help
 
 help:
@@ -84,7 +86,7 @@ atlas: override ARGS += atlas
 atlas: setup
 	$(SNAKEMAKE) && $(BIN)/python -m benchmarks.atlas --study "$${COUNTERPOINT_STUDY:-atlas}"
 
-setup: $(RUNTIME)
+setup: $(PACKAGE)
 	@:
 
 setup-dev: $(DEVELOPMENT)
@@ -101,7 +103,13 @@ $(RUNTIME): requirements.lock $(VENV)/bin/python
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check -r requirements.lock
 	@cp requirements.lock $@
 
-$(DEVELOPMENT): requirements-dev.lock $(RUNTIME)
+# The package itself, as a pointer to this folder, so that notebooks anywhere import it. Its builder
+# stands in the lock: nothing is fetched for it. Done again when what describes the package changes.
+$(PACKAGE): pyproject.toml $(RUNTIME)
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@cp pyproject.toml $@
+
+$(DEVELOPMENT): requirements-dev.lock $(PACKAGE)
 	@echo "Installing the packages of requirements-dev.lock into $(VENV)"
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check -r requirements-dev.lock
 	@cp requirements-dev.lock $@
@@ -120,6 +128,9 @@ test-container: setup-dev
 
 test-envs: setup-dev
 	$(BIN)/python -m pytest -s --durations=0 tests/studies/test_built_environments.py $(ARGS)
+
+test-wheel: setup-dev
+	$(BIN)/python -m pytest -s --durations=0 tests/package/test_wheel.py $(ARGS)
 
 # llama.cpp runs in an environment of its own.
 test-gguf: setup-dev

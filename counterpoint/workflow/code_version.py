@@ -4,7 +4,8 @@ The workflow puts this digest among a rule's parameters, so that an edited modul
 that use it and no others. Dependencies are computed from the imports, by grimp, never listed by
 hand. Comments, docstrings and layout do not count: the digest is of the syntax tree. Nor does where
 a module stands: an import counts with the contents of what it names, so that nothing is made again
-because a file was moved.
+because a file was moved. The package's own `__init__` does not count either: it holds the version
+and the public names, which a program outside the workflow calls, and no result hangs on them.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ ROOT = Path(__file__).parents[2]
 
 def code_version(script: str | Path) -> str:
     """Digest of ``script`` (.py or .ipynb; relative to the project's root) and what it imports."""
-    modules = {_tree_digest(_file(module)) for module in imported_modules(script)}
+    modules = {_tree_digest(_file(module)) for module in imported_modules(script) - {PACKAGE}}
     parts = [_tree_digest(ROOT / script), *sorted(modules)]
     return hashlib.sha256("".join(parts).encode()).hexdigest()[:16]
 
@@ -135,7 +136,7 @@ def _name_by_contents(node: ast.ImportFrom, *, by_contents: bool) -> None:
 
 
 def _contents(module: str) -> str:
-    if module not in _graph().modules:
+    if module == PACKAGE or module not in _graph().modules:
         return module
     path = _file(module)
     return _digest(path.suffix, path.read_text(encoding="utf-8"), by_contents=False)

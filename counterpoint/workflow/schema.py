@@ -8,13 +8,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from copy import deepcopy
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import yaml
 from jsonschema import Draft202012Validator, validators
 
-SCHEMA_FILE = Path(__file__).parents[2] / "config.schema.yaml"
+from counterpoint.files.shipped_files import shipped_file
+
+SCHEMA_FILE = shipped_file("config.schema.yaml")
 
 
 @cache

@@ -133,14 +133,14 @@ def make(folder: Path, *arguments: str, **environment: str) -> subprocess.Comple
         (folder / "fake.py").write_text(
             "import json, os, sys\n"
             f"sys.path.insert(0, {str(ROOT)!r})\n"
-            "from counterpoint import command_line\n"
+            "from counterpoint.workflow import command_line\n"
             "calls = open('calls', 'a')\n"
             "os.execv = lambda path, words: print(json.dumps(words[3:]), file=calls)\n"
             "command_line.say_what_is_made = lambda words: print('Made:', words)\n"
             "sys.argv = sys.argv[2:]\n"
             "command_line.main() if 'counterpoint' in sys.argv[0] else None\n"
         )
-        for name in ("requirements.lock", "requirements-dev.lock"):
+        for name in ("requirements.lock", "requirements-dev.lock", "pyproject.toml"):
             (folder / name).write_text("")
             (folder / "venv" / name).write_text("")
         (folder / "Makefile").write_bytes((ROOT / "Makefile").read_bytes())
