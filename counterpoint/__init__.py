@@ -1,3 +1,92 @@
-"""Counterpoint: how each attention head moves a language model's answer between two prompts."""
+"""Counterpoint: how each attention head moves a language model's answer between two prompts.
+
+The public names, and nothing else; ``import counterpoint`` itself imports none of what they need
+(torch, pandas), each name does when it is first used. Three lines give the heads of one pair::
+
+    import counterpoint
+
+    model = counterpoint.load("smollm2-135m-instruct")
+    pairs = counterpoint.pairs([(clean, corrupted, " John", " Mary")])
+    heads = counterpoint.measure(model, pairs)
+
+`load` takes a name, a folder, or a model in memory; `measure` gives the table of heads, `curves`
+their output curves, `interaction_partners` whom they interact with; `compose` searches for pairs on
+which a head matters and `validate` checks them; `correlations`, `claims` and `stability` are said
+of any table of heads, and `counterpoint.figures` draws it. docs/package.md shows each by example.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from counterpoint import figures as figures
+    from counterpoint.counterfactuals.composing import Composed as Composed
+    from counterpoint.counterfactuals.composing import compose as compose
+    from counterpoint.counterfactuals.composing import validate as validate
+    from counterpoint.errors import UserError as UserError
+    from counterpoint.measures.measuring import Curves as Curves
+    from counterpoint.measures.measuring import curves as curves
+    from counterpoint.measures.measuring import interaction_partners as interaction_partners
+    from counterpoint.measures.measuring import measure as measure
+    from counterpoint.models.given_models import load as load
+    from counterpoint.models.load import LanguageModel as LanguageModel
+    from counterpoint.pairs.given_pairs import pairs as pairs
+    from counterpoint.statistics.claims import claims as claims
+    from counterpoint.statistics.correlations import correlations as correlations
+    from counterpoint.statistics.stability import stability as stability
 
 __version__ = "0.1.0"
+
+# Where each name stands. Texts and not imports: `workflow.code_version` would take those for what
+# every rule of the workflow depends on.
+_HOMES = {
+    "Composed": "counterfactuals.composing",
+    "Curves": "measures.measuring",
+    "LanguageModel": "models.load",
+    "UserError": "errors",
+    "claims": "statistics.claims",
+    "compose": "counterfactuals.composing",
+    "correlations": "statistics.correlations",
+    "curves": "measures.measuring",
+    "interaction_partners": "measures.measuring",
+    "load": "models.given_models",
+    "measure": "measures.measuring",
+    "stability": "statistics.stability",
+    "validate": "counterfactuals.composing",
+}
+# A room is a name by itself; the room `pairs` can be called, too (`pairs.given_pairs.pairs`).
+_ROOMS = ("figures", "pairs")
+
+__all__ = [
+    "Composed",
+    "Curves",
+    "LanguageModel",
+    "UserError",
+    "__version__",
+    "claims",
+    "compose",
+    "correlations",
+    "curves",
+    "figures",
+    "interaction_partners",
+    "load",
+    "measure",
+    "pairs",
+    "stability",
+    "validate",
+]
+
+
+def __getattr__(name: str) -> object:
+    """A public name, imported when it is first asked for (PEP 562)."""
+    if name in _ROOMS:
+        return import_module(f"counterpoint.{name}")
+    if name in _HOMES:
+        found = getattr(import_module(f"counterpoint.{_HOMES[name]}"), name)
+        globals()[name] = found
+        return found
+    raise AttributeError(f"module 'counterpoint' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Sequence
+
 
 class UserError(Exception):
     """A mistake that the user can mend.
@@ -9,3 +12,9 @@ class UserError(Exception):
     The message names the file, row or key, what was expected there and what to do about it.
     It is shown as it is, without a traceback; any other exception is a defect of Counterpoint.
     """
+
+
+def did_you_mean(word: str, known: Sequence[str]) -> str:
+    """A question for the known word nearest to a mistaken one, or nothing."""
+    near = difflib.get_close_matches(word, known, n=1)
+    return f" did you mean {near[0]}?" if near else ""

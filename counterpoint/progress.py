@@ -1,13 +1,27 @@
-"""Progress of a long step, as lines in its log: no more than one every few seconds."""
+"""Progress of a long step: lines in a job's log, a bar in a notebook or on a terminal.
+
+What takes long counts with `Progress`, which logs a line every few seconds. A caller who watches
+(`watched`) is told of each count, too; `Bar` shows that as one line that is written over.
+"""
 
 from __future__ import annotations
 
 import logging
+import sys
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from types import TracebackType
+from typing import Any, Self
 
 log = logging.getLogger(__name__)
 
 SECONDS_BETWEEN = 5.0
+
+Watcher = Callable[[str], None]
+
+_watcher: ContextVar[Watcher | None] = ContextVar("counterpoint.progress", default=None)
 
 
 class Progress:
@@ -20,6 +34,9 @@ class Progress:
 
     def __call__(self, added: int) -> None:
         self.done += added
+        watcher = _watcher.get()
+        if watcher is not None:
+            watcher(f"{self.what}: {self._count()}")
         now = time.monotonic()
         if now - self._said >= SECONDS_BETWEEN:
             self._said = now
@@ -27,7 +44,63 @@ class Progress:
 
     def say(self) -> None:
         """Log the state now."""
-        of = f" of {self.total:,}" if self.total is not None else ""
-        log.info(
-            "%s: %s%s in %.0f s", self.what, f"{self.done:,}", of, time.monotonic() - self.started
-        )
+        log.info("%s: %s in %.0f s", self.what, self._count(), time.monotonic() - self.started)
+
+    def _count(self) -> str:
+        return f"{self.done:,}" + (f" of {self.total:,}" if self.total is not None else "")
+
+
+@contextmanager
+def watched(watcher: Watcher) -> Iterator[None]:
+    """Within the block ``watcher`` is told the state of every `Progress` whenever it changes."""
+    token = _watcher.set(watcher)
+    try:
+        yield
+    finally:
+        _watcher.reset(token)
+
+
+class Bar:
+    """A bar of ``total`` steps with what is being done now; shows nothing where not ``shown``.
+
+    Used in a ``with``; within it every `Progress` is told on the bar. In a notebook it is a widget
+    where ipywidgets is installed.
+    """
+
+    def __init__(self, what: str, total: int | None, *, shown: bool, unit: str = " steps") -> None:
+        self._bar: Any = None
+        if shown:
+            from tqdm.auto import tqdm
+
+            self._bar = tqdm(total=total, desc=what, unit=unit, leave=False, file=sys.stderr)
+        self._watched = watched(self.say)
+
+    def __enter__(self) -> Self:
+        self._watched.__enter__()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._watched.__exit__(kind, error, traceback)
+        if self._bar is not None:
+            self._bar.close()
+
+    def say(self, text: str) -> None:
+        """Show ``text`` behind the bar."""
+        if self._bar is not None:
+            self._bar.set_postfix_str(text, refresh=False)
+            self._bar.update(0)
+
+    def advance(self, steps: int) -> None:
+        """Count steps that are done."""
+        if self._bar is not None:
+            self._bar.update(steps)
+
+
+def say(text: str) -> None:
+    """Write one line of progress for whoever sits before a notebook or a terminal."""
+    print(f"counterpoint: {text}", file=sys.stderr, flush=True)

@@ -19,7 +19,7 @@ import io
 import json
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -60,17 +60,30 @@ def read_pairs(path: str | os.PathLike[str]) -> pd.DataFrame:
     malformed row.
     """
     file = Path(path)
-    columns, records = _records(file)
+    return _table(file, *_records(file))
+
+
+def pairs_of(objects: Sequence[Mapping[str, Any]], described: str) -> pd.DataFrame:
+    """The table that `read_pairs` would give for a file whose rows are ``objects``.
+
+    ``described`` names them in messages. Raises UserError for a missing column and without a row.
+    """
+    return _table(described, *_object_records([dict(each) for each in objects]))
+
+
+def _table(
+    described: str | Path, columns: Sequence[str], records: Iterable[Record]
+) -> pd.DataFrame:
     missing = [name for name in COLUMNS if name not in columns]
     if missing:
-        raise UserError(_explain_missing(file, columns, missing))
+        raise UserError(_explain_missing(described, columns, missing))
     renamed = _renamed(columns)
     rows: list[dict[str, Any]] = []
     for number, (cells, malformed) in enumerate(records, start=1):
         row = {"row": number} | {renamed[name]: cells.get(name, "") for name in columns}
         rows.append(row | {MALFORMED: malformed})
     if not rows:
-        raise UserError(f"{file} holds no pairs: expected at least one row below the header.")
+        raise UserError(f"{described} holds no pairs: expected at least one row below the header.")
     others = [renamed[name] for name in columns if name not in COLUMNS]
     return pd.DataFrame(rows, columns=["row", *COLUMNS, *others, MALFORMED])
 
@@ -285,7 +298,7 @@ def _parquet(file: Path) -> Any:
     return opened
 
 
-def _explain_missing(file: Path, columns: Sequence[str], missing: Sequence[str]) -> str:
+def _explain_missing(file: str | Path, columns: Sequence[str], missing: Sequence[str]) -> str:
     message = (
         f"{file} lacks the column{'s' * (len(missing) > 1)} {', '.join(missing)}.\n"
         f"  expected {', '.join(COLUMNS)}\n  found    {', '.join(columns) or 'none'}\n"

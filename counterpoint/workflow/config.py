@@ -18,10 +18,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from counterpoint.errors import UserError
-from counterpoint.files.artifacts import is_file, is_folder, user_path
+from counterpoint.errors import UserError, did_you_mean
+from counterpoint.files.artifacts import is_file, user_path
+from counterpoint.models.known_models import specified
 from counterpoint.pairs import hub
-from counterpoint.workflow.config_mistakes import did_you_mean, mistakes_of
+from counterpoint.workflow.config_mistakes import mistakes_of
 from counterpoint.workflow.schema import accepts, complete, schema
 
 #: Command-line keys that stand in for a key of the chosen study.
@@ -234,29 +235,8 @@ def _holds_another(
 
 def _model_key(wanted: str, models: dict[str, dict[str, Any]], folder: Path) -> str:
     """The key of what a study calls its model; folders and repositories are added to ``models``."""
-    if wanted in models:
-        return wanted
-    path = user_path(wanted, folder)
-    if is_folder(path) or path.suffix.lower() in (".gguf", ".safetensors"):
-        # The digest keeps two folders of the same name apart.
-        digest = hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:8]
-        key = f"{_slug(path.resolve().name)}-{digest}"
-        models[key] = {"source": "local", "path": wanted}
-    elif re.fullmatch(r"[\w.-]+/[\w.-]+", wanted) and not wanted.startswith("."):
-        key = _slug(wanted.replace("/", "--"))
-        models[key] = {"source": "huggingface", "repository": wanted, "revision": "main"}
-    else:
-        raise UserError(
-            f"model: {wanted} is neither a key of models ({', '.join(models) or 'none'}), nor "
-            "an existing folder, nor a .gguf or .safetensors file, nor a Hugging Face repository "
-            "written organisation/name;"
-            f"{did_you_mean(wanted, list(models))} check the spelling or add it under models"
-        )
+    key, models[key] = specified(wanted, models, folder)
     return key
-
-
-def _slug(text: str) -> str:
-    return re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip("-.") or "model"
 
 
 def _missing(

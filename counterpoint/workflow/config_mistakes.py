@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import math
 import re
@@ -11,6 +10,7 @@ from typing import Any, cast
 
 from jsonschema.exceptions import ValidationError
 
+from counterpoint.errors import did_you_mean
 from counterpoint.workflow.schema import accepts, deref, validator
 
 
@@ -87,12 +87,6 @@ def _yaml_number(text: str) -> str:
 
 def _dotted(path: Any) -> str:
     return ".".join(str(part) for part in path) or "(top level)"
-
-
-def did_you_mean(word: str, known: Sequence[str]) -> str:
-    """A question for the known word nearest to a mistaken one, or nothing."""
-    near = difflib.get_close_matches(word, known, n=1)
-    return f" did you mean {near[0]}?" if near else ""
 
 
 def _choices(node: Mapping[str, Any]) -> list[str]:
