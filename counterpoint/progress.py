@@ -63,14 +63,14 @@ def watched(watcher: Watcher) -> Iterator[None]:
 class Bar:
     """A bar of ``total`` steps with what is being done now; shows nothing where not ``shown``.
 
-    Used in a ``with``; within it every `Progress` is told on the bar. In a notebook it is a widget
-    where ipywidgets is installed.
+    Used in a ``with``; within it every `Progress` is told on the bar. One line of text, in a
+    notebook as on a terminal, so that nothing else need be installed.
     """
 
     def __init__(self, what: str, total: int | None, *, shown: bool, unit: str = " steps") -> None:
         self._bar: Any = None
         if shown:
-            from tqdm.auto import tqdm
+            from tqdm import tqdm
 
             self._bar = tqdm(total=total, desc=what, unit=unit, leave=False, file=sys.stderr)
         self._watched = watched(self.say)

@@ -25,10 +25,11 @@ from counterpoint.errors import UserError
 from counterpoint.files.artifacts import is_file, user_path, write_json
 from counterpoint.files.cache_folder import models_folder
 from counterpoint.global_state import unchanged_state
-from counterpoint.models.fetch import fetch_model, local_files
+from counterpoint.models.fetch import fetch_model
 from counterpoint.models.known_models import known_models, specified
 from counterpoint.models.load import DTYPES, LanguageModel, check_device, load_language_model, wrap
 from counterpoint.models.shared_weights import share_weights
+from counterpoint.models.sources.local import local_files
 from counterpoint.models.unchanged_folder import PROVENANCE
 from counterpoint.models.unwrapped_bridge import is_bridge, unwrapped
 from counterpoint.progress import say
@@ -144,7 +145,9 @@ def _hugging_face(model: object) -> PreTrainedModel:
             " transformer_lens.model_bridge.TransformerBridge.boot_transformers(name)."
         )
     elif kind.startswith("peft."):
-        remedy = "Merge the adapter into the weights: counterpoint.load(model.merge_and_unload(), …)."
+        remedy = (
+            "Merge the adapter into the weights: counterpoint.load(model.merge_and_unload(), …)."
+        )
     elif isinstance(model, nn.Module):
         remedy = "Give the model of transformers that it wraps or was made from."
     raise UserError(f"a model of the type {kind} cannot be measured. {remedy}")
@@ -172,7 +175,7 @@ def _in_memory(
         raise UserError(
             f"the model is in {str(hf.dtype).removeprefix('torch.')}, in which values on the way"
             " easily overflow or are rounded away; give another format:"
-            " counterpoint.load(model, …, dtype=\"float32\")."
+            ' counterpoint.load(model, …, dtype="float32").'
         )
     nn.Module.to(hf, None if device is None else torch.device(device), DTYPES.get(dtype or ""))
     return wrap(hf, copy.deepcopy(tokenizer), prepend_bos=prepend_bos)
@@ -189,7 +192,11 @@ def folder_of(wanted: str, *, progress: bool = True) -> Path:
     from filelock import FileLock
 
     given = user_path(wanted)
-    if wanted not in known_models() and is_file(given / PROVENANCE) and is_file(given / "config.json"):
+    if (
+        wanted not in known_models()
+        and is_file(given / PROVENANCE)
+        and is_file(given / "config.json")
+    ):
         return given
     key, specification = _specified(wanted)
     folder = models_folder() / key
@@ -262,7 +269,10 @@ def _quiet_libraries() -> Iterator[None]:
     from transformers.utils import logging as transformers_logging
 
     verbosity = transformers_logging.get_verbosity()
-    bars, downloads = transformers_logging.is_progress_bar_enabled(), hub.are_progress_bars_disabled()
+    bars, downloads = (
+        transformers_logging.is_progress_bar_enabled(),
+        hub.are_progress_bars_disabled(),
+    )
     try:
         yield
     finally:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+from collections.abc import Collection
 from typing import Literal
 
 import numpy as np
@@ -11,12 +11,12 @@ import torch
 from torch import Tensor
 
 from counterpoint.engine.activations import Component
-from counterpoint.engine.head_outputs import every_unit
+from counterpoint.engine.head_outputs import Units, every_unit
 from counterpoint.engine.suffix import SuffixEngine
 from counterpoint.measures import quadrature
 from counterpoint.measures.curve_measures import GRID_SIZE, OutputCurves
 from counterpoint.measures.curves import output_curves
-from counterpoint.measures.tables.shards import Measurement, ordered, read_shard, unit_table
+from counterpoint.measures.tables.shards import Measurement, Shard, ordered, read_shard, unit_table
 from counterpoint.models.load import LanguageModel
 from counterpoint.progress import Progress
 
@@ -25,7 +25,7 @@ Keep = Literal["all", "none"] | int
 
 def score_curves(
     model: LanguageModel,
-    shard: str | os.PathLike[str],
+    shard: Shard,
     measurement: Measurement,
     component: Component = "head",
     *,
@@ -33,13 +33,14 @@ def score_curves(
     tolerance: float = 1e-4,
     max_nodes: int = 65,
     keep: Keep = "all",
+    heads: Collection[tuple[int, int]] | None = None,
 ) -> tuple[pd.DataFrame, dict[str, Tensor]]:
     """Every measure of the output curve for every component of a shard, and the curves themselves.
 
     The table has one row per pair, direction, layer and head (for MLPs no head). The tensors are
     ``alphas`` [node], ``pairs`` [pair], ``output`` and ``gradient`` [pair, direction, layer, head,
     node], for pairs numbered below ``keep``; layers without the component have no rows, and are
-    not a number in the tensors.
+    not a number in the tensors. So are other heads than ``heads``, where these are named.
     """
     tables: list[pd.DataFrame] = []
     kept: dict[str, list[np.ndarray]] = {"output": [], "gradient": []}
@@ -50,7 +51,7 @@ def score_curves(
             model, activations, metric=measurement.metric, memory_mb=measurement.memory_mb
         )
         pairs = activations.pairs.number
-        units = every_unit(model, len(pairs), component)
+        units = _named(every_unit(model, len(pairs), component), heads)
         shape = (model.n_layers, len(pairs), n_units, GRID_SIZE)
         head = 0 if units.head is None else units.head.cpu().numpy()
         places = units.layer.cpu().numpy(), units.pair.cpu().numpy(), head
@@ -89,6 +90,15 @@ def score_curves(
         for name, parts in kept.items()
     }
     return ordered(tables, ["ap", "ap_normalised", *OutputCurves.MEASURES[1:]], component), tensors
+
+
+def _named(units: Units, heads: Collection[tuple[int, int]] | None) -> Units:
+    """The units of ``heads``, (layer, head) each; all where none are named."""
+    if heads is None or units.head is None:
+        return units
+    places = zip(units.layer.tolist(), units.head.tolist(), strict=True)
+    chosen = torch.tensor([place in heads for place in places], device=units.layer.device)
+    return units[chosen.nonzero()[:, 0]]
 
 
 def _is_kept(pair: int, keep: Keep) -> bool:

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import os
 
 import numpy as np
 import pandas as pd
@@ -16,7 +15,7 @@ from counterpoint.measures.faithfulness import (
     recovered,
     unsaturated_integrated_gradients,
 )
-from counterpoint.measures.tables.shards import Measurement, read_shard, score_of_pairs
+from counterpoint.measures.tables.shards import Measurement, Shard, read_shard, score_of_pairs
 from counterpoint.models.load import LanguageModel
 from counterpoint.progress import Progress
 
@@ -29,7 +28,7 @@ COLUMNS = ("pair", "direction", "score", "k", "recovered")
 
 def score_faithfulness(
     model: LanguageModel,
-    shard: str | os.PathLike[str],
+    shard: Shard,
     heads: pd.DataFrame,
     measurement: Measurement,
 ) -> pd.DataFrame:

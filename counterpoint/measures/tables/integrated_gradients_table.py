@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 
 import pandas as pd
 
 from counterpoint.engine.head_outputs import every_unit
 from counterpoint.engine.suffix import SuffixEngine
 from counterpoint.measures.integrated_gradients import integrated_gradients
-from counterpoint.measures.tables.shards import Measurement, ordered, read_shard, unit_table
+from counterpoint.measures.tables.shards import Measurement, Shard, ordered, read_shard, unit_table
 from counterpoint.models.load import LanguageModel
 from counterpoint.progress import Progress
 
@@ -18,7 +17,7 @@ COLUMNS = ("ig_joint", "ig_convergence_delta", "ig_jump_total", "ig_resolved")
 
 def score_integrated_gradients(
     model: LanguageModel,
-    shard: str | os.PathLike[str],
+    shard: Shard,
     measurement: Measurement,
     *,
     tolerance: float = 1e-4,

@@ -5,14 +5,13 @@
 
 from __future__ import annotations
 
-import os
 
 import numpy as np
 import pandas as pd
 
 from counterpoint.engine.suffix import SuffixEngine
 from counterpoint.measures.interaction import partners
-from counterpoint.measures.tables.shards import Measurement, read_shard, score_of_pairs
+from counterpoint.measures.tables.shards import Measurement, Shard, read_shard, score_of_pairs
 from counterpoint.models.load import LanguageModel
 from counterpoint.progress import Progress
 
@@ -33,7 +32,7 @@ COLUMNS = {
 
 def score_interactions(
     model: LanguageModel,
-    shard: str | os.PathLike[str],
+    shard: Shard,
     heads: pd.DataFrame,
     measurement: Measurement,
     *,

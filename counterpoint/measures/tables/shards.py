@@ -7,7 +7,7 @@ share batches. Activations are written bucket by bucket and read back one bucket
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -81,25 +81,31 @@ def cache_shard(
     return named, baseline.sort_values("pair", ignore_index=True)
 
 
-def read_shard(
-    path: str | os.PathLike[str], device: torch.device | str = "cpu"
-) -> Iterator[Activations]:
+Shard = str | os.PathLike[str] | Mapping[str, Tensor]
+"""What `cache_shard` made: the file to which its tensors were written, or the tensors themselves."""
+
+
+def read_shard(shard: Shard, device: torch.device | str = "cpu") -> Iterator[Activations]:
     """The activations that `cache_shard` made, one bucket after another."""
+    if isinstance(shard, Mapping):
+        # Laid out as they would come from a file: the same kernels, so the same digits.
+        yield from _by_bucket(list(shard), lambda name: shard[name].contiguous(), device)
+        return
     from safetensors import safe_open
 
-    with safe_open(path, framework="pt") as stored:
-        names = stored.keys()
-        places = sorted({int(name.split("/")[0]) for name in names})
-        for place in places:
-            start = f"{place}/"
-            yield Activations.from_tensors(
-                {
-                    name.removeprefix(start): stored.get_tensor(name)
-                    for name in names
-                    if name.startswith(start)
-                },
-                device,
-            )
+    with safe_open(shard, framework="pt") as stored:
+        yield from _by_bucket(stored.keys(), stored.get_tensor, device)
+
+
+def _by_bucket(
+    names: Sequence[str], tensor: Callable[[str], Tensor], device: torch.device | str
+) -> Iterator[Activations]:
+    for place in sorted({int(name.split("/")[0]) for name in names}):
+        start = f"{place}/"
+        own = [name for name in names if name.startswith(start)]
+        yield Activations.from_tensors(
+            {name.removeprefix(start): tensor(name) for name in own}, device
+        )
 
 
 def unit_table(pairs: Sequence[int], direction: Direction, units: Units) -> pd.DataFrame:

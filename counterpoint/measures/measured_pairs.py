@@ -1,0 +1,124 @@
+"""Pairs that a caller gave: checked in the model's tokenizer, run shard by shard, bucket by bucket.
+
+As the workflow takes them: pairs of equal length stand together in shards of as many pairs, so that
+the same pairs share a batch. What is run is handed over bucket by bucket and never written.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+from torch import Tensor
+
+from counterpoint.engine.activations import Direction
+from counterpoint.errors import UserError
+from counterpoint.measures.call_checks import check_model
+from counterpoint.measures.tables.merging import KEYS
+from counterpoint.measures.tables.shards import Measurement, cache_shard
+from counterpoint.models.load import LanguageModel
+from counterpoint.pairs.buckets import shard
+from counterpoint.pairs.doubtful_pairs import doubtful_answers, doubtful_texts, lines
+from counterpoint.pairs.given_pairs import pairs as given_pairs
+from counterpoint.pairs.pair_checks import validate_pairs
+from counterpoint.working_memory import default_memory_mb
+
+PAIRS_PER_SHARD = 64
+"""As many as studies have by default."""
+
+
+@dataclass
+class MeasuredPairs:
+    """Checked pairs and what they are measured by."""
+
+    model: LanguageModel
+    pairs: pd.DataFrame
+    measurement: Measurement
+    baselines: list[pd.DataFrame]
+
+    @classmethod
+    def of(
+        cls,
+        model: LanguageModel,
+        pairs: Any,
+        on_bad_pair: Literal["error", "drop"],
+        metric: str,
+        directions: Sequence[Direction],
+        memory_mb: int | None,
+    ) -> MeasuredPairs:
+        """Check the pairs in the model's tokenizer; as `measure` raises."""
+        good = checked_pairs(model, pairs, on_bad_pair)
+        if memory_mb is None:
+            memory_mb = default_memory_mb(str(model.device))
+        return cls(model, good, Measurement(metric, tuple(directions), memory_mb), [])
+
+    def buckets(self) -> Iterator[tuple[Mapping[str, Tensor], int]]:
+        """The activations of each bucket of each shard, and how many pairs they are of."""
+        for number in range(-(-len(self.pairs) // PAIRS_PER_SHARD)):
+            rows = shard(self.pairs, number, PAIRS_PER_SHARD)
+            for _, bucket in rows.groupby(["length", "first_difference"], sort=True):
+                cached, baseline = cache_shard(self.model, bucket, self.measurement.metric)
+                self.baselines.append(baseline)
+                yield cached, len(bucket)
+
+    def say_doubts(self, stacklevel: int) -> None:
+        """Warn of pairs that pass every check and were probably meant otherwise."""
+        baseline = pd.concat(self.baselines, ignore_index=True)
+        for doubts in (
+            doubtful_texts(self.pairs, self.model.tokenizer),
+            doubtful_answers(baseline, metric=self.measurement.metric),
+        ):
+            for line in lines(doubts, "the pairs"):
+                warnings.warn(line, stacklevel=stacklevel)
+
+    def whole(self, tables: list[pd.DataFrame], keys: Sequence[str] = KEYS) -> pd.DataFrame:
+        """All rows, by pair, direction as asked, layer and head."""
+        table = pd.concat(tables, ignore_index=True)
+        place = {direction: number for number, direction in enumerate(self.measurement.directions)}
+        table = table.sort_values(
+            [key for key in keys if key in table.columns],
+            key=lambda column: column.map(place) if column.name == "direction" else column,
+            ignore_index=True,
+        )
+        baseline = pd.concat(self.baselines, ignore_index=True)
+        # Plain lists, which every writer of tables can write.
+        baseline = baseline.sort_values("pair")
+        table.attrs = {"row": self.pairs["row"].tolist()}
+        table.attrs |= {
+            name: baseline[name].tolist() for name in ("metric_clean", "metric_corrupted")
+        }
+        return table
+
+
+def checked_pairs(
+    model: LanguageModel, pairs: Any, on_bad_pair: Literal["error", "drop"] = "error"
+) -> pd.DataFrame:
+    """The pairs with their tokens in ``model``, as in ``pairs.parquet``.
+
+    Raises UserError listing the rows that cannot be used; with ``on_bad_pair="drop"`` these are
+    left out with a warning.
+    """
+    check_model(model)
+    if on_bad_pair not in ("error", "drop"):
+        raise UserError(f"on_bad_pair={on_bad_pair!r} is unknown; expected 'error' or 'drop'.")
+    table = given_pairs(pairs)
+    if "row" not in table.columns:
+        table = table.assign(row=np.arange(1, len(table) + 1))
+    good, dropped = validate_pairs(
+        table,
+        model.tokenizer,
+        prepend_bos=model.prepend_bos,
+        max_length=model.max_length,
+        vocabulary=model.d_vocab,
+        on_bad_pair=on_bad_pair,
+    )
+    if len(dropped):
+        reasons = "\n".join(
+            f"  row {row.row}: {row.reason}" for row in dropped.head(10).itertuples()
+        )
+        warnings.warn(f"the pairs: {len(dropped)} rows were left out:\n{reasons}", stacklevel=4)
+    return good

@@ -1,0 +1,248 @@
+"""`measure`, `curves`, `interaction_partners`: what the workflow measures, called on pairs directly.
+
+Each bucket of the pairs (`measured_pairs`) goes through the functions that the workflow's jobs call
+(`tables`): the numbers are those of a study's `heads.parquet`, `curves.safetensors` and
+`interaction.parquet`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+from torch import Tensor
+
+from counterpoint.engine.activations import DIRECTIONS, Component, Direction
+from counterpoint.errors import UserError
+from counterpoint.global_state import unchanged_state
+from counterpoint.measures.call_checks import Head, check_settings, check_table, checked_heads
+from counterpoint.measures.curve_arrays import Curves
+from counterpoint.measures.measured_pairs import MeasuredPairs
+from counterpoint.measures.tables.curve_table import score_curves
+from counterpoint.measures.tables.integrated_gradients_table import score_integrated_gradients
+from counterpoint.measures.tables.interaction_table import score_interactions
+from counterpoint.measures.tables.merging import KEYS, join_heads
+from counterpoint.models.load import LanguageModel
+from counterpoint.progress import Bar
+
+
+def measure(
+    model: LanguageModel,
+    pairs: Any,
+    *,
+    directions: Sequence[Direction] = DIRECTIONS,
+    metric: str = "logit_difference",
+    component: Component = "head",
+    nodes: str = "adaptive",
+    tolerance: float = 1e-4,
+    max_nodes: int = 65,
+    max_steps: int = 128,
+    on_bad_pair: Literal["error", "drop"] = "error",
+    memory_mb: int | None = None,
+    progress: bool = True,
+) -> pd.DataFrame:
+    """Measure every head of ``model`` on ``pairs``: the table of heads.
+
+    Args:
+        model: What `counterpoint.load` gives.
+        pairs: What `counterpoint.pairs` gives, or anything that it takes.
+        directions: ``"noising"`` (a head's output in the clean run is replaced by that from the
+            corrupted prompt), ``"denoising"`` (the other way round), or both.
+        metric: ``"logit_difference"``, ``"log_probability"`` or ``"kl_divergence"``.
+        component: ``"head"``, or ``"mlp"`` for the table of MLP layers, which has no column
+            ``head`` and no joint integrated gradients.
+        nodes: ``"adaptive"``: as many points of each curve as ``tolerance`` asks for; or
+            ``"gauss-legendre-50"``, the plain 50 nodes.
+        tolerance: The error allowed in f and in the joint integrated gradients, in units of the
+            metric.
+        max_nodes: The most points of one curve: 3, 5, 9, 17, 33 or 65.
+        max_steps: The most steps of the joint integrated gradients.
+        on_bad_pair: ``"error"`` stops at pairs that fail a check and lists them all; ``"drop"``
+            leaves them out with a warning.
+        memory_mb: MB for batches, besides the model; by default a part of what is free
+            (`counterpoint.working_memory`).
+        progress: Whether a bar is shown meanwhile.
+
+    Returns:
+        One row per pair, direction, layer and head with the columns of ``heads.parquet``: ``pair``
+        (from 0, in the order of the pairs), ``direction``, ``layer``, ``head``, ``ap``, ``atp``,
+        ``ig_joint`` and the measures of the output curve. ``attrs`` has, for each
+        pair, its ``row`` in what was given, and ``metric_clean`` and ``metric_corrupted``, the
+        metric of both prompts, unpatched.
+
+    Raises:
+        UserError: With the reason and the remedy: for pairs that cannot be used (all are listed), a
+            model that gives NaN or whose heads cannot be measured, and settings that are none.
+    """
+    check_settings(model, directions, metric, nodes, tolerance, max_nodes, max_steps)
+    if component not in ("head", "mlp"):
+        raise UserError(f"component={component!r} is unknown; expected 'head' or 'mlp'.")
+    of_curves = {"nodes": nodes, "tolerance": tolerance, "max_nodes": max_nodes}
+    of_gradients = {"tolerance": tolerance, "max_steps": max_steps}
+    with unchanged_state():
+        given = MeasuredPairs.of(model, pairs, on_bad_pair, metric, directions, memory_mb)
+        stages = 2 if component == "mlp" else 3
+        tables = []
+        with Bar("measuring", stages * len(given.pairs), shown=progress, unit=" stages") as bar:
+            for cached, count in given.buckets():
+                bar.advance(count)
+                table, _ = score_curves(
+                    model, cached, given.measurement, component, **of_curves, keep="none"
+                )
+                bar.advance(count)
+                if component == "head":
+                    integrated = score_integrated_gradients(
+                        model, cached, given.measurement, **of_gradients
+                    )
+                    table = join_heads(table, integrated, directions)
+                    bar.advance(count)
+                tables.append(table)
+        given.say_doubts(stacklevel=3)
+        return given.whole(tables)
+
+
+def curves(
+    model: LanguageModel,
+    pairs: Any,
+    heads: Collection[Head] | None = None,
+    *,
+    directions: Sequence[Direction] = DIRECTIONS,
+    metric: str = "logit_difference",
+    nodes: str = "adaptive",
+    tolerance: float = 1e-4,
+    max_nodes: int = 65,
+    on_bad_pair: Literal["error", "drop"] = "error",
+    memory_mb: int | None = None,
+    progress: bool = True,
+) -> Curves:
+    """The output curves f(α) of heads, and their gradients, on ``pairs``.
+
+    f(α) is the metric when a head's output is moved the share α of the way from the one prompt's to
+    the other's; g = df/dα.
+
+    Args:
+        model: What `counterpoint.load` gives.
+        pairs: What `counterpoint.pairs` gives, or anything that it takes.
+        heads: (layer, head) of each head wanted, as ``[(23, 3), (20, 0)]``; None for all. With few
+            heads only they are computed.
+        directions: As in `measure`; likewise the arguments that follow.
+        metric: See `measure`.
+        nodes: See `measure`.
+        tolerance: See `measure`.
+        max_nodes: See `measure`.
+        on_bad_pair: See `measure`.
+        memory_mb: See `measure`.
+        progress: See `measure`.
+
+    Returns:
+        Arrays ``output`` and ``gradient`` [pair, direction, layer, head, node] at ``alphas``.
+
+    Raises:
+        UserError: As `measure` does, and for a head that the model has not.
+    """
+    check_settings(model, directions, metric, nodes, tolerance, max_nodes, 1)
+    chosen = None if heads is None else set(checked_heads(model, heads))
+    with unchanged_state():
+        given = MeasuredPairs.of(model, pairs, on_bad_pair, metric, directions, memory_mb)
+        parts: list[dict[str, Tensor]] = []
+        with Bar("computing curves", 2 * len(given.pairs), shown=progress, unit=" stages") as bar:
+            for cached, count in given.buckets():
+                bar.advance(count)
+                _, tensors = score_curves(
+                    model,
+                    cached,
+                    given.measurement,
+                    nodes=nodes,
+                    tolerance=tolerance,
+                    max_nodes=max_nodes,
+                    heads=chosen,
+                )
+                parts.append(tensors)
+                bar.advance(count)
+        given.say_doubts(stacklevel=3)
+        numbers = np.concatenate([part["pairs"].numpy() for part in parts])
+        order = np.argsort(numbers)
+        output, gradient = (
+            np.concatenate([part[name].numpy() for part in parts])[order]
+            for name in ("output", "gradient")
+        )
+        return Curves(
+            parts[0]["alphas"].numpy(), output, gradient, numbers[order], tuple(directions)
+        )
+
+
+def interaction_partners(
+    model: LanguageModel,
+    pairs: Any,
+    heads: pd.DataFrame | Collection[Head] | None = None,
+    *,
+    heads_per_pair: int = 5,
+    directions: Sequence[Direction] = DIRECTIONS,
+    metric: str = "logit_difference",
+    on_bad_pair: Literal["error", "drop"] = "error",
+    memory_mb: int | None = None,
+    progress: bool = True,
+) -> pd.DataFrame:
+    """With which heads of their layer those interact on which IG joint and AP differ.
+
+    IG joint moves all heads of a layer at once, AP one alone; what they differ by is the head's
+    interaction with each of the others, and a remainder of interactions of more than two.
+
+    Args:
+        model: What `counterpoint.load` gives.
+        pairs: What `counterpoint.pairs` gives, or anything that it takes.
+        heads: The table that `measure` gave for the same pairs, or the rows of some of its heads;
+            or (layer, head) of each head wanted. Without a table the heads are measured first.
+        heads_per_pair: For how many heads of each pair and direction partners are sought, those of
+            largest |IG joint − AP| first; where ``heads`` names them, for all of these.
+        directions: As in `measure`; likewise the arguments that follow.
+        metric: See `measure`.
+        on_bad_pair: See `measure`.
+        memory_mb: See `measure`.
+        progress: See `measure`.
+
+    Returns:
+        One row per pair, direction, head and partner with the columns of ``interaction.parquet``:
+        ``pair, direction, layer, head, ap, ig_own, ig_joint, partner, interaction, remainder``.
+
+    Raises:
+        UserError: As `measure` does, for a head that the model has not, and for a table that lacks
+            a column or a pair.
+    """
+    check_settings(model, directions, metric, "adaptive", 1e-4, 65, 1)
+    if not isinstance(heads_per_pair, int) or heads_per_pair < 1:
+        raise UserError(f"heads_per_pair={heads_per_pair!r} is not allowed; expected at least 1.")
+    named = (
+        None if heads is None or isinstance(heads, pd.DataFrame) else checked_heads(model, heads)
+    )
+    if isinstance(heads, pd.DataFrame):
+        table = heads
+    else:
+        table = measure(
+            model,
+            pairs,
+            directions=directions,
+            metric=metric,
+            on_bad_pair=on_bad_pair,
+            memory_mb=memory_mb,
+            progress=progress,
+        )
+    if named is not None:
+        keys = pd.MultiIndex.from_frame(table[["layer", "head"]])
+        table, heads_per_pair = table[keys.isin(named)], len(named)
+    with unchanged_state():
+        given = MeasuredPairs.of(model, pairs, on_bad_pair, metric, directions, memory_mb)
+        check_table(table, given.pairs, directions)
+        tables = []
+        with Bar("finding partners", 2 * len(given.pairs), shown=progress, unit=" stages") as bar:
+            for cached, count in given.buckets():
+                bar.advance(count)
+                tables.append(
+                    score_interactions(
+                        model, cached, table, given.measurement, heads_per_pair=heads_per_pair
+                    )
+                )
+                bar.advance(count)
+        return given.whole(tables, (*KEYS, "partner"))
