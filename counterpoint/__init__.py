@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from counterpoint.counterfactuals.composing import compose as compose
     from counterpoint.counterfactuals.composing import validate as validate
     from counterpoint.errors import UserError as UserError
-    from counterpoint.measures.measuring import Curves as Curves
+    from counterpoint.measures.curve_arrays import Curves as Curves
     from counterpoint.measures.measuring import curves as curves
     from counterpoint.measures.measuring import interaction_partners as interaction_partners
     from counterpoint.measures.measuring import measure as measure
@@ -41,7 +41,7 @@ __version__ = "0.1.0"
 # every rule of the workflow depends on.
 _HOMES = {
     "Composed": "counterfactuals.composing",
-    "Curves": "measures.measuring",
+    "Curves": "measures.curve_arrays",
     "LanguageModel": "models.load",
     "UserError": "errors",
     "claims": "statistics.claims",

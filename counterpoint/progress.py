@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 
 SECONDS_BETWEEN = 5.0
 
-Watcher = Callable[[str], None]
+Watcher = Callable[["Progress"], None]
 
 _watcher: ContextVar[Watcher | None] = ContextVar("counterpoint.progress", default=None)
 
@@ -36,7 +36,7 @@ class Progress:
         self.done += added
         watcher = _watcher.get()
         if watcher is not None:
-            watcher(f"{self.what}: {self._count()}")
+            watcher(self)
         now = time.monotonic()
         if now - self._said >= SECONDS_BETWEEN:
             self._said = now
@@ -44,15 +44,16 @@ class Progress:
 
     def say(self) -> None:
         """Log the state now."""
-        log.info("%s: %s in %.0f s", self.what, self._count(), time.monotonic() - self.started)
+        log.info("%s in %.0f s", self, time.monotonic() - self.started)
 
-    def _count(self) -> str:
-        return f"{self.done:,}" + (f" of {self.total:,}" if self.total is not None else "")
+    def __str__(self) -> str:
+        of = f" of {self.total:,}" if self.total is not None else ""
+        return f"{self.what}: {self.done:,}{of}"
 
 
 @contextmanager
 def watched(watcher: Watcher) -> Iterator[None]:
-    """Within the block ``watcher`` is told the state of every `Progress` whenever it changes."""
+    """Within the block ``watcher`` is handed every `Progress` whenever it has counted."""
     token = _watcher.set(watcher)
     try:
         yield
@@ -63,6 +64,7 @@ def watched(watcher: Watcher) -> Iterator[None]:
 class Bar:
     """A bar of ``total`` steps with what is being done now; shows nothing where not ``shown``.
 
+    Without a total its steps are those of the `Progress` that counts.
     Used in a ``with``; within it every `Progress` is told on the bar. One line of text, in a
     notebook as on a terminal, so that nothing else need be installed.
     """
@@ -73,7 +75,8 @@ class Bar:
             from tqdm import tqdm
 
             self._bar = tqdm(total=total, desc=what, unit=unit, leave=False, file=sys.stderr)
-        self._watched = watched(self.say)
+        self._follows = total is None
+        self._watched = watched(self._see)
 
     def __enter__(self) -> Self:
         self._watched.__enter__()
@@ -89,10 +92,14 @@ class Bar:
         if self._bar is not None:
             self._bar.close()
 
-    def say(self, text: str) -> None:
-        """Show ``text`` behind the bar."""
-        if self._bar is not None:
-            self._bar.set_postfix_str(text, refresh=False)
+    def _see(self, progress: Progress) -> None:
+        if self._bar is None:
+            return
+        if self._follows:
+            self._bar.total = progress.total
+            self._bar.update(progress.done - self._bar.n)
+        else:
+            self._bar.set_postfix_str(str(progress), refresh=False)
             self._bar.update(0)
 
     def advance(self, steps: int) -> None:

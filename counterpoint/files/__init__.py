@@ -1,5 +1,6 @@
 """Reading and writing files: whole or absent, known by their contents, as they are written.
 
 Imports `errors` alone. `artifacts` first (what a killed job may leave), then `digests` and
-`yaml_and_json`. No torch.
+`yaml_and_json`. `shipped_files` says where the files are that a wheel takes along, `cache_folder`
+where what is fetched is kept. No torch.
 """

@@ -1,4 +1,4 @@
-"""`measure`, `curves`, `interaction_partners`: what the workflow measures, called on pairs directly.
+"""`measure`, `curves`, `interaction_partners`: what the workflow measures, of pairs at hand.
 
 Each bucket of the pairs (`measured_pairs`) goes through the functions that the workflow's jobs call
 (`tables`): the numbers are those of a study's `heads.parquet`, `curves.safetensors` and
@@ -79,8 +79,6 @@ def measure(
     check_settings(model, directions, metric, nodes, tolerance, max_nodes, max_steps)
     if component not in ("head", "mlp"):
         raise UserError(f"component={component!r} is unknown; expected 'head' or 'mlp'.")
-    of_curves = {"nodes": nodes, "tolerance": tolerance, "max_nodes": max_nodes}
-    of_gradients = {"tolerance": tolerance, "max_steps": max_steps}
     with unchanged_state():
         given = MeasuredPairs.of(model, pairs, on_bad_pair, metric, directions, memory_mb)
         stages = 2 if component == "mlp" else 3
@@ -89,12 +87,23 @@ def measure(
             for cached, count in given.buckets():
                 bar.advance(count)
                 table, _ = score_curves(
-                    model, cached, given.measurement, component, **of_curves, keep="none"
+                    model,
+                    cached,
+                    given.measurement,
+                    component,
+                    nodes=nodes,
+                    tolerance=tolerance,
+                    max_nodes=max_nodes,
+                    keep="none",
                 )
                 bar.advance(count)
                 if component == "head":
                     integrated = score_integrated_gradients(
-                        model, cached, given.measurement, **of_gradients
+                        model,
+                        cached,
+                        given.measurement,
+                        tolerance=tolerance,
+                        max_steps=max_steps,
                     )
                     table = join_heads(table, integrated, directions)
                     bar.advance(count)

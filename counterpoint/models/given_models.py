@@ -107,8 +107,8 @@ def load(
         if isinstance(model, str | os.PathLike):
             if tokenizer is not None:
                 raise UserError(
-                    "tokenizer= is for a model in memory; a model of a name or a folder is read with"
-                    " its own. Leave it out, or put its files into the model's folder."
+                    "tokenizer= is for a model in memory; a model with a name or a folder is read"
+                    " with its own. Leave it out, or put its files into the model's folder."
                 )
             return load_language_model(
                 folder_of(os.fspath(model), progress=progress),

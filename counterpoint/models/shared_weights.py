@@ -11,7 +11,7 @@ from __future__ import annotations
 import copy
 import functools
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -34,7 +34,7 @@ def share_weights(hf: PreTrainedModel) -> PreTrainedModel:
     """
     _refuse_elsewhere(hf)
     _refuse_altered(hf.named_modules())
-    return cast("PreTrainedModel", copy.deepcopy(hf, memo_of(hf.parameters())))
+    return copy.deepcopy(hf, memo_of(hf.parameters()))
 
 
 def memo_of(parameters: Iterable[nn.Parameter]) -> dict[int, Any]:
@@ -52,9 +52,9 @@ def _refuse_elsewhere(hf: nn.Module) -> None:
     places = {parameter.device for parameter in hf.parameters()}
     if torch.device("meta") in places:
         raise UserError(
-            "the model's weights are not in memory (they are on torch's meta device, as a device_map"
-            " that offloads leaves them). Load it whole, without device_map, or give its name or"
-            " folder."
+            "the model's weights are not in memory (they are on torch's meta device, where a"
+            " device_map that offloads leaves them). Load it whole, without device_map, or give its"
+            " name or folder."
         )
     if len(places) != 1:
         raise UserError(
@@ -75,8 +75,8 @@ def _refuse_altered(modules: Iterable[tuple[str, nn.Module]]) -> None:
             )
         if any(True for _ in _foreign_hooks(module)):
             raise UserError(
-                f"{where} has hooks, and whether they belong to what is to be measured is not known."
-                " Remove them (handle.remove()) and call again."
+                f"{where} has hooks, and whether they belong to what is to be measured is not"
+                " known. Remove them (handle.remove()) and call again."
             )
 
 

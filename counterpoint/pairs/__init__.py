@@ -4,8 +4,8 @@ Imports `files` and `errors`; no torch. Read `pair_files` first (every format th
 `pair_checks` (which rows can be used in a model's tokenizer, and why not the others) and `buckets`
 (pairs that share a batch, shards of a study). `hub` fetches data sets, `doubtful_pairs` finds what
 passes every check and was probably meant otherwise, and `sets` are generators of the shipped pairs.
-`quoting` is how messages show texts and rows. `given_pairs` takes pairs in whatever form a caller has
-them, and the room itself can be called for it: ``counterpoint.pairs([...])``.
+`quoting` is how messages show texts and rows. `given_pairs` takes pairs in whatever form a caller
+has them, and the room itself can be called for it: ``counterpoint.pairs([...])``.
 """
 
 import sys
@@ -17,10 +17,10 @@ from typing import Any
 class _Room(ModuleType):
     """This module, which is a public name of the package as well."""
 
-    def __call__(self, source: Any, **settings: Any) -> Any:
-        """`given_pairs.pairs`."""
+    def __call__(self, source: Any) -> Any:
+        """Take pairs of prompts in any form and give them as one table: `given_pairs.pairs`."""
         # By its name as a text: whoever imports from this room does not depend on that module.
-        return import_module(f"{__name__}.given_pairs").pairs(source, **settings)
+        return import_module(f"{__name__}.given_pairs").pairs(source)
 
 
 sys.modules[__name__].__class__ = _Room

@@ -82,7 +82,7 @@ def pairs(
         table = _of_table(source)
     else:
         table = _of_rows(source)
-    return table if (table.get(MALFORMED, "") != "").any() else table.drop(columns=MALFORMED)
+    return table if (table[MALFORMED] != "").any() else table.drop(columns=MALFORMED)
 
 
 def shipped_sets() -> list[str]:
@@ -157,8 +157,8 @@ def _object(number: int, row: Any) -> dict[str, Any]:
         return {str(name): _plain(value) for name, value in row.items()}
     if isinstance(row, str) or not isinstance(row, Sequence):
         raise UserError(
-            f"the list of pairs, row {number}: {_shown(row)} is no pair; expected (clean, corrupted,"
-            " correct, incorrect), or a dict with these keys."
+            f"the list of pairs, row {number}: {_shown(row)} is no pair; expected (clean,"
+            " corrupted, correct, incorrect), or a dict with these keys."
         )
     if len(row) != len(COLUMNS):
         raise UserError(

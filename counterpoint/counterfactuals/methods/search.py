@@ -37,6 +37,7 @@ from counterpoint.counterfactuals.problem import (
 from counterpoint.engine.linear import through_onednn
 from counterpoint.errors import UserError
 from counterpoint.models.load import LanguageModel
+from counterpoint.progress import Progress
 
 METHODS: dict[str, Method] = {
     "descent": Descent,
@@ -93,7 +94,9 @@ def search(
             steps.restore(kept)
             archive.restore(kept["run"]["archive"])
             restore_run(kept["run"], evaluator, generator)
+        progress = Progress(f"{method} for head {target}, evaluations", ledger.budget.evaluations)
         while not ledger.exhausted and steps.step():
+            progress(ledger.evaluations - progress.done)
             if checkpoints is not None:
                 checkpoints.keep(state)
     return archive.result(model, method, target, seed)

@@ -82,7 +82,7 @@ def cache_shard(
 
 
 Shard = str | os.PathLike[str] | Mapping[str, Tensor]
-"""What `cache_shard` made: the file to which its tensors were written, or the tensors themselves."""
+"""What `cache_shard` made: the file that its tensors were written to, or the tensors themselves."""
 
 
 def read_shard(shard: Shard, device: torch.device | str = "cpu") -> Iterator[Activations]:
