@@ -286,7 +286,7 @@ def outputs() -> str:
 
 
 def _of_column(column: Any) -> str:
-    values = [f"`{value}`: {meaning}" for value, meaning in column.values.items()]
+    values = [f"`{value}`: {meaning}" for value, meaning in column.says.items()]
     meaning = column.meaning + (f" {'; '.join(values)}." if values else "")
     return _words_linked(meaning, column.word)
 
