@@ -278,7 +278,9 @@ def test_a_method_of_search_finds_pairs(said: dict[str, Any]) -> None:
 def test_a_method_of_search_may_stand_in_a_configuration(copy: Path) -> None:
     schema = (copy / "config.schema.yaml").read_text(encoding="utf-8")
     assert "neighbour_swaps" in schema
-    colours = run(copy, "-c", "from counterpoint.figures.theme import METHOD_COLOURS as c; print(*c)")
+    colours = run(
+        copy, "-c", "from counterpoint.figures.theme import METHOD_COLOURS as c; print(*c)"
+    )
     assert "neighbour_swaps" in colours
 
 

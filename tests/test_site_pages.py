@@ -205,4 +205,6 @@ def test_the_picture_is_that_of_the_import_contracts() -> None:
     for layer in layers:
         for name in layer.split(":"):
             assert re.search(rf">{name.strip()}(/|\.py)<", drawn)
-    assert set(picture.WAY) <= {path.parent.name for path in ROOT.glob("counterpoint/*/__init__.py")}
+    assert set(picture.WAY) <= {
+        path.parent.name for path in ROOT.glob("counterpoint/*/__init__.py")
+    }
