@@ -74,9 +74,8 @@ def problems(site: Path) -> Iterator[str]:
                 file /= "index.html"
             if not file.exists():
                 yield f"{name}: {target}: no such file"
-            elif parts.fragment and file in pages:
-                if unquote(parts.fragment) not in pages[file].anchors:
-                    yield f"{name}: {target}: no such anchor"
+            elif file in pages and unquote(parts.fragment) not in {"", *pages[file].anchors}:
+                yield f"{name}: {target}: no such anchor"
     for path in site.rglob("*.css"):
         for target in re.findall(r"url\(\s*['\"]?([^'\")]+)", path.read_text(encoding="utf-8")):
             if target.startswith(("http:", "https:", "//")):

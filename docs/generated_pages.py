@@ -70,9 +70,9 @@ def configuration() -> str:
     definitions = schema["$defs"]
     parts = [
         "# Configuration",
-        "Made from `config.schema.yaml`, against which every configuration is checked. A key that is "
-        "left out has its default; [config.yaml](../../config.yaml) shows them all in their places. "
-        "`CONFIG=other.yaml` lays a file over it key by key.",
+        "Made from `config.schema.yaml`, against which every configuration is checked. A key that "
+        "is left out has its default; [config.yaml](../../config.yaml) shows them all in their "
+        "places. `CONFIG=other.yaml` lays a file over it key by key.",
         "## The whole file",
         _table(_rows(schema, definitions)),
         "## A model",
@@ -286,7 +286,7 @@ def outputs() -> str:
 
 
 def _of_column(column: Any) -> str:
-    values = [f"`{value}`: {meaning}" for value, meaning in column.values.items()]
+    values = [f"`{value}`: {meaning}" for value, meaning in column.says.items()]
     meaning = column.meaning + (f" {'; '.join(values)}." if values else "")
     return _words_linked(meaning, column.word)
 

@@ -1,8 +1,8 @@
 """Links between documents of the repository, as they stand on GitHub and as the site needs them.
 
 A document is read in both places, so it links as GitHub wants it: by relative paths, also to files
-that are no pages. On the site such a file is offered as it is, and a folder, or a document that is no
-page, is only named.
+that are no pages. On the site such a file is offered as it is, and a folder, or a document that is
+no page, is only named.
 """
 
 from __future__ import annotations

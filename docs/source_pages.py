@@ -107,9 +107,14 @@ def object_at(home: str, shown: str) -> str:
     module, _, wanted = home.rpartition(".")
     path = ROOT / Path(*module.split("."))
     found = module_at(path / "__init__.py" if path.is_dir() else path.with_suffix(".py"))
-    for node, _ in _public(found.tree.body):
+    for node in found.tree.body:
         if isinstance(node, Definition) and node.name == wanted:
             return _definition(node, "", shown)
+        if isinstance(node, ast.ImportFrom) and node.module:
+            # Defined elsewhere, and handed on.
+            for alias in node.names:
+                if (alias.asname or alias.name) == wanted:
+                    return object_at(f"{node.module}.{alias.name}", shown)
     raise LookupError(f"{module} defines no public {wanted}, which counterpoint/__init__.py names")
 
 
