@@ -61,7 +61,7 @@ SEARCH_WORDS = (
         "strongest other head, above 1 when the target is first.",
         formula=r"1 + |\{h' : |\mathrm{AP}_{h'}| > |\mathrm{AP}_h|\}|",
         unit="number",
-        computed_by="counterpoint.counterfactuals.head_ranks.standing",
+        computed_by="counterpoint.counterfactuals.head_ranks.rank_and_margin",
     ),
     Word(
         "fluent",
@@ -69,7 +69,7 @@ SEARCH_WORDS = (
         "A pair is fluent when the model's mean loss per token is at most the cap on both prompts: "
         "the mean over the study's prompts + 0.5 nats (a factor of 1.65 in perplexity).",
         unit="nats",
-        computed_by="counterpoint.counterfactuals.language.perplexity_caps.within",
+        computed_by="counterpoint.counterfactuals.language.perplexity_caps.under_cap",
     ),
     Word(
         "surprise",
@@ -106,7 +106,7 @@ SEARCH_WORDS = (
         "replaced by the beginning of a sentence that the model wrote and the search never saw, "
         "cut where the edit goes on most naturally. Answers are the likeliest tokens of each "
         "prompt there; where both prompts have the same one, the edit failed.",
-        computed_by="counterpoint.counterfactuals.evaluation.transfer.transfer_of",
+        computed_by="counterpoint.counterfactuals.evaluation.transfer.transfer_columns",
     ),
     Word(
         "null",
@@ -123,7 +123,7 @@ SEARCH_WORDS = (
         "evenness, changed tokens, perplexity) and better in one. The hypervolume is how much of "
         "the space of the four the pairs that are not dominated cover, in units of an LD change.",
         unit="logits",
-        computed_by="counterpoint.counterfactuals.archive.hypervolume",
+        computed_by="counterpoint.counterfactuals.hypervolume.hypervolume",
     ),
     Word(
         "evaluation",

@@ -2,8 +2,8 @@
 
 `render_report` executes ``reports/report.ipynb``, whose cells call the functions named here, each
 of which turns `Results` into one part of the page; ``reports/comparison.ipynb`` calls those of
-`comparison_page` (its headline is `comparison_headline`). Of the modules `*_section` each writes the
-part that it is named for; fixed prose stands in the notebooks, words in the glossary.
+`comparison_page` (its headline is `comparison_headline`). Of the modules `*_section` each writes
+the part that it is named for; fixed prose stands in the notebooks, words in the glossary.
 
 Imports `figures`, `statistics` and names of columns from the rooms that write them; no part loads a
 model or imports torch. In reading order: `html` (pieces, everything escaped), `study_results` (the

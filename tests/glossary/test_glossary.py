@@ -33,6 +33,7 @@ from counterpoint.glossary import (
     signed_label,
 )
 from counterpoint.glossary import search_tables as of_searches
+from counterpoint.measures import saturation
 from counterpoint.measures.curve_measures import OutputCurves
 from counterpoint.measures.tables import (
     faithfulness_table,
@@ -173,11 +174,9 @@ def test_what_computes_a_word_is_there(word: Any) -> None:
 
 
 def test_saturation_and_evenness_are_what_the_glossary_says() -> None:
-    from counterpoint.measures import columns
-
     slopes = np.array([[0.0, 0.04, 0.06, 1.0]])
-    assert columns.saturated(slopes, np.ones(1)).item() == 0.5
-    assert f"{100 * columns.SATURATION_SHARE:g} %" in WORDS["saturation"].meaning
+    assert saturation.saturation(slopes, np.ones(1)).item() == 0.5
+    assert f"{100 * saturation.SHARE:g} %" in WORDS["saturation"].meaning
 
 
 def test_values_are_those_of_the_tables() -> None:
