@@ -19,6 +19,7 @@ from counterpoint.figures.theme import save_figure
 from counterpoint.files.artifacts import read_table, write_table
 from counterpoint.glossary import WORDS
 from counterpoint.report import comparison_page as page
+from counterpoint.report.comparison_headline import expected_shared
 from counterpoint.report.render import render_report
 from counterpoint.statistics.meta_analysis import claims_across
 from counterpoint.statistics.studies import (
@@ -223,5 +224,5 @@ def test_shown_heads_are_first_somewhere_and_sorted():
 
 
 def test_shared_heads_by_chance():
-    assert page.expected_shared(100, 10, 2) == pytest.approx(1)
-    assert page.expected_shared(5, 10, 3) == pytest.approx(5)
+    assert expected_shared(100, 10, 2) == pytest.approx(1)
+    assert expected_shared(5, 10, 3) == pytest.approx(5)
