@@ -15,6 +15,7 @@ from counterpoint import figures
 from counterpoint.figures import theme
 from counterpoint.figures.curve_figures import widest
 from counterpoint.glossary import label
+from counterpoint.workflow.code_version import imported_modules
 from tests.figures.test_study_figures import drawn_text
 from tests.helpers.synthetic import Shape, make_scores
 
@@ -106,3 +107,11 @@ def test_layers_without_curves_are_not_chosen() -> None:
     tensors["output"][:, :, 1] = np.nan
     curves = figures.Curves(**tensors, directions=shape.directions)
     assert {layer for layer, _ in widest(curves, 6)} == {0}
+
+
+def test_a_script_depends_on_the_figures_that_it_draws_alone() -> None:
+    modules = imported_modules("scripts/draw_atlas.py")
+    drawn = {name for name in modules if name.startswith("counterpoint.figures.")}
+    assert drawn == {f"counterpoint.figures.{name}" for name in ("atlas_figures", "theme")}
+    measured = imported_modules("scripts/compute_curves.py")
+    assert not {name for name in measured if name.startswith("counterpoint.glossary")}

@@ -176,22 +176,22 @@ def test_what_has_no_ranking_is_compared_with_a_reason(tmp_path: Path) -> None:
     ):
         folder = tmp_path / str(shape.heads)
         tables = {how: flat(make_scores(shape), how) for how in hows}
-        studies = [
+        compared_studies = [
             studies.Study(how, how, "m", "kl_divergence", heads, baseline)
             for how, (heads, _, baseline) in tables.items()
         ]
         with warnings.catch_warnings():
             warnings.simplefilter("error", RuntimeWarning)
             own = {
-                "claims": {one.name: claims(one.heads, settings=QUICK) for one in studies},
+                "claims": {one.name: claims(one.heads, settings=QUICK) for one in compared_studies},
                 "correlations": {
-                    one.name: correlations(one.heads, settings=QUICK) for one in studies
+                    one.name: correlations(one.heads, settings=QUICK) for one in compared_studies
                 },
             }
             found = {
-                "studies": studies.studies_side_by_side(studies, settings=QUICK),
-                "heads": studies.heads_across(studies, settings=QUICK),
-                "overlaps": studies.overlaps(studies, settings=QUICK),
+                "studies": studies.studies_side_by_side(compared_studies, settings=QUICK),
+                "heads": studies.heads_across(compared_studies, settings=QUICK),
+                "overlaps": studies.overlaps(compared_studies, settings=QUICK),
                 "claims": claims_across(own["claims"]),
                 "correlations": studies.correlations_across(own["correlations"]),
             }
