@@ -16,8 +16,6 @@ from counterpoint.figures.theme import DIVERGING, new_figure, reason, sentence
 from counterpoint.glossary import signed_label
 from counterpoint.statistics.panel import directions
 
-METHODS = ("pearson", "spearman", "kendall")
-
 
 def correlation_matrices(
     correlations: pd.DataFrame, methods: Sequence[str] = ("pearson", "spearman")

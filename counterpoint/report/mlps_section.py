@@ -54,6 +54,8 @@ def _frame(frame: pd.DataFrame, caption: Any = "") -> Fragment:
     ]
     text = tuple(column for column, flag in enumerate(numeric) if not flag)
     known = COLUMNS["mlps.parquet"]
-    header = [known[name].shown if name in known else name for name in frame.columns]
+    header = [
+        known[name].shown if name in known else name.replace("_", " ") for name in frame.columns
+    ]
     shown = table(header, rows, text=text, caption=caption)
     return folded(f"{len(frame)} rows", shown) if len(frame) > SHOWN_ROWS else shown

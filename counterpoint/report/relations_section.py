@@ -6,7 +6,7 @@ import math
 
 import pandas as pd
 
-from counterpoint.figures.correlation_figures import METHODS, find_correlation
+from counterpoint.figures.correlation_figures import find_correlation
 from counterpoint.glossary import signed_label
 from counterpoint.glossary.metric_words import ONE_SIGN
 from counterpoint.report.html import (
@@ -26,6 +26,7 @@ from counterpoint.report.html import (
 )
 from counterpoint.report.section_parts import capital, drawn, missing_as, percent, reasons_of
 from counterpoint.report.study_results import Results
+from counterpoint.statistics.coefficients import METHODS
 
 
 def relations(results: Results) -> Fragment:

@@ -15,6 +15,7 @@ from counterpoint import figures
 from counterpoint.figures import theme
 from counterpoint.figures.curve_figures import widest
 from counterpoint.glossary import label
+from counterpoint.workflow.code_version import imported_modules
 from tests.figures.test_study_figures import drawn_text
 from tests.helpers.synthetic import Shape, make_scores
 
@@ -65,7 +66,7 @@ def test_a_notebook_shows_a_figure_by_itself(heads) -> None:
 def test_heat_maps_of_any_columns(heads) -> None:
     drawn = figures.heat_maps(heads, ["saturation", "atp", "disagreement"])
     assert list(maps_of(drawn)) == [label(n) for n in ("saturation", "atp", "disagreement")]
-    saturation, atp, _ = (ax.images[0] for ax in drawn.axes if ax.images)
+    saturation, atp, _ = (ax.images[0] for ax in drawn.axes[:3])
     assert saturation.norm.vmin == 0 and atp.norm.vmin == -atp.norm.vmax < 0
     assert (saturation.cmap.name, atp.cmap.name) == (theme.SEQUENTIAL, theme.DIVERGING)
     assert list(maps_of(figures.heat_maps(heads, "ap"))) == ["AP"]
@@ -106,3 +107,11 @@ def test_layers_without_curves_are_not_chosen() -> None:
     tensors["output"][:, :, 1] = np.nan
     curves = figures.Curves(**tensors, directions=shape.directions)
     assert {layer for layer, _ in widest(curves, 6)} == {0}
+
+
+def test_a_script_depends_on_the_figures_that_it_draws_alone() -> None:
+    modules = imported_modules("scripts/draw_atlas.py")
+    drawn = {name for name in modules if name.startswith("counterpoint.figures.")}
+    assert drawn == {f"counterpoint.figures.{name}" for name in ("atlas_figures", "theme")}
+    measured = imported_modules("scripts/compute_curves.py")
+    assert not {name for name in measured if name.startswith("counterpoint.glossary")}
