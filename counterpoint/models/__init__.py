@@ -2,8 +2,9 @@
 
 Imports `files`, `errors`, `progress`. Read `load` first (`LanguageModel` is what every other room
 is given), then `architecture`: which modules of a decoder are what (`module_names` holds the
-answer), or why the architecture is refused; `folder_architecture` asks that of a folder before anything is loaded,
-`model_shape` how large the model is, `transformer_lens_view` gives TransformerLens' view of it.
+answer), or why the architecture is refused; `folder_architecture` asks that of a folder before
+anything is loaded, `model_shape` how large the model is, `transformer_lens_view` gives
+TransformerLens' view of it.
 
 `given_models` is the public `load`: a model by name (`known_models`), in a folder or in memory,
 there over the caller's weights (`shared_weights`) or those of a TransformerLens bridge

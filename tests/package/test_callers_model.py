@@ -115,7 +115,8 @@ def test_a_search_leaves_everything_as_it_was(tiny_llama: LanguageModel) -> None
 
 def test_a_bridge_is_measured_as_the_model_that_it_wraps(tiny_model: LanguageModel) -> None:
     bridge = tiny_model.bridge()
-    before, logits = state_of(bridge.original_model), bridge(TOKENS)
+    logits = bridge(TOKENS)
+    before = state_of(bridge.original_model)
     model = counterpoint.load(bridge)
     assert torch.equal(model.hf(TOKENS).logits, tiny_model.hf(TOKENS).logits)
     names = [(name, type(one)) for name, one in tiny_model.hf.named_modules()]
@@ -189,3 +190,11 @@ def test_what_is_no_model_is_told_with_the_remedy(tiny_llama: LanguageModel) -> 
         with pytest.raises(counterpoint.UserError) as error:
             counterpoint.load(given, **settings)
         assert said in str(error.value)
+
+
+def test_a_bridge_that_has_run_gives_the_same_plain_model(tiny_llama: LanguageModel) -> None:
+    bridge = tiny_llama.bridge()
+    bridge(TOKENS)
+    model = counterpoint.load(bridge)
+    assert torch.equal(model.hf(TOKENS).logits, tiny_llama.hf(TOKENS).logits)
+    assert not any(one._forward_hooks for one in model.hf.modules())
