@@ -21,7 +21,7 @@ from counterpoint.errors import UserError
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-_HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 
 _OWN = ("transformers.", "counterpoint.")
 
@@ -83,7 +83,7 @@ def _refuse_altered(modules: Iterable[tuple[str, nn.Module]]) -> None:
 def _foreign_hooks(module: nn.Module) -> Iterator[Any]:
     """Hooks that neither transformers left there (it keeps those that record outputs) nor
     `load.wrap`."""
-    for kind in _HOOKS:
+    for kind in HOOKS:
         for hook in getattr(module, kind).values():
             function = hook.func if isinstance(hook, functools.partial) else hook
             if not str(getattr(function, "__module__", "")).startswith(_OWN):

@@ -17,7 +17,7 @@ import torch
 from torch import nn
 
 from counterpoint.errors import UserError
-from counterpoint.models.shared_weights import memo_of
+from counterpoint.models.shared_weights import HOOKS, memo_of
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -65,7 +65,7 @@ def unwrapped(bridge: Any) -> PreTrainedModel:
     if not hasattr(wrapped, "config"):
         raise UserError(f"the bridge wraps no Hugging Face model. {REMEDY}")
     plain = _without_components(wrapped)
-    _compare(bridge, wrapped, plain)
+    _compare(wrapped, plain)
     return plain
 
 
@@ -83,28 +83,26 @@ def _without_components(wrapped: nn.Module) -> Any:
                 f"the bridge keeps no original of its {type(module).__name__}, so its plain model"
                 f" cannot be had from it. {REMEDY}"
             )
-        # Some adapters bind a forward of their own to the modules that they wrap.
+        # Some adapters bind a forward of their own to the modules that they wrap, and a bridge that
+        # has run keeps what its norms compute by hooks.
         vars(module).pop("forward", None)
+        for kind in HOOKS:
+            vars(module)[kind].clear()
     return plain
 
 
 @torch.no_grad()
-def _compare(bridge: Any, wrapped: Any, plain: Any) -> None:
+def _compare(wrapped: Any, plain: Any) -> None:
     """Raise UserError unless both models give the same logits for a few tokens."""
     tokens = torch.arange(_PROBE, device=next(plain.parameters()).device)[None]
     tokens = tokens % int(plain.get_input_embeddings().weight.shape[0])
-    modes = [(module, module.training) for module in (*bridge.modules(), *wrapped.modules())]
-    try:
-        for module, _ in modes:
-            module.training = False
-        theirs = wrapped(input_ids=tokens, use_cache=False).logits.float()
-    finally:
-        for module, training in modes:
-            module.training = training
+    # Not the bridge itself: its first run registers hooks, which would stay.
+    theirs = copy.deepcopy(wrapped, memo_of(wrapped.parameters())).eval()
+    expected = theirs(input_ids=tokens, use_cache=False).logits.float()
     ours = plain.eval()(input_ids=tokens, use_cache=False).logits.float()
     fine = torch.finfo(plain.dtype).bits >= 32
     allowed = TOLERANCE if fine else COARSE_TOLERANCE
-    error = float((ours - theirs).abs().max() / theirs.abs().max())
+    error = float((ours - expected).abs().max() / expected.abs().max())
     if not error <= allowed:
         raise UserError(
             f"the bridge's logits differ from those of its plain Hugging Face model by {error:.0e}"

@@ -1,0 +1,1 @@
+"""The public names, and the package that holds them."""
