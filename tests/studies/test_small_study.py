@@ -282,7 +282,7 @@ def test_a_curve_setting_concerns_curves_and_what_follows(study: Path) -> None:
 
 
 def test_an_edited_module_reruns_the_rules_that_use_it(study: Path) -> None:
-    module = study / "counterpoint" / "curves.py"
+    module = study / "counterpoint" / "measures" / "curves.py"
     with changed(module, module.read_text() + "\nADDED = 1\n"):
         planned = planned_rules(study)
     assert {"compute_curves", "merge_scores"} | AFTER_SCORES <= planned
@@ -290,13 +290,13 @@ def test_an_edited_module_reruns_the_rules_that_use_it(study: Path) -> None:
 
 
 def test_an_edited_comment_reruns_nothing(study: Path) -> None:
-    module = study / "counterpoint" / "curves.py"
+    module = study / "counterpoint" / "measures" / "curves.py"
     with changed(module, module.read_text() + "\n# A remark.\n"):
         assert planned_rules(study) == set()
 
 
 def test_an_edited_module_of_the_statistics_leaves_the_model_alone(study: Path) -> None:
-    module = study / "counterpoint" / "coefficients.py"
+    module = study / "counterpoint" / "statistics" / "coefficients.py"
     with changed(module, module.read_text() + "\nADDED = 1\n"):
         assert planned_rules(study) == AFTER_SCORES
 
