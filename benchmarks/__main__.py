@@ -24,8 +24,8 @@ import numpy as np
 import torch
 
 from benchmarks import baselines, machine, report
+from counterpoint.engine.activation_caching import cache_activations
 from counterpoint.engine.activations import TokenPairs
-from counterpoint.engine.caching import cache_activations
 from counterpoint.engine.head_outputs import every_unit
 from counterpoint.engine.suffix import SuffixEngine
 from counterpoint.files.artifacts import write_json

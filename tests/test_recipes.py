@@ -20,7 +20,7 @@ import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from counterpoint.errors import UserError
-from counterpoint.models.architecture import discover
+from counterpoint.models.architecture_support import discover
 from tests.helpers import small_study, synthetic
 from tests.helpers.tiny_tokenizers import make_tokenizer
 

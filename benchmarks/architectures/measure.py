@@ -14,17 +14,17 @@ import torch
 
 from benchmarks.architectures.configurations import Row, configuration
 from benchmarks.architectures.reference import Whole
+from counterpoint.engine.activation_caching import cache_activations
 from counterpoint.engine.activations import DIRECTIONS, background_prompt, other_prompt
-from counterpoint.engine.caching import cache_activations
 from counterpoint.engine.head_outputs import every_unit
 from counterpoint.engine.suffix import SuffixEngine
 from counterpoint.errors import UserError
 from counterpoint.measures import quadrature
 from counterpoint.measures.integrated_gradients import examples_with_heads, joint_slopes
 from counterpoint.measures.slopes import values, values_and_slopes
-from counterpoint.models.architecture import REMEDY
+from counterpoint.models.architecture_support import REMEDY
 from counterpoint.models.automatic_class import automatic_class
-from counterpoint.models.declared_kind import CHOOSE
+from counterpoint.models.declared_model_kind import CHOOSE
 from counterpoint.models.folder_architecture import keep_names
 from counterpoint.models.load import load_language_model
 from tests.helpers.pair_factory import random_pairs

@@ -22,15 +22,14 @@ What Counterpoint measures exactly, and what it refuses and why. Made by `make a
 
 Each row is a tiny random model (three layers, four heads, width 32, weights large enough that no
 head is negligible), written to a folder and loaded as any model is. Its modules are found in the
-module tree and the configuration alone (`counterpoint/models/architecture.py`). Everything is then
-compared with a plain reference that shares nothing with the engine
+module tree and the configuration alone (`counterpoint/models/architecture_support.py`). Everything
+is then compared with a plain reference that shares nothing with the engine
 (`benchmarks/architectures/reference.py`): whole passes of the model, one head at a time put in
 place before its output projection; *g* by reverse-mode differentiation of such passes, *IG joint*
 by a sum of plain gradients at the same eight Gauss-Legendre nodes, the MLP by putting the other
-prompt's output in place.
-On two pairs of prompts of nine tokens, in both directions, with the first differing token at the
-beginning, at the fourth place and at the last; *f* at two places of the path, *g* at one. A model
-that reads images or sound besides text is given text alone.
+prompt's output in place. On two pairs of prompts of nine tokens, in both directions, with the first
+differing token at the beginning, at the fourth place and at the last; *f* at two places of the
+path, *g* at one. A model that reads images or sound besides text is given text alone.
 
 **Exact**: every difference is below {tolerance:.0e} of the largest logit difference or effect (at
 least 1). Columns show the largest differences seen, in metric units; *AP, float64* is that of the

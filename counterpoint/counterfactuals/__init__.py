@@ -20,9 +20,10 @@ pairs of an archive are worth by other means than they were found with.
 
 Imports `measures`, `engine`, `models` and what lies below them. Read `problem` (the words),
 `objectives` (the four objectives, and the sign: LD change is −AP in noising), `hypervolume`
-(dominance, progress), `archive` (what is kept), `quality` and `head_ranks` (what a pair is worth to
-a head), `pair_columns` (a pair in a table), `setting` (how a setting is written once for dataclass,
-schema and config). Then the rooms: `language` (what is fluent), `evaluation` (how pairs are
-measured), `methods` (the searches), `atlas` (all heads at once), `validation`, `comparison` (method
-beside method). `composing` calls them for the public names `compose` and `validate`.
+(dominance, progress), `archive` (what is kept), `pair_quality` and `head_ranks` (what a pair is
+worth to a head), `pair_columns` (a pair in a table), `setting_fields` (how a setting is written
+once for dataclass, schema and config). Then the rooms: `language` (what is fluent), `evaluation`
+(how pairs are measured), `methods` (the searches), `atlas` (all heads at once), `validation`,
+`comparison` (method beside method). `composing` calls them for the public names `compose` and
+`validate`.
 """

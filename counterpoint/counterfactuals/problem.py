@@ -18,7 +18,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
-from counterpoint.counterfactuals.setting import setting
+from counterpoint.counterfactuals.setting_fields import setting
 from counterpoint.errors import UserError
 
 if TYPE_CHECKING:

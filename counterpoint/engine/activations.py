@@ -3,7 +3,7 @@
 The two prompts of a pair share their tokens up to the first differing one. That prefix is run once;
 of the suffix, the inputs of every block, the outputs of every attention and MLP, and the values z
 of every head are kept for both prompts. With these, no measurement has to run a whole prompt again.
-`caching` makes them, `head_outputs` reads single heads out of them.
+`activation_caching` makes them, `head_outputs` reads single heads out of them.
 """
 
 from __future__ import annotations
@@ -16,9 +16,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from counterpoint.engine.replay import (
-    PrefixKeysValues,
-)
+from counterpoint.engine.prefix_cache import PrefixKeysValues
 
 Prompt = Literal["clean", "corrupted"]
 Direction = Literal["noising", "denoising"]
@@ -107,8 +105,8 @@ class Activations:
     clean: Run
     corrupted: Run
     head_way: int | None = None
-    """The place in `rows.WAYS` of how rows that enter at a head are evaluated, where that was
-    found when the activations were stored; jobs that read them need not find it again."""
+    """The place in `evaluation_rows.WAYS` of how rows that enter at a head are evaluated, where
+    that was found when the activations were stored; jobs that read them need not find it again."""
 
     def run(self, prompt: Prompt) -> Run:
         return self.clean if prompt == "clean" else self.corrupted

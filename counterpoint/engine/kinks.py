@@ -4,7 +4,7 @@ A ReLU, a clamp or a size turns at zero or at its limit. Between two such places
 as any other, but a polynomial through both sides of one converges slowly, and its last coefficients
 say too little of its error. Where a model computes with such an operation (one short run shows all
 that stand between the embeddings and the logits), curves are judged by what a coarser polynomial
-misses of the points that it was not made of (`counterpoint.measures.tracing`).
+misses of the points that it was not made of (`counterpoint.measures.curve_tracing`).
 """
 
 from __future__ import annotations

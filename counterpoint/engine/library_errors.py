@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import torch
 
 from counterpoint.errors import UserError
-from counterpoint.models.architecture import REMEDY
+from counterpoint.models.architecture_support import REMEDY
 from counterpoint.models.load import LanguageModel
 
 

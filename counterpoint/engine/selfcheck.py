@@ -6,8 +6,8 @@ For the first pair of each shape, and for each component that is measured:
 - with one component of the first, the middle and the last layer at the other prompt's value, it
   must give the logits of a whole pass in which a hook puts that value in place.
 
-Both are made in each way of `rows.WAYS` until one holds. A model for which none does needs
-something that re-entering at a layer does not give it, and is refused.
+Both are made in each way of `evaluation_rows.WAYS` until one holds. A model for which none does
+needs something that re-entering at a layer does not give it, and is refused.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from counterpoint.engine.activations import Component
+from counterpoint.engine.evaluation_rows import WAYS, Rows, Way
 from counterpoint.engine.head_outputs import Units, differences, layers_with, packed
 from counterpoint.engine.library_errors import library_errors
 from counterpoint.engine.replay import by_row, first_of, hidden_states_of, with_first
 from counterpoint.engine.rounding import COARSE_EPSILON, COARSEST_CHECK, computed_eps
-from counterpoint.engine.rows import WAYS, Rows, Way
 from counterpoint.errors import UserError
-from counterpoint.models.architecture import REMEDY
+from counterpoint.models.architecture_support import REMEDY
 from counterpoint.models.load import LanguageModel
 
 if TYPE_CHECKING:

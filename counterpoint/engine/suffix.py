@@ -8,10 +8,10 @@ upwards through the blocks, and each row joins at its own layer with the backgro
 stream and its shifted attention (or MLP) output.
 
 Exactness: keys and values of the prefix are those of the unchanged run, since causal attention lets
-no earlier position see a later one; everything else is the model's own modules. `rows.WAYS`
-says how else rows are evaluated where a model's blocks cannot be called one by one; which way is
-right for a model is found by comparing with its own forward passes, once for each shape
-(`selfcheck`).
+no earlier position see a later one; everything else is the model's own modules.
+`evaluation_rows.WAYS` says how else rows are evaluated where a model's blocks cannot be called one
+by one; which way is right for a model is found by comparing with its own forward passes, once for
+each shape (`selfcheck`).
 """
 
 from __future__ import annotations
@@ -32,14 +32,15 @@ from counterpoint.engine.activations import (
     Prompt,
     background_prompt,
 )
+from counterpoint.engine.evaluation_rows import Rows, Way
 from counterpoint.engine.library_errors import is_out_of_memory, library_errors
 from counterpoint.engine.linear import through_onednn
 from counterpoint.engine.metrics import Metric, make_metric
+from counterpoint.engine.prefix_cache import cache_for
 from counterpoint.engine.replay import (
     Forward,
     block_arguments,
     by_row,
-    cache_for,
     first_of,
     hidden_states_of,
     last_of,
@@ -47,7 +48,6 @@ from counterpoint.engine.replay import (
     replaced_forward,
     with_first,
 )
-from counterpoint.engine.rows import Rows, Way
 from counterpoint.engine.selfcheck import known_way
 from counterpoint.errors import UserError
 from counterpoint.models.load import LanguageModel

@@ -106,7 +106,7 @@ SEARCH_WORDS = (
         "replaced by the beginning of a sentence that the model wrote and the search never saw, "
         "cut where the edit goes on most naturally. Answers are the likeliest tokens of each "
         "prompt there; where both prompts have the same one, the edit failed.",
-        computed_by="counterpoint.counterfactuals.evaluation.transfer.transfer_columns",
+        computed_by="counterpoint.counterfactuals.evaluation.edit_transfer.transfer_columns",
     ),
     Word(
         "null",

@@ -7,7 +7,7 @@ from jaxtyping import Float
 
 from counterpoint.measures import quadrature
 from counterpoint.measures.interpolation_errors import SLOPE_TOLERANCE
-from counterpoint.measures.pieces import Array, Points, Stretch
+from counterpoint.measures.piecewise_curves import Array, Points, Stretch
 
 _BETWEEN = (np.arange(32) + 0.5) / 32
 """Where margins are looked at between the points of a piece."""

@@ -23,10 +23,10 @@ import torch
 from jaxtyping import Bool, Float
 
 from counterpoint.engine.activations import Component, Direction, background_prompt
+from counterpoint.engine.expert_routing import choices_per_block
 from counterpoint.engine.head_outputs import Units
 from counterpoint.engine.kinks import has_kinks
 from counterpoint.engine.rounding import Floor
-from counterpoint.engine.routing import choices_per_block
 from counterpoint.engine.suffix import SuffixEngine
 from counterpoint.errors import UserError
 from counterpoint.measures import jumps, quadrature
@@ -37,6 +37,7 @@ from counterpoint.measures.curve_measures import (
     monotonicity,
     range_of,
 )
+from counterpoint.measures.curve_tracing import FIRST_LEVEL, LAST_LEVEL
 from counterpoint.measures.interpolation_errors import (
     HERMITE_AMPLIFIES,
     HERMITE_UP_TO,
@@ -51,7 +52,6 @@ from counterpoint.measures.slopes import (
     slopes_at_start,
     values_slopes_and_scales,
 )
-from counterpoint.measures.tracing import FIRST_LEVEL, LAST_LEVEL
 
 Array = np.ndarray
 

@@ -30,9 +30,9 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from counterpoint.engine.activations import Direction, background_prompt, other_prompt
+from counterpoint.engine.evaluation_rows import Rows
+from counterpoint.engine.expert_routing import choices_per_block
 from counterpoint.engine.head_outputs import Units, differences, packed
-from counterpoint.engine.routing import choices_per_block
-from counterpoint.engine.rows import Rows
 from counterpoint.engine.suffix import SuffixEngine
 from counterpoint.measures import jumps
 from counterpoint.measures.patching import layer_patching

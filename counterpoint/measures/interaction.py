@@ -28,8 +28,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from counterpoint.engine.activations import Direction, background_prompt
+from counterpoint.engine.evaluation_rows import Rows
 from counterpoint.engine.head_outputs import Units, differences
-from counterpoint.engine.rows import Rows
 from counterpoint.engine.suffix import SuffixEngine
 from counterpoint.measures import quadrature
 from counterpoint.measures.integrated_gradients import FIRST_STEPS

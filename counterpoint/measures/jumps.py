@@ -17,11 +17,11 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from counterpoint.engine import routing
+from counterpoint.engine import expert_routing
 from counterpoint.engine.activations import Component, Direction, background_prompt, other_prompt
+from counterpoint.engine.evaluation_rows import Rows
 from counterpoint.engine.head_outputs import Units, differences
 from counterpoint.engine.kinks import has_kinks
-from counterpoint.engine.rows import Rows
 from counterpoint.engine.suffix import SuffixEngine
 from counterpoint.measures import quadrature
 from counterpoint.measures.curve_measures import (
@@ -31,7 +31,15 @@ from counterpoint.measures.curve_measures import (
     monotonicity,
     peaks,
 )
-from counterpoint.measures.pieces import Curve, Points, Settings, is_jump, slope_at, value_at
+from counterpoint.measures.curve_tracing import Evaluate, trace
+from counterpoint.measures.piecewise_curves import (
+    Curve,
+    Points,
+    Settings,
+    is_jump,
+    slope_at,
+    value_at,
+)
 from counterpoint.measures.saturation import CELLS, saturation
 from counterpoint.measures.slopes import (
     Advance,
@@ -41,7 +49,6 @@ from counterpoint.measures.slopes import (
     values,
     values_slopes_and_scales,
 )
-from counterpoint.measures.tracing import Evaluate, trace
 
 Array = np.ndarray
 
@@ -148,8 +155,8 @@ class _Kept:
     """What the rows of one request chose, batch after batch; nothing for a dense model."""
 
     def __init__(self, engine: SuffixEngine) -> None:
-        self._batches: list[routing.Choices] = []
-        routed = routing.choices_per_block(engine.model) > 0
+        self._batches: list[expert_routing.Choices] = []
+        routed = expert_routing.choices_per_block(engine.model) > 0
         self.asked = self._batches.append if routed else None
 
     def both(self, count: int) -> tuple[Int[Array, "row place"], Float[Array, "row place"]]:
@@ -165,7 +172,7 @@ class _Kept:
 def _in_chunks(engine: SuffixEngine, count: int, budget: int) -> Iterator[tuple[int, int]]:
     """So many curves at once that what they chose can be kept."""
     model = engine.model
-    places = model.n_layers * routing.choices_per_block(model) * engine.suffix_length
+    places = model.n_layers * expert_routing.choices_per_block(model) * engine.suffix_length
     at_once = max(64, MEMORY // max(1, 12 * places * budget))
     for first in range(0, count, at_once):
         yield first, min(at_once, count - first)

@@ -18,8 +18,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from counterpoint.engine.activations import Component, Direction, background_prompt, other_prompt
+from counterpoint.engine.evaluation_rows import Rows
 from counterpoint.engine.head_outputs import Units, differences, every_unit
-from counterpoint.engine.rows import Rows
 from counterpoint.engine.suffix import SuffixEngine
 from counterpoint.measures.slopes import values
 

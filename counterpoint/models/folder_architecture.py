@@ -1,6 +1,6 @@
 """Whether the model of a folder can be measured, from its configuration alone, before it is loaded.
 
-What decides is `architecture`, on modules that torch makes on its meta device.
+What decides is `architecture_support`, on modules that torch makes on its meta device.
 """
 
 from __future__ import annotations
@@ -9,9 +9,9 @@ import json
 from pathlib import Path
 
 from counterpoint.errors import UserError
-from counterpoint.models.architecture import discover
+from counterpoint.models.architecture_support import discover
 from counterpoint.models.automatic_class import language_part
-from counterpoint.models.declared_kind import check_declared
+from counterpoint.models.declared_model_kind import check_declared
 from counterpoint.models.module_names import ModuleNames
 
 UNKNOWN = (UserError,)

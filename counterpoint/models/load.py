@@ -1,7 +1,7 @@
 """A language model as Counterpoint sees it: the plain Hugging Face modules, and which is which.
 
-The measurements run on the Hugging Face modules themselves, with eager attention; `architecture`
-finds the blocks, attentions and MLPs among them.
+The measurements run on the Hugging Face modules themselves, with eager attention;
+`architecture_support` finds the blocks, attentions and MLPs among them.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ import torch
 from torch import nn
 
 from counterpoint.errors import UserError
-from counterpoint.models.architecture import discover
+from counterpoint.models.architecture_support import discover
 from counterpoint.models.checkpoint import load_checkpoint, quiet
-from counterpoint.models.declared_kind import check_declared
+from counterpoint.models.declared_model_kind import check_declared
 from counterpoint.models.module_names import ModuleNames
 from counterpoint.models.rotary import begin_afresh
 from counterpoint.models.tokenizers.tokenizer import load_tokenizer

@@ -1,8 +1,8 @@
 """The files that a model folder is made of: what it must hold, and how they are copied.
 
 A folder is what `save_pretrained` of a model and of its tokenizer write: config, whole safetensors
-files, tokenizer. What its config.json says of itself is judged in `declared_kind`, whether its
-tensors are those of the model in `checkpoint`. No torch unless a folder is refused or copied.
+files, tokenizer. What its config.json says of itself is judged in `declared_model_kind`, whether
+its tensors are those of the model in `checkpoint`. No torch unless a folder is refused or copied.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path, PurePosixPath
 
 from counterpoint.errors import UserError
 from counterpoint.files.artifacts import write_json
-from counterpoint.models.declared_kind import LOOKED_AT, refuse_adapter
+from counterpoint.models.declared_model_kind import LOOKED_AT, refuse_adapter
 from counterpoint.models.weight_files import INDEX, WHOLE, named_in_config, weight_names
 
 WEIGHTS = (WHOLE, "model-*.safetensors", INDEX)

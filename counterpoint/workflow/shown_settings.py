@@ -28,7 +28,7 @@ from counterpoint.counterfactuals.methods.method_settings import (
     VariantSettings,
 )
 from counterpoint.counterfactuals.problem import AtlasBudget, Budget, Settings
-from counterpoint.counterfactuals.setting import json_schema
+from counterpoint.counterfactuals.setting_fields import json_schema
 from counterpoint.counterfactuals.validation.validation_depth import Depth
 from counterpoint.workflow.schema import SCHEMA_FILE
 

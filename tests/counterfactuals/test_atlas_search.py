@@ -30,8 +30,7 @@ from counterpoint.counterfactuals.methods.first_order_estimates import Estimator
 from counterpoint.counterfactuals.methods.method_settings import VariantSettings
 from counterpoint.counterfactuals.methods.proposals import Proposals
 from counterpoint.counterfactuals.methods.variants import Moves, Parent, Variants
-from counterpoint.counterfactuals.problem import Budget, Ledger, Settings, Target
-from counterpoint.counterfactuals.quality import (
+from counterpoint.counterfactuals.pair_quality import (
     FIRST,
     GOOD_CHANGE,
     GOOD_MARGIN,
@@ -41,6 +40,7 @@ from counterpoint.counterfactuals.quality import (
     quality,
     success_level,
 )
+from counterpoint.counterfactuals.problem import Budget, Ledger, Settings, Target
 from counterpoint.errors import UserError
 from counterpoint.files.artifacts import read_table
 from counterpoint.models.load import LanguageModel

@@ -34,8 +34,8 @@ from counterpoint.counterfactuals.comparison.search_outcomes import (
     measure_searches,
 )
 from counterpoint.counterfactuals.evaluation.all_heads import Pair
+from counterpoint.counterfactuals.evaluation.edit_transfer import Transfer
 from counterpoint.counterfactuals.evaluation.single_pair import pair_of
-from counterpoint.counterfactuals.evaluation.transfer import Transfer
 from counterpoint.counterfactuals.language import perplexity_caps
 from counterpoint.counterfactuals.language.perplexity import mean_over
 from counterpoint.counterfactuals.methods.search import search, study_prompts

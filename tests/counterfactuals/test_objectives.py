@@ -12,8 +12,8 @@ from counterpoint.counterfactuals.evaluation.all_heads import (
     by_head_number,
     exact_effects,
 )
+from counterpoint.counterfactuals.evaluation.edit_transfer import Transfer
 from counterpoint.counterfactuals.evaluation.single_pair import engine_of, pair_of
-from counterpoint.counterfactuals.evaluation.transfer import Transfer
 from counterpoint.counterfactuals.methods.search import search
 from counterpoint.counterfactuals.objectives import (
     ALPHAS,

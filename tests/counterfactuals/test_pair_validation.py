@@ -19,7 +19,7 @@ from counterpoint.counterfactuals.validation.pair_validation import (
     validate,
 )
 from counterpoint.counterfactuals.validation.validation_depth import Depth
-from counterpoint.engine.caching import cache_activations
+from counterpoint.engine.activation_caching import cache_activations
 from counterpoint.engine.suffix import SuffixEngine
 from counterpoint.measures.patching import activation_patching
 from counterpoint.models.load import LanguageModel

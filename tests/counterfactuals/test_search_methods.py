@@ -53,6 +53,7 @@ from counterpoint.counterfactuals.methods.proposals import Proposals
 from counterpoint.counterfactuals.methods.search import METHODS, search
 from counterpoint.counterfactuals.methods.start_choice import EditPlace, promising_places
 from counterpoint.counterfactuals.methods.variants import Moves
+from counterpoint.counterfactuals.pair_quality import quality
 from counterpoint.counterfactuals.problem import (
     Budget,
     Ledger,
@@ -61,9 +62,8 @@ from counterpoint.counterfactuals.problem import (
     Start,
     Target,
 )
-from counterpoint.counterfactuals.quality import quality
+from counterpoint.engine.activation_caching import cache_activations
 from counterpoint.engine.activations import TokenPairs
-from counterpoint.engine.caching import cache_activations
 from counterpoint.engine.head_outputs import every_unit
 from counterpoint.engine.suffix import SuffixEngine
 from counterpoint.errors import UserError

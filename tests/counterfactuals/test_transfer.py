@@ -8,7 +8,13 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from counterpoint.counterfactuals.evaluation import transfer
+from counterpoint.counterfactuals.evaluation import edit_transfer
+from counterpoint.counterfactuals.evaluation.edit_transfer import (
+    COLUMNS,
+    estimated_transfer,
+    first_places,
+    transfer_columns,
+)
 from counterpoint.counterfactuals.evaluation.fresh_contexts import (
     NEAR,
     SAMPLED,
@@ -16,12 +22,6 @@ from counterpoint.counterfactuals.evaluation.fresh_contexts import (
     draw_samples,
     fresh_contexts,
     tail_of,
-)
-from counterpoint.counterfactuals.evaluation.transfer import (
-    COLUMNS,
-    estimated_transfer,
-    first_places,
-    transfer_columns,
 )
 from counterpoint.counterfactuals.head_ranks import rank_of
 from counterpoint.models.load import LanguageModel
@@ -139,7 +139,7 @@ def test_one_answer_for_both_prompts_is_no_success(tiny_llama: LanguageModel) ->
 def test_where_a_head_stands_is_seen_from_a_part_of_the_heads(
     tiny_llama: LanguageModel, at_once: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(transfer, "LAYERS_AT_ONCE", at_once)
+    monkeypatch.setattr(edit_transfer, "LAYERS_AT_ONCE", at_once)
     clean, corrupted = [1, 5, 6, 7, 8, 9, 10], [1, 5, 6, 7, 8, 20, 10]
     contexts = fresh_contexts(tiny_llama, draw_samples(tiny_llama, 12, seed=4), clean, corrupted, 4)
     some = set()

@@ -13,11 +13,11 @@ import torch
 import transformers
 from torch import Tensor, nn
 
+from counterpoint.engine.activation_caching import cache_activations
 from counterpoint.engine.activations import DIRECTIONS, Component, Direction
-from counterpoint.engine.caching import cache_activations
+from counterpoint.engine.evaluation_rows import WAYS
 from counterpoint.engine.head_outputs import Units, every_unit, packed, spread
 from counterpoint.engine.rounding import computed_eps
-from counterpoint.engine.rows import WAYS
 from counterpoint.engine.suffix import SuffixEngine
 from counterpoint.errors import UserError
 from counterpoint.measures.faithfulness import recovered

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 
+from counterpoint.engine.activation_caching import cache_activations
 from counterpoint.engine.activations import TokenPairs
-from counterpoint.engine.caching import cache_activations
 from counterpoint.engine.metrics import METRICS
 from counterpoint.engine.suffix import SuffixEngine
 from counterpoint.errors import UserError

@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 from transformers import OlmoConfig
 
+from counterpoint.engine.activation_caching import cache_activations
 from counterpoint.engine.activations import Direction
-from counterpoint.engine.caching import cache_activations
 from counterpoint.engine.head_outputs import every_unit
 from counterpoint.engine.kinks import has_kinks
 from counterpoint.engine.suffix import SuffixEngine
-from counterpoint.measures import jumps, pieces
+from counterpoint.measures import jumps, piecewise_curves
 from counterpoint.measures.curves import output_curves
-from counterpoint.measures.pieces import Curve
+from counterpoint.measures.piecewise_curves import Curve
 from counterpoint.measures.slopes import values_and_slopes
 from tests.helpers.pair_factory import random_pairs
 from tests.helpers.tiny_models import make_tiny_model
@@ -49,10 +49,10 @@ def test_errors_of_a_relu_model_hold(
     )
     assert found.resolved.sum() >= 3
     for unit, curve in enumerate(kept):
-        error = np.abs(pieces.value_at(curve, GRID) - plain[unit]).max()
+        error = np.abs(piecewise_curves.value_at(curve, GRID) - plain[unit]).max()
         assert error <= found.quadrature_error[unit], unit
         # At a kink itself g is what it is on one side.
-        off = np.abs(pieces.slope_at(curve, GRID) - slopes[unit])
+        off = np.abs(piecewise_curves.slope_at(curve, GRID) - slopes[unit])
         assert np.mean(off > found.gradient_error[unit]) < 0.02, unit
     resolved = found.resolved
     assert np.abs(found.ig_own - found.ap)[resolved].max() <= 1e-4
@@ -70,12 +70,14 @@ def test_errors_of_made_kinks_hold(seed: int) -> None:
     def slope(alphas: np.ndarray) -> np.ndarray:
         return np.cos(alphas) + (alphas[:, None] > places) @ turns
 
-    settings = pieces.Settings(1e-4, SETTINGS.floor, SETTINGS.resolution, 500, kinks=True)
+    settings = piecewise_curves.Settings(1e-4, SETTINGS.floor, SETTINGS.resolution, 500, kinks=True)
     curve = traced(value, slope, settings=settings)
     dense = np.linspace(0, 1, 4001)
     assert curve.resolved
-    assert np.abs(pieces.value_at(curve, dense) - value(dense)).max() <= curve.error <= 2e-4
-    assert not pieces.is_jump(curve).any()
+    assert (
+        np.abs(piecewise_curves.value_at(curve, dense) - value(dense)).max() <= curve.error <= 2e-4
+    )
+    assert not piecewise_curves.is_jump(curve).any()
 
 
 def test_a_clamp_of_queries_and_keys_is_a_kink() -> None:

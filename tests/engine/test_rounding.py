@@ -10,7 +10,7 @@ import pytest
 import torch
 import transformers.models.llama.modeling_llama as llama
 
-from counterpoint.engine.caching import cache_activations
+from counterpoint.engine.activation_caching import cache_activations
 from counterpoint.engine.head_outputs import every_unit
 from counterpoint.engine.rounding import computed_eps, computed_format
 from counterpoint.engine.suffix import SuffixEngine

@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from transformers.cache_utils import Cache
 
+from counterpoint.engine.activation_caching import cache_activations
 from counterpoint.engine.activations import (
     DIRECTIONS,
     PROMPTS,
@@ -18,11 +19,10 @@ from counterpoint.engine.activations import (
     TokenPairs,
     background_prompt,
 )
-from counterpoint.engine.caching import cache_activations
+from counterpoint.engine.evaluation_rows import Rows
 from counterpoint.engine.head_outputs import differences, every_unit, head_outputs, output_bias
 from counterpoint.engine.metrics import make_metric
 from counterpoint.engine.replay import record_block_arguments
-from counterpoint.engine.rows import Rows
 from counterpoint.engine.suffix import SuffixEngine
 from counterpoint.errors import UserError
 from counterpoint.files.artifacts import read_tensors, write_tensors

@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 
 from counterpoint import report
+from counterpoint.engine.activation_caching import cache_activations
 from counterpoint.engine.activations import Direction
-from counterpoint.engine.caching import cache_activations
 from counterpoint.engine.head_outputs import every_unit
 from counterpoint.engine.suffix import SuffixEngine
 from counterpoint.figures import (

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import integrate
 
+from counterpoint.engine.activation_caching import cache_activations
 from counterpoint.engine.activations import DIRECTIONS, Direction, background_prompt, other_prompt
-from counterpoint.engine.caching import cache_activations
 from counterpoint.engine.head_outputs import every_unit
 from counterpoint.engine.rounding import Floor
 from counterpoint.engine.suffix import SuffixEngine
@@ -96,8 +96,8 @@ def test_measures_keep_their_order(tiny_model: LanguageModel) -> None:
 def test_own_path_ig_by_captum_equals_ap(tiny_llama: LanguageModel) -> None:
     """Completeness, with Captum moving one head alone through the engine."""
 
+    from counterpoint.engine.evaluation_rows import Rows
     from counterpoint.engine.head_outputs import differences
-    from counterpoint.engine.rows import Rows
 
     engine = engine_for(tiny_llama, 5)
     units = every_unit(tiny_llama, 1)

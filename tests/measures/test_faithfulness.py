@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 
+from counterpoint.engine.activation_caching import cache_activations
 from counterpoint.engine.activations import DIRECTIONS, Direction, background_prompt, other_prompt
-from counterpoint.engine.caching import cache_activations
 from counterpoint.engine.head_outputs import every_unit
 from counterpoint.engine.suffix import SuffixEngine
 from counterpoint.measures import quadrature

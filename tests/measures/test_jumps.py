@@ -9,22 +9,22 @@ import numpy as np
 import pytest
 import torch
 
-from counterpoint.engine import routing
+from counterpoint.engine import expert_routing
+from counterpoint.engine.activation_caching import cache_activations
 from counterpoint.engine.activations import TokenPairs
-from counterpoint.engine.caching import cache_activations
 from counterpoint.engine.head_outputs import every_unit
 from counterpoint.engine.rounding import Floor
 from counterpoint.engine.suffix import SuffixEngine
-from counterpoint.measures import jumps, pieces, tracing
+from counterpoint.measures import curve_tracing, jumps, piecewise_curves
 from counterpoint.measures.curves import output_curves
 from counterpoint.measures.integrated_gradients import integrated_gradients, joint_slopes
 from counterpoint.measures.patching import layer_patching
-from counterpoint.measures.pieces import Curve, Points
+from counterpoint.measures.piecewise_curves import Curve, Points
 from counterpoint.measures.slopes import values, values_and_slopes
 from tests.helpers.tiny_models import MIXTURES, VOCABULARY, make_tiny_model
 
 EXACT = Floor(eps=1e-16, settled=1e-13, output=1e-13, per_scale=0.0, slope_per_scale=0.0)
-SETTINGS = pieces.Settings(tolerance=1e-6, floor=EXACT, resolution=2**-20, budget=500)
+SETTINGS = piecewise_curves.Settings(tolerance=1e-6, floor=EXACT, resolution=2**-20, budget=500)
 
 Function = Callable[[np.ndarray], np.ndarray]
 
@@ -33,7 +33,7 @@ def traced(
     value: Function,
     slope: Function,
     margins: Callable[[np.ndarray], np.ndarray] | None = None,
-    settings: pieces.Settings = SETTINGS,
+    settings: piecewise_curves.Settings = SETTINGS,
 ) -> Curve:
     """The curve of a function whose choices are the signs of its margins [point, place]."""
 
@@ -47,7 +47,7 @@ def traced(
             np.abs(margin).astype(np.float32),
         )
 
-    (curve,) = tracing.trace(1, evaluate, [settings])
+    (curve,) = curve_tracing.trace(1, evaluate, [settings])
     return curve
 
 
@@ -83,7 +83,7 @@ def test_jumps_are_found_and_located(known: bool) -> None:
     assert curve.places == pytest.approx(places, abs=1e-6)
     assert curve.jumps == pytest.approx(sizes, abs=1e-5)
     far = np.abs(DENSE[:, None] - places).min(1) > 2e-6
-    error = np.abs(pieces.value_at(curve, DENSE) - value(DENSE))[far].max()
+    error = np.abs(piecewise_curves.value_at(curve, DENSE) - value(DENSE))[far].max()
     assert error <= curve.error
     assert curve.own.sum() + curve.jumps.sum() == pytest.approx(np.sin(3) - 0.45, abs=1e-6)
     # What the margins say is asked for a few times; halving asks some 20 times for each place.
@@ -100,17 +100,17 @@ def test_a_visit_between_the_points_is_found_by_its_margin() -> None:
         return (alphas - 0.3)[:, None] * (alphas - 0.3002)[:, None]
 
     curve = traced(value, its_slope, margins)
-    jumps = pieces.is_jump(curve)
+    jumps = piecewise_curves.is_jump(curve)
     assert curve.places[jumps] == pytest.approx([0.3, 0.3002], abs=1e-6)
     assert curve.jumps[jumps] == pytest.approx([1, -1], abs=1e-5)
     blind = traced(value, its_slope, lambda alphas: np.sign(margins(alphas)))
-    assert not pieces.is_jump(blind).any(), "the visit is seen without its margin"
+    assert not piecewise_curves.is_jump(blind).any(), "the visit is seen without its margin"
 
 
 def test_changes_of_choice_that_change_nothing_are_no_jumps() -> None:
     curve = traced(smooth, its_slope, lambda alphas: (alphas - 0.4)[:, None])
     assert curve.resolved
-    assert not pieces.is_jump(curve).any()
+    assert not piecewise_curves.is_jump(curve).any()
     assert curve.own.sum() == pytest.approx(np.sin(3), abs=1e-6)
 
 
@@ -124,15 +124,15 @@ def test_rounding_of_a_choice_is_no_row_of_jumps() -> None:
     curve = traced(
         value, its_slope, lambda alphas: np.prod(alphas[:, None] - places, axis=1)[:, None]
     )
-    assert curve.jumps[pieces.is_jump(curve)] == pytest.approx([1], abs=1e-4)
+    assert curve.jumps[piecewise_curves.is_jump(curve)] == pytest.approx([1], abs=1e-4)
     assert curve.resolved
 
 
 def test_a_kink_is_no_jump() -> None:
     curve = traced(lambda a: np.abs(a - 0.3), lambda a: np.where(a < 0.3, -1.0, 1.0))
     assert curve.resolved
-    assert not pieces.is_jump(curve).any()
-    error = np.abs(pieces.value_at(curve, DENSE) - np.abs(DENSE - 0.3)).max()
+    assert not piecewise_curves.is_jump(curve).any()
+    error = np.abs(piecewise_curves.value_at(curve, DENSE) - np.abs(DENSE - 0.3)).max()
     assert error <= curve.error
     assert error < 1e-5
 
@@ -150,7 +150,7 @@ def test_too_few_points_are_admitted() -> None:
         replace(SETTINGS, budget=60),
     )
     assert not curve.resolved
-    error = np.abs(pieces.value_at(curve, DENSE) - value(DENSE)).max()
+    error = np.abs(piecewise_curves.value_at(curve, DENSE) - value(DENSE)).max()
     assert error <= curve.error
     assert curve.evaluations < 200
 
@@ -196,7 +196,7 @@ def test_curves_of_a_mixture_equal_a_whole_grid(
     grid = np.linspace(0, 1, 401)
     plain = values(engine, "noising", "head", units, np.broadcast_to(grid, (len(units), 401)))
     for unit, curve in enumerate(traced_curves):
-        error = np.abs(pieces.value_at(curve, grid) - plain[unit])
+        error = np.abs(piecewise_curves.value_at(curve, grid) - plain[unit])
         near = np.abs(grid[:, None] - curve.places).min(1, initial=1.0) < ASIDE
         assert error[~near].max() <= found.quadrature_error[unit], unit
     few = grid[3::8]
@@ -204,7 +204,7 @@ def test_curves_of_a_mixture_equal_a_whole_grid(
         engine, "noising", "head", units, np.broadcast_to(few, (len(units), len(few)))
     )
     for unit, curve in enumerate(traced_curves):
-        error = np.abs(pieces.slope_at(curve, few) - slopes[unit])
+        error = np.abs(piecewise_curves.slope_at(curve, few) - slopes[unit])
         near = np.abs(few[:, None] - curve.places).min(1, initial=1.0) < ASIDE
         assert error[~near].max() <= found.gradient_error[unit], unit
     # The jumps are there: f on both sides of each place, by plain evaluation.
@@ -263,7 +263,7 @@ def test_what_rows_choose_does_not_depend_on_their_batch() -> None:
     alphas = np.full((len(units), 1), 0.37)
 
     def chosen() -> tuple[np.ndarray, np.ndarray]:
-        kept: list[routing.Choices] = []
+        kept: list[expert_routing.Choices] = []
         values(engine, "noising", "head", units, alphas, chosen_by=kept.append)
         return (
             torch.cat([one.chosen for one in kept]).numpy(),
@@ -282,9 +282,9 @@ def test_every_choice_of_the_last_block_is_seen() -> None:
     model = make_tiny_model("deepseek_one_group")
     engine = SuffixEngine(model, cache_activations(model, moving_pairs()))
     units = every_unit(model, 1)[slice(0, 4)]
-    kept: list[routing.Choices] = []
+    kept: list[expert_routing.Choices] = []
     values(engine, "noising", "head", units, np.full((4, 1), 0.37), chosen_by=kept.append)
-    calls = routing.choices_per_block(model)
+    calls = expert_routing.choices_per_block(model)
     chosen = kept[0].chosen.view(4, model.n_layers, calls, engine.suffix_length)
     # Of groups, and of experts, which are the last to be chosen.
     assert (chosen[:, 1:, -2:, -1] != 0).all()
@@ -302,7 +302,7 @@ def test_mlps_behind_the_last_router_choose_nothing() -> None:
 
 
 def test_a_dense_model_chooses_nothing(tiny_gpt2) -> None:
-    assert routing.choices_per_block(tiny_gpt2) == 0
+    assert expert_routing.choices_per_block(tiny_gpt2) == 0
     engine = SuffixEngine(tiny_gpt2, cache_activations(tiny_gpt2, moving_pairs()))
     units = every_unit(tiny_gpt2, 1)
     found = output_curves(engine, "noising", units)

@@ -16,7 +16,7 @@ from transformers import AutoModelForCausalLM, LlamaConfig
 from benchmarks.architectures.configurations import DECODERS, OTHERS, Row, configuration
 from benchmarks.architectures.measure import build, measure
 from counterpoint.errors import UserError
-from counterpoint.models.architecture import discover
+from counterpoint.models.architecture_support import discover
 from counterpoint.models.folder_architecture import UNKNOWN, keep_names
 from counterpoint.models.load import load_language_model
 from counterpoint.models.module_names import BlockNames, ModuleNames

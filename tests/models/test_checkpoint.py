@@ -23,7 +23,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForImageText
 
 from counterpoint.errors import UserError
 from counterpoint.models.checkpoint import load_checkpoint
-from counterpoint.models.declared_kind import ADAPTER_WEIGHTS
+from counterpoint.models.declared_model_kind import ADAPTER_WEIGHTS
 from counterpoint.models.fetch import fetch_model
 from counterpoint.models.load import load_language_model
 from counterpoint.models.sources.local import local_files

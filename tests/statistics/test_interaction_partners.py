@@ -11,8 +11,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from counterpoint.engine.activation_caching import cache_activations
 from counterpoint.engine.activations import DIRECTIONS, Direction
-from counterpoint.engine.caching import cache_activations
 from counterpoint.measures.integrated_gradients import integrated_gradients
 from counterpoint.measures.interaction import partners
 from counterpoint.measures.patching import activation_patching

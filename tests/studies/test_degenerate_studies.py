@@ -14,7 +14,7 @@ import pytest
 
 from counterpoint import report
 from counterpoint.counterfactuals.head_ranks import head_name, margins, rank_and_margin
-from counterpoint.counterfactuals.quality import quality
+from counterpoint.counterfactuals.pair_quality import quality
 from counterpoint.figures import curve_figures, study_figures, theme
 from counterpoint.figures.comparison_figures import draw_comparison
 from counterpoint.files.artifacts import read_table, write_table

@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 import yaml
 
+from counterpoint.engine.activation_caching import cache_activations
 from counterpoint.engine.activations import Direction
-from counterpoint.engine.caching import cache_activations
 from counterpoint.engine.head_outputs import every_unit
 from counterpoint.engine.suffix import SuffixEngine
 from counterpoint.measures.curve_measures import OutputCurves

@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from counterpoint.counterfactuals.problem import Settings
-from counterpoint.counterfactuals.setting import json_schema, setting
+from counterpoint.counterfactuals.setting_fields import json_schema, setting
 from counterpoint.errors import UserError
 from counterpoint.workflow import config
 from counterpoint.workflow.schema import SCHEMA_FILE, schema

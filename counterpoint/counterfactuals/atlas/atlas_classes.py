@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from counterpoint.counterfactuals.quality import GOOD_CHANGE, GOOD_MARGIN, LEAST_CHANGE
+from counterpoint.counterfactuals.pair_quality import GOOD_CHANGE, GOOD_MARGIN, LEAST_CHANGE
 
 
 @dataclass(frozen=True)

@@ -44,6 +44,7 @@ from counterpoint.counterfactuals.methods.search_checkpoints import (
     run_state,
 )
 from counterpoint.counterfactuals.methods.variants import Moves, Prompt, Variants
+from counterpoint.counterfactuals.pair_quality import FIRST, WELL_AHEAD, quality
 from counterpoint.counterfactuals.problem import (
     Ledger,
     Settings,
@@ -52,7 +53,6 @@ from counterpoint.counterfactuals.problem import (
     Target,
     as_starts,
 )
-from counterpoint.counterfactuals.quality import FIRST, WELL_AHEAD, quality
 from counterpoint.engine.linear import through_onednn
 from counterpoint.models.load import LanguageModel
 from counterpoint.progress import Progress

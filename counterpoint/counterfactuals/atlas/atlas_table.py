@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 import pandas as pd
 
 from counterpoint.counterfactuals.pair_columns import PAIR_COLUMNS
-from counterpoint.counterfactuals.quality import FIRST, quality
+from counterpoint.counterfactuals.pair_quality import FIRST, quality
 
 COLUMNS = (
     "layer",

@@ -19,7 +19,7 @@ from counterpoint.counterfactuals.head_ranks import head_name, rank_and_margin
 from counterpoint.counterfactuals.language.perplexity import mean_loss
 from counterpoint.counterfactuals.objectives import ALPHAS, evenness, outputs_from
 from counterpoint.counterfactuals.pair_columns import pair_row
-from counterpoint.counterfactuals.quality import FIRST, LEAST_CHANGE, quality
+from counterpoint.counterfactuals.pair_quality import FIRST, LEAST_CHANGE, quality
 from counterpoint.engine.linear import through_onednn
 from counterpoint.models.load import LanguageModel
 from counterpoint.progress import Progress

@@ -18,7 +18,7 @@ from typing import Any
 import pandas as pd
 
 from counterpoint.counterfactuals.language.perplexity_caps import CAPS, FLUENT
-from counterpoint.counterfactuals.quality import (
+from counterpoint.counterfactuals.pair_quality import (
     GOOD_CHANGE,
     GOOD_MARGIN,
     LEAST_CHANGE,
@@ -136,8 +136,8 @@ def _wins(medians: pd.DataFrame, method: str, against: str) -> dict[str, object]
 
 def best_runs(runs: pd.DataFrame, method: str) -> pd.DataFrame:
     """For each head the run of ``method`` whose chosen pair is worth most to it: by its level
-    (`quality.success_level`), then by whether its edit works in half of the fresh contexts, then
-    by its `quality`."""
+    (`pair_quality.success_level`), then by whether its edit works in half of the fresh contexts,
+    then by its `quality`."""
     own = runs[runs["method"] == method]
     change, margin = (own[f"chosen_{name}"].to_numpy(float) for name in ("ld_change", "margin"))
     order = own.assign(

@@ -16,13 +16,13 @@ import numpy as np
 import pandas as pd
 
 from counterpoint.counterfactuals.evaluation.all_heads import Pair, by_head_number
+from counterpoint.counterfactuals.evaluation.edit_transfer import Transfer
 from counterpoint.counterfactuals.evaluation.single_pair import engine_of, joint_scores, pair_of
-from counterpoint.counterfactuals.evaluation.transfer import Transfer
 from counterpoint.counterfactuals.head_ranks import head_name, rank_and_margin, rank_of
 from counterpoint.counterfactuals.language import perplexity_caps
 from counterpoint.counterfactuals.language.perplexity import mean_loss
+from counterpoint.counterfactuals.pair_quality import edit_transfers, quality, success_level
 from counterpoint.counterfactuals.problem import Target
-from counterpoint.counterfactuals.quality import edit_transfers, quality, success_level
 from counterpoint.engine.head_outputs import every_unit
 from counterpoint.engine.linear import through_onednn
 from counterpoint.measures.patching import activation_patching
@@ -54,9 +54,9 @@ texts missing where a search has no such pair. ``ld_change`` is the search's
 own, −AP in noising; ``loss_*`` and ``ap``, whose sign is not turned, come from the fresh runs,
 ``rank`` is the target's place among all heads by |AP| in noising, ``margin`` its |AP| over the
 largest of another head, ``second`` that head. Where asked for, ``ig_rank`` is its place by
-|IG joint| and ``transfer_*`` are as in `transfer.COLUMNS`: of how many fresh contexts, and in how
-many the target is first and in the first five. ``round_trip`` is 1 where both texts tokenise back,
-else 0."""
+|IG joint| and ``transfer_*`` are as in `edit_transfer.COLUMNS`: of how many fresh contexts, and in
+how many the target is first and in the first five. ``round_trip`` is 1 where both texts tokenise
+back, else 0."""
 
 IN_DEPTH = ("ig_rank", "transfer_contexts", "transfer_first", "transfer_first_five")
 """Those of them that are dear: only known of the chosen pair that is worth most."""
@@ -104,9 +104,9 @@ def measure_searches(
     caps lie.
     ``ld_change_cap_*`` is 0 where a search has no pair under the cap: it made the head matter
     nothing. ``reason`` says why there is no best pair. Of each method ``in_depth`` the chosen pairs
-    on the highest level (`quality.success_level`), in the order of their `quality`, are ranked by
-    IG joint as well and their edits tried in ``transfers`` fresh contexts, until one works in half
-    of them (`quality.edit_transfers`).
+    on the highest level (`pair_quality.success_level`), in the order of their `quality`, are ranked
+    by IG joint as well and their edits tried in ``transfers`` fresh contexts, until one works in
+    half of them (`pair_quality.edit_transfers`).
     """
     known: dict[Pair, dict[str, object]] = {}
     in_depth_of: dict[Pair, dict[str, object]] = {}

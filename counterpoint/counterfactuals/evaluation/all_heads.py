@@ -23,10 +23,10 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from transformers.cache_utils import Cache, DynamicCache
 
+from counterpoint.engine.activation_caching import cache_activations, reuses_prefix
 from counterpoint.engine.activations import TokenPairs
-from counterpoint.engine.caching import cache_activations, reuses_prefix
 from counterpoint.engine.head_outputs import Units
-from counterpoint.engine.replay import PrefixKeysValues, cache_for
+from counterpoint.engine.prefix_cache import PrefixKeysValues, cache_for
 from counterpoint.engine.suffix import SuffixEngine
 from counterpoint.measures.slopes import values
 from counterpoint.models.load import LanguageModel

@@ -23,9 +23,9 @@ from counterpoint.counterfactuals.evaluation.head_path import HeadPath, TargetRu
 from counterpoint.counterfactuals.language.perplexity import token_losses
 from counterpoint.counterfactuals.language.writable_tokens import Vocabulary
 from counterpoint.counterfactuals.problem import Ledger, Settings, Target
+from counterpoint.engine.activation_caching import cache_activations, reuses_prefix
 from counterpoint.engine.activations import TokenPairs
-from counterpoint.engine.caching import cache_activations, reuses_prefix
-from counterpoint.engine.replay import PrefixKeysValues
+from counterpoint.engine.prefix_cache import PrefixKeysValues
 from counterpoint.engine.suffix import SuffixEngine
 from counterpoint.errors import UserError
 from counterpoint.models.load import LanguageModel

@@ -17,11 +17,10 @@ from torch import Tensor, nn
 
 from counterpoint.counterfactuals.problem import Target
 from counterpoint.engine.head_outputs import output_bias
+from counterpoint.engine.prefix_cache import PrefixKeysValues, cache_for
 from counterpoint.engine.replay import (
     Forward,
-    PrefixKeysValues,
     block_arguments,
-    cache_for,
     hidden_states_of,
     last_position,
     replaced_forward,

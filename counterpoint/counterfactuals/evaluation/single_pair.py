@@ -8,8 +8,8 @@ import torch
 from jaxtyping import Float
 
 from counterpoint.counterfactuals.evaluation.all_heads import Pair
+from counterpoint.engine.activation_caching import cache_activations
 from counterpoint.engine.activations import TokenPairs
-from counterpoint.engine.caching import cache_activations
 from counterpoint.engine.suffix import SuffixEngine
 from counterpoint.measures.integrated_gradients import integrated_gradients
 from counterpoint.models.load import LanguageModel

@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from transformers.cache_utils import DynamicCache
 
-from counterpoint.engine.caching import reuses_prefix
+from counterpoint.engine.activation_caching import reuses_prefix
 from counterpoint.models.load import LanguageModel
 
 LIKELIEST = 40

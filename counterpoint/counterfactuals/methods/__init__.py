@@ -6,5 +6,5 @@ methods: `fluent`, `evolution`, `descent`, `baselines`, `ablations`. What they a
 `proposals` (what the model itself would write), `continuous_pairs` (pairs as embeddings, PEZ),
 `variants` (prompts that differ in a token), `first_order_estimates` (what all heads do on them),
 `candidate_niches` (the best pairs of a head), `start_choice` (which sentences promise most),
-`transfer_trial` (may an edit work elsewhere), `search_checkpoints` (resuming).
+`edit_transfer_trial` (may an edit work elsewhere), `search_checkpoints` (resuming).
 """

@@ -11,7 +11,7 @@ import numpy as np
 from counterpoint.counterfactuals.evaluation.all_heads import Pair
 from counterpoint.counterfactuals.head_ranks import rank_and_margin
 from counterpoint.counterfactuals.methods.variants import Parent
-from counterpoint.counterfactuals.quality import FIRST, WELL_AHEAD, closeness_to_first, quality
+from counterpoint.counterfactuals.pair_quality import FIRST, WELL_AHEAD, closeness_to_first, quality
 
 LEAST_ESTIMATE = 0.2
 """LD change below which a pair is not worth a check, nor a place in a niche."""
@@ -42,8 +42,8 @@ class Candidate(Parent):
 
     @property
     def quality(self) -> float:
-        """One level more than `quality.quality` has for a pair on which the head is well ahead and
-        whose edit works in half of the contexts."""
+        """One level more than `pair_quality.quality` has for a pair on which the head is well ahead
+        and whose edit works in half of the contexts."""
         own = float(quality(np.array(self.ld_change), np.array(self.margin)))
         return own + FIRST * (own >= WELL_AHEAD and self.edit_transfers)
 

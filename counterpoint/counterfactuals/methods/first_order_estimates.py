@@ -31,10 +31,10 @@ from counterpoint.counterfactuals.language.sampling import perturbed
 from counterpoint.counterfactuals.methods.candidate_niches import LEAST_ESTIMATE, Candidate
 from counterpoint.counterfactuals.methods.method_settings import VariantSettings
 from counterpoint.counterfactuals.methods.variants import Variants
+from counterpoint.counterfactuals.pair_quality import GOOD_MARGIN, quality
 from counterpoint.counterfactuals.problem import Target
-from counterpoint.counterfactuals.quality import GOOD_MARGIN, quality
-from counterpoint.engine.caching import reuses_prefix
-from counterpoint.engine.replay import PrefixKeysValues
+from counterpoint.engine.activation_caching import reuses_prefix
+from counterpoint.engine.prefix_cache import PrefixKeysValues
 
 Array = np.ndarray
 

@@ -4,7 +4,7 @@ y is x but for one token or two, every token that is written is one that the mod
 likely at its place, and a pair is only followed while each prompt's mean loss per token stays below
 a cap (the start prompts' mean and `VariantSettings.surprise` more) and no token from the edit on is
 a great surprise. What is sought is not the LD change alone but a pair on which the target comes
-first: its margin over the strongest other head counts as much (`quality.quality`).
+first: its margin over the strongest other head counts as much (`pair_quality.quality`).
 
 Sentences are the start prompts and the model's own samples. A step takes a batch of variants
 (`variants`), either of a fresh sentence, edited at a place that promises much (`start_choice`), or
@@ -14,7 +14,7 @@ batch is measured in stages (`first_order_estimates`): the prompts' own runs; fi
 all heads on all pairs; exact AP of target and rivals on the few pairs that promise most; the
 target's path on those that are kept. Once the target comes first on a pair, the end of the budget
 goes to a polish of the best one, place by place, and to others as good where its edit does not work
-in other contexts (`transfer`).
+in other contexts (`edit_transfer`).
 """
 
 from __future__ import annotations
@@ -37,12 +37,12 @@ from counterpoint.counterfactuals.methods.candidate_niches import (
     Niche,
     for_head,
 )
+from counterpoint.counterfactuals.methods.edit_transfer_trial import TransferTrial
 from counterpoint.counterfactuals.methods.first_order_estimates import Estimator
 from counterpoint.counterfactuals.methods.method import Setup
 from counterpoint.counterfactuals.methods.method_settings import FluentSettings
 from counterpoint.counterfactuals.methods.proposals import Proposals
 from counterpoint.counterfactuals.methods.start_choice import EditPlace, promising_places
-from counterpoint.counterfactuals.methods.transfer_trial import TransferTrial
 from counterpoint.counterfactuals.methods.variants import (
     Moves,
     Parent,
@@ -50,8 +50,8 @@ from counterpoint.counterfactuals.methods.variants import (
     Variants,
 )
 from counterpoint.counterfactuals.objectives import ALPHAS, evenness, outputs_from
+from counterpoint.counterfactuals.pair_quality import FIRST, WELL_AHEAD, quality
 from counterpoint.counterfactuals.problem import Starts, State
-from counterpoint.counterfactuals.quality import FIRST, WELL_AHEAD, quality
 
 STARTS_TRIED = 32
 """Starts whose loss is known and on which, where they are pairs, the target is patched."""
@@ -81,7 +81,7 @@ OTHERS_CONFIRMED = 2
 other contexts and theirs may."""
 
 WORTH_KEEPING = 0.5
-"""Share of the best pair's `quality.closeness_to_first` that a pair must promise. Not of its
+"""Share of the best pair's `pair_quality.closeness_to_first` that a pair must promise. Not of its
 quality: once the best has reached a level no other is near it, and it would be worked on alone."""
 
 

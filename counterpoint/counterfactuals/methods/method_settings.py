@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from counterpoint.counterfactuals.setting import setting
+from counterpoint.counterfactuals.setting_fields import setting
 
 
 @dataclass(frozen=True)

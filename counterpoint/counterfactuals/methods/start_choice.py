@@ -33,8 +33,8 @@ from counterpoint.counterfactuals.evaluation.head_path import TargetRun
 from counterpoint.counterfactuals.head_ranks import margins
 from counterpoint.counterfactuals.methods.proposals import without
 from counterpoint.counterfactuals.methods.variants import Moves
-from counterpoint.counterfactuals.quality import quality
-from counterpoint.engine.replay import PrefixKeysValues
+from counterpoint.counterfactuals.pair_quality import quality
+from counterpoint.engine.prefix_cache import PrefixKeysValues
 
 SHORTEST = 4
 """Tokens after the first that a sentence keeps: a shorter one has nothing to edit but the very

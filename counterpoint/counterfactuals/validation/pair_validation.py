@@ -3,7 +3,7 @@
 A search sees its target head alone. Here every head of the model is patched on each pair, so that
 the target has a rank among them; the target and its strongest rivals are patched once more in
 whole forward passes, one prompt at a time, with no cache and none of the engine; and the edit is
-put into contexts that the search never saw (`transfer`).
+put into contexts that the search never saw (`edit_transfer`).
 
 Against chance stand two nulls. With random answers on the same pair: what the target's rank and
 effect would be if the answers had nothing to do with it; one sweep serves all draws, since every
@@ -24,9 +24,9 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from counterpoint.counterfactuals.evaluation.all_heads import by_head_number
+from counterpoint.counterfactuals.evaluation.edit_transfer import COLUMNS as OF_TRANSFER
+from counterpoint.counterfactuals.evaluation.edit_transfer import Transfer
 from counterpoint.counterfactuals.evaluation.single_pair import engine_of, joint_scores, pair_of
-from counterpoint.counterfactuals.evaluation.transfer import COLUMNS as OF_TRANSFER
-from counterpoint.counterfactuals.evaluation.transfer import Transfer
 from counterpoint.counterfactuals.head_ranks import head_name, rank_and_margin, rank_of
 from counterpoint.counterfactuals.language import perplexity_caps
 from counterpoint.counterfactuals.language.perplexity import mean_over, plain_logits
@@ -110,7 +110,7 @@ def validate(
       `perplexity_caps.FLUENT` more; ``fluent`` says whether neither prompt's mean loss is above it.
       Missing without ``prompts``.
     * ``place`` is the target's number in ``head_effects``, the AP of all heads layer by layer.
-    * What stands in `readability.readability` and `transfer.COLUMNS`; the latter are empty for
+    * What stands in `readability.readability` and `edit_transfer.COLUMNS`; the latter are empty for
       pairs that were not transferred.
     """
     depth = depth or Depth()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from counterpoint.counterfactuals.setting import setting
+from counterpoint.counterfactuals.setting_fields import setting
 
 
 @dataclass(frozen=True)

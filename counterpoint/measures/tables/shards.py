@@ -16,10 +16,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from counterpoint.engine.activation_caching import cache_activations
 from counterpoint.engine.activations import PROMPTS, Activations, Component, Direction, TokenPairs
-from counterpoint.engine.caching import cache_activations
+from counterpoint.engine.evaluation_rows import WAYS
 from counterpoint.engine.head_outputs import Units
-from counterpoint.engine.rows import WAYS
 from counterpoint.engine.suffix import SuffixEngine
 from counterpoint.models.load import LanguageModel
 from counterpoint.pairs.buckets import Bucket, buckets

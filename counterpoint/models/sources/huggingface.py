@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from counterpoint.errors import UserError
-from counterpoint.models.declared_kind import LOOKED_AT
+from counterpoint.models.declared_model_kind import LOOKED_AT
 from counterpoint.models.model_folder import (
     KEPT,
     PICKLES,

@@ -34,8 +34,8 @@ from counterpoint.counterfactuals.evaluation.fresh_contexts import (
 )
 from counterpoint.counterfactuals.head_ranks import rank_of
 from counterpoint.counterfactuals.objectives import ld_change_of
+from counterpoint.engine.activation_caching import cache_activations
 from counterpoint.engine.activations import TokenPairs
-from counterpoint.engine.caching import cache_activations
 from counterpoint.engine.head_outputs import Units, every_unit
 from counterpoint.engine.suffix import SuffixEngine
 from counterpoint.measures.patching import effects_on, patched_states

@@ -2,7 +2,7 @@
 
 A mixture of experts runs other experts from some α on, and the output curve jumps there. Between
 two such places it is analytic. A curve on [0, 1] is *pieces*, on each of which f and g are
-polynomials, and *gaps* between them, each so narrow that it is a place. `tracing` finds them.
+polynomials, and *gaps* between them, each so narrow that it is a place. `curve_tracing` finds them.
 """
 
 from __future__ import annotations

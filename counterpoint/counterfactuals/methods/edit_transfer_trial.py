@@ -6,6 +6,7 @@ first order and in a few contexts whose beginnings it draws for itself.
 
 from __future__ import annotations
 
+from counterpoint.counterfactuals.evaluation.edit_transfer import estimated_transfer
 from counterpoint.counterfactuals.evaluation.exact_evaluation import Evaluator
 from counterpoint.counterfactuals.evaluation.fresh_contexts import (
     SAMPLES_PER_CONTEXT,
@@ -13,7 +14,6 @@ from counterpoint.counterfactuals.evaluation.fresh_contexts import (
     draw_samples,
     fresh_contexts,
 )
-from counterpoint.counterfactuals.evaluation.transfer import estimated_transfer
 from counterpoint.counterfactuals.methods.proposals import Proposals
 from counterpoint.counterfactuals.methods.variants import Parent
 

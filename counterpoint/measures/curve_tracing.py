@@ -43,7 +43,7 @@ from counterpoint.measures.interpolation_errors import (
     left_out,
     missed_between,
 )
-from counterpoint.measures.pieces import (
+from counterpoint.measures.piecewise_curves import (
     Array,
     Curve,
     Piece,

@@ -19,18 +19,11 @@ from counterpoint.engine.activations import PROMPTS, Activations, Run, TokenPair
 from counterpoint.engine.finite_values import check_answers, check_finite
 from counterpoint.engine.head_outputs import head_outputs, output_bias, spread
 from counterpoint.engine.library_errors import library_errors
-from counterpoint.engine.replay import (
-    PrefixKeysValues,
-    by_row,
-    cache_for,
-    first_of,
-    hidden_states_of,
-    last_of,
-    run_prefix,
-)
+from counterpoint.engine.prefix_cache import PrefixKeysValues, cache_for, run_prefix
+from counterpoint.engine.replay import by_row, first_of, hidden_states_of, last_of
 from counterpoint.engine.rounding import COARSE_EPSILON, COARSEST_CHECK, computed_eps
 from counterpoint.errors import UserError
-from counterpoint.models.architecture import REMEDY
+from counterpoint.models.architecture_support import REMEDY
 from counterpoint.models.load import LanguageModel
 from counterpoint.models.rotary import crosses_rotary_length
 
