@@ -18,8 +18,8 @@ LINES = 400
 EXCUSE = "Above 400 lines because"
 
 NO_ROOM = {"helpers", "package", "studies"}
-"""Folders of tests that are no room's: what tests share, the public names and the package that holds
-them, and whole studies run by Snakemake."""
+"""Folders of tests that are no room's: what tests share, the public names and their package, and
+whole studies run by Snakemake."""
 
 ROOMS = sorted(path.parent for path in HOUSE.rglob("__init__.py") if path.parent != HOUSE)
 TEST_FILES = sorted(TESTS.rglob("test_*.py"))

@@ -19,5 +19,5 @@ One function serves every method::
 pairs of an archive are worth by other means than they were found with. Where to read on: `problem`
 has the words, `objectives` the four objectives, `evaluation` how pairs are measured, `archive` what
 is kept; each method has a module of its own (`descent`, `evolution`, `fluent`, `baselines`).
-`atlas` searches for all heads at once.
+`atlas` searches for all heads at once. `composing` is the public `compose` and `validate`.
 """
