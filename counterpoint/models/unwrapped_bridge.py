@@ -11,6 +11,8 @@ weights) is refused and never measured as something that it is not.
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -65,7 +67,7 @@ def unwrapped(bridge: Any) -> PreTrainedModel:
     if not hasattr(wrapped, "config"):
         raise UserError(f"the bridge wraps no Hugging Face model. {REMEDY}")
     plain = _without_components(wrapped)
-    _compare(wrapped, plain)
+    _compare(bridge, wrapped, plain)
     return plain
 
 
@@ -92,13 +94,12 @@ def _without_components(wrapped: nn.Module) -> Any:
 
 
 @torch.no_grad()
-def _compare(wrapped: Any, plain: Any) -> None:
+def _compare(bridge: Any, wrapped: Any, plain: Any) -> None:
     """Raise UserError unless both models give the same logits for a few tokens."""
     tokens = torch.arange(_PROBE, device=next(plain.parameters()).device)[None]
     tokens = tokens % int(plain.get_input_embeddings().weight.shape[0])
-    # Not the bridge itself: its first run registers hooks, which would stay.
-    theirs = copy.deepcopy(wrapped, memo_of(wrapped.parameters())).eval()
-    expected = theirs(input_ids=tokens, use_cache=False).logits.float()
+    with _kept(bridge, wrapped):
+        expected = wrapped(input_ids=tokens, use_cache=False).logits.float()
     ours = plain.eval()(input_ids=tokens, use_cache=False).logits.float()
     fine = torch.finfo(plain.dtype).bits >= 32
     allowed = TOLERANCE if fine else COARSE_TOLERANCE
@@ -109,3 +110,28 @@ def _compare(wrapped: Any, plain: Any) -> None:
             f" of their size (at most {allowed:.0e} is allowed): its weights or modules were"
             f" changed. {REMEDY}"
         )
+
+
+@contextmanager
+def _kept(*trees: nn.Module) -> Iterator[None]:
+    """Modules in evaluation mode within the block, and afterwards as they were.
+
+    By their dictionaries: a component hands what it is told on to the module that it holds, and at
+    its first run registers hooks and keeps values.
+    """
+    own = {id(module): vars(module) for tree in trees for module in tree.modules()}
+    before = [
+        (attributes, dict(attributes), {kind: dict(attributes[kind]) for kind in HOOKS})
+        for attributes in own.values()
+    ]
+    try:
+        for attributes in own.values():
+            attributes["training"] = False
+        yield
+    finally:
+        for attributes, values, hooks in before:
+            attributes.clear()
+            attributes.update(values)
+            for kind, registered in hooks.items():
+                attributes[kind].clear()
+                attributes[kind].update(registered)
