@@ -14,9 +14,7 @@ from typing import Any, Literal
 import pandas as pd
 
 from counterpoint.counterfactuals.archive import COLUMNS as ARCHIVE_COLUMNS
-from counterpoint.counterfactuals.methods.descent import DescentSettings
-from counterpoint.counterfactuals.methods.evolution import EvolutionSettings
-from counterpoint.counterfactuals.methods.fluent import FluentSettings
+from counterpoint.counterfactuals.methods.method_settings import own_settings
 from counterpoint.counterfactuals.methods.search import METHODS, search
 from counterpoint.counterfactuals.problem import Budget, Settings, Start, Target
 from counterpoint.counterfactuals.validation import pair_validation
@@ -29,14 +27,6 @@ from counterpoint.models.load import LanguageModel
 from counterpoint.pairs.pair_files import COLUMNS as PAIR_TEXTS
 from counterpoint.progress import Bar
 from counterpoint.working_memory import default_memory_mb
-
-SETTINGS_OF_METHODS: dict[str, type] = {
-    "fluent": FluentSettings,
-    "proposal_only": FluentSettings,
-    "evolution": EvolutionSettings,
-    "descent": DescentSettings,
-}
-"""The settings of each method that has any."""
 
 GIVEN = "given"
 """The method of pairs that no search found."""
@@ -271,7 +261,7 @@ def _two(answers: Any) -> tuple[str, str] | None:
 
 def _own(method: str, settings: Any) -> object | None:
     """The settings of ``method`` itself; raises UserError for others."""
-    kind = SETTINGS_OF_METHODS.get(method)
+    kind = own_settings(method)
     if settings is None:
         return None
     if kind is not None and is_dataclass(settings) and isinstance(settings, kind):

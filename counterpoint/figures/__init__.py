@@ -4,8 +4,8 @@ A module draws one thing and bears its name: `heat_map_figures`, `regression_fig
 `curve_figures`, and so on. `theme` is how all look; `chosen_heads` says which heads are shown;
 `study_figures`, `comparison_figures` and `method_figures` list what the workflow draws. Functions
 are called plurals of what they draw and modules end alike (`*_figures`), so that neither hides the
-other here. Labels come from the glossary. Imports `statistics`, and names of classes from
-`counterfactuals`; no torch. `theme` first.
+other here. Labels come from the glossary. Imports `statistics`, `measures.curve_arrays` and
+names of classes from `counterfactuals`; no torch. `theme` first.
 
 The functions below take a table such as heads.parquet, or what `counterpoint.measure` returns, and
 need nothing else:
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
         pair_curves,
         search_progress,
     )
-    from counterpoint.figures.curve_figures import Curves, output_curves, read_curves
+    from counterpoint.figures.curve_figures import output_curves, read_curves
     from counterpoint.figures.faithfulness_figures import faithfulness_curves
     from counterpoint.figures.heat_map_figures import heat_maps
     from counterpoint.figures.interaction_figures import interaction_sums
@@ -41,7 +41,6 @@ if TYPE_CHECKING:
     from counterpoint.figures.top_head_figures import top_heads
 
 __all__ = [
-    "Curves",
     "archive_scatter",
     "atlas_map",
     "correlation_matrices",
@@ -61,7 +60,6 @@ __all__ = [
 ]
 
 _HOMES = {
-    "Curves": "curve_figures",
     "archive_scatter": "counterfactual_figures",
     "atlas_map": "atlas_figures",
     "correlation_matrices": "correlation_figures",

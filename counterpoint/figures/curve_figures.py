@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -23,36 +22,10 @@ from counterpoint.figures.theme import (
     sentence,
 )
 from counterpoint.glossary.metric_words import DEFAULT_METRIC, metric_words
+from counterpoint.measures.curve_arrays import Curves
 
 SHOWN_HEADS = 6
 """Heads whose curves are drawn where none is named."""
-
-
-@dataclass(frozen=True)
-class Curves:
-    """The curves of `curves.safetensors`.
-
-    Attributes:
-        alphas: the nodes on [0, 1].
-        output: f at the nodes, in units of the metric.
-        gradient: g = df/dα at the nodes; None when the study did not keep gradients.
-        pairs: the number of each kept pair, in the order of the first axis.
-        directions: names along the second axis.
-    """
-
-    alphas: Float[np.ndarray, " node"]
-    output: Float[np.ndarray, "pair direction layer head node"]
-    gradient: Float[np.ndarray, "pair direction layer head node"] | None
-    pairs: Int[np.ndarray, " pair"]
-    directions: tuple[str, ...]
-
-    def __post_init__(self) -> None:
-        expected = (len(self.pairs), len(self.directions))
-        if self.output.shape[:2] != expected or self.output.shape[-1] != len(self.alphas):
-            raise ValueError(
-                f"curves are [pair, direction, layer, head, node]; {self.output.shape} does not "
-                f"fit {expected[0]} pairs, {expected[1]} directions and {len(self.alphas)} nodes"
-            )
 
 
 def read_curves(path: PathLike, directions: Sequence[str]) -> Curves:

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from counterpoint.counterfactuals.methods.method_settings import SETTINGS_SHARED_WITH
 from counterpoint.errors import UserError, did_you_mean
 from counterpoint.files.artifacts import is_file, user_path
 from counterpoint.models.known_models import specified
@@ -27,9 +28,6 @@ from counterpoint.workflow.schema import accepts, complete, schema
 
 #: Command-line keys that stand in for a key of the chosen study.
 OVERRIDES = ("pairs", "model", "on_bad_pair", "max_pairs")
-
-#: Ways of searching whose settings are those of another one.
-SETTINGS_OF = {"proposal_only": "fluent"}
 
 
 @dataclass(frozen=True)
@@ -87,7 +85,7 @@ def search_settings(counterfactuals: Mapping[str, Any], method: str) -> dict[str
     baseline without settings has none.
     """
     shared = ("budget", "start", "answers", "answer_in_prompt")
-    own = counterfactuals["settings"].get(SETTINGS_OF.get(method, method), {})
+    own = counterfactuals["settings"].get(SETTINGS_SHARED_WITH.get(method, method), {})
     return {key: counterfactuals[key] for key in shared} | {"own": own}
 
 

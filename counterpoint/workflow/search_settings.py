@@ -11,26 +11,14 @@ from typing import Any
 
 import pandas as pd
 
-from counterpoint.counterfactuals.methods.method_settings import (
-    DescentSettings,
-    EvolutionSettings,
-    FluentSettings,
-)
+from counterpoint.counterfactuals.methods.method_settings import own_settings
 from counterpoint.counterfactuals.methods.search import study_starts
 from counterpoint.counterfactuals.problem import Budget, Settings, Start, as_starts
-from counterpoint.workflow.config import SETTINGS_OF
-
-OWN_SETTINGS: dict[str, type] = {
-    "fluent": FluentSettings,
-    "evolution": EvolutionSettings,
-    "descent": DescentSettings,
-}
-"""The settings of each method that has any."""
 
 
 def settings_of(wanted: Mapping[str, Any], method: str, memory_mb: int) -> Settings:
     """The settings of a search by ``method``; ``wanted`` is `config.search_settings` of it."""
-    own = OWN_SETTINGS.get(SETTINGS_OF.get(method, method))
+    own = own_settings(method)
     return Settings(
         budget=Budget(**wanted["budget"]),
         answers=None if wanted["answers"] is None else tuple(wanted["answers"]),

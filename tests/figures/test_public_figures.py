@@ -15,6 +15,7 @@ from counterpoint import figures
 from counterpoint.figures import theme
 from counterpoint.figures.curve_figures import widest
 from counterpoint.glossary import label
+from counterpoint.measures.curve_arrays import Curves
 from counterpoint.workflow.code_version import imported_modules
 from tests.figures.test_study_figures import drawn_text
 from tests.helpers.synthetic import Shape, make_scores
@@ -89,7 +90,7 @@ def test_regressions_need_the_table_alone(heads) -> None:
 def test_curves_alone_are_drawn_for_the_heads_that_move_most() -> None:
     shape = Shape(pairs=2)
     _, tensors, baseline = make_scores(shape)
-    curves = figures.Curves(**tensors, directions=shape.directions)
+    curves = Curves(**tensors, directions=shape.directions)
     chosen = widest(curves, 6)
     assert len(chosen) == 6 and chosen[0] == (3, 2)  # the largest AP by construction
     drawn = figures.output_curves(curves)
@@ -105,7 +106,7 @@ def test_layers_without_curves_are_not_chosen() -> None:
     shape = Shape(pairs=1, layers=2, heads=2)
     _, tensors, _ = make_scores(shape)
     tensors["output"][:, :, 1] = np.nan
-    curves = figures.Curves(**tensors, directions=shape.directions)
+    curves = Curves(**tensors, directions=shape.directions)
     assert {layer for layer, _ in widest(curves, 6)} == {0}
 
 

@@ -29,6 +29,7 @@ from counterpoint.figures import (
     top_head_figures,
 )
 from counterpoint.figures.counterfactual_figures import archive_scatter
+from counterpoint.measures.curve_arrays import Curves
 from counterpoint.statistics.correlations import correlations
 from counterpoint.statistics.stability import stability
 from tests.helpers.synthetic import QUICK, Shape, make_scores, write_study
@@ -38,10 +39,10 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
-def scores() -> tuple[pd.DataFrame, curve_figures.Curves, pd.DataFrame]:
+def scores() -> tuple[pd.DataFrame, Curves, pd.DataFrame]:
     shape = Shape()
     heads, tensors, baseline = make_scores(shape)
-    return heads, curve_figures.Curves(**tensors, directions=shape.directions), baseline
+    return heads, Curves(**tensors, directions=shape.directions), baseline
 
 
 def drawn_text(figure: Figure) -> str:
@@ -133,20 +134,16 @@ def test_curves_start_at_the_unpatched_metric(scores):
 def test_curves_without_gradients_or_pairs(scores):
     _, curves, baseline = scores
     chosen = [(0, 0, "configured")]
-    plain = curve_figures.Curves(
-        curves.alphas, curves.output, None, curves.pairs, curves.directions
-    )
+    plain = Curves(curves.alphas, curves.output, None, curves.pairs, curves.directions)
     assert len(curve_figures.output_curves(plain, baseline, chosen).axes) == 1
-    none = curve_figures.Curves(
-        curves.alphas, curves.output[:0], None, curves.pairs[:0], curves.directions
-    )
+    none = Curves(curves.alphas, curves.output[:0], None, curves.pairs[:0], curves.directions)
     assert "keeps no curves" in drawn_text(curve_figures.output_curves(none, baseline, chosen))
 
 
 def test_curves_of_another_shape_are_refused(scores):
     _, curves, _ = scores
     with pytest.raises(ValueError, match="does not fit 4 pairs, 1 directions"):
-        curve_figures.Curves(curves.alphas, curves.output, None, curves.pairs, ("noising",))
+        Curves(curves.alphas, curves.output, None, curves.pairs, ("noising",))
 
 
 def test_one_pair_has_no_intervals_and_no_stability():

@@ -15,9 +15,10 @@ import pytest
 from counterpoint import report
 from counterpoint.counterfactuals.head_ranks import head_name, margins, rank_and_margin
 from counterpoint.counterfactuals.pair_quality import quality
-from counterpoint.figures import curve_figures, study_figures, theme
+from counterpoint.figures import study_figures, theme
 from counterpoint.figures.comparison_figures import draw_comparison
 from counterpoint.files.artifacts import read_table, write_table
+from counterpoint.measures.curve_arrays import Curves
 from counterpoint.measures.tables.interaction_table import COLUMNS
 from counterpoint.report import comparison_page as page
 from counterpoint.statistics.claims import claims
@@ -111,7 +112,7 @@ def draw(folder: Path, shape: Shape, how: str) -> None:
     for name, figure in study_figures.draw_figures(
         heads,
         baseline,
-        curve_figures.Curves(**curves, directions=shape.directions),
+        Curves(**curves, directions=shape.directions),
         read_table(folder / "correlations.csv"),
         read_table(folder / "stability.csv"),
         floor=1e-4,

@@ -264,7 +264,7 @@ def test_the_schema_allows_every_method_that_exists() -> None:
 
 
 def test_the_schema_has_the_methods_own_settings_with_their_defaults() -> None:
-    from counterpoint.workflow.search_settings import OWN_SETTINGS
+    from counterpoint.counterfactuals.methods.method_settings import OWN_SETTINGS
 
     methods = counterfactuals_schema()["settings"]["properties"]
     assert methods.keys() == OWN_SETTINGS.keys()

@@ -149,3 +149,19 @@ class DescentSettings:
     patience: int = setting(
         15, "Steps without a new pair after which a descent begins again.", minimum=1
     )
+
+
+OWN_SETTINGS: dict[str, type] = {
+    "fluent": FluentSettings,
+    "evolution": EvolutionSettings,
+    "descent": DescentSettings,
+}
+"""The settings of each method that has any, by its key in the configuration."""
+
+SETTINGS_SHARED_WITH = {"proposal_only": "fluent"}
+"""Methods whose settings are those of another one."""
+
+
+def own_settings(method: str) -> type | None:
+    """The dataclass of the settings that ``method`` has; None where it has none."""
+    return OWN_SETTINGS.get(SETTINGS_SHARED_WITH.get(method, method))
