@@ -2,8 +2,9 @@
 
 Every RESULTS is the folder of a study that was run on this machine, with nothing beside it. From
 the benchmark files of those that are ``measured``, and from tables of many pairs made
-of the first, come the costs: `counterpoint/planning/costs.json`. Those that are ``checked`` have no
-part in that; what the plan predicts for them is set beside what they took, in `docs/scale.md`.
+of the first, come the costs: `counterpoint/workflow/planning/costs.json`. Those that are
+``checked`` have no part in that; what the plan predicts for them is set beside what they took, in
+`docs/scale.md`.
 
 Without ``--measured`` the costs that are there are kept, but for what is measured anew: with
 ``--tables RESULTS`` the steps without a model, on tables of many pairs made of that study; with

@@ -29,7 +29,11 @@ WAY = {
 }
 """The rooms in which a pair becomes a page, in that order, with what each makes of it."""
 
-WIDTH, LEFT, GAP, PADDING, LINE = 960, 20, 12, 12, 15
+WIDTH, LEFT, GAP, PADDING, LINE = 760, 8, 10, 8, 16
+CHARACTER, LEAST = 6.9, 13
+"""How wide a character is on average, and for how many a box has room at least. The picture is not
+much wider than the text of a page is on a screen, so that its letters stay legible there."""
+
 INK, GREY, EDGE, FILL, MARK = "#111827", "#4b5563", "#9ca3af", "#f8fafc", "#0072B2"
 
 
@@ -52,32 +56,42 @@ def purpose(name: str) -> str:
 def picture() -> str:
     """The picture as SVG."""
     parts: list[str] = []
-    y = 44
+    y = 36
     for row in layers():
-        width = (WIDTH - 2 * LEFT - (len(row) - 1) * GAP) / len(row)
-        characters = int((width - 2 * PADDING) / 6.1)
-        texts = [textwrap.wrap(purpose(name), characters) for name in row]
-        ways = [textwrap.wrap(WAY[name], characters - 4) if name in WAY else [] for name in row]
+        widths = _widths(row)
+        fits = [int((width - 2 * PADDING) / CHARACTER) for width in widths]
+        texts = [textwrap.wrap(purpose(name), fit) for name, fit in zip(row, fits, strict=True)]
+        ways = [
+            textwrap.wrap(WAY.get(name, ""), fit - 3) for name, fit in zip(row, fits, strict=True)
+        ]
         lines = max(len(text) + len(way) for text, way in zip(texts, ways, strict=True))
         height = PADDING + LINE * (lines + 1) + PADDING
-        for place, (name, text, way) in enumerate(zip(row, texts, ways, strict=True)):
-            x = LEFT + place * (width + GAP)
+        x: float = LEFT
+        for name, width, text, way in zip(row, widths, texts, ways, strict=True):
             parts += _box(x, y, width, height, name, text, way)
+            x += width + GAP
         y += height + GAP
     head = (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {y + 8}" role="img" '
-        f'font-family="DejaVu Sans, Verdana, sans-serif" font-size="11">'
+        f'font-family="DejaVu Sans, Verdana, sans-serif" font-size="12">'
     )
     title = (
         "<title>The rooms of the package: each imports those below it; numbers are a pair's way"
         "</title>"
     )
     caption = (
-        f'<text x="{LEFT}" y="26" fill="{GREY}">A room imports rooms below it and never one above. '
+        f'<text x="{LEFT}" y="20" fill="{GREY}">A room imports rooms below it and never one above. '
         f"Numbers: how a pair becomes a page.</text>"
     )
     background = f'<rect width="{WIDTH}" height="{y + 8}" fill="white"/>'
     return "\n".join([head, title, background, caption, *parts, "</svg>"]) + "\n"
+
+
+def _widths(row: list[str]) -> list[float]:
+    """The boxes' widths: equal, but for names that need more room."""
+    needs = [max(len(name) + len(".py"), LEAST) for name in row]
+    room = WIDTH - 2 * LEFT - (len(row) - 1) * GAP
+    return [round(room * need / sum(needs), 1) for need in needs]
 
 
 def _box(

@@ -47,10 +47,13 @@ html_show_sourcelink = False
 html_copy_source = False
 html_static_path = ["_static"]
 html_css_files = ["counterpoint.css"]
+templates_path = ["_templates"]
+html_sidebars = {"**": ["contents.html"]}
 html_theme_options = {
     "navigation_with_keys": False,
     "show_toc_level": 2,
-    "header_links_before_dropdown": 6,
+    # All pages stand in the sidebar; the header would have room for six of them.
+    "navbar_center": [],
     "secondary_sidebar_items": ["page-toc"],
     "footer_start": ["copyright"],
     "footer_end": [],

@@ -144,6 +144,8 @@ def _deref(node: Mapping[str, Any], definitions: Mapping[str, Any]) -> Mapping[s
 
 def _kind(node: Mapping[str, Any], definitions: Mapping[str, Any]) -> str:
     """What values a key may have, in words."""
+    if node.get("$ref") == "#/$defs/study_name":
+        return "a study's name"
     node = _deref(node, definitions)
     if "enum" in node:
         return " or ".join(f"`{_yaml(value)}`" for value in node["enum"])

@@ -252,7 +252,8 @@ def _text(docstring: str) -> str:
     """A docstring as Markdown: its sections become lists, and what a double colon introduces is
     indented code there, too."""
     text = _SECTION.sub(_section, f"{docstring}\n")
-    return re.sub(r"::$", ":", text, flags=re.MULTILINE)
+    # Not the colons that close an entry within this one: it would take in all that follow.
+    return re.sub(r"(?<=[^:\n])::$", ":", text, flags=re.MULTILINE)
 
 
 def _section(match: re.Match[str]) -> str:

@@ -119,6 +119,21 @@ def test_every_room_and_module_is_on_its_page(written: Path) -> None:
             assert f"{{py:module}} {name}\n" in page
 
 
+def test_an_entry_of_the_api_ends_before_the_next(written: Path) -> None:
+    """An end that is shorter than its beginning ends nothing, and what follows stands within."""
+    for path in (written / "api").glob("*.md"):
+        open_ones: list[str] = []
+        for colons, entry in re.findall(
+            r"^(:{6,})(\{.*)?$", path.read_text(encoding="utf-8"), re.MULTILINE
+        ):
+            if entry:
+                assert not open_ones or len(open_ones[-1]) > len(colons), f"{path.name}: {entry}"
+                open_ones.append(colons)
+            else:
+                assert open_ones and open_ones.pop() == colons, path.name
+        assert open_ones == []
+
+
 def test_the_notebook_is_a_page_and_has_no_outputs(written: Path) -> None:
     notebook = json.loads((ROOT / "notebooks" / "tutorial.ipynb").read_text(encoding="utf-8"))
     code = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]

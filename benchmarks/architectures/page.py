@@ -35,9 +35,9 @@ path, *g* at one. A model that reads images or sound besides text is given text 
 least 1). Columns show the largest differences seen, in metric units; *AP, float64* is that of the
 same model in float64. Where normalisations and softmax are in float32 whatever the format,
 float64 gains little. **Refused**: nothing is measured, and the reason is what a user is told.
-**MLP**: the verdict on the AP of MLPs; "none" where no one module holds what a block's feed-
-forward adds. **Adapter**: whether TransformerLens {transformer_lens} has one for this class; it
-is asked for nothing but its own view of a model (`LanguageModel.bridge()`).
+**MLP**: the verdict on the AP of MLPs; "none" where no one module holds what a block's
+feed-forward adds. **Adapter**: whether TransformerLens {transformer_lens} has one for this class;
+it is asked for nothing but its own view of a model (`LanguageModel.bridge()`).
 
 {counts}
 

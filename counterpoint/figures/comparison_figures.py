@@ -132,8 +132,8 @@ def overlap_matrices(
 ) -> Figure:
     """Draw how well the rankings by single pairs agree, of one study and of two.
 
-    `overlaps` is the table of `studies.overlaps`. A star: pairs of one study agree
-    better than pairs of both (corrected p below 0.05).
+    `overlaps` is the table of `statistics.ranking_overlaps.overlaps`. A star: pairs of one study
+    agree better than pairs of both (corrected p below 0.05).
     """
     rows = overlaps[
         (overlaps["of"] == "pairs")
@@ -237,7 +237,7 @@ def correlations_forest(
     """Draw the correlations of measures with scores: small marks are studies, large the average.
 
     `tables` holds the studies' own correlations, `across` is
-    `counterpoint.statistics.studies.correlations_across`.
+    `counterpoint.statistics.meta_analysis.correlations_across`.
     """
     rows = across[(across["method"] == method) & across["score"].isin(SHOWN_SCORES)]
     if rows.empty:

@@ -31,8 +31,8 @@ MEASUREMENT_WORDS = (
     Word(
         "logit-difference",
         "logit difference (LD)",
-        "Logit of the correct answer − logit of the incorrect answer. Above 0 the model "
-        "prefers the correct one.",
+        "Logit of the correct answer − logit of the incorrect answer; where an answer is a list of "
+        "tokens, the mean of their logits. Above 0 the model prefers the correct one.",
         formula=r"m = \ell_{\text{correct}} - \ell_{\text{incorrect}}",
         unit="logits",
         computed_by="counterpoint.engine.metrics.make_metric",
@@ -287,8 +287,9 @@ MEASUREMENT_WORDS = (
     Word(
         "p-value",
         "permutation p-value",
-        "The share of random re-orderings of the heads that give a correlation at least as large. "
-        "Corrected p-values allow for the number of tests made.",
+        "The share of random re-orderings of the heads that give a correlation at least as far "
+        "from 0, the order found counted as one of them. Corrected p-values allow for the number "
+        "of tests made.",
         unit="share",
         computed_by="counterpoint.statistics.resampling.permutation_p",
     ),
@@ -303,8 +304,9 @@ MEASUREMENT_WORDS = (
         "stability",
         "stability of the ranking",
         "How far two rankings of heads agree on their top. *Jaccard at k*: heads in both "
-        "tops of k ÷ heads in either. *Rank-biased overlap*: the same over all depths, "
-        "the top weighing most. Both are 1 for equal rankings.",
+        "tops of k ÷ heads in either. *Rank-biased overlap*: the share of heads that both "
+        "tops of a depth have in common, averaged over all depths, the top weighing most. Both are "
+        "1 for equal rankings.",
         unit="share",
         computed_by="counterpoint.statistics.stability.stability",
     ),

@@ -71,7 +71,7 @@ OF_SHORT_CUTS = (
     Column("answer_changed", "", "Whether an answer is one of the changed tokens.", "short-cut"),
     Column("special_tokens", "", "Whether a special token is in prompts or answers.", "short-cut"),
     Column("punctuation_answer", "", "Whether an answer has no letter or digit.", "short-cut"),
-    Column("answers_moved", "", "Whether an answer is not the likeliest token.", "short-cut"),
+    Column("answers_moved", "", "Whether an answer is not its prompt's likeliest.", "short-cut"),
     ROUND_TRIP,
 )
 

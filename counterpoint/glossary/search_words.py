@@ -30,9 +30,10 @@ SEARCH_WORDS = (
     Word(
         "evenness",
         "evenness",
-        "Smallest slope ÷ mean slope of the output curve at α = 0, ¼, ½, ¾ and 1: 1 for a straight "
-        "line, 0 or less where the curve is flat or turns back.",
-        formula=r"\min_i s_i / \overline{s}",
+        "Smallest ÷ mean of the four slopes at which the output falls between α = 0, ¼, ½, ¾ and "
+        "1: 1 for a straight fall, 0 where a quarter of the path moves nothing, below 0 where the "
+        "output turns back. Cut off at −1, and −1 where the output does not fall at all.",
+        formula=r"\min_i s_i / \overline{s}, \quad s_i = -\Delta_i f / \Delta\alpha",
         unit="1",
         computed_by="counterpoint.counterfactuals.objectives.evenness",
     ),

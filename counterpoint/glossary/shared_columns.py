@@ -74,7 +74,8 @@ LD_CHANGE = Column(
 EVENNESS = Column(
     "evenness",
     "1",
-    "Smallest slope ÷ mean slope of the fall between α = 0, ¼, ½, ¾ and 1; −1 where LD rises.",
+    "Smallest ÷ mean of the four slopes of the fall between α = 0, ¼, ½, ¾ and 1; −1 where LD does "
+    "not fall.",
     "evenness",
 )
 CHANGED_TOKENS = Column(

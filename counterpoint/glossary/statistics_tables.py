@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from counterpoint.glossary.entries import METRIC, Column, Table
 from counterpoint.glossary.shared_columns import (
     AGREEMENTS,
@@ -234,7 +236,11 @@ STATISTICS_TABLES = (
             Column("estimate", "share", "The mean agreement.", "stability"),
             *INTERVAL,
             CHANCE,
-            P_PERMUTATION,
+            replace(
+                P_PERMUTATION,
+                meaning="The share of random divisions of both studies' pairs by which rankings "
+                "agree at least as much more within the studies than between them.",
+            ),
             P_ADJUSTED,
             K,
             Column("heads", "count", "Heads that are ranked."),

@@ -89,7 +89,7 @@ OF_CURVES = (
         "Whether the curve came within tolerance, or within rounding where that is more.",
         "quadrature-error",
     ),
-    Column("jumps", "count", "How often f jumps by more than rounding; 0 when dense.", "jump"),
+    Column("jumps", "count", "Jumps of f by more than rounding; 0 without experts.", "jump"),
     Column("jump_total", METRIC, "The sum of all jumps with their signs.", "jump"),
 )
 """What is measured on an output curve besides AP and AtP, of heads and of MLP layers."""
@@ -149,7 +149,7 @@ STUDY_TABLES = (
             Column("correct_tokens", "number", "Token ids of the correct answers.", "token"),
             Column("incorrect_tokens", "number", "Token ids of the incorrect answers.", "token"),
             Column("length", "tokens", "Tokens of either prompt, a first special one counted."),
-            Column("first_difference", "number", "First position at which the prompts differ."),
+            Column("first_difference", "number", "First position, from 0, at which both differ."),
         ),
         open=True,
     ),
@@ -296,7 +296,7 @@ STUDY_TABLES = (
             Column("jobs", "count", "How many jobs it has."),
             Column("threads", "count", "Threads of one job."),
             Column("seconds", "seconds", "Time of one job."),
-            Column("core_hours", "core-hours", "Time of all jobs."),
+            Column("core_hours", "core-hours", "Time of all jobs × their threads."),
             Column("memory_mb", "MB", "Peak memory of one job."),
             Column("disk_mb", "MB", "What all jobs leave on the disk."),
         ),

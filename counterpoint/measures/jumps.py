@@ -1,6 +1,6 @@
 """Output curves and joint paths that may jump: those of mixtures of experts, and any other.
 
-`measures.tracing` takes a curve apart; here the engine answers what it asks for, and what is
+`curve_tracing` takes a curve apart; here the engine answers what it asks for, and what is
 measured on a curve is taken from its pieces and jumps. Own path: the integral of g over the pieces
 plus the sum of the jumps equals AP. Joint path of a layer: the heads' scores plus the sum of the
 jumps equal the effect of patching the layer, so that what is known as the convergence delta of IG

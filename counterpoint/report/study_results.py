@@ -103,7 +103,7 @@ class Results:
 
     @cached_property
     def ranks_on_other_pairs(self) -> pd.DataFrame:
-        """Ranks of the targets on each other's pairs (`counterfactuals.ranks`)."""
+        """Ranks of the targets on each other's pairs (`counterfactuals.head_ranks`)."""
         return ranks_on_other_pairs(
             {
                 (one.layer, one.head): one.validation

@@ -1,6 +1,6 @@
 """Where the settings of searches are shown: parts of config.schema.yaml and config.yaml.
 
-Their source are the dataclasses of `counterfactuals` whose fields `counterfactuals.setting` made.
+Their source are the dataclasses of `counterfactuals` whose fields `setting_fields` made.
 The two files stay plain ones that people and editors read; between two marks, such as ::
 
     # begin: FluentSettings (python -m counterpoint.workflow.shown_settings)

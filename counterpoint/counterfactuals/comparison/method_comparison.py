@@ -1,6 +1,6 @@
 """Methods of searching side by side: medians, ranges, and how often one beats another.
 
-The runs (`counterfactuals.measuring`) are one row per target head, method and seed. What a method
+The runs (`search_outcomes`) are one row per target head, method and seed. What a method
 reached on a head is its median over the seeds; it *beats* another method there when its LD change
 under the cap is greater, and a draw is no win. Runs that found nothing under a cap count with LD
 change 0; what would be asked of a pair (evenness, rank, …) is missing for them, and ``count`` says

@@ -1,6 +1,6 @@
 """The settings that single methods of search have: every default, limit and meaning.
 
-This is the source; config.schema.yaml and config.yaml show it (see `counterfactuals.setting`).
+This is the source; config.schema.yaml and config.yaml show it (see `setting_fields`).
 No torch.
 """
 
