@@ -24,6 +24,7 @@ from counterpoint.global_state import unchanged_state
 from counterpoint.measures.call_checks import Head, check_model, checked_heads
 from counterpoint.measures.measured_pairs import checked_pairs
 from counterpoint.models.load import LanguageModel
+from counterpoint.models.shared_weights import unchanged_modules
 from counterpoint.pairs.pair_files import COLUMNS as PAIR_TEXTS
 from counterpoint.progress import Bar
 from counterpoint.working_memory import default_memory_mb
@@ -129,7 +130,7 @@ def compose(
         memory_mb=memory_mb or default_memory_mb(str(model.device)),
         method=_own(method, settings),
     )
-    with unchanged_state(), Bar("composing", None, shown=progress, unit=" evaluations"):
+    with unchanged_state(), unchanged_modules(model.hf), Bar("composing", None, shown=progress, unit=" evaluations"):
         found = search(model, method, Target(*head), _starts(start), wanted, seed=seed)
     return Composed(found.archive, found.trace, head, method)
 
@@ -187,7 +188,7 @@ def validate(
     ):
         if not isinstance(value, int) or value < least:
             raise UserError(f"{name}={value!r} is not allowed; expected at least {least}.")
-    with unchanged_state():
+    with unchanged_state(), unchanged_modules(model.hf):
         return pair_validation.validate(
             model,
             Target(*head),

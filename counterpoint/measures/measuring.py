@@ -25,6 +25,7 @@ from counterpoint.measures.tables.integrated_gradients_table import score_integr
 from counterpoint.measures.tables.interaction_table import score_interactions
 from counterpoint.measures.tables.merging import KEYS, join_heads
 from counterpoint.models.load import LanguageModel
+from counterpoint.models.shared_weights import unchanged_modules
 from counterpoint.progress import Bar
 
 
@@ -79,7 +80,7 @@ def measure(
     check_settings(model, directions, metric, nodes, tolerance, max_nodes, max_steps)
     if component not in ("head", "mlp"):
         raise UserError(f"component={component!r} is unknown; expected 'head' or 'mlp'.")
-    with unchanged_state():
+    with unchanged_state(), unchanged_modules(model.hf):
         given = MeasuredPairs.of(model, pairs, on_bad_pair, metric, directions, memory_mb)
         stages = 2 if component == "mlp" else 3
         tables = []
@@ -153,7 +154,7 @@ def curves(
     """
     check_settings(model, directions, metric, nodes, tolerance, max_nodes, 1)
     chosen = None if heads is None else set(checked_heads(model, heads))
-    with unchanged_state():
+    with unchanged_state(), unchanged_modules(model.hf):
         given = MeasuredPairs.of(model, pairs, on_bad_pair, metric, directions, memory_mb)
         parts: list[dict[str, Tensor]] = []
         with Bar("computing curves", 2 * len(given.pairs), shown=progress, unit=" stages") as bar:
@@ -241,7 +242,7 @@ def interaction_partners(
     if named is not None:
         keys = pd.MultiIndex.from_frame(table[["layer", "head"]])
         table, heads_per_pair = table[keys.isin(named)], len(named)
-    with unchanged_state():
+    with unchanged_state(), unchanged_modules(model.hf):
         given = MeasuredPairs.of(model, pairs, on_bad_pair, metric, directions, memory_mb)
         check_table(table, given.pairs, directions)
         tables = []
