@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
+from numbers import Real
 from typing import Any, Literal
 
 import pandas as pd
@@ -21,13 +22,18 @@ from counterpoint.counterfactuals.validation import pair_validation
 from counterpoint.counterfactuals.validation.pair_validation import Depth
 from counterpoint.errors import UserError, did_you_mean
 from counterpoint.global_state import unchanged_state
-from counterpoint.measures.call_checks import Head, check_model, checked_heads
+from counterpoint.measures.call_checks import (
+    Head,
+    check_model,
+    checked_head,
+    checked_memory,
+    checked_number,
+)
 from counterpoint.measures.measured_pairs import checked_pairs
 from counterpoint.models.load import LanguageModel
 from counterpoint.models.shared_weights import unchanged_modules
 from counterpoint.pairs.pair_files import COLUMNS as PAIR_TEXTS
 from counterpoint.progress import Bar
-from counterpoint.working_memory import default_memory_mb
 
 GIVEN = "given"
 """The method of pairs that no search found."""
@@ -112,7 +118,7 @@ def compose(
             of unequal lengths, answers of several tokens, and a budget that is none.
     """
     check_model(model)
-    (head,) = checked_heads(model, [head])
+    head = checked_head(model, head)
     if method not in METHODS:
         raise UserError(
             f"method={method!r} is unknown;{did_you_mean(method, list(METHODS))} expected one of"
@@ -123,14 +129,23 @@ def compose(
             f"answer_in_prompt={answer_in_prompt!r} is unknown; expected 'unwritten', 'forbid' or"
             " 'allow'."
         )
+    if seconds is not None and not (isinstance(seconds, Real) and seconds > 0):
+        raise UserError(
+            f"seconds={seconds!r} is not allowed; expected a number above 0, or None for no limit."
+        )
+    seed = checked_number("seed", seed, None)
     wanted = Settings(
-        budget=Budget(evaluations=evaluations, seconds=seconds),
+        budget=Budget(checked_number("evaluations", evaluations, 1), seconds),
         answers=_two(answers),
         answer_in_prompt=answer_in_prompt,
-        memory_mb=memory_mb or default_memory_mb(str(model.device)),
+        memory_mb=checked_memory(model, memory_mb),
         method=_own(method, settings),
     )
-    with unchanged_state(), unchanged_modules(model.hf), Bar("composing", None, shown=progress, unit=" evaluations"):
+    with (
+        unchanged_state(),
+        unchanged_modules(model.hf),
+        Bar("composing", None, shown=progress, unit=" evaluations"),
+    ):
         found = search(model, method, Target(*head), _starts(start), wanted, seed=seed)
     return Composed(found.archive, found.trace, head, method)
 
@@ -179,15 +194,17 @@ def validate(
             cannot be used, several answers on a side, and numbers that are none.
     """
     check_model(model)
-    (head,) = checked_heads(model, [head])
+    head = checked_head(model, head)
     for name, value, least in (
         ("count", count, 1),
         ("transferred", transferred, 0),
         ("transfers", transfers, 0),
         ("nulls", nulls, 0),
+        ("seed", seed, 0),
     ):
-        if not isinstance(value, int) or value < least:
-            raise UserError(f"{name}={value!r} is not allowed; expected at least {least}.")
+        checked_number(name, value, least)
+    if isinstance(prompts, str) or not all(isinstance(text, str) for text in prompts):
+        raise UserError(f"prompts={prompts!r} is not allowed; expected a list of texts.")
     with unchanged_state(), unchanged_modules(model.hf):
         return pair_validation.validate(
             model,
@@ -195,7 +212,7 @@ def validate(
             _archive(model, pairs),
             Depth(count, transferred, transfers, nulls, seed),
             prompts=[model.encode(text) for text in prompts],
-            memory_mb=memory_mb or default_memory_mb(str(model.device)),
+            memory_mb=checked_memory(model, memory_mb),
         )
 
 
@@ -251,7 +268,7 @@ def _one_start(start: Any) -> Start:
 def _two(answers: Any) -> tuple[str, str] | None:
     if answers is None:
         return None
-    texts = () if isinstance(answers, str) else tuple(answers)
+    texts = tuple(answers) if isinstance(answers, Sequence) and not isinstance(answers, str) else ()
     if len(texts) != 2 or not all(isinstance(text, str) for text in texts):
         raise UserError(
             f"answers={answers!r} is not allowed; expected the correct and the incorrect answer, as"
