@@ -12,6 +12,7 @@ from dataclasses import dataclass, fields, is_dataclass
 from numbers import Real
 from typing import Any, Literal
 
+import numpy as np
 import pandas as pd
 
 from counterpoint.counterfactuals.archive import COLUMNS as ARCHIVE_COLUMNS
@@ -33,6 +34,7 @@ from counterpoint.measures.measured_pairs import checked_pairs
 from counterpoint.models.load import LanguageModel
 from counterpoint.models.shared_weights import unchanged_modules
 from counterpoint.pairs.pair_files import COLUMNS as PAIR_TEXTS
+from counterpoint.pairs.quoting import shortened
 from counterpoint.progress import Bar
 
 GIVEN = "given"
@@ -119,10 +121,10 @@ def compose(
     """
     check_model(model)
     head = checked_head(model, head)
-    if method not in METHODS:
+    if not isinstance(method, str) or method not in METHODS:
         raise UserError(
-            f"method={method!r} is unknown;{did_you_mean(method, list(METHODS))} expected one of"
-            f" {', '.join(METHODS)}."
+            f"method={method!r} is unknown;{did_you_mean(str(method), list(METHODS))} expected"
+            f" one of {', '.join(METHODS)}."
         )
     if answer_in_prompt not in ("unwritten", "forbid", "allow"):
         raise UserError(
@@ -240,6 +242,10 @@ def _archive(model: LanguageModel, pairs: Any) -> pd.DataFrame:
 
 
 def _starts(start: Any) -> list[Start]:
+    if isinstance(start, Composed):
+        start = start.pairs
+    elif isinstance(start, pd.Series | np.ndarray):
+        start = start.tolist()
     if isinstance(start, pd.DataFrame):
         missing = [name for name in ("clean", "corrupted") if name not in start.columns]
         if missing:
@@ -261,7 +267,8 @@ def _one_start(start: Any) -> Start:
     if len(texts) in (2, len(PAIR_TEXTS)) and all(isinstance(text, str) for text in texts[:2]):
         return Start(texts[0], texts[1])
     raise UserError(
-        f"start: {start!r} is no start; expected a prompt, or a pair (clean, corrupted) of prompts."
+        f"start: {shortened(start)} is no start; expected a prompt, or a pair (clean,"
+        " corrupted) of prompts."
     )
 
 
@@ -297,5 +304,15 @@ def _own(method: str, settings: Any) -> object | None:
         raise UserError(
             f"settings: {method} has no setting {wrong[0]};{near} it has {', '.join(known)}."
         )
+    for each in fields(kind):
+        value = settings.get(each.name, each.default)
+        if value is None or isinstance(each.default, bool):
+            continue
+        plain = isinstance(each.default, Real)
+        if plain and (not isinstance(value, Real) or isinstance(value, bool)):
+            raise UserError(f"settings: {each.name} is {value!r}; expected a number.")
+        least = each.metadata.get("minimum")
+        if plain and least is not None and value < least:
+            raise UserError(f"settings: {each.name} is {value!r}; expected at least {least}.")
     made: object = kind(**settings)
     return made

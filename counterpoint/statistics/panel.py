@@ -124,8 +124,8 @@ def value(heads: pd.DataFrame, name: str) -> pd.Series:
     if name.startswith(ABSOLUTE):
         return value(heads, name.removeprefix(ABSOLUTE)).abs()
     raise MissingColumn(
-        f"no column {name!r} in the table of heads, which has {list(heads.columns)}; expected a table"
-        " as counterpoint.measure gives it"
+        f"no column {name!r} in the table of heads, which has {list(heads.columns)}; expected a"
+        " table as counterpoint.measure gives it"
     )
 
 
@@ -158,7 +158,8 @@ def check_kind(heads: pd.DataFrame, keys: Iterable[str] = KEYS) -> None:
     if missing:
         where = " Call reset_index() first." if set(missing) <= set(heads.index.names) else ""
         raise MissingColumn(
-            f"the table of heads lacks the column {missing[0]}; it has {list(heads.columns)}.{where}"
+            f"the table of heads lacks the column {missing[0]}; it has"
+            f" {list(heads.columns)}.{where}"
         )
     if heads.empty:
         raise UserError("the table of heads has no rows; expected at least one.")

@@ -162,12 +162,16 @@ def test_warnings_point_to_the_caller(model: LanguageModel) -> None:
         ({"evaluations": float("inf")}, "evaluations=inf is not allowed"),
         ({"evaluations": -3}, "evaluations=-3 is not allowed; expected at least 1"),
         ({"seconds": "1"}, "seconds='1' is not allowed"),
+        ({"method": None}, "method=None is unknown"),
+        ({"settings": {"changes": "x"}}, "changes is 'x'; expected a number"),
+        ({"start": {"clean": " w5 w6"}}, "is no start"),
         ({"answers": 3}, "answers=3 is not allowed"),
         ({"memory_mb": -1}, "memory_mb=-1 is not allowed"),
     ],
 )
 def test_searches_of_another_kind(model: LanguageModel, settings: Any, said: str) -> None:
-    assert said in refusal(counterpoint.compose, model, (1, 2), " w5 w6 w7", **QUIET, **settings)
+    given = {"head": (1, 2), "start": " w5 w6 w7"} | settings
+    assert said in refusal(counterpoint.compose, model, **given, **QUIET)
 
 
 STATISTICS = ("correlations", "claims", "stability")
