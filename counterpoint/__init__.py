@@ -89,4 +89,5 @@ def __getattr__(name: str) -> object:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    """The public names alone, as a notebook completes them, and what every module has."""
+    return sorted({*__all__, *(name for name in globals() if name.startswith("__"))})

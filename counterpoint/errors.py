@@ -14,6 +14,17 @@ class UserError(Exception):
     """
 
 
+class MissingColumn(UserError, KeyError):
+    """A table lacks a column; also what Python's own tables raise for that."""
+
+    # KeyError would show the message in quotes.
+    __str__ = Exception.__str__
+
+
+class InvalidValue(UserError, ValueError):
+    """A table whose rows do not fit together, or a word that is none of those known."""
+
+
 def did_you_mean(word: str, known: Sequence[str]) -> str:
     """A question for the known word nearest to a mistaken one, or nothing."""
     near = difflib.get_close_matches(word, known, n=1)

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import random
+import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
 import numpy as np
 import torch
+
+_ONE_AT_A_TIME = threading.RLock()
+"""Of two threads the second waits: what is kept here is one for the process, and a model's modules
+are replaced while they are measured."""
 
 
 @contextmanager
@@ -19,8 +24,14 @@ def unchanged_state() -> Iterator[None]:
     nothing is computed in another format although the caller is inside `torch.autocast` or has set
     another default. Afterwards the number of threads, the generators of random numbers (torch on
     the CPU and on the current GPU, numpy, Python), default format and device, and the filters of
-    warnings are the caller's.
+    warnings are the caller's. Calls from several threads are answered one after the other.
     """
+    with _ONE_AT_A_TIME, _unchanged_state():
+        yield
+
+
+@contextmanager
+def _unchanged_state() -> Iterator[None]:
     threads, dtype = torch.get_num_threads(), torch.get_default_dtype()
     seeds = torch.get_rng_state(), np.random.get_state(), random.getstate()  # noqa: NPY002
     with ExitStack() as stack:

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
+from numbers import Real
 from typing import Any, Literal
 
+import numpy as np
 import pandas as pd
 
 from counterpoint.counterfactuals.archive import COLUMNS as ARCHIVE_COLUMNS
@@ -21,12 +23,19 @@ from counterpoint.counterfactuals.validation import pair_validation
 from counterpoint.counterfactuals.validation.pair_validation import Depth
 from counterpoint.errors import UserError, did_you_mean
 from counterpoint.global_state import unchanged_state
-from counterpoint.measures.call_checks import Head, check_model, checked_heads
+from counterpoint.measures.call_checks import (
+    Head,
+    check_model,
+    checked_head,
+    checked_memory,
+    checked_number,
+)
 from counterpoint.measures.measured_pairs import checked_pairs
 from counterpoint.models.load import LanguageModel
+from counterpoint.models.shared_weights import unchanged_modules
 from counterpoint.pairs.pair_files import COLUMNS as PAIR_TEXTS
+from counterpoint.pairs.quoting import shortened
 from counterpoint.progress import Bar
-from counterpoint.working_memory import default_memory_mb
 
 GIVEN = "given"
 """The method of pairs that no search found."""
@@ -111,25 +120,34 @@ def compose(
             of unequal lengths, answers of several tokens, and a budget that is none.
     """
     check_model(model)
-    (head,) = checked_heads(model, [head])
-    if method not in METHODS:
+    head = checked_head(model, head)
+    if not isinstance(method, str) or method not in METHODS:
         raise UserError(
-            f"method={method!r} is unknown;{did_you_mean(method, list(METHODS))} expected one of"
-            f" {', '.join(METHODS)}."
+            f"method={method!r} is unknown;{did_you_mean(str(method), list(METHODS))} expected"
+            f" one of {', '.join(METHODS)}."
         )
     if answer_in_prompt not in ("unwritten", "forbid", "allow"):
         raise UserError(
             f"answer_in_prompt={answer_in_prompt!r} is unknown; expected 'unwritten', 'forbid' or"
             " 'allow'."
         )
+    if seconds is not None and not (isinstance(seconds, Real) and seconds > 0):
+        raise UserError(
+            f"seconds={seconds!r} is not allowed; expected a number above 0, or None for no limit."
+        )
+    seed = checked_number("seed", seed, None)
     wanted = Settings(
-        budget=Budget(evaluations=evaluations, seconds=seconds),
+        budget=Budget(checked_number("evaluations", evaluations, 1), seconds),
         answers=_two(answers),
         answer_in_prompt=answer_in_prompt,
-        memory_mb=memory_mb or default_memory_mb(str(model.device)),
+        memory_mb=checked_memory(model, memory_mb),
         method=_own(method, settings),
     )
-    with unchanged_state(), Bar("composing", None, shown=progress, unit=" evaluations"):
+    with (
+        unchanged_state(),
+        unchanged_modules(model.hf),
+        Bar("composing", None, shown=progress, unit=" evaluations"),
+    ):
         found = search(model, method, Target(*head), _starts(start), wanted, seed=seed)
     return Composed(found.archive, found.trace, head, method)
 
@@ -178,23 +196,25 @@ def validate(
             cannot be used, several answers on a side, and numbers that are none.
     """
     check_model(model)
-    (head,) = checked_heads(model, [head])
+    head = checked_head(model, head)
     for name, value, least in (
         ("count", count, 1),
         ("transferred", transferred, 0),
         ("transfers", transfers, 0),
         ("nulls", nulls, 0),
+        ("seed", seed, 0),
     ):
-        if not isinstance(value, int) or value < least:
-            raise UserError(f"{name}={value!r} is not allowed; expected at least {least}.")
-    with unchanged_state():
+        checked_number(name, value, least)
+    if isinstance(prompts, str) or not all(isinstance(text, str) for text in prompts):
+        raise UserError(f"prompts={prompts!r} is not allowed; expected a list of texts.")
+    with unchanged_state(), unchanged_modules(model.hf):
         return pair_validation.validate(
             model,
             Target(*head),
             _archive(model, pairs),
             Depth(count, transferred, transfers, nulls, seed),
             prompts=[model.encode(text) for text in prompts],
-            memory_mb=memory_mb or default_memory_mb(str(model.device)),
+            memory_mb=checked_memory(model, memory_mb),
         )
 
 
@@ -222,6 +242,10 @@ def _archive(model: LanguageModel, pairs: Any) -> pd.DataFrame:
 
 
 def _starts(start: Any) -> list[Start]:
+    if isinstance(start, Composed):
+        start = start.pairs
+    elif isinstance(start, pd.Series | np.ndarray):
+        start = start.tolist()
     if isinstance(start, pd.DataFrame):
         missing = [name for name in ("clean", "corrupted") if name not in start.columns]
         if missing:
@@ -243,14 +267,15 @@ def _one_start(start: Any) -> Start:
     if len(texts) in (2, len(PAIR_TEXTS)) and all(isinstance(text, str) for text in texts[:2]):
         return Start(texts[0], texts[1])
     raise UserError(
-        f"start: {start!r} is no start; expected a prompt, or a pair (clean, corrupted) of prompts."
+        f"start: {shortened(start)} is no start; expected a prompt, or a pair (clean,"
+        " corrupted) of prompts."
     )
 
 
 def _two(answers: Any) -> tuple[str, str] | None:
     if answers is None:
         return None
-    texts = () if isinstance(answers, str) else tuple(answers)
+    texts = tuple(answers) if isinstance(answers, Sequence) and not isinstance(answers, str) else ()
     if len(texts) != 2 or not all(isinstance(text, str) for text in texts):
         raise UserError(
             f"answers={answers!r} is not allowed; expected the correct and the incorrect answer, as"
@@ -279,5 +304,15 @@ def _own(method: str, settings: Any) -> object | None:
         raise UserError(
             f"settings: {method} has no setting {wrong[0]};{near} it has {', '.join(known)}."
         )
+    for each in fields(kind):
+        value = settings.get(each.name, each.default)
+        if value is None or isinstance(each.default, bool):
+            continue
+        plain = isinstance(each.default, Real)
+        if plain and (not isinstance(value, Real) or isinstance(value, bool)):
+            raise UserError(f"settings: {each.name} is {value!r}; expected a number.")
+        least = each.metadata.get("minimum")
+        if plain and least is not None and value < least:
+            raise UserError(f"settings: {each.name} is {value!r}; expected at least {least}.")
     made: object = kind(**settings)
     return made

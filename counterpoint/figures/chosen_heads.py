@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from counterpoint.statistics.panel import MOVEMENT, at_floor, value
+from counterpoint.statistics.panel import MOVEMENT, at_floor, check_kind, value
 from counterpoint.statistics.resampling import Settings
 
 Head = tuple[int, int]
@@ -30,12 +30,15 @@ def mean_over_pairs(heads: pd.DataFrame, floor: float = 0.0) -> pd.DataFrame:
     far as it has what they take: ``abs_ap``, ``abs_ig_joint``, ``disagreement``,
     ``abs_disagreement``; absolute values are taken pair by pair, so that effects of opposite sign
     do not cancel. ``at_floor`` marks heads whose curves move by less than ``floor``, or than
-    rounding, on the mean; none without the column ``output_range_closed``.
+    rounding, on the mean; none without the column ``output_range_closed``. Columns without numbers,
+    such as the name of a model, are left out. Raises UserError for what is no table of heads.
     """
+    check_kind(heads)
     keys = ["direction", "layer", "head"]
     derived = [name for name, needed in NEEDS.items() if needed <= set(heads.columns)]
     table = heads.assign(**{name: value(heads, name) for name in derived})
-    columns = table.columns.difference([*keys, "pair"], sort=False)
+    numbers = table.select_dtypes(["number", "bool"]).columns
+    columns = numbers.difference([*keys, "pair"], sort=False)
     means = table.groupby(keys, sort=False, observed=True)[list(columns)].mean().reset_index()
     return means.assign(at_floor=at_floor(means, floor) if MOVEMENT in means else False)
 
@@ -47,6 +50,8 @@ def rank_heads(heads: pd.DataFrame) -> pd.DataFrame:
     where the table has it).
     """
     table = mean_over_pairs(heads)
+    if "abs_ap" not in table:
+        value(heads, "ap")
     columns = [name for name in ("abs_ap", "excess_range") if name in table]
     means = table.groupby(["layer", "head"])[columns].mean()
     return means.reset_index().sort_values("abs_ap", ascending=False, ignore_index=True)

@@ -11,6 +11,7 @@ from matplotlib.colors import FuncNorm
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
+from counterpoint.errors import MissingColumn
 from counterpoint.figures.chosen_heads import FLOOR, mean_over_pairs
 from counterpoint.figures.theme import DIVERGING, GREY, SEQUENTIAL, new_figure
 from counterpoint.glossary import label
@@ -40,7 +41,7 @@ def heat_maps(
     own. The ``outlined`` heads of greatest |AP| are framed in every map; a dot marks a head whose
     curve moves by less than ``floor``, in units of the metric.
 
-    Raises KeyError for a column that the table lacks.
+    Raises MissingColumn (a UserError and a KeyError) for a column that the table lacks.
     """
     means = mean_over_pairs(heads, floor)
     if columns is None:
@@ -49,7 +50,9 @@ def heat_maps(
         maps = [columns] if isinstance(columns, str) else list(columns)
     missing = [name for name in ("abs_ap", *maps) if name not in means]
     if missing or not maps:
-        raise KeyError(f"the table of heads lacks {missing or list(MAPS)}; it has {list(heads)}")
+        raise MissingColumn(
+            f"the table of heads lacks {missing or list(MAPS)}; it has {list(heads)}"
+        )
     n_layers, n_heads = int(means["layer"].max()) + 1, int(means["head"].max()) + 1
     tall = min(8.0, max(1.6, 0.125 * n_layers))
     names = directions(means)

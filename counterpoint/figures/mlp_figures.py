@@ -5,17 +5,27 @@ from __future__ import annotations
 import pandas as pd
 from matplotlib.figure import Figure
 
+from counterpoint.errors import UserError
 from counterpoint.figures.theme import COLOURS, FAINT, THIN_LINES, new_figure
 from counterpoint.glossary import signed_label
 from counterpoint.glossary.metric_words import DEFAULT_METRIC, metric_words
-from counterpoint.statistics.panel import directions
+from counterpoint.statistics.panel import check_kind, directions, value
 
 
 def mlp_layers(mlps: pd.DataFrame, *, metric: str = DEFAULT_METRIC) -> Figure:
     """Draw AP and output range of whole MLP layers by depth: thin for pairs, thick for the mean.
 
-    Columns: ``pair, direction, layer, ap, output_range``.
+    Columns: ``pair, direction, layer, ap, output_range``. Raises UserError for another table, such
+    as one of heads.
     """
+    keys = ["pair", "direction", "layer"]
+    check_kind(mlps, keys)
+    if "head" in mlps or mlps.duplicated(keys).any():
+        raise UserError(
+            "the table has several rows of one layer; expected one of MLP layers, as"
+            " counterpoint.measure(…, component='mlp') gives it."
+        )
+    mlps = mlps.assign(**{name: value(mlps, name) for name in ("ap", "output_range")})
     with new_figure(8.4, 2.7) as figure:
         grid = figure.subplots(1, 2)
         for ax, name in zip(grid, ("ap", "output_range"), strict=True):

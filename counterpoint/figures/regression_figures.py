@@ -9,6 +9,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from counterpoint.errors import MissingColumn
 from counterpoint.figures.chosen_heads import FLOOR, mean_over_pairs
 from counterpoint.figures.correlation_figures import find_correlation
 from counterpoint.figures.theme import COLOURS, FAINT, GREY, MARKERS, new_figure
@@ -47,6 +48,11 @@ def regressions(
     import seaborn as sns
 
     means = mean_over_pairs(heads, floor)
+    missing = {name for across, up, _ in RELATIONS for name in (across, up)} - set(means)
+    if missing:
+        raise MissingColumn(
+            f"the table of heads lacks what {min(missing)} is made of; it has {list(heads)}"
+        )
     with new_figure(10.4, 6.6) as figure:
         grid = figure.subplots(2, 3)
         for ax, (across, up, identity) in zip(grid.flat, RELATIONS, strict=True):

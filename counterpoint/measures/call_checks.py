@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from typing import cast
+from collections.abc import Collection, Sequence, Set
+from numbers import Integral, Real
+from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from counterpoint.engine.activations import DIRECTIONS, Direction
@@ -12,6 +14,7 @@ from counterpoint.engine.metrics import METRICS
 from counterpoint.errors import UserError, did_you_mean
 from counterpoint.measures.tables.merging import KEYS
 from counterpoint.models.load import LanguageModel
+from counterpoint.working_memory import default_memory_mb
 
 Head = tuple[int, int]
 """Layer and head, both counted from 0."""
@@ -37,12 +40,12 @@ def check_settings(
     tolerance: float,
     max_nodes: int,
     max_steps: int,
-) -> None:
-    """Raise UserError for what is no model or no setting."""
+) -> tuple[Direction, ...]:
+    """The directions, in their order; raises UserError for what is no model or no setting."""
     check_model(model)
-    listed = [directions] if isinstance(directions, str) else list(directions)
+    listed = _listed(directions)
     wrong = [each for each in listed if each not in DIRECTIONS]
-    if isinstance(directions, str) or wrong or not listed or len(set(listed)) < len(listed):
+    if wrong or not listed or len(set(listed)) < len(listed):
         raise UserError(
             f"directions={directions!r} is not allowed; expected a list of one or both of"
             f" {', '.join(DIRECTIONS)}, as in directions=['noising']."
@@ -52,25 +55,63 @@ def check_settings(
         ("nodes", nodes, NODES),
         ("max_nodes", max_nodes, MOST_NODES),
     ):
-        if value not in allowed:
+        if isinstance(value, float) or value not in allowed:
             near = did_you_mean(str(value), list(map(str, allowed)))
             raise UserError(
                 f"{name}={value!r} is not allowed;{near} expected one of"
                 f" {', '.join(map(str, allowed))}."
             )
-    if not (isinstance(tolerance, int | float) and tolerance > 0):
+    if not (isinstance(tolerance, Real) and not isinstance(tolerance, bool) and tolerance > 0):
         raise UserError(f"tolerance={tolerance!r} is not allowed; expected a number above 0.")
-    if not (isinstance(max_steps, int) and max_steps >= 1):
-        raise UserError(f"max_steps={max_steps!r} is not allowed; expected at least 1.")
+    checked_number("max_steps", max_steps, 1)
+    return tuple(listed)
 
 
-def checked_heads(model: LanguageModel, heads: Collection[Head]) -> list[Head]:
-    """The heads as tuples of int; raises UserError for one that the model has not."""
+def _listed(directions: Any) -> list[Any]:
+    """The directions as a list, empty for what is none; a set has no order, so it gets ours."""
+    if isinstance(directions, str | bytes):
+        return []
+    if isinstance(directions, Set):
+        unknown = sorted(map(str, directions - set(DIRECTIONS)))
+        return [each for each in DIRECTIONS if each in directions] + unknown
     try:
-        found = [(int(layer), int(head)) for layer, head in heads]
+        return list(directions)
+    except TypeError:
+        return []
+
+
+def checked_number(name: str, value: Any, least: int | None) -> int:
+    """A whole number, of numpy or of Python; raises UserError for another or a smaller one."""
+    whole = isinstance(value, Integral) and not isinstance(value, bool)
+    if not whole or (least is not None and value < least):
+        expected = "a whole number" if least is None else f"a whole number, at least {least}"
+        if whole:
+            expected = f"at least {least}"
+        raise UserError(f"{name}={value!r} is not allowed; expected {expected}.")
+    return int(value)
+
+
+def checked_memory(model: LanguageModel, memory_mb: int | None) -> int:
+    """MB for batches, by default a part of what is free; raises UserError for what is none."""
+    if memory_mb is None:
+        return default_memory_mb(str(model.device))
+    return checked_number("memory_mb", memory_mb, 1)
+
+
+def checked_heads(model: LanguageModel, heads: Collection[Head] | pd.DataFrame) -> list[Head]:
+    """The heads as tuples of int, each once; raises UserError for one that the model has not.
+
+    A table names those of its columns ``layer`` and ``head``.
+    """
+    given: Any = heads
+    if isinstance(heads, pd.DataFrame) and {"layer", "head"} <= set(heads.columns):
+        given = heads[["layer", "head"]].itertuples(index=False, name=None)
+    try:
+        found = list(dict.fromkeys(_as_head(each) for each in given))
     except (TypeError, ValueError):
         raise UserError(
-            f"heads={heads!r} is not allowed; expected a list of (layer, head), as in [(23, 3)]."
+            f"heads={_shown(heads)} is not allowed; expected a list of (layer, head), as in"
+            " [(23, 3)]."
         ) from None
     if not found:
         raise UserError(
@@ -79,6 +120,39 @@ def checked_heads(model: LanguageModel, heads: Collection[Head]) -> list[Head]:
     for layer, head in found:
         check_head(model, (layer, head))
     return found
+
+
+def checked_head(model: LanguageModel, head: Head) -> Head:
+    """One head as a tuple of int; raises UserError for one that the model has not."""
+    try:
+        found = _as_head(head)
+    except (TypeError, ValueError):
+        raise UserError(
+            f"head={_shown(head)} is not allowed; expected (layer, head), as in (23, 3)."
+        ) from None
+    check_head(model, found)
+    return found
+
+
+def _as_head(given: Any) -> Head:
+    """Raises TypeError or ValueError for what is not two whole numbers."""
+    if isinstance(given, str | bytes):
+        raise TypeError
+    layer, head = given
+    return _whole(layer), _whole(head)
+
+
+def _whole(number: Any) -> int:
+    if isinstance(number, bool | np.bool_ | str | bytes):
+        raise TypeError
+    if number != number or abs(number) == float("inf") or int(number) != number:
+        raise ValueError
+    return int(number)
+
+
+def _shown(value: object) -> str:
+    text = " ".join(repr(value).split())
+    return text if len(text) <= 60 else f"{text[:59]}…"
 
 
 def check_head(model: LanguageModel, head: Head) -> None:
@@ -96,18 +170,51 @@ def check_head(model: LanguageModel, head: Head) -> None:
         )
 
 
-def check_table(table: pd.DataFrame, pairs: pd.DataFrame, directions: Sequence[Direction]) -> None:
+def checked_table(
+    model: LanguageModel,
+    table: pd.DataFrame,
+    pairs: pd.DataFrame,
+    directions: Sequence[Direction],
+) -> pd.DataFrame:
+    """The rows of a table of heads that have a score; raises UserError for what is none of
+    ``pairs``."""
+    expected = "expected what counterpoint.measure gives for the same pairs"
     missing = [name for name in (*KEYS, "ap", "ig_joint") if name not in table.columns]
     if missing:
-        raise UserError(
-            f"the table of heads lacks {', '.join(missing)}; expected what counterpoint.measure"
-            " gives for the same pairs."
-        )
-    lacking = set(pairs["pair"]) - set(cast("list[int]", table["pair"].tolist()))
-    gone = set(directions) - set(table["direction"])
-    if lacking or gone:
-        what = f"pair {min(lacking)}" if lacking else f"the direction {min(gone)}"
-        raise UserError(
-            f"the table of heads has no row of {what}; expected what counterpoint.measure gives for"
-            " the same pairs and directions."
-        )
+        raise UserError(f"the table of heads lacks {', '.join(missing)}; {expected}.")
+    for name in ("pair", "layer", "head", "ap", "ig_joint"):
+        if not pd.api.types.is_numeric_dtype(table[name]):
+            raise UserError(f"the column {name} of the table of heads has no numbers; {expected}.")
+    if table.duplicated(list(KEYS)).any():
+        twice = table.loc[table.duplicated(list(KEYS)), list(KEYS)].iloc[0].to_dict()
+        raise UserError(f"the table of heads has two rows of {twice}; {expected}.")
+    table = table.dropna(subset=["ap", "ig_joint"])
+    there = set(zip(table["pair"], table["direction"], strict=True))
+    for pair in pairs["pair"]:
+        for direction in directions:
+            if (pair, direction) not in there:
+                raise UserError(
+                    f"the table of heads has no row of pair {pair} and the direction {direction};"
+                    f" {expected} and directions."
+                )
+    for layer, head in table[["layer", "head"]].drop_duplicates().to_numpy():
+        check_head(model, (int(layer), int(head)))
+    return table
+
+
+def check_same_pairs(table: pd.DataFrame, baseline: pd.DataFrame) -> None:
+    """Raise UserError where a table says of a prompt another metric than is found now.
+
+    What `counterpoint.measure` gave knows it in its ``attrs``; of other tables it is not known.
+    """
+    for name in ("metric_clean", "metric_corrupted"):
+        said = table.attrs.get(name)
+        if said is None:
+            continue
+        for pair, found in zip(baseline["pair"], baseline[name], strict=True):
+            if pair >= len(said) or not np.isclose(said[pair], found, rtol=1e-2, atol=1e-3):
+                raise UserError(
+                    f"the table of heads is of other pairs, or of another metric: {name} of pair"
+                    f" {pair} is {found:.4g} here. Expected what counterpoint.measure gives for"
+                    " the same pairs and metric."
+                )

@@ -6,6 +6,7 @@ the same pairs share a batch. What is run is handed over bucket by bucket and ne
 
 from __future__ import annotations
 
+import sys
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from torch import Tensor
 
 from counterpoint.engine.activations import Direction
 from counterpoint.errors import UserError
-from counterpoint.measures.call_checks import check_model
+from counterpoint.measures.call_checks import check_model, checked_memory
 from counterpoint.measures.tables.merging import KEYS
 from counterpoint.measures.tables.shards import Measurement, cache_shard
 from counterpoint.models.load import LanguageModel
@@ -25,7 +26,6 @@ from counterpoint.pairs.buckets import shard
 from counterpoint.pairs.doubtful_pairs import doubtful_answers, doubtful_texts, lines
 from counterpoint.pairs.given_pairs import pairs as given_pairs
 from counterpoint.pairs.pair_checks import validate_pairs
-from counterpoint.working_memory import default_memory_mb
 
 PAIRS_PER_SHARD = 64
 """As many as studies have by default."""
@@ -52,9 +52,8 @@ class MeasuredPairs:
     ) -> MeasuredPairs:
         """Check the pairs in the model's tokenizer; as `measure` raises."""
         good = checked_pairs(model, pairs, on_bad_pair)
-        if memory_mb is None:
-            memory_mb = default_memory_mb(str(model.device))
-        return cls(model, good, Measurement(metric, tuple(directions), memory_mb), [])
+        memory = checked_memory(model, memory_mb)
+        return cls(model, good, Measurement(metric, tuple(directions), memory), [])
 
     def buckets(self) -> Iterator[tuple[Mapping[str, Tensor], int]]:
         """The activations of each bucket of each shard, and how many pairs they are of."""
@@ -65,7 +64,7 @@ class MeasuredPairs:
                 self.baselines.append(baseline)
                 yield cached, len(bucket)
 
-    def say_doubts(self, stacklevel: int) -> None:
+    def say_doubts(self) -> None:
         """Warn of pairs that pass every check and were probably meant otherwise."""
         baseline = pd.concat(self.baselines, ignore_index=True)
         for doubts in (
@@ -73,7 +72,7 @@ class MeasuredPairs:
             doubtful_answers(baseline, metric=self.measurement.metric),
         ):
             for line in lines(doubts, "the pairs"):
-                warnings.warn(line, stacklevel=stacklevel)
+                _warn(line)
 
     def whole(self, tables: list[pd.DataFrame], keys: Sequence[str] = KEYS) -> pd.DataFrame:
         """All rows, by pair, direction as asked, layer and head."""
@@ -115,10 +114,21 @@ def checked_pairs(
         max_length=model.max_length,
         vocabulary=model.d_vocab,
         on_bad_pair=on_bad_pair,
+        drop='on_bad_pair="drop"',
     )
     if len(dropped):
         reasons = "\n".join(
             f"  row {row.row}: {row.reason}" for row in dropped.head(10).itertuples()
         )
-        warnings.warn(f"the pairs: {len(dropped)} rows were left out:\n{reasons}", stacklevel=4)
+        _warn(f"the pairs: {len(dropped)} rows were left out:\n{reasons}")
     return good
+
+
+def _warn(text: str) -> None:
+    """Warn of the line outside this package that called it, however deep within this stands."""
+    level, frame = 1, sys._getframe()
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith(
+        "counterpoint."
+    ):
+        level, frame = level + 1, frame.f_back
+    warnings.warn(text, stacklevel=level)

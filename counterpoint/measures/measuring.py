@@ -17,7 +17,14 @@ from torch import Tensor
 from counterpoint.engine.activations import DIRECTIONS, Component, Direction
 from counterpoint.errors import UserError
 from counterpoint.global_state import unchanged_state
-from counterpoint.measures.call_checks import Head, check_settings, check_table, checked_heads
+from counterpoint.measures.call_checks import (
+    Head,
+    check_same_pairs,
+    check_settings,
+    checked_heads,
+    checked_number,
+    checked_table,
+)
 from counterpoint.measures.curve_arrays import Curves
 from counterpoint.measures.measured_pairs import MeasuredPairs
 from counterpoint.measures.tables.curve_table import score_curves
@@ -25,6 +32,7 @@ from counterpoint.measures.tables.integrated_gradients_table import score_integr
 from counterpoint.measures.tables.interaction_table import score_interactions
 from counterpoint.measures.tables.merging import KEYS, join_heads
 from counterpoint.models.load import LanguageModel
+from counterpoint.models.shared_weights import unchanged_modules
 from counterpoint.progress import Bar
 
 
@@ -76,10 +84,10 @@ def measure(
         UserError: With the reason and the remedy: for pairs that cannot be used (all are listed), a
             model that gives NaN or whose heads cannot be measured, and settings that are none.
     """
-    check_settings(model, directions, metric, nodes, tolerance, max_nodes, max_steps)
+    directions = check_settings(model, directions, metric, nodes, tolerance, max_nodes, max_steps)
     if component not in ("head", "mlp"):
         raise UserError(f"component={component!r} is unknown; expected 'head' or 'mlp'.")
-    with unchanged_state():
+    with unchanged_state(), unchanged_modules(model.hf):
         given = MeasuredPairs.of(model, pairs, on_bad_pair, metric, directions, memory_mb)
         stages = 2 if component == "mlp" else 3
         tables = []
@@ -108,14 +116,14 @@ def measure(
                     table = join_heads(table, integrated, directions)
                     bar.advance(count)
                 tables.append(table)
-        given.say_doubts(stacklevel=3)
+        given.say_doubts()
         return given.whole(tables)
 
 
 def curves(
     model: LanguageModel,
     pairs: Any,
-    heads: Collection[Head] | None = None,
+    heads: Collection[Head] | pd.DataFrame | None = None,
     *,
     directions: Sequence[Direction] = DIRECTIONS,
     metric: str = "logit_difference",
@@ -134,8 +142,8 @@ def curves(
     Args:
         model: What `counterpoint.load` gives.
         pairs: What `counterpoint.pairs` gives, or anything that it takes.
-        heads: (layer, head) of each head wanted, as ``[(23, 3), (20, 0)]``; None for all. With few
-            heads only they are computed.
+        heads: (layer, head) of each head wanted, as ``[(23, 3), (20, 0)]``, or rows of a table of
+            heads; None for all. With few heads only they are computed.
         directions: As in `measure`; likewise the arguments that follow.
         metric: See `measure`.
         nodes: See `measure`.
@@ -151,9 +159,9 @@ def curves(
     Raises:
         UserError: As `measure` does, and for a head that the model has not.
     """
-    check_settings(model, directions, metric, nodes, tolerance, max_nodes, 1)
+    directions = check_settings(model, directions, metric, nodes, tolerance, max_nodes, 1)
     chosen = None if heads is None else set(checked_heads(model, heads))
-    with unchanged_state():
+    with unchanged_state(), unchanged_modules(model.hf):
         given = MeasuredPairs.of(model, pairs, on_bad_pair, metric, directions, memory_mb)
         parts: list[dict[str, Tensor]] = []
         with Bar("computing curves", 2 * len(given.pairs), shown=progress, unit=" stages") as bar:
@@ -170,7 +178,7 @@ def curves(
                 )
                 parts.append(tensors)
                 bar.advance(count)
-        given.say_doubts(stacklevel=3)
+        given.say_doubts()
         numbers = np.concatenate([part["pairs"].numpy() for part in parts])
         order = np.argsort(numbers)
         output, gradient = (
@@ -220,9 +228,8 @@ def interaction_partners(
         UserError: As `measure` does, for a head that the model has not, and for a table that lacks
             a column or a pair.
     """
-    check_settings(model, directions, metric, "adaptive", 1e-4, 65, 1)
-    if not isinstance(heads_per_pair, int) or heads_per_pair < 1:
-        raise UserError(f"heads_per_pair={heads_per_pair!r} is not allowed; expected at least 1.")
+    directions = check_settings(model, directions, metric, "adaptive", 1e-4, 65, 1)
+    heads_per_pair = checked_number("heads_per_pair", heads_per_pair, 1)
     named = (
         None if heads is None or isinstance(heads, pd.DataFrame) else checked_heads(model, heads)
     )
@@ -241,13 +248,14 @@ def interaction_partners(
     if named is not None:
         keys = pd.MultiIndex.from_frame(table[["layer", "head"]])
         table, heads_per_pair = table[keys.isin(named)], len(named)
-    with unchanged_state():
+    with unchanged_state(), unchanged_modules(model.hf):
         given = MeasuredPairs.of(model, pairs, on_bad_pair, metric, directions, memory_mb)
-        check_table(table, given.pairs, directions)
+        table = checked_table(model, table, given.pairs, directions)
         tables = []
         with Bar("finding partners", 2 * len(given.pairs), shown=progress, unit=" stages") as bar:
             for cached, count in given.buckets():
                 bar.advance(count)
+                check_same_pairs(table, given.baselines[-1])
                 tables.append(
                     score_interactions(
                         model, cached, table, given.measurement, heads_per_pair=heads_per_pair

@@ -11,6 +11,7 @@ from __future__ import annotations
 import copy
 import functools
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -40,6 +41,29 @@ def share_weights(hf: PreTrainedModel) -> PreTrainedModel:
 def memo_of(parameters: Iterable[nn.Parameter]) -> dict[int, Any]:
     """What `copy.deepcopy` is to take for each parameter: another one over the same storage."""
     return {id(parameter): _over_the_same_storage(parameter) for parameter in parameters}
+
+
+@contextmanager
+def unchanged_modules(*trees: nn.Module) -> Iterator[None]:
+    """Modules are after the block as before, however it ends: hooks, forwards and other attributes.
+
+    By their dictionaries: a component of a bridge hands what it is told on to the module that it
+    holds, and at its first run registers hooks and keeps values.
+    """
+    own = {id(module): vars(module) for tree in trees for module in tree.modules()}
+    before = [
+        (attributes, dict(attributes), {kind: dict(attributes[kind]) for kind in HOOKS})
+        for attributes in own.values()
+    ]
+    try:
+        yield
+    finally:
+        for attributes, values, hooks in before:
+            attributes.clear()
+            attributes.update(values)
+            for kind, registered in hooks.items():
+                attributes[kind].clear()
+                attributes[kind].update(registered)
 
 
 def _over_the_same_storage(parameter: nn.Parameter) -> nn.Parameter:

@@ -19,7 +19,7 @@ import torch
 from torch import nn
 
 from counterpoint.errors import UserError
-from counterpoint.models.shared_weights import HOOKS, memo_of
+from counterpoint.models.shared_weights import HOOKS, memo_of, unchanged_modules
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -114,24 +114,9 @@ def _compare(bridge: Any, wrapped: Any, plain: Any) -> None:
 
 @contextmanager
 def _kept(*trees: nn.Module) -> Iterator[None]:
-    """Modules in evaluation mode within the block, and afterwards as they were.
-
-    By their dictionaries: a component hands what it is told on to the module that it holds, and at
-    its first run registers hooks and keeps values.
-    """
-    own = {id(module): vars(module) for tree in trees for module in tree.modules()}
-    before = [
-        (attributes, dict(attributes), {kind: dict(attributes[kind]) for kind in HOOKS})
-        for attributes in own.values()
-    ]
-    try:
-        for attributes in own.values():
-            attributes["training"] = False
+    """Modules in evaluation mode within the block, and afterwards as they were."""
+    with unchanged_modules(*trees):
+        for tree in trees:
+            for module in tree.modules():
+                vars(module)["training"] = False
         yield
-    finally:
-        for attributes, values, hooks in before:
-            attributes.clear()
-            attributes.update(values)
-            for kind, registered in hooks.items():
-                attributes[kind].clear()
-                attributes[kind].update(registered)

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from counterpoint.errors import UserError, did_you_mean
@@ -29,6 +30,8 @@ from counterpoint.pairs.pair_files import (
 
 Answer = str | Sequence[str]
 """One answer, or several that stand for the mean of their logits."""
+
+FILES = (".csv", ".jsonl", ".ndjson", ".parquet")
 
 SHIPPED = "resources/pairs"
 
@@ -101,16 +104,27 @@ def _of_name(text: str) -> pd.DataFrame:
     path = user_path(text)
     if not is_file(path) and text in shipped_sets():
         return read_pairs(shipped_file(SHIPPED) / f"{text}.csv")
-    if not path.suffix and not is_file(path):
+    if not path.suffix and not path.exists():
         raise UserError(
             f"pairs: {text!r} is neither a file nor a set that comes with the package;"
             f"{did_you_mean(text, shipped_sets())} expected {FORMS} ({', '.join(shipped_sets())})."
         )
+    if not is_file(path):
+        what = "is a folder" if path.is_dir() else "is not there"
+        if path.suffix.lower() in FILES or path.is_dir():
+            raise UserError(
+                f"There is no file of pairs {text} ({path.absolute()} {what}); expected {FORMS}."
+            )
     return read_pairs(path)
 
 
 def _of_table(table: pd.DataFrame) -> pd.DataFrame:
-    if MALFORMED in table.columns or (*table.columns[:5],) == ("row", *COLUMNS):
+    twice = table.columns[table.columns.duplicated()]
+    if len(twice):
+        raise UserError(
+            f"the DataFrame of pairs has the column {twice[0]} more than once. Rename one of them."
+        )
+    if {"row", MALFORMED} <= set(table.columns) or (*table.columns[:5],) == ("row", *COLUMNS):
         # One of ours, or a part of one: its rows keep their numbers.
         _refuse_other_cells(table)
         if table.empty:
@@ -141,6 +155,8 @@ def _plain(value: Any) -> Any:
 def _of_rows(source: Any) -> pd.DataFrame:
     if isinstance(source, Mapping):
         source = [source]
+    if isinstance(source, Set):
+        raise UserError(f"pairs: a set was given, which has no order; expected {FORMS}.")
     if not isinstance(source, Iterable):
         raise UserError(f"pairs: a {type(source).__name__} was given; expected {FORMS}.")
     rows = list(source)
@@ -153,9 +169,13 @@ def _of_rows(source: Any) -> pd.DataFrame:
 
 
 def _object(number: int, row: Any) -> dict[str, Any]:
+    if isinstance(row, pd.Series):
+        row = row.to_dict() if set(COLUMNS) <= set(row.index) else row.to_list()
+    elif isinstance(row, np.ndarray):
+        row = row.tolist()
     if isinstance(row, Mapping):
         return {str(name): _plain(value) for name, value in row.items()}
-    if isinstance(row, str) or not isinstance(row, Sequence):
+    if isinstance(row, str | bytes) or not isinstance(row, Sequence):
         raise UserError(
             f"the list of pairs, row {number}: {_shown(row)} is no pair; expected (clean,"
             " corrupted, correct, incorrect), or a dict with these keys."

@@ -50,6 +50,7 @@ def validate_pairs(
     vocabulary: int | None = None,
     on_bad_pair: Literal["error", "drop"] = "error",
     source: str = "the pairs",
+    drop: str = "`on_bad_pair: drop` (ON_BAD_PAIR=drop)",
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Tokenise and check the pairs of `read_pairs`; return the good ones and the dropped ones.
 
@@ -64,7 +65,7 @@ def validate_pairs(
     token, does not come back from its tokens unchanged or is longer than `max_length` tokens, a
     token's id is not among the `vocabulary` rows of the model's embedding, or an earlier row is the
     same. With `max_pairs`, rows are looked at only until so many are good.
-    `source` is the name of the file in messages.
+    `source` is the name of the file in messages, `drop` how whoever reads them leaves rows out.
 
     Raises UserError, listing all bad rows at once, when there is one and `on_bad_pair` is
     "error", when no good pair is left, or when the beginning-of-sequence token has no row in the
@@ -81,7 +82,7 @@ def validate_pairs(
         else:
             good.append({"pair": len(good), **row, **outcome})
     if bad and (on_bad_pair == "error" or not good):
-        raise UserError(_explain_bad(source, len(good) + len(bad), bad, on_bad_pair))
+        raise UserError(_explain_bad(source, len(good) + len(bad), bad, on_bad_pair, drop))
     if not good:
         raise UserError(f"{source} holds no pairs: expected at least one row.")
     others = [name for name in table.columns if name not in {"row", *COLUMNS, MALFORMED}]
@@ -249,7 +250,11 @@ class PairChecker:
 
 
 def _explain_bad(
-    source: str, seen: int, bad: list[tuple[dict[str, Any], list[Problem]]], on_bad_pair: str
+    source: str,
+    seen: int,
+    bad: list[tuple[dict[str, Any], list[Problem]]],
+    on_bad_pair: str,
+    drop: str,
 ) -> str:
     """List all bad rows: the first ones with their reasons, any further ones by what is wrong."""
     kinds = Counter(problem.kind for _, problems in bad for problem in problems)
@@ -267,7 +272,7 @@ def _explain_bad(
         lines += [f"    {kind}: rows {ranges(rows)}" for kind, rows in further.items()]
     remedy = "Rows count from 1 below the header. Correct them"
     if on_bad_pair == "error" and not none_left:
-        remedy += ", or leave them out with `on_bad_pair: drop` (ON_BAD_PAIR=drop)"
+        remedy += f", or leave them out with {drop}"
     return "\n".join([*lines, remedy + "."])
 
 

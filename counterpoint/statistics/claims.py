@@ -31,7 +31,7 @@ from counterpoint.statistics.claim_verdicts import DESCRIBED, SUPPORTED, UNDECID
 from counterpoint.statistics.disagreement import Estimate
 from counterpoint.statistics.panel import at_floor, directions, panel
 from counterpoint.statistics.resampled_coefficients import MINIMUM_HEADS
-from counterpoint.statistics.resampling import Settings
+from counterpoint.statistics.resampling import Settings, checked
 
 COLUMNS = (
     "claim",
@@ -74,7 +74,7 @@ def claims(
     KeyError for a missing column and ValueError for a row that appears twice or, in `faithfulness`,
     for unequal lists of k.
     """
-    settings = settings or Settings()
+    settings = checked(settings)
     if faithfulness is not None:
         score_faithfulness.check(faithfulness)
     rows: list[dict[str, object]] = []

@@ -28,6 +28,8 @@ import numpy as np
 from jaxtyping import Float, Int
 from scipy import stats
 
+from counterpoint.errors import InvalidValue
+
 METHODS = ("pearson", "spearman", "kendall")
 
 CHUNK = 32
@@ -50,7 +52,7 @@ def coefficients(
     Weights are not negative. Raises ValueError for an unknown method.
     """
     if method not in METHODS:
-        raise ValueError(f"method must be one of {METHODS}, not {method!r}")
+        raise InvalidValue(f"method must be one of {METHODS}, not {method!r}")
     codes = (
         np.zeros(x.shape[1], int) if groups is None else np.unique(groups, return_inverse=True)[1]
     )

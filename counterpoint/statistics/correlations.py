@@ -90,7 +90,10 @@ def correlations(
     NaN and `note` says why. Raises KeyError for a column that `heads` lacks, ValueError for an
     unknown method or a row that appears twice.
     """
-    settings = settings or Settings()
+    settings = resampling.checked(settings)
+    measures = [measures] if isinstance(measures, str) else list(measures)
+    scores = [scores] if isinstance(scores, str) else list(scores)
+    methods = [methods] if isinstance(methods, str) else list(methods)
     parts = [
         _direction(
             panel(heads, direction, [*measures, *scores, MOVEMENT, ROUNDING], settings.floor),

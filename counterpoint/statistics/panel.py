@@ -32,6 +32,8 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float, Int
 
+from counterpoint.errors import InvalidValue, MissingColumn, UserError
+
 MEASURES = (
     "output_range",
     "output_range_closed",
@@ -87,19 +89,27 @@ class Panel:
 def value(heads: pd.DataFrame, name: str) -> pd.Series:
     """The column `name` of the table, or what the module's docstring derives from others.
 
-    Raises KeyError, naming what is there, when the table lacks a needed column.
+    Raises MissingColumn (a KeyError), naming what is there, when the table lacks a needed column,
+    and UserError for one that holds no numbers.
     """
     if name in heads.columns:
-        return heads[name]
+        column = heads[name]
+        if not pd.api.types.is_numeric_dtype(column):
+            raise UserError(
+                f"the column {name} of the table of heads is of the kind {column.dtype}; expected"
+                " numbers. Convert it (pandas.to_numeric), or measure anew."
+            )
+        return column
     if name == "disagreement":
         return value(heads, "ig_joint") - value(heads, "ap")
     if name == "non_monotonicity":
         return 1.0 - value(heads, "monotonicity")
     if name == "company":
-        layers = heads.groupby(["pair", "direction", "layer"])[MOVEMENT]
-        return layers.transform("sum") - heads[MOVEMENT]
+        movement = value(heads, MOVEMENT)
+        layers = movement.groupby([heads["pair"], heads["direction"], heads["layer"]])
+        return layers.transform("sum") - movement
     if name == "bend_in_company":
-        return heads["gradient_range"] * value(heads, "company")
+        return value(heads, "gradient_range") * value(heads, "company")
     if name in WITHOUT:
         # Tables of other sources need not have them.
         return pd.Series(WITHOUT[name], index=heads.index)
@@ -113,7 +123,10 @@ def value(heads: pd.DataFrame, name: str) -> pd.Series:
         return 2 * value(heads, ROUNDING) + unresolved
     if name.startswith(ABSOLUTE):
         return value(heads, name.removeprefix(ABSOLUTE)).abs()
-    raise KeyError(f"no column {name!r} in the table of heads, which has {list(heads.columns)}")
+    raise MissingColumn(
+        f"no column {name!r} in the table of heads, which has {list(heads.columns)}; expected a"
+        " table as counterpoint.measure gives it"
+    )
 
 
 def at_floor(heads: pd.DataFrame, floor: float) -> pd.Series:
@@ -121,7 +134,7 @@ def at_floor(heads: pd.DataFrame, floor: float) -> pd.Series:
 
     Both are in units of the metric. A `floor` of 0 marks none.
     """
-    return heads[MOVEMENT] < floors(value(heads, ROUNDING).to_numpy(float), floor)
+    return value(heads, MOVEMENT) < floors(value(heads, ROUNDING).to_numpy(float), floor)
 
 
 def floors(rounding: Float[np.ndarray, " *row"], floor: float) -> Float[np.ndarray, " *row"]:
@@ -134,23 +147,46 @@ def floor_of(heads: pd.DataFrame, floor: float) -> float:
     return float(np.median(floors(value(heads, ROUNDING).to_numpy(float), floor)))
 
 
+def check_kind(heads: pd.DataFrame, keys: Iterable[str] = KEYS) -> None:
+    """Raise UserError unless ``heads`` is a DataFrame with rows and the columns ``keys``."""
+    if not isinstance(heads, pd.DataFrame):
+        raise UserError(
+            f"the table of heads is a {type(heads).__name__}; expected a DataFrame, as"
+            " counterpoint.measure gives it."
+        )
+    missing = [name for name in keys if name not in heads.columns]
+    if missing:
+        where = " Call reset_index() first." if set(missing) <= set(heads.index.names) else ""
+        raise MissingColumn(
+            f"the table of heads lacks the column {missing[0]}; it has"
+            f" {list(heads.columns)}.{where}"
+        )
+    if heads.empty:
+        raise UserError("the table of heads has no rows; expected at least one.")
+
+
 def directions(heads: pd.DataFrame) -> list[str]:
-    """The directions of the table in the order in which they first appear."""
+    """The directions of the table in the order in which they first appear.
+
+    Raises UserError for what is no table of heads: without this column, without rows.
+    """
+    check_kind(heads, ("direction",))
     return list(heads["direction"].drop_duplicates())
 
 
 def panel(heads: pd.DataFrame, direction: str, names: Iterable[str], floor: float = 0.0) -> Panel:
     """The columns `names` of one direction as arrays [pair, head], heads ordered by layer and head.
 
-    Raises ValueError for a row that appears twice or a direction that the table lacks, KeyError
-    for a name that is neither a column nor derived from columns.
+    Raises InvalidValue (a ValueError) for a row that appears twice or a direction that the table
+    lacks, MissingColumn (a KeyError) for a name that is neither a column nor derived from columns.
     """
+    check_kind(heads)
     rows = heads[heads["direction"] == direction]
     if rows.empty:
-        raise ValueError(f"no rows of direction {direction!r}; there are {directions(heads)}")
+        raise InvalidValue(f"no rows of direction {direction!r}; there are {directions(heads)}")
     twice = rows.duplicated(list(KEYS))
     if twice.any():
-        raise ValueError(f"row appears twice: {rows.loc[twice, list(KEYS)].iloc[0].to_dict()}")
+        raise InvalidValue(f"row appears twice: {rows.loc[twice, list(KEYS)].iloc[0].to_dict()}")
     pairs = np.sort(rows["pair"].unique())
     places = rows[["layer", "head"]].drop_duplicates().sort_values(["layer", "head"])
     full = pd.MultiIndex.from_arrays(

@@ -74,6 +74,18 @@ class Settings:
                 raise UserError(f"statistics: {key} is {getattr(self, key)}; give 0 or more")
 
 
+def checked(settings: Settings | None) -> Settings:
+    """The settings, or the defaults; raises UserError for what is none."""
+    if settings is None:
+        return Settings()
+    if not isinstance(settings, Settings):
+        raise UserError(
+            f"settings is a {type(settings).__name__}; expected"
+            " counterpoint.statistics.resampling.Settings(…), or None for the defaults."
+        )
+    return settings
+
+
 @dataclass(frozen=True)
 class Interval:
     """An estimate with its interval, all of one shape; NaN where undefined."""

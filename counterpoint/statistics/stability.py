@@ -22,6 +22,7 @@ import pandas as pd
 from jaxtyping import Float, Int
 from scipy import stats
 
+from counterpoint.errors import InvalidValue
 from counterpoint.statistics import resampling
 from counterpoint.statistics.panel import Panel, directions, panel
 from counterpoint.statistics.resampling import Settings
@@ -59,7 +60,7 @@ def stability(
     in noising with a KL divergence) its order is one of rounding errors: numbers are NaN and `note`
     says why. Raises ValueError where a score is missing for a head.
     """
-    settings = settings or Settings()
+    settings = resampling.checked(settings)
     rows: list[Row] = []
     for direction in directions(heads):
         data = panel(heads, direction, scores, settings.floor)
@@ -92,7 +93,7 @@ def ranking(heads: pd.DataFrame, score: str, *, settings: Settings | None = None
     which it is at the floor of rounding), pairs. With one pair the interval and the share are NaN.
     Raises ValueError where the score is missing for a head.
     """
-    settings = settings or Settings()
+    settings = resampling.checked(settings)
     parts = []
     for direction in directions(heads):
         data = panel(heads, direction, [score], settings.floor)
@@ -239,7 +240,7 @@ def _sizes(data: Panel, score: str) -> Float[np.ndarray, "pair head"]:
     size = np.abs(data.columns[score])
     if np.isnan(size).any():
         pair, head = np.argwhere(np.isnan(size))[0]
-        raise ValueError(
+        raise InvalidValue(
             f"{score} is missing for pair {data.pairs[pair]}, head {data.layers[head]}."
             f"{data.heads[head]}, {data.direction}: every head needs a score to be ranked"
         )

@@ -51,6 +51,8 @@ def test_the_room_of_pairs_can_be_called_in_any_order_of_imports(first: str) -> 
 
 def test_every_name_is_there_and_no_other() -> None:
     assert set(counterpoint.__all__) <= set(dir(counterpoint))
+    shown = {name for name in dir(counterpoint) if not name.startswith("_")}
+    assert shown == set(counterpoint.__all__) - {"__version__"}
     for name in counterpoint.__all__:
         assert getattr(counterpoint, name) is not None
     with pytest.raises(AttributeError, match="no attribute 'mesure'"):
