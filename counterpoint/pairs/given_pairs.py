@@ -104,10 +104,12 @@ def _of_name(text: str) -> pd.DataFrame:
     path = user_path(text)
     if not is_file(path) and text in shipped_sets():
         return read_pairs(shipped_file(SHIPPED) / f"{text}.csv")
-    if not path.suffix and not path.exists():
+    near = did_you_mean(text, shipped_sets())
+    is_name = not path.suffix or (bool(near) and path.suffix.lower() not in FILES)
+    if is_name and not path.exists():
         raise UserError(
             f"pairs: {text!r} is neither a file nor a set that comes with the package;"
-            f"{did_you_mean(text, shipped_sets())} expected {FORMS} ({', '.join(shipped_sets())})."
+            f"{near} expected {FORMS} ({', '.join(shipped_sets())})."
         )
     if not is_file(path):
         what = "is a folder" if path.is_dir() else "is not there"

@@ -67,6 +67,7 @@ def test_rows_of_a_file_that_are_malformed_are_kept_for_the_model_to_tell(tmp_pa
         (pd.DataFrame(), "the DataFrame of pairs is empty"),
         (pd.DataFrame({"clean": ["a"]}), "lacks the columns"),
         ("iio", "did you mean ioi?"),
+        ("ioi.defualt", "did you mean ioi.default?"),
         ("missing.csv", "There is no file of pairs missing.csv"),
         ("pairs.xlsx", "cannot be read as pairs"),
         ("hf://nothing", "is not understood"),
