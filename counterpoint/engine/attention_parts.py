@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from functools import wraps
-from typing import Any
+from typing import Any, cast
 
 import torch
 from jaxtyping import Float, Int
@@ -39,7 +39,9 @@ from counterpoint.engine.suffix import SuffixEngine
 from counterpoint.errors import UserError
 
 Function = Callable[..., Any]
-"""Of a module, query, key and value, and more: the heads' values and their pattern."""
+"""Of a module, query, key and value, and more: the heads' values, and something beside them."""
+
+Pattern = Float[Tensor, "row head suffix key"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,8 +57,6 @@ class Parts:
     key: Float[Tensor, "row key_head key d_key"]
     """Of every position, prefix and suffix, with their position embeddings."""
     value: Float[Tensor, "row key_head key d_value"]
-    pattern: Float[Tensor, "row head suffix key"]
-    """How much of each position's value each head takes, at every position of the suffix."""
     z: Float[Tensor, "row suffix z"]
     """As in `activations.Run`."""
 
@@ -124,7 +124,8 @@ class _Seen:
     query: Tensor | None = None
     key: Tensor | None = None
     value: Tensor | None = None
-    pattern: Tensor | None = None
+    output: Tensor | None = None
+    """What the function gave."""
     z: Tensor | None = None
 
 
@@ -141,10 +142,8 @@ class AttentionParts:
         self._direct: dict[int, Callable[[Tensor, Tensor, Tensor], Any]] = {}
         with library_errors(model, "looking at its attention"):
             self._allowed = min(RUN_TOLERANCE * computed_eps(model), COARSEST_CHECK)
-            if activations.clean.residual.shape[-1] == 0:
-                raise self._refusal(
-                    "its blocks carry several residual streams and cannot be called one by one"
-                )
+            if activations.clean.residual.shape[-1] == 0 or not engine.way("head").replays:
+                raise self._refusal("its blocks cannot be called one by one")
             for layer in model.head_layers:
                 self._check(layer)
 
@@ -194,7 +193,25 @@ class AttentionParts:
         z = output.reshape(*output.shape[:2], -1)
         return spread(z, self.engine.model.n_heads, width)
 
+    @torch.no_grad()
+    def pattern(self, prompt: Prompt, layer: int, pair: Int[Tensor, " row"]) -> Pattern:
+        """How much of each position's value each head takes, in a pair's own run."""
+        hidden = self.engine.activations.run(prompt).residual[layer][pair]
+        return self._pattern(self._run(layer, hidden, pair, {}))
+
     # -- how ------------------------------------------------------------------------------------
+
+    @staticmethod
+    def _pattern(seen: _Seen) -> Pattern:
+        """The weights of the values, which the attention function is asked for with the positions
+        themselves as values. It is linear in them (`_check`); what it returns as its weights may
+        lack a factor."""
+        assert seen.function is not None and seen.query is not None
+        assert seen.key is not None and seen.value is not None
+        rows, shared, keys = seen.value.shape[:3]
+        every = torch.eye(keys, device=seen.value.device, dtype=seen.value.dtype)
+        output = seen.function(seen.query, seen.key, every.expand(rows, shared, -1, -1))[0]
+        return cast("Tensor", output).transpose(1, 2)
 
     def _run(self, layer: int, hidden: Tensor, pair: Tensor, replaced: dict[str, Tensor]) -> _Seen:
         """Call a block up to its output projection, with some parts of its attention replaced."""
@@ -218,7 +235,7 @@ class AttentionParts:
             seen.key = replaced.get("key", key)
             seen.value = replaced.get("value", value)
             output = attend(seen.query, seen.key, seen.value)
-            seen.pattern = output[1]
+            seen.output = output[0]
             return output
 
         def stopping(original: Function) -> Function:
@@ -248,48 +265,57 @@ class AttentionParts:
             how = "in code of its own" if seen.calls == 0 else f"in {seen.calls} steps"
             raise self._refusal(f"layer {layer} computes its attention {how}")
         suffix, keys = self.engine.suffix_length, self.engine.activations.pairs.length
-        query, key, value, pattern = seen.query, seen.key, seen.value, seen.pattern
+        query, key, value = seen.query, seen.key, seen.value
         assert query is not None and key is not None and value is not None and seen.z is not None
         shared = key.shape[1] if key.ndim == 4 else 0
-        expected = {
-            "query": (query, (rows, model.n_heads, suffix)),
-            "key": (key, (rows, shared, keys)),
-            "value": (value, (rows, shared, keys)),
-            "pattern": (pattern, (rows, model.n_heads, suffix)),
-        }
-        for name, (part, shape) in expected.items():
-            if part is None or part.ndim != 4 or tuple(part.shape[:3]) != shape:
-                found = "none" if part is None else str(list(part.shape))
+        for name, part, shape in (
+            ("query", query, (rows, model.n_heads, suffix)),
+            ("key", key, (rows, shared, keys)),
+            ("value", value, (rows, shared, keys)),
+        ):
+            if part.ndim != 4 or tuple(part.shape[:3]) != shape or not shared:
                 raise self._refusal(
-                    f"layer {layer}'s {name} has shape {found} and not one vector for each head"
-                    " and position"
+                    f"layer {layer}'s {name} has the shape {list(part.shape)} and not one vector"
+                    " for each head and position"
                 )
-        if shared == 0 or model.n_heads % shared or pattern is None or pattern.shape[3] != keys:
-            raise self._refusal(f"layer {layer}'s heads cannot be told from its keys")
-        z = spread(by_row(seen.z, rows), model.n_heads, self.engine.activations.clean.z.shape[-1])
-        return Parts(layer, pair, hidden, query, key, value, pattern, z)
+        if model.n_heads % shared:
+            raise self._refusal(f"layer {layer} has {shared} key-value heads for its heads")
+        widest = self.engine.activations.clean.z.shape[-1]
+        z = spread(by_row(seen.z, rows), model.n_heads, widest)
+        return Parts(layer, pair, hidden, query, key, value, z)
 
     def _check(self, layer: int) -> None:
         """Whether the attention of a layer can be taken apart, on the first pair's prompts."""
-        activations = self.engine.activations
+        activations, n_heads = self.engine.activations, self.engine.model.n_heads
         first = torch.zeros(1, dtype=torch.long, device=self.engine.model.device)
-        alone = self._run(layer, activations.clean.residual[layer][first], first, {})
         runs = [activations.clean, activations.corrupted]
         hidden = torch.cat([run.residual[layer][first] for run in runs])
-        parts = self.of_residual(layer, hidden, first.expand(2))
+        seen = self._run(layer, hidden, first.expand(2), {})
+        parts = self._parts(layer, hidden, first.expand(2), seen)
         recorded = torch.cat([run.z[layer][first] for run in runs])
         self._compare(f"layer {layer} called alone", parts.z, recorded)
-        group = torch.arange(self.engine.model.n_heads, device=hidden.device) // parts.group
-        own = parts.pattern @ parts.value[:, group]
-        output = own.transpose(1, 2)
+
         # Where nothing comes between the attention function and z, it need not be called in its
         # block, as long as what else it is given is the same for every prompt.
-        assert alone.function is not None
-        direct = alone.function(parts.query, parts.key, parts.value)[0]
-        self._compare(f"layer {layer}'s pattern times its values", output, direct)
-        z = spread(direct.flatten(2), len(group), parts.z.shape[-1])
-        if self._error(z, parts.z) <= self._allowed:
-            self._direct[layer] = alone.function
+        alone = self._run(layer, hidden[:1], first, {}).function
+        assert alone is not None and seen.output is not None
+        direct = spread(
+            alone(parts.query, parts.key, parts.value)[0].flatten(2), n_heads, parts.z.shape[-1]
+        )
+        if self._error(direct, parts.z) <= self._allowed:
+            self._direct[layer] = alone
+
+        # The first prompt's values under the second one's pattern.
+        pattern, group = self._pattern(seen), torch.arange(n_heads, device=first.device)
+        group = group // parts.group
+        own = (pattern @ parts.value[:, group]).transpose(1, 2)
+        self._compare(f"layer {layer}'s pattern times its values", own, seen.output)
+        other = {"query": parts.query[1:], "key": parts.key[1:]}
+        mixed = self._run(layer, hidden[:1], first, other).output
+        assert mixed is not None
+        expected = (pattern[1:] @ parts.value[:1, group]).transpose(1, 2)
+        self._compare(f"layer {layer} with queries and keys of another prompt", mixed, expected)
+
         layers = self.engine.model.head_layers
         if layer in (layers[0], layers[-1]) or layer not in self._direct:
             self._check_heads_apart(parts)
@@ -321,7 +347,7 @@ class AttentionParts:
         error = self._error(found, expected)
         if not error <= self._allowed:
             raise self._refusal(
-                f"{what} differs from what the whole model gave by {error:.1e} of its size (at most"
+                f"{what} differs from what it should give by {error:.1e} of its size (at most"
                 f" {self._allowed:.0e} is allowed)"
             )
 
