@@ -136,18 +136,24 @@ class AttentionParts:
     nothing replaced another z than was recorded, or mixes its heads before its output projection.
     """
 
+    @torch.no_grad()
     def __init__(self, engine: SuffixEngine) -> None:
         self.engine = engine
         model, activations = engine.model, engine.activations
         self._direct: dict[int, Callable[[Tensor, Tensor, Tensor], Any]] = {}
+        self._group: dict[int, int] = {}
         with library_errors(model, "looking at its attention"):
             self._allowed = min(RUN_TOLERANCE * computed_eps(model), COARSEST_CHECK)
-            if activations.clean.residual.shape[-1] == 0 or not engine.way("head").replays:
-                raise self._refusal("its blocks cannot be called one by one")
+            if activations.clean.residual.shape[-1] == 0:
+                raise self._refusal("its blocks carry several residual streams")
             for layer in model.head_layers:
                 self._check(layer)
 
     # -- what is asked --------------------------------------------------------------------------
+
+    def group(self, layer: int) -> int:
+        """How many query heads of a layer share a key-value head."""
+        return self._group[layer]
 
     def of_prompt(self, prompt: Prompt, layer: int, pair: Int[Tensor, " row"]) -> Parts:
         """The parts of a pair's own run."""
@@ -155,15 +161,16 @@ class AttentionParts:
             layer, self.engine.activations.run(prompt).residual[layer][pair], pair
         )
 
-    @torch.no_grad()
     def of_residual(
         self, layer: int, hidden: Float[Tensor, "row suffix d_model"], pair: Int[Tensor, " row"]
     ) -> Parts:
-        """The parts where the block is given ``hidden``; the norm before is the block's own."""
+        """The parts where the block is given ``hidden``; the norm before is the block's own.
+
+        Differentiable with respect to ``hidden``.
+        """
         seen = self._run(layer, hidden, pair, {})
         return self._parts(layer, hidden, pair, seen)
 
-    @torch.no_grad()
     def mixed(
         self,
         background: Parts,
@@ -193,7 +200,6 @@ class AttentionParts:
         z = output.reshape(*output.shape[:2], -1)
         return spread(z, self.engine.model.n_heads, width)
 
-    @torch.no_grad()
     def pattern(self, prompt: Prompt, layer: int, pair: Int[Tensor, " row"]) -> Pattern:
         """How much of each position's value each head takes, in a pair's own run."""
         hidden = self.engine.activations.run(prompt).residual[layer][pair]
@@ -292,6 +298,7 @@ class AttentionParts:
         hidden = torch.cat([run.residual[layer][first] for run in runs])
         seen = self._run(layer, hidden, first.expand(2), {})
         parts = self._parts(layer, hidden, first.expand(2), seen)
+        self._group[layer] = parts.group
         recorded = torch.cat([run.z[layer][first] for run in runs])
         self._compare(f"layer {layer} called alone", parts.z, recorded)
 
