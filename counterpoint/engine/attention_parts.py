@@ -129,6 +129,29 @@ class _Seen:
     z: Tensor | None = None
 
 
+def weights_of_values(
+    function: Callable[[Tensor, Tensor, Tensor], Any],
+    query: Float[Tensor, "row head suffix d_key"],
+    key: Float[Tensor, "row key_head key d_key"],
+    value: Float[Tensor, "row key_head key d_value"],
+) -> Pattern:
+    """How much of each value an attention ``function`` takes, if it is linear in the values.
+
+    It is asked for with the positions themselves as values: what it returns as its weights may lack
+    a factor. ``value`` says where values are shared, and in which format.
+    """
+    rows, shared, keys = value.shape[:3]
+    every = torch.eye(keys, device=value.device, dtype=value.dtype)
+    output = function(query, key, every.expand(rows, shared, -1, -1))[0]
+    return cast("Tensor", output).transpose(1, 2)
+
+
+def _pattern(seen: _Seen) -> Pattern:
+    assert seen.function is not None and seen.query is not None
+    assert seen.key is not None and seen.value is not None
+    return weights_of_values(seen.function, seen.query, seen.key, seen.value)
+
+
 class AttentionParts:
     """The attentions of an engine's model on its bucket of pairs.
 
@@ -203,21 +226,9 @@ class AttentionParts:
     def pattern(self, prompt: Prompt, layer: int, pair: Int[Tensor, " row"]) -> Pattern:
         """How much of each position's value each head takes, in a pair's own run."""
         hidden = self.engine.activations.run(prompt).residual[layer][pair]
-        return self._pattern(self._run(layer, hidden, pair, {}))
+        return _pattern(self._run(layer, hidden, pair, {}))
 
     # -- how ------------------------------------------------------------------------------------
-
-    @staticmethod
-    def _pattern(seen: _Seen) -> Pattern:
-        """The weights of the values, which the attention function is asked for with the positions
-        themselves as values. It is linear in them (`_check`); what it returns as its weights may
-        lack a factor."""
-        assert seen.function is not None and seen.query is not None
-        assert seen.key is not None and seen.value is not None
-        rows, shared, keys = seen.value.shape[:3]
-        every = torch.eye(keys, device=seen.value.device, dtype=seen.value.dtype)
-        output = seen.function(seen.query, seen.key, every.expand(rows, shared, -1, -1))[0]
-        return cast("Tensor", output).transpose(1, 2)
 
     def _run(self, layer: int, hidden: Tensor, pair: Tensor, replaced: dict[str, Tensor]) -> _Seen:
         """Call a block up to its output projection, with some parts of its attention replaced."""
@@ -313,7 +324,7 @@ class AttentionParts:
             self._direct[layer] = alone
 
         # The first prompt's values under the second one's pattern.
-        pattern, group = self._pattern(seen), torch.arange(n_heads, device=first.device)
+        pattern, group = _pattern(seen), torch.arange(n_heads, device=first.device)
         group = group // parts.group
         own = (pattern @ parts.value[:, group]).transpose(1, 2)
         self._compare(f"layer {layer}'s pattern times its values", own, seen.output)
