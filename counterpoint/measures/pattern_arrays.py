@@ -39,7 +39,7 @@ class AttentionPatterns:
         return iter(zip(self.pairs.tolist(), self.clean, self.corrupted, strict=True))
 
 
-def file_tensors(patterns: AttentionPatterns) -> dict[str, Array]:
+def file_arrays(patterns: AttentionPatterns) -> dict[str, Array]:
     """The arrays under the names that they have in ``patterns.safetensors``."""
     named: dict[str, Array] = {"pairs": patterns.pairs}
     for pair, clean, corrupted in patterns:

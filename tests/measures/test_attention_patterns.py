@@ -8,11 +8,11 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from safetensors.numpy import save_file
 
 from counterpoint.errors import UserError
+from counterpoint.files.artifacts import write_arrays
 from counterpoint.measures.attention_patterns import attention_patterns
-from counterpoint.measures.pattern_arrays import file_tensors, read_patterns
+from counterpoint.measures.pattern_arrays import file_arrays, read_patterns
 from counterpoint.measures.tables.pattern_file import record_patterns
 from counterpoint.models.load import LanguageModel
 from tests.engine.test_architecture_kinds import make
@@ -42,19 +42,19 @@ def test_an_attention_in_code_of_its_own_is_refused() -> None:
 
 def test_the_file_holds_the_first_pairs(tiny_llama: LanguageModel, tmp_path: Path) -> None:
     short, long = random_pairs(54, length=7), random_pairs(55)
-    pairs = pd.DataFrame(
+    table = pd.DataFrame(
         {
             "pair": [2, 0, 1],
             "clean_tokens": [one.clean[0].numpy() for one in (short, long, short)],
             "corrupted_tokens": [one.corrupted[0].numpy() for one in (short, long, short)],
         }
     )
-    patterns = record_patterns(tiny_llama, pairs, first=2)
-    save_file(file_tensors(patterns), tmp_path / "patterns.safetensors")
+    patterns = record_patterns(tiny_llama, table, pairs=2)
+    write_arrays(file_arrays(patterns), tmp_path / "patterns.safetensors")
     read = read_patterns(tmp_path / "patterns.safetensors")
     assert read.pairs.tolist() == [0, 1] and len(read) == 2
     for (pair, clean, corrupted), given in zip(read, (long, short), strict=True):
         both = torch.cat([given.clean, given.corrupted])
         expected = attention_patterns(tiny_llama, both).numpy()
         assert np.array_equal(np.stack([clean, corrupted]), expected), pair
-    assert len(record_patterns(tiny_llama, pairs)) == 3
+    assert len(record_patterns(tiny_llama, table)) == 3

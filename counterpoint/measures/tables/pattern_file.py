@@ -13,15 +13,15 @@ from counterpoint.progress import Progress
 
 
 def record_patterns(
-    model: LanguageModel, pairs: pd.DataFrame, *, first: int | None = None
+    model: LanguageModel, table: pd.DataFrame, *, pairs: int | str = "all"
 ) -> AttentionPatterns:
-    """The patterns of every head on both prompts of the ``first`` pairs; None takes all.
+    """The patterns of every head on both prompts of the pairs that are numbered below ``pairs``.
 
-    ``pairs`` are rows of `pairs.parquet`.
+    ``table`` has rows of `pairs.parquet`.
     """
-    chosen = pairs.sort_values("pair")
-    if first is not None:
-        chosen = chosen[chosen["pair"] < first]
+    chosen = table.sort_values("pair")
+    if isinstance(pairs, int):
+        chosen = chosen[chosen["pair"] < pairs]
     progress = Progress("pairs, attention patterns", len(chosen))
     found = []
     for clean, corrupted in zip(chosen["clean_tokens"], chosen["corrupted_tokens"], strict=True):
