@@ -11,9 +11,9 @@ The public names, and nothing else; ``import counterpoint`` itself imports none 
 
 `load` takes a name, a folder, or a model in memory; `measure` gives the table of heads, `curves`
 their output curves, `interaction_partners` whom they interact with, `roles` which part of them
-carries their effect and `attention_patterns` what they look at; `compose` searches for pairs on which
-a head matters and `validate` checks them; `correlations`, `claims` and `stability` are said
-of any table of heads, and `counterpoint.figures` draws it. docs/package.md shows each by example.
+carries their effect, `attention_patterns` what they look at; `compose` searches for pairs on which
+a head matters and `validate` checks them; `correlations`, `claims` and `stability` are said of any
+table of heads, and `counterpoint.figures` draws it. docs/package.md shows each by example.
 """
 
 from importlib import import_module

@@ -34,7 +34,7 @@ def head_roles(
             "the table has no roles; expected one as counterpoint.roles(…) gives it, with the"
             " columns role and ap."
         )
-    means = roles.groupby(["direction", "layer", "head", "role"])["ap"].mean().unstack("role")
+    means = roles.pivot_table(index=["direction", "layer", "head"], columns="role", values="ap")
     sizes = means["output"].abs().groupby(level=["layer", "head"]).mean()
     shown = sizes.sort_values(ascending=False, kind="stable").index[:heads_shown]
     names = directions(roles)

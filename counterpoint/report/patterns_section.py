@@ -42,7 +42,7 @@ def attention_patterns(results: Results) -> Fragment:
     rows = []
     first = None
     for pair, clean, corrupted in list(patterns)[:LISTED_PAIRS]:
-        texts = _texts(results, pair)
+        texts = _texts(results, pair, clean.shape[-1])
         if first is None:
             first = attention_maps(clean, corrupted, heads[:DRAWN_HEADS], texts)
         for layer, head in heads:
@@ -86,10 +86,11 @@ def _head(name: str) -> tuple[int, int]:
     return int(layer), int(head)
 
 
-def _texts(results: Results, pair: int) -> tuple[list[str], list[str]]:
-    """The texts of the tokens of both prompts of a pair."""
+def _texts(results: Results, pair: int, length: int) -> tuple[list[str], list[str]]:
+    """The texts of the tokens of both prompts of a pair; positions where these are not known."""
     row = results.pairs[results.pairs["pair"] == pair].iloc[0]
     clean, corrupted = (
-        results.tokens.of_each(row[f"{prompt}_tokens"]) for prompt in ("clean", "corrupted")
+        results.tokens.of_each(row.get(f"{prompt}_tokens", range(length)))
+        for prompt in ("clean", "corrupted")
     )
     return clean, corrupted

@@ -38,7 +38,7 @@ def roles(results: Results) -> Fragment:
     measured = results.roles
     if measured is None or measured.empty:
         return join([])
-    means = measured.groupby([*KEYS, "role"], sort=False)["ap"].mean().unstack("role")
+    means = measured.pivot_table(index=KEYS, columns="role", values="ap")
     means["interaction"] = means["output"] - means[["query", "key", "value"]].sum(axis=1)
     sizes = means["output"].abs().groupby(level=["layer", "head"]).mean()
     strongest = sizes.sort_values(ascending=False, kind="stable").index[:LISTED_HEADS]
