@@ -10,9 +10,10 @@ The public names, and nothing else; ``import counterpoint`` itself imports none 
     heads = counterpoint.measure(model, pairs)
 
 `load` takes a name, a folder, or a model in memory; `measure` gives the table of heads, `curves`
-their output curves, `interaction_partners` whom they interact with; `compose` searches for pairs on
-which a head matters and `validate` checks them; `correlations`, `claims` and `stability` are said
-of any table of heads, and `counterpoint.figures` draws it. docs/package.md shows each by example.
+their output curves, `interaction_partners` whom they interact with, `roles` which part of them
+carries their effect, `attention_patterns` what they look at; `compose` searches for pairs on which
+a head matters and `validate` checks them; `correlations`, `claims` and `stability` are said of any
+table of heads, and `counterpoint.figures` draws it. docs/package.md shows each by example.
 """
 
 from importlib import import_module
@@ -25,9 +26,12 @@ if TYPE_CHECKING:
     from counterpoint.counterfactuals.composing import validate as validate
     from counterpoint.errors import UserError as UserError
     from counterpoint.measures.curve_arrays import Curves as Curves
+    from counterpoint.measures.measuring import attention_patterns as attention_patterns
     from counterpoint.measures.measuring import curves as curves
     from counterpoint.measures.measuring import interaction_partners as interaction_partners
     from counterpoint.measures.measuring import measure as measure
+    from counterpoint.measures.measuring import roles as roles
+    from counterpoint.measures.pattern_arrays import AttentionPatterns as AttentionPatterns
     from counterpoint.models.given_models import load as load
     from counterpoint.models.load import LanguageModel as LanguageModel
     from counterpoint.pairs.given_pairs import pairs as pairs
@@ -40,10 +44,12 @@ __version__ = "0.1.0"
 # Where each name stands. Texts and not imports: `workflow.code_version` would take those for what
 # every rule of the workflow depends on.
 _HOMES = {
+    "AttentionPatterns": "measures.pattern_arrays",
     "Composed": "counterfactuals.composing",
     "Curves": "measures.curve_arrays",
     "LanguageModel": "models.load",
     "UserError": "errors",
+    "attention_patterns": "measures.measuring",
     "claims": "statistics.claims",
     "compose": "counterfactuals.composing",
     "correlations": "statistics.correlations",
@@ -51,6 +57,7 @@ _HOMES = {
     "interaction_partners": "measures.measuring",
     "load": "models.given_models",
     "measure": "measures.measuring",
+    "roles": "measures.measuring",
     "stability": "statistics.stability",
     "validate": "counterfactuals.composing",
 }
@@ -58,11 +65,13 @@ _HOMES = {
 _ROOMS = ("figures", "pairs")
 
 __all__ = [
+    "AttentionPatterns",
     "Composed",
     "Curves",
     "LanguageModel",
     "UserError",
     "__version__",
+    "attention_patterns",
     "claims",
     "compose",
     "correlations",
@@ -72,6 +81,7 @@ __all__ = [
     "load",
     "measure",
     "pairs",
+    "roles",
     "stability",
     "validate",
 ]

@@ -35,7 +35,9 @@ if TYPE_CHECKING:
     from counterpoint.figures.heat_map_figures import heat_maps
     from counterpoint.figures.interaction_figures import interaction_sums
     from counterpoint.figures.mlp_figures import mlp_layers
+    from counterpoint.figures.pattern_figures import attention_maps
     from counterpoint.figures.regression_figures import regressions
+    from counterpoint.figures.role_figures import head_roles
     from counterpoint.figures.stability_figures import rank_stability
     from counterpoint.figures.theme import figure_svg, save_figure
     from counterpoint.figures.top_head_figures import top_heads
@@ -43,9 +45,11 @@ if TYPE_CHECKING:
 __all__ = [
     "archive_scatter",
     "atlas_map",
+    "attention_maps",
     "correlation_matrices",
     "faithfulness_curves",
     "figure_svg",
+    "head_roles",
     "heat_maps",
     "interaction_sums",
     "mlp_layers",
@@ -62,9 +66,11 @@ __all__ = [
 _HOMES = {
     "archive_scatter": "counterfactual_figures",
     "atlas_map": "atlas_figures",
+    "attention_maps": "pattern_figures",
     "correlation_matrices": "correlation_figures",
     "faithfulness_curves": "faithfulness_figures",
     "figure_svg": "theme",
+    "head_roles": "role_figures",
     "heat_maps": "heat_map_figures",
     "interaction_sums": "interaction_figures",
     "mlp_layers": "mlp_figures",

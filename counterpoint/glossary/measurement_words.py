@@ -188,6 +188,37 @@ MEASUREMENT_WORDS = (
         computed_by="counterpoint.measures.tables.interaction_table.score_interactions",
     ),
     Word(
+        "role",
+        "role of a head's part",
+        "What a head's output is made of: its *query*, *key* and *value*, and the *pattern* that "
+        "query and key give. Patching a role puts only that part of the other prompt into the "
+        "background run, at all positions; the head's output follows, and everything after it is "
+        "computed anew. The role *output* is [AP](#ap). Where query heads share keys and values, "
+        "*key* and *value* are of one query head that alone sees the other ones; *key_group* and "
+        "*value_group* of all query heads of the group together.",
+        unit=METRIC,
+        computed_by="counterpoint.measures.roles.role_effects",
+    ),
+    Word(
+        "role-interaction",
+        "interaction of roles",
+        "[AP](#ap) − the effects of the head's query, key and value alone: what only two or three "
+        "of them do together, such as a query that finds its key, or a pattern that moves to a "
+        "value which has changed as well.",
+        formula=r"\mathrm{AP} - (\text{query} + \text{key} + \text{value})",
+        unit=METRIC,
+        computed_by="counterpoint.report.roles_section.roles",
+    ),
+    Word(
+        "attention-pattern",
+        "attention pattern",
+        "How much of the value at each position a head takes, for every position that looks: the "
+        "weights after the softmax. They sum to 1, or to less where a model has attention sinks.",
+        formula=r"\operatorname{softmax}(q k^\top + \text{mask})",
+        unit="share",
+        computed_by="counterpoint.measures.attention_patterns.attention_patterns",
+    ),
+    Word(
         "jump",
         "jump of the curve",
         "In a mixture of experts a router runs other experts from some point of the path on, and "

@@ -258,6 +258,54 @@ STUDY_TABLES = (
         ),
     ),
     Table(
+        "roles.parquet",
+        "What each head's query, key, value and pattern alone do: one row per pair, direction, "
+        "layer, head and role.",
+        (
+            *HEAD_KEYS,
+            Column(
+                "role",
+                "",
+                "Which part comes from the other prompt.",
+                "role",
+                says={
+                    "query": "the head's query",
+                    "key": "the key, seen by this query head alone",
+                    "value": "the value, seen by this query head alone",
+                    "pattern": "the head's attention weights, over the background's values",
+                    "output": "the head's output: AP",
+                    "key_group": "the key that a group of query heads shares, seen by all of them; "
+                    "head is the first of the group",
+                    "value_group": "the value that a group of query heads shares, likewise",
+                },
+            ),
+            Column(
+                "ap",
+                METRIC,
+                "The metric with that part from the other prompt − the background's.",
+                "role",
+                "AP",
+            ),
+        ),
+    ),
+    Table(
+        "patterns.safetensors",
+        "What the heads look at, as arrays [layer, head, query, key] of each kept pair and prompt; "
+        "not a number in layers without heads.",
+        (
+            Column("pairs", "number", "The number of each kept pair.", "pair"),
+            Column(
+                "{pair}.clean", "share", "The patterns on the clean prompt.", "attention-pattern"
+            ),
+            Column(
+                "{pair}.corrupted",
+                "share",
+                "The patterns on the corrupted prompt.",
+                "attention-pattern",
+            ),
+        ),
+    ),
+    Table(
         "curves.safetensors",
         "The curves as arrays [pair, direction, layer, head, node]; directions in the order of the "
         "settings.",

@@ -24,15 +24,18 @@ from counterpoint.report.headline_section import headline
 from counterpoint.report.heads_section import heads, heat_maps
 from counterpoint.report.mlps_section import extras
 from counterpoint.report.pairs_section import dropped, pairs
+from counterpoint.report.patterns_section import attention_patterns
 from counterpoint.report.provenance_section import provenance
 from counterpoint.report.relations_section import relations
 from counterpoint.report.render import notebook_to_html, render_report
+from counterpoint.report.roles_section import roles
 from counterpoint.report.stability_section import stability
 from counterpoint.report.study_results import Results, load_results
 
 __all__ = [
     "Results",
     "atlas",
+    "attention_patterns",
     "beginning",
     "claims",
     "curves",
@@ -51,6 +54,7 @@ __all__ = [
     "reasons",
     "relations",
     "render_report",
+    "roles",
     "stability",
     "without_bos",
 ]

@@ -31,6 +31,16 @@ def has_atlas(settings: Mapping[str, Any]) -> bool:
     return bool(settings.get("counterfactuals", {}).get("atlas", {}).get("seeds", True))
 
 
+def has_roles(settings: Mapping[str, Any]) -> bool:
+    """Whether queries, keys, values and patterns of heads are patched."""
+    return settings.get("roles", {}).get("pairs", "all") != "none"
+
+
+def has_patterns(settings: Mapping[str, Any]) -> bool:
+    """Whether attention patterns are kept."""
+    return settings.get("patterns", {}).get("pairs", "all") != "none"
+
+
 def are_compared(folder: Path, settings: Mapping[str, Any]) -> bool:
     """Whether the comparison of methods below a study's ``folder``, which a command of its own
     makes, is of these settings."""
@@ -67,6 +77,9 @@ def is_current(
     optional = {
         "compute_mlp_curves": has_mlps(settings),
         "merge_mlps": has_mlps(settings),
+        "measure_roles": has_roles(settings),
+        "merge_roles": has_roles(settings),
+        "record_patterns": has_patterns(settings),
         "search_atlas": has_atlas(settings),
         "verify_atlas": has_atlas(settings),
         "compare_beginnings": settings.get("prepend_bos", BOTH) == BOTH,

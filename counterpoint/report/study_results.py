@@ -17,6 +17,7 @@ from counterpoint.errors import UserError
 from counterpoint.figures.chosen_heads import mean_over_pairs
 from counterpoint.files.artifacts import read_table
 from counterpoint.glossary.metric_words import MetricWords, metric_words
+from counterpoint.measures.pattern_arrays import AttentionPatterns, read_patterns
 from counterpoint.models.beginning_token import BOTH, WITHOUT
 from counterpoint.pairs.doubtful_pairs import doubtful_answers
 from counterpoint.report import current_files
@@ -77,6 +78,8 @@ class Results:
     card: str | None = None
     without_bos: pd.DataFrame | None = None
     agreement: pd.DataFrame | None = None
+    roles: pd.DataFrame | None = None
+    patterns: AttentionPatterns | None = None
 
     @cached_property
     def directions(self) -> list[str]:
@@ -238,7 +241,14 @@ def load_results(
         card=Path(card).read_text(encoding="utf-8", errors="replace") if card else None,
         without_bos=optional(f"{WITHOUT}/heads.parquet") if twice else None,
         agreement=optional(f"{WITHOUT}/agreement.csv") if twice else None,
+        roles=optional("roles.parquet") if current_files.has_roles(settings) else None,
+        patterns=_read_patterns(folder) if current_files.has_patterns(settings) else None,
     )
+
+
+def _read_patterns(folder: Path) -> AttentionPatterns | None:
+    path = folder / "patterns.safetensors"
+    return read_patterns(path) if path.exists() else None
 
 
 def _read_generated(folder: Path, settings: Mapping[str, Any]) -> tuple[Generated, ...]:

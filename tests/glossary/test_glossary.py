@@ -40,6 +40,7 @@ from counterpoint.measures.tables import (
     integrated_gradients_table,
     interaction_table,
     merging,
+    role_table,
 )
 from counterpoint.pairs import doubtful_pairs, pair_files
 from counterpoint.statistics import (
@@ -84,6 +85,7 @@ WRITTEN: dict[str, Collection[str]] = {
     "mlps.parquet": _measured("mlp"),
     "faithfulness.parquet": faithfulness_table.COLUMNS,
     "interaction.parquet": interaction_table.COLUMNS,
+    "roles.parquet": role_table.COLUMNS,
     "plan.csv": plan.COLUMNS,
     "correlations.csv": correlations.COLUMNS,
     "claims.csv": claims.COLUMNS,
@@ -106,7 +108,13 @@ WRITTEN: dict[str, Collection[str]] = {
 """The columns of every table, where the code lists them. The others (`IN_A_RUN`) are held against a
 study that was run, in `tests.studies.test_small_study`."""
 
-IN_A_RUN = {"beginning.json", "baseline.parquet", "curves.safetensors", "provenance.json"}
+IN_A_RUN = {
+    "beginning.json",
+    "baseline.parquet",
+    "curves.safetensors",
+    "patterns.safetensors",
+    "provenance.json",
+}
 
 
 def test_every_table_is_held_against_the_code_or_against_a_run() -> None:

@@ -38,6 +38,8 @@ MODEL_RULES = (
     "integrate_gradients",
     "measure_faithfulness",
     "find_partners",
+    "measure_roles",
+    "record_patterns",
     "search_counterfactuals",
     "validate_counterfactuals",
     "measure_searches",
@@ -135,6 +137,8 @@ def configuration() -> dict[str, Any]:
                 "pairs": "small.csv",
                 "shard_size": 2,
                 "curves": {"nodes": "adaptive"},
+                "roles": {"pairs": 2},
+                "patterns": {"pairs": 1},
                 "statistics": {"bootstrap_samples": 20, "permutations": 30, "top_k": 3},
                 "counterfactuals": {
                     "targets": [[1, 2]],

@@ -11,11 +11,14 @@ import pytest
 import torch
 
 import counterpoint
-from counterpoint.files.artifacts import read_table, write_table, write_tensors
+from counterpoint.files.artifacts import read_table, write_arrays, write_table, write_tensors
+from counterpoint.measures.pattern_arrays import file_arrays, read_patterns
 from counterpoint.measures.tables.curve_table import score_curves
 from counterpoint.measures.tables.integrated_gradients_table import score_integrated_gradients
 from counterpoint.measures.tables.interaction_table import score_interactions
 from counterpoint.measures.tables.merging import merge_curves, merge_heads, merge_tables
+from counterpoint.measures.tables.pattern_file import record_patterns
+from counterpoint.measures.tables.role_table import score_roles
 from counterpoint.measures.tables.shards import Measurement, cache_shard
 from counterpoint.models.load import LanguageModel, load_language_model
 from counterpoint.pairs.buckets import shard
@@ -55,6 +58,10 @@ def study(model: LanguageModel, pairs: pd.DataFrame, folder: Path, memory_mb: in
     write_table(partners, folder / "partners.parquet")
     keys = ["pair", "direction", "layer", "head", "partner"]
     merge_tables([folder / "partners.parquet"], folder / "interaction.parquet", keys, DIRECTIONS)
+    write_table(score_roles(model, cached, measurement), folder / "shard_roles.parquet")
+    keys = ["pair", "direction", "layer", "head", "role"]
+    merge_tables([folder / "shard_roles.parquet"], folder / "roles.parquet", keys, DIRECTIONS)
+    write_arrays(file_arrays(record_patterns(model, pairs)), folder / "patterns.safetensors")
     return folder
 
 
@@ -84,6 +91,16 @@ def test_the_tables_are_those_of_the_workflow(tiny_model: LanguageModel, tmp_pat
         tiny_model, table, heads, heads_per_pair=2, **settings
     )
     assert_same_table(partners, read_table(folder / "interaction.parquet"))
+    roles = counterpoint.roles(tiny_model, table, **settings)
+    assert_same_table(roles, read_table(folder / "roles.parquet"))
+    output = roles[roles["role"] == "output"].reset_index(drop=True)
+    np.testing.assert_allclose(output["ap"], heads["ap"], rtol=0, atol=1e-5)
+    found = counterpoint.attention_patterns(tiny_model, table, progress=False)
+    kept = read_patterns(folder / "patterns.safetensors")
+    assert found.pairs.tolist() == kept.pairs.tolist() == [0, 1, 2]
+    for name in ("clean", "corrupted"):
+        for ours, theirs in zip(getattr(found, name), getattr(kept, name), strict=True):
+            np.testing.assert_array_equal(ours, theirs)
 
 
 def test_the_table_can_be_written_and_joined(tiny_llama: LanguageModel, tmp_path: Path) -> None:

@@ -102,6 +102,8 @@ def test_one_run_makes_everything(study: Path, results: Path) -> None:
         "baseline.parquet",
         "heads.parquet",
         "curves.safetensors",
+        "roles.parquet",
+        "patterns.safetensors",
         "correlations.csv",
         "claims.csv",
         "stability.csv",
@@ -182,7 +184,8 @@ def columns_of(path: Path) -> list[str] | None:
         return list(record) if isinstance(record, dict) else None
     if path.suffix == ".safetensors":
         with safe_open(path, framework="numpy") as stored:
-            return list(stored.keys())
+            # Of a pair by its number.
+            return [re.sub(r"^\d+\.", "{pair}.", name) for name in stored.keys()]  # noqa: SIM118
     return None
 
 

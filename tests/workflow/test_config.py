@@ -64,6 +64,10 @@ def test_the_default_configuration_shows_every_setting_with_the_schemas_default(
     defaults = complete(bare)["studies"]["ioi"]
     # The heading is the default study's own.
     study["report"]["title"] = None
+    # Off unless a study asks for them, as this one does.
+    for name in ("roles", "patterns"):
+        assert defaults[name].pop("pairs") == "none"
+        assert study[name].pop("pairs") == 2
     assert study == defaults
 
 

@@ -48,7 +48,13 @@ def operations(size: Size, pairs: Pairs) -> dict[str, float]:
         "integrate_gradients": size.n_layers * above,
         "measure_faithfulness": size.n_layers * above,
         "find_partners": size.n_heads * above,
+        "measure_roles": ROLES * size.heads * above,
+        "record_patterns": 2 * pairs.tokens * size.operations,
     }
+
+
+ROLES = 5
+"""Patches of each head that `measure_roles` makes; those of shared keys and values come on top."""
 
 
 def activation_bytes(size: Size, pairs: Pairs) -> float:

@@ -33,10 +33,11 @@ OF_SHARDS = (
     "integrate_gradients",
     "measure_faithfulness",
     "find_partners",
+    "measure_roles",
 )
 """Rules with a job for each shard. They and validation run the model with several threads."""
 
-SEVERAL_THREADS = (*OF_SHARDS, "validate_counterfactuals")
+SEVERAL_THREADS = (*OF_SHARDS, "validate_counterfactuals", "record_patterns")
 
 TWICE = ("cache_activations", "compute_curves", "integrate_gradients", "merge_scores")
 """Rules that a study with `prepend_bos: both` runs once more, without that token."""
@@ -46,6 +47,13 @@ OF_ROWS = ("merge_scores", "compute_statistics", "draw_figures", "render_report"
 
 OF_PAIRS = ("prepare_pairs", "merge_faithfulness", "merge_interaction")
 """Rules whose time grows with the number of pairs."""
+
+OF_SOME_PAIRS = {
+    "measure_roles": "roles",
+    "merge_roles": "roles",
+    "record_patterns": "patterns",
+}
+"""Rules that a study may do without, or have for its first pairs alone, with their setting."""
 
 LIBRARIES_MB = 900
 """Python with torch and transformers, measured on the default study."""
@@ -97,6 +105,15 @@ def amounts(
     rows = pairs.count * directions * size.heads
     found |= {rule: (1, float(rows)) for rule in OF_ROWS}
     found |= {rule: (1, float(pairs.count)) for rule in OF_PAIRS}
+    found |= {"merge_roles": (1, float(pairs.count))}
+    for rule, setting in OF_SOME_PAIRS.items():
+        jobs, amount = found.pop(rule)
+        measured = number_of_pairs(settings[setting]["pairs"], pairs.count)
+        if measured:
+            # Patterns are recorded in one job, and once for both directions.
+            once = rule == "record_patterns"
+            share = measured / pairs.count / (directions if once else 1)
+            found[rule] = 1 if once else jobs, amount * share
 
     wanted = settings["counterfactuals"]
     methods, seeds = wanted["methods"], len(wanted["seeds"])
@@ -113,6 +130,11 @@ def amounts(
         patches = targets * len(methods) * validated * size.heads * evaluation / 2
         found[rule] = targets, patches / machine.rate_of(rule)
     return found
+
+
+def number_of_pairs(asked: int | str, count: int) -> int:
+    """How many of ``count`` pairs a setting asks for: all, none, or the first so many."""
+    return count if asked == "all" else 0 if asked == "none" else min(int(asked), count)
 
 
 def runs_of(rule: str, settings: Mapping[str, Any]) -> int:
