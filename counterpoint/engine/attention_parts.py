@@ -155,15 +155,16 @@ class AttentionParts:
             layer, self.engine.activations.run(prompt).residual[layer][pair], pair
         )
 
-    @torch.no_grad()
     def of_residual(
         self, layer: int, hidden: Float[Tensor, "row suffix d_model"], pair: Int[Tensor, " row"]
     ) -> Parts:
-        """The parts where the block is given ``hidden``; the norm before is the block's own."""
+        """The parts where the block is given ``hidden``; the norm before is the block's own.
+
+        Differentiable with respect to ``hidden``.
+        """
         seen = self._run(layer, hidden, pair, {})
         return self._parts(layer, hidden, pair, seen)
 
-    @torch.no_grad()
     def mixed(
         self,
         background: Parts,
