@@ -129,6 +129,29 @@ class _Seen:
     z: Tensor | None = None
 
 
+def weights_of_values(
+    function: Callable[[Tensor, Tensor, Tensor], Any],
+    query: Float[Tensor, "row head suffix d_key"],
+    key: Float[Tensor, "row key_head key d_key"],
+    value: Float[Tensor, "row key_head key d_value"],
+) -> Pattern:
+    """How much of each value an attention ``function`` takes, if it is linear in the values.
+
+    It is asked for with the positions themselves as values: what it returns as its weights may lack
+    a factor. ``value`` says where values are shared, and in which format.
+    """
+    rows, shared, keys = value.shape[:3]
+    every = torch.eye(keys, device=value.device, dtype=value.dtype)
+    output = function(query, key, every.expand(rows, shared, -1, -1))[0]
+    return cast("Tensor", output).transpose(1, 2)
+
+
+def _pattern(seen: _Seen) -> Pattern:
+    assert seen.function is not None and seen.query is not None
+    assert seen.key is not None and seen.value is not None
+    return weights_of_values(seen.function, seen.query, seen.key, seen.value)
+
+
 class AttentionParts:
     """The attentions of an engine's model on its bucket of pairs.
 
@@ -136,18 +159,24 @@ class AttentionParts:
     nothing replaced another z than was recorded, or mixes its heads before its output projection.
     """
 
+    @torch.no_grad()
     def __init__(self, engine: SuffixEngine) -> None:
         self.engine = engine
         model, activations = engine.model, engine.activations
         self._direct: dict[int, Callable[[Tensor, Tensor, Tensor], Any]] = {}
+        self._group: dict[int, int] = {}
         with library_errors(model, "looking at its attention"):
             self._allowed = min(RUN_TOLERANCE * computed_eps(model), COARSEST_CHECK)
-            if activations.clean.residual.shape[-1] == 0 or not engine.way("head").replays:
-                raise self._refusal("its blocks cannot be called one by one")
+            if activations.clean.residual.shape[-1] == 0:
+                raise self._refusal("its blocks carry several residual streams")
             for layer in model.head_layers:
                 self._check(layer)
 
     # -- what is asked --------------------------------------------------------------------------
+
+    def group(self, layer: int) -> int:
+        """How many query heads of a layer share a key-value head."""
+        return self._group[layer]
 
     def of_prompt(self, prompt: Prompt, layer: int, pair: Int[Tensor, " row"]) -> Parts:
         """The parts of a pair's own run."""
@@ -194,25 +223,12 @@ class AttentionParts:
         z = output.reshape(*output.shape[:2], -1)
         return spread(z, self.engine.model.n_heads, width)
 
-    @torch.no_grad()
     def pattern(self, prompt: Prompt, layer: int, pair: Int[Tensor, " row"]) -> Pattern:
         """How much of each position's value each head takes, in a pair's own run."""
         hidden = self.engine.activations.run(prompt).residual[layer][pair]
-        return self._pattern(self._run(layer, hidden, pair, {}))
+        return _pattern(self._run(layer, hidden, pair, {}))
 
     # -- how ------------------------------------------------------------------------------------
-
-    @staticmethod
-    def _pattern(seen: _Seen) -> Pattern:
-        """The weights of the values, which the attention function is asked for with the positions
-        themselves as values. It is linear in them (`_check`); what it returns as its weights may
-        lack a factor."""
-        assert seen.function is not None and seen.query is not None
-        assert seen.key is not None and seen.value is not None
-        rows, shared, keys = seen.value.shape[:3]
-        every = torch.eye(keys, device=seen.value.device, dtype=seen.value.dtype)
-        output = seen.function(seen.query, seen.key, every.expand(rows, shared, -1, -1))[0]
-        return cast("Tensor", output).transpose(1, 2)
 
     def _run(self, layer: int, hidden: Tensor, pair: Tensor, replaced: dict[str, Tensor]) -> _Seen:
         """Call a block up to its output projection, with some parts of its attention replaced."""
@@ -293,6 +309,7 @@ class AttentionParts:
         hidden = torch.cat([run.residual[layer][first] for run in runs])
         seen = self._run(layer, hidden, first.expand(2), {})
         parts = self._parts(layer, hidden, first.expand(2), seen)
+        self._group[layer] = parts.group
         recorded = torch.cat([run.z[layer][first] for run in runs])
         self._compare(f"layer {layer} called alone", parts.z, recorded)
 
@@ -307,7 +324,7 @@ class AttentionParts:
             self._direct[layer] = alone
 
         # The first prompt's values under the second one's pattern.
-        pattern, group = self._pattern(seen), torch.arange(n_heads, device=first.device)
+        pattern, group = _pattern(seen), torch.arange(n_heads, device=first.device)
         group = group // parts.group
         own = (pattern @ parts.value[:, group]).transpose(1, 2)
         self._compare(f"layer {layer}'s pattern times its values", own, seen.output)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from counterpoint.engine.activations import (
@@ -98,11 +98,20 @@ def head_outputs(
     model: LanguageModel, layer: int, z: Float[Tensor, "row suffix z"], head: Int[Tensor, " row"]
 ) -> Float[Tensor, "row suffix d_model"]:
     """``r[l, h] = z[l, h] W_O[l, h]`` of one head for each row; the bias belongs to no head."""
+    own = torch.arange(model.n_heads, device=z.device) == head.unsqueeze(1)
+    return summed_outputs(model, layer, z, own)
+
+
+def summed_outputs(
+    model: LanguageModel,
+    layer: int,
+    z: Float[Tensor, "row suffix z"],
+    heads: Bool[Tensor, "row head"],
+) -> Float[Tensor, "row suffix d_model"]:
+    """The sum of the outputs of those ``heads`` of each row that are marked."""
     z = packed(model, layer, z)
-    d_head = z.shape[-1] // model.n_heads
-    owner = torch.arange(z.shape[-1], device=z.device) // d_head
-    alone = z * (owner == head.unsqueeze(1)).unsqueeze(1)
-    return model.output_projection(layer)(alone) - output_bias(model, layer)
+    own = heads.repeat_interleave(z.shape[-1] // model.n_heads, dim=1)
+    return model.output_projection(layer)(z * own.unsqueeze(1)) - output_bias(model, layer)
 
 
 @torch.no_grad()
