@@ -10,9 +10,10 @@ The public names, and nothing else; ``import counterpoint`` itself imports none 
     heads = counterpoint.measure(model, pairs)
 
 `load` takes a name, a folder, or a model in memory; `measure` gives the table of heads, `curves`
-their output curves, `interaction_partners` whom they interact with; `compose` searches for pairs on
-which a head matters and `validate` checks them; `correlations`, `claims` and `stability` are said
-of any table of heads, and `counterpoint.figures` draws it. docs/package.md shows each by example.
+their output curves, `interaction_partners` whom they interact with, `edges` whom they hear;
+`compose` searches for pairs on which a head matters and `validate` checks them; `correlations`,
+`claims` and `stability` are said of any table of heads, and `counterpoint.figures` draws it.
+docs/package.md shows each by example.
 """
 
 from importlib import import_module
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from counterpoint.errors import UserError as UserError
     from counterpoint.measures.curve_arrays import Curves as Curves
     from counterpoint.measures.measuring import curves as curves
+    from counterpoint.measures.measuring import edges as edges
     from counterpoint.measures.measuring import interaction_partners as interaction_partners
     from counterpoint.measures.measuring import measure as measure
     from counterpoint.models.given_models import load as load
@@ -48,6 +50,7 @@ _HOMES = {
     "compose": "counterfactuals.composing",
     "correlations": "statistics.correlations",
     "curves": "measures.measuring",
+    "edges": "measures.measuring",
     "interaction_partners": "measures.measuring",
     "load": "models.given_models",
     "measure": "measures.measuring",
@@ -67,6 +70,7 @@ __all__ = [
     "compose",
     "correlations",
     "curves",
+    "edges",
     "figures",
     "interaction_partners",
     "load",

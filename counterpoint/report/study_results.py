@@ -77,6 +77,7 @@ class Results:
     card: str | None = None
     without_bos: pd.DataFrame | None = None
     agreement: pd.DataFrame | None = None
+    edges: pd.DataFrame | None = None
 
     @cached_property
     def directions(self) -> list[str]:
@@ -238,6 +239,7 @@ def load_results(
         card=Path(card).read_text(encoding="utf-8", errors="replace") if card else None,
         without_bos=optional(f"{WITHOUT}/heads.parquet") if twice else None,
         agreement=optional(f"{WITHOUT}/agreement.csv") if twice else None,
+        edges=optional("edges.parquet") if current_files.has_edges(settings) else None,
     )
 
 

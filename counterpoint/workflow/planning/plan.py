@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 from counterpoint.models.beginning_token import BOTH
+from counterpoint.workflow.config import number_of_targets
 from counterpoint.workflow.planning import operations
 from counterpoint.workflow.planning.costs import Cost, Record
 from counterpoint.workflow.planning.model_size import Size
@@ -36,7 +37,7 @@ OF_SHARDS = (
 )
 """Rules with a job for each shard. They and validation run the model with several threads."""
 
-SEVERAL_THREADS = (*OF_SHARDS, "validate_counterfactuals")
+SEVERAL_THREADS = (*OF_SHARDS, "compute_edges", "validate_counterfactuals")
 
 TWICE = ("cache_activations", "compute_curves", "integrate_gradients", "merge_scores")
 """Rules that a study with `prepend_bos: both` runs once more, without that token."""
@@ -97,6 +98,14 @@ def amounts(
     rows = pairs.count * directions * size.heads
     found |= {rule: (1, float(rows)) for rule in OF_ROWS}
     found |= {rule: (1, float(pairs.count)) for rule in OF_PAIRS}
+
+    edges = settings["edges"]
+    if edges["pairs"] != "none":
+        kept = pairs.count if edges["pairs"] == "all" else min(pairs.count, edges["pairs"])
+        receivers = number_of_targets(edges["receivers"])
+        each = operations.of_edges(size, pairs, receivers, len(edges["roles"]))
+        found["compute_edges"] = shards, kept * directions * each / machine.rate_of("compute_edges")
+        found["merge_edges"] = 1, float(kept)
 
     wanted = settings["counterfactuals"]
     methods, seeds = wanted["methods"], len(wanted["seeds"])
