@@ -11,9 +11,10 @@ The public names, and nothing else; ``import counterpoint`` itself imports none 
 
 `load` takes a name, a folder, or a model in memory; `measure` gives the table of heads, `curves`
 their output curves, `interaction_partners` whom they interact with, `roles` which part of them
-carries their effect, `attention_patterns` what they look at; `compose` searches for pairs on which
-a head matters and `validate` checks them; `correlations`, `claims` and `stability` are said of any
-table of heads, and `counterpoint.figures` draws it. docs/package.md shows each by example.
+carries their effect, `attention_patterns` what they look at, `edges` whom they hear; `compose`
+searches for pairs on which a head matters and `validate` checks them; `correlations`, `claims` and
+`stability` are said of any table of heads, and `counterpoint.figures` draws it. docs/package.md
+shows each by example.
 """
 
 from importlib import import_module
@@ -26,11 +27,12 @@ if TYPE_CHECKING:
     from counterpoint.counterfactuals.composing import validate as validate
     from counterpoint.errors import UserError as UserError
     from counterpoint.measures.curve_arrays import Curves as Curves
-    from counterpoint.measures.measuring import attention_patterns as attention_patterns
     from counterpoint.measures.measuring import curves as curves
     from counterpoint.measures.measuring import interaction_partners as interaction_partners
     from counterpoint.measures.measuring import measure as measure
-    from counterpoint.measures.measuring import roles as roles
+    from counterpoint.measures.measuring_edges import edges as edges
+    from counterpoint.measures.measuring_roles import attention_patterns as attention_patterns
+    from counterpoint.measures.measuring_roles import roles as roles
     from counterpoint.measures.pattern_arrays import AttentionPatterns as AttentionPatterns
     from counterpoint.models.given_models import load as load
     from counterpoint.models.load import LanguageModel as LanguageModel
@@ -49,15 +51,16 @@ _HOMES = {
     "Curves": "measures.curve_arrays",
     "LanguageModel": "models.load",
     "UserError": "errors",
-    "attention_patterns": "measures.measuring",
+    "attention_patterns": "measures.measuring_roles",
     "claims": "statistics.claims",
     "compose": "counterfactuals.composing",
     "correlations": "statistics.correlations",
     "curves": "measures.measuring",
+    "edges": "measures.measuring_edges",
     "interaction_partners": "measures.measuring",
     "load": "models.given_models",
     "measure": "measures.measuring",
-    "roles": "measures.measuring",
+    "roles": "measures.measuring_roles",
     "stability": "statistics.stability",
     "validate": "counterfactuals.composing",
 }
@@ -76,6 +79,7 @@ __all__ = [
     "compose",
     "correlations",
     "curves",
+    "edges",
     "figures",
     "interaction_partners",
     "load",

@@ -217,6 +217,12 @@ def mlps(wildcards):
     return f"results/{wildcards.study}/mlps.parquet" if asked else []
 
 
+def edges(wildcards):
+    """The table of edges, for a study that asks for one."""
+    asked = CONFIG.studies[wildcards.study]["edges"]["pairs"] != "none"
+    return f"results/{wildcards.study}/edges.parquet" if asked else []
+
+
 def without_bos(wildcards):
     """The scores without the beginning-of-sequence token and their agreement with the study's, for
     a study that asks for both."""

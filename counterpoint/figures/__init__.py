@@ -31,6 +31,7 @@ if TYPE_CHECKING:
         search_progress,
     )
     from counterpoint.figures.curve_figures import output_curves, read_curves
+    from counterpoint.figures.edge_figures import strongest_edges
     from counterpoint.figures.faithfulness_figures import faithfulness_curves
     from counterpoint.figures.heat_map_figures import heat_maps
     from counterpoint.figures.interaction_figures import interaction_sums
@@ -60,6 +61,7 @@ __all__ = [
     "regressions",
     "save_figure",
     "search_progress",
+    "strongest_edges",
     "top_heads",
 ]
 
@@ -81,6 +83,7 @@ _HOMES = {
     "regressions": "regression_figures",
     "save_figure": "theme",
     "search_progress": "counterfactual_figures",
+    "strongest_edges": "edge_figures",
     "top_heads": "top_head_figures",
 }
 """The module of each public name. Names, and no imports, so that what imports one figure does not

@@ -258,6 +258,66 @@ STUDY_TABLES = (
         ),
     ),
     Table(
+        "edges.parquet",
+        "What senders do through single receivers: one row per pair, direction, receiver, role and "
+        "sender. A study has it where `edges.pairs` asks for it.",
+        (
+            PAIR,
+            DIRECTION,
+            Column(
+                "sender_layer", "number", "The sender's layer; −1 for the embeddings.", "sender"
+            ),
+            Column(
+                "sender_head",
+                "number",
+                "The sender's head; −1 for an MLP and for the embeddings.",
+                "sender",
+            ),
+            Column(
+                "receiver_layer",
+                "number",
+                "The receiver's layer; for the logits the number of layers.",
+                "receiver",
+            ),
+            Column(
+                "receiver_head", "number", "The receiver's head; −1 for the logits.", "receiver"
+            ),
+            Column(
+                "role",
+                "",
+                "What of the receiver the sender's change goes into.",
+                "receiver",
+                says={
+                    "query": "the head's query",
+                    "key": "the head's key, which under grouped queries it alone sees",
+                    "value": "the head's value, likewise",
+                    "logits": "the final norm and the unembedding",
+                },
+            ),
+            Column(
+                "effect",
+                METRIC,
+                "The exact effect of the edge; where `exact` is false, EAP-IG in its place.",
+                "edge",
+            ),
+            Column("exact", "", "Whether the effect is exact.", "edge"),
+            Column(
+                "eap",
+                METRIC,
+                "The first-order score with the background's gradient; empty where not asked for.",
+                "eap",
+                "EAP",
+            ),
+            Column(
+                "eap_ig",
+                METRIC,
+                "The same with the gradient averaged between the two prompts.",
+                "eap-ig",
+                "EAP-IG",
+            ),
+        ),
+    ),
+    Table(
         "roles.parquet",
         "What each head's query, key, value and pattern alone do: one row per pair, direction, "
         "layer, head and role.",

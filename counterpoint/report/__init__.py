@@ -18,6 +18,7 @@ from counterpoint.report.claims_section import claims
 from counterpoint.report.counterfactuals_section import generated
 from counterpoint.report.curves_section import curves
 from counterpoint.report.disagreement_section import reasons
+from counterpoint.report.edges_section import edges
 from counterpoint.report.exactness_section import exactness
 from counterpoint.report.glossary_section import glossary
 from counterpoint.report.headline_section import headline
@@ -40,6 +41,7 @@ __all__ = [
     "claims",
     "curves",
     "dropped",
+    "edges",
     "exactness",
     "extras",
     "generated",

@@ -26,6 +26,11 @@ def has_mlps(settings: Mapping[str, Any]) -> bool:
     return "mlp" in settings.get("components", ("mlp",))
 
 
+def has_edges(settings: Mapping[str, Any]) -> bool:
+    """Whether there are edges."""
+    return settings.get("edges", {}).get("pairs", "all") != "none"
+
+
 def has_atlas(settings: Mapping[str, Any]) -> bool:
     """Whether there is an atlas."""
     return bool(settings.get("counterfactuals", {}).get("atlas", {}).get("seeds", True))
@@ -80,6 +85,8 @@ def is_current(
         "measure_roles": has_roles(settings),
         "merge_roles": has_roles(settings),
         "record_patterns": has_patterns(settings),
+        "compute_edges": has_edges(settings),
+        "merge_edges": has_edges(settings),
         "search_atlas": has_atlas(settings),
         "verify_atlas": has_atlas(settings),
         "compare_beginnings": settings.get("prepend_bos", BOTH) == BOTH,

@@ -80,6 +80,7 @@ class Results:
     agreement: pd.DataFrame | None = None
     roles: pd.DataFrame | None = None
     patterns: AttentionPatterns | None = None
+    edges: pd.DataFrame | None = None
 
     @cached_property
     def directions(self) -> list[str]:
@@ -243,6 +244,7 @@ def load_results(
         agreement=optional(f"{WITHOUT}/agreement.csv") if twice else None,
         roles=optional("roles.parquet") if current_files.has_roles(settings) else None,
         patterns=_read_patterns(folder) if current_files.has_patterns(settings) else None,
+        edges=optional("edges.parquet") if current_files.has_edges(settings) else None,
     )
 
 

@@ -36,6 +36,7 @@ from counterpoint.glossary import search_tables as of_searches
 from counterpoint.measures import saturation
 from counterpoint.measures.curve_measures import OutputCurves
 from counterpoint.measures.tables import (
+    edge_table,
     faithfulness_table,
     integrated_gradients_table,
     interaction_table,
@@ -86,6 +87,7 @@ WRITTEN: dict[str, Collection[str]] = {
     "faithfulness.parquet": faithfulness_table.COLUMNS,
     "interaction.parquet": interaction_table.COLUMNS,
     "roles.parquet": role_table.COLUMNS,
+    "edges.parquet": edge_table.COLUMNS,
     "plan.csv": plan.COLUMNS,
     "correlations.csv": correlations.COLUMNS,
     "claims.csv": claims.COLUMNS,

@@ -40,6 +40,7 @@ MODEL_RULES = (
     "find_partners",
     "measure_roles",
     "record_patterns",
+    "compute_edges",
     "search_counterfactuals",
     "validate_counterfactuals",
     "measure_searches",
@@ -139,6 +140,7 @@ def configuration() -> dict[str, Any]:
                 "curves": {"nodes": "adaptive"},
                 "roles": {"pairs": 2},
                 "patterns": {"pairs": 1},
+                "edges": {"pairs": 2, "receivers": {"top": 2}},
                 "statistics": {"bootstrap_samples": 20, "permutations": 30, "top_k": 3},
                 "counterfactuals": {
                     "targets": [[1, 2]],

@@ -268,6 +268,18 @@ def test_a_report_setting_concerns_figures_and_report(study: Path) -> None:
         assert planned_rules(study) == AFTER_SCORES - {"compute_statistics"}
 
 
+def test_a_setting_of_edges_concerns_edges_and_report(study: Path) -> None:
+    with configured(study, edges__roles=["query"]):
+        assert planned_rules(study) == {
+            "compute_edges",
+            "merge_edges",
+            "gather_provenance",
+            "render_report",
+        }
+    with configured(study, edges__pairs="none"):
+        assert planned_rules(study) == {"gather_provenance", "render_report"}
+
+
 def test_a_curve_setting_concerns_curves_and_what_follows(study: Path) -> None:
     with configured(study, curves__tolerance=1e-3):
         planned = planned_rules(study)

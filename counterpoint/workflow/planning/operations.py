@@ -57,6 +57,13 @@ ROLES = 5
 """Patches of each head that `measure_roles` makes; those of shared keys and values come on top."""
 
 
+def of_edges(size: Size, pairs: Pairs, receivers: int, roles: int) -> float:
+    """The same of the edges into ``receivers`` heads: each sender below a receiver is one row of
+    the layers above it, for each role; of layers drawn at random a sixth of all."""
+    senders = size.heads + size.n_layers
+    return receivers * roles * senders * pairs.positions * size.operations / 6
+
+
 def activation_bytes(size: Size, pairs: Pairs) -> float:
     """Bytes of a pair's cached activations (`activations.Activations`): of both prompts four
     tensors for each layer and position, and the keys and values of what comes before."""

@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 from counterpoint.models.beginning_token import BOTH
+from counterpoint.workflow.config import number_of_targets
 from counterpoint.workflow.planning import operations
 from counterpoint.workflow.planning.costs import Cost, Record
 from counterpoint.workflow.planning.model_size import Size
@@ -37,7 +38,7 @@ OF_SHARDS = (
 )
 """Rules with a job for each shard. They and validation run the model with several threads."""
 
-SEVERAL_THREADS = (*OF_SHARDS, "validate_counterfactuals", "record_patterns")
+SEVERAL_THREADS = (*OF_SHARDS, "compute_edges", "validate_counterfactuals", "record_patterns")
 
 TWICE = ("cache_activations", "compute_curves", "integrate_gradients", "merge_scores")
 """Rules that a study with `prepend_bos: both` runs once more, without that token."""
@@ -114,6 +115,14 @@ def amounts(
             once = rule == "record_patterns"
             share = measured / pairs.count / (directions if once else 1)
             found[rule] = 1 if once else jobs, amount * share
+
+    edges = settings["edges"]
+    if edges["pairs"] != "none":
+        kept = pairs.count if edges["pairs"] == "all" else min(pairs.count, edges["pairs"])
+        receivers = number_of_targets(edges["receivers"])
+        each = operations.of_edges(size, pairs, receivers, len(edges["roles"]))
+        found["compute_edges"] = shards, kept * directions * each / machine.rate_of("compute_edges")
+        found["merge_edges"] = 1, float(kept)
 
     wanted = settings["counterfactuals"]
     methods, seeds = wanted["methods"], len(wanted["seeds"])
