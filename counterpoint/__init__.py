@@ -10,7 +10,8 @@ The public names, and nothing else; ``import counterpoint`` itself imports none 
     heads = counterpoint.measure(model, pairs)
 
 `load` takes a name, a folder, or a model in memory; `measure` gives the table of heads, `curves`
-their output curves, `interaction_partners` whom they interact with; `compose` searches for pairs on
+their output curves, `interaction_partners` whom they interact with, `positions` where in the prompt
+they act; `compose` searches for pairs on
 which a head matters and `validate` checks them; `correlations`, `claims` and `stability` are said
 of any table of heads, and `counterpoint.figures` draws it. docs/package.md shows each by example.
 """
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from counterpoint.measures.measuring import curves as curves
     from counterpoint.measures.measuring import interaction_partners as interaction_partners
     from counterpoint.measures.measuring import measure as measure
+    from counterpoint.measures.measuring_positions import positions as positions
     from counterpoint.models.given_models import load as load
     from counterpoint.models.load import LanguageModel as LanguageModel
     from counterpoint.pairs.given_pairs import pairs as pairs
@@ -51,6 +53,7 @@ _HOMES = {
     "interaction_partners": "measures.measuring",
     "load": "models.given_models",
     "measure": "measures.measuring",
+    "positions": "measures.measuring_positions",
     "stability": "statistics.stability",
     "validate": "counterfactuals.composing",
 }
@@ -72,6 +75,7 @@ __all__ = [
     "load",
     "measure",
     "pairs",
+    "positions",
     "stability",
     "validate",
 ]

@@ -26,6 +26,11 @@ def has_mlps(settings: Mapping[str, Any]) -> bool:
     return "mlp" in settings.get("components", ("mlp",))
 
 
+def has_positions(settings: Mapping[str, Any]) -> bool:
+    """Whether single positions are patched."""
+    return settings.get("positions", {}).get("pairs", "all") != "none"
+
+
 def has_atlas(settings: Mapping[str, Any]) -> bool:
     """Whether there is an atlas."""
     return bool(settings.get("counterfactuals", {}).get("atlas", {}).get("seeds", True))
@@ -67,6 +72,8 @@ def is_current(
     optional = {
         "compute_mlp_curves": has_mlps(settings),
         "merge_mlps": has_mlps(settings),
+        "patch_positions": has_positions(settings),
+        "merge_positions": has_positions(settings),
         "search_atlas": has_atlas(settings),
         "verify_atlas": has_atlas(settings),
         "compare_beginnings": settings.get("prepend_bos", BOTH) == BOTH,

@@ -40,6 +40,7 @@ from counterpoint.measures.tables import (
     integrated_gradients_table,
     interaction_table,
     merging,
+    position_table,
 )
 from counterpoint.pairs import doubtful_pairs, pair_files
 from counterpoint.statistics import (
@@ -84,6 +85,7 @@ WRITTEN: dict[str, Collection[str]] = {
     "mlps.parquet": _measured("mlp"),
     "faithfulness.parquet": faithfulness_table.COLUMNS,
     "interaction.parquet": interaction_table.COLUMNS,
+    "positions.parquet": position_table.COLUMNS,
     "plan.csv": plan.COLUMNS,
     "correlations.csv": correlations.COLUMNS,
     "claims.csv": claims.COLUMNS,
