@@ -129,7 +129,7 @@ MEASUREMENT_WORDS = (
         "does at one position meets what it does at another in later layers.",
         formula=r"\sum_p \mathrm{AP}_p - \mathrm{AP}",
         unit=METRIC,
-        computed_by="counterpoint.measures.positions.position_patching",
+        computed_by="counterpoint.statistics.position_sums.position_sums",
     ),
     Word(
         "span",

@@ -128,7 +128,7 @@ def test_the_public_function_gives_the_workflows_table(
     parts = [tmp_path / "1.parquet", tmp_path / "0.parquet"]
     merge_tables(parts, tmp_path / "all.parquet", KEYS, ["noising", "denoising"])
     merged = pd.read_parquet(tmp_path / "all.parquet")
-    texts = {name: object for name in ("direction", "component", "token", "span")}
+    texts = dict.fromkeys(("direction", "component", "token", "span"), object)
     pd.testing.assert_frame_equal(found, merged.astype(texts), check_exact=True)
     assert list(found["component"].unique()) == ["attention", "head", "mlp", "residual"]
     assert len(found.attrs["metric_clean"]) == 3

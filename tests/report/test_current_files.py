@@ -26,6 +26,8 @@ BENCHMARKS = {
     "compute_curves/2": False,
     "compute_mlp_curves/0": False,
     "merge_mlps": False,
+    "patch_positions/0": False,
+    "merge_positions": False,
     "compare_beginnings": False,
     "search_atlas/atlas.0": False,
     "search_counterfactuals/1.2.descent.0": True,

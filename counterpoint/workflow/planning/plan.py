@@ -36,7 +36,7 @@ OF_SHARDS = (
 )
 """Rules with a job for each shard. They and validation run the model with several threads."""
 
-SEVERAL_THREADS = (*OF_SHARDS, "validate_counterfactuals")
+SEVERAL_THREADS = (*OF_SHARDS, "patch_positions", "validate_counterfactuals")
 
 TWICE = ("cache_activations", "compute_curves", "integrate_gradients", "merge_scores")
 """Rules that a study with `prepend_bos: both` runs once more, without that token."""
@@ -97,6 +97,17 @@ def amounts(
     rows = pairs.count * directions * size.heads
     found |= {rule: (1, float(rows)) for rule in OF_ROWS}
     found |= {rule: (1, float(pairs.count)) for rule in OF_PAIRS}
+
+    wanted = settings["positions"]
+    if wanted["pairs"] != "none":
+        some = pairs.count if wanted["pairs"] == "all" else min(wanted["pairs"], pairs.count)
+        heads = size.heads if wanted["heads"] == "all" else len(wanted["heads"])
+        whole = [name for name in wanted["components"] if name != "head"]
+        heads = heads if len(whole) < len(wanted["components"]) else 0
+        each = operations.position_operations(size, pairs, len(whole), heads)
+        rule = "patch_positions"
+        found[rule] = shards, some * directions * each / machine.rate_of(rule)
+        found["merge_positions"] = 1, float(some)
 
     wanted = settings["counterfactuals"]
     methods, seeds = wanted["methods"], len(wanted["seeds"])
