@@ -10,11 +10,11 @@ The public names, and nothing else; ``import counterpoint`` itself imports none 
     heads = counterpoint.measure(model, pairs)
 
 `load` takes a name, a folder, or a model in memory; `measure` gives the table of heads, `curves`
-their output curves, `interaction_partners` whom they interact with, `roles` which part of them
-carries their effect, `attention_patterns` what they look at, `edges` whom they hear; `compose`
-searches for pairs on which a head matters and `validate` checks them; `correlations`, `claims` and
-`stability` are said of any table of heads, and `counterpoint.figures` draws it. docs/package.md
-shows each by example.
+their output curves, `interaction_partners` whom they interact with, `positions` where in the prompt
+they act, `roles` which part of them carries their effect, `attention_patterns` what they look at,
+`edges` whom they hear; `compose` searches for pairs on which a head matters and `validate` checks
+them; `correlations`, `claims` and `stability` are said of any table of heads, and
+`counterpoint.figures` draws it. docs/package.md shows each by example.
 """
 
 from importlib import import_module
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from counterpoint.measures.measuring import interaction_partners as interaction_partners
     from counterpoint.measures.measuring import measure as measure
     from counterpoint.measures.measuring_edges import edges as edges
+    from counterpoint.measures.measuring_positions import positions as positions
     from counterpoint.measures.measuring_roles import attention_patterns as attention_patterns
     from counterpoint.measures.measuring_roles import roles as roles
     from counterpoint.measures.pattern_arrays import AttentionPatterns as AttentionPatterns
@@ -60,6 +61,7 @@ _HOMES = {
     "interaction_partners": "measures.measuring",
     "load": "models.given_models",
     "measure": "measures.measuring",
+    "positions": "measures.measuring_positions",
     "roles": "measures.measuring_roles",
     "stability": "statistics.stability",
     "validate": "counterfactuals.composing",
@@ -85,6 +87,7 @@ __all__ = [
     "load",
     "measure",
     "pairs",
+    "positions",
     "roles",
     "stability",
     "validate",

@@ -223,6 +223,12 @@ def edges(wildcards):
     return f"results/{wildcards.study}/edges.parquet" if asked else []
 
 
+def positions(wildcards):
+    """The table of positions, for a study that asks for one."""
+    asked = CONFIG.studies[wildcards.study]["positions"]["pairs"] != "none"
+    return f"results/{wildcards.study}/positions.parquet" if asked else []
+
+
 def without_bos(wildcards):
     """The scores without the beginning-of-sequence token and their agreement with the study's, for
     a study that asks for both."""

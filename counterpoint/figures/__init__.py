@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from counterpoint.figures.interaction_figures import interaction_sums
     from counterpoint.figures.mlp_figures import mlp_layers
     from counterpoint.figures.pattern_figures import attention_maps
+    from counterpoint.figures.position_figures import head_position_maps, position_maps
     from counterpoint.figures.regression_figures import regressions
     from counterpoint.figures.role_figures import head_roles
     from counterpoint.figures.stability_figures import rank_stability
@@ -50,12 +51,14 @@ __all__ = [
     "correlation_matrices",
     "faithfulness_curves",
     "figure_svg",
+    "head_position_maps",
     "head_roles",
     "heat_maps",
     "interaction_sums",
     "mlp_layers",
     "output_curves",
     "pair_curves",
+    "position_maps",
     "rank_stability",
     "read_curves",
     "regressions",
@@ -72,12 +75,14 @@ _HOMES = {
     "correlation_matrices": "correlation_figures",
     "faithfulness_curves": "faithfulness_figures",
     "figure_svg": "theme",
+    "head_position_maps": "position_figures",
     "head_roles": "role_figures",
     "heat_maps": "heat_map_figures",
     "interaction_sums": "interaction_figures",
     "mlp_layers": "mlp_figures",
     "output_curves": "curve_figures",
     "pair_curves": "counterfactual_figures",
+    "position_maps": "position_figures",
     "rank_stability": "stability_figures",
     "read_curves": "curve_figures",
     "regressions": "regression_figures",

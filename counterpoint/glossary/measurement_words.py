@@ -113,6 +113,33 @@ MEASUREMENT_WORDS = (
         computed_by="counterpoint.measures.patching.activation_patching",
     ),
     Word(
+        "position",
+        "position, AP at a position",
+        "A place in the prompt, counted from 0 with the token put in front. AP at a position is AP "
+        "with the output replaced at that position alone. Before the first token that differs it "
+        "is 0.",
+        formula=r"\mathrm{AP}_p = m(o_p \leftarrow o_{p,\text{other}}) - m",
+        unit=METRIC,
+        computed_by="counterpoint.measures.positions.position_patching",
+    ),
+    Word(
+        "position-interaction",
+        "interaction over positions",
+        "The sum of AP over positions − AP of all positions at once. It is not 0: what a component "
+        "does at one position meets what it does at another in later layers.",
+        formula=r"\sum_p \mathrm{AP}_p - \mathrm{AP}",
+        unit=METRIC,
+        computed_by="counterpoint.statistics.position_sums.position_sums",
+    ),
+    Word(
+        "span",
+        "span",
+        "A name for a part of the prompts, given in the column `spans` of the file of pairs, by "
+        "which positions of different prompts are compared. The last position is `end` unless "
+        "another span has it.",
+        computed_by="counterpoint.pairs.spans.span_tokens",
+    ),
+    Word(
         "ap-normalised",
         "AP normalised",
         "AP divided by the metric on the clean prompt − the metric on the corrupted one: the share "

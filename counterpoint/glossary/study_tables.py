@@ -258,6 +258,49 @@ STUDY_TABLES = (
         ),
     ),
     Table(
+        "positions.parquet",
+        "AP at single positions, from the first difference on: one row per pair, direction, "
+        "component, layer, head and position.",
+        (
+            PAIR,
+            DIRECTION,
+            Column(
+                "component",
+                "",
+                "What is replaced.",
+                "position",
+                says={
+                    "residual": "the residual stream before the layer's block; before layer 0 the "
+                    "embeddings",
+                    "attention": "the layer's whole attention output",
+                    "mlp": "the layer's MLP output",
+                    "head": "one head's output",
+                },
+            ),
+            LAYER,
+            Column(
+                "head", "number", "The head within its layer; −1 where all is replaced.", "head"
+            ),
+            Column("position", "number", "The position in the prompt, from 0.", "position"),
+            Column("token", "", "The text of the background prompt's token there.", "token"),
+            Column("span", "", "The span that has the position; empty where none has.", "span"),
+            Column(
+                "ap",
+                METRIC,
+                "AP with the output replaced at this position alone.",
+                "position",
+                "AP at the position",
+            ),
+            Column(
+                "ap_joint",
+                METRIC,
+                "AP with the output replaced at all positions; repeated in the rows of a unit.",
+                "ap",
+                "AP at all positions",
+            ),
+        ),
+    ),
+    Table(
         "edges.parquet",
         "What senders do through single receivers: one row per pair, direction, receiver, role and "
         "sender. A study has it where `edges.pairs` asks for it.",

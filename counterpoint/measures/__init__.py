@@ -2,16 +2,17 @@
 
 Imports `engine`, `models`, `pairs`, `files`, `progress`. Read `curve_measures` (every measure of an
 output curve, by the names that the tables' columns have) and `saturation`, then `slopes` (f and g
-at given α), `curves`, `patching`, `integrated_gradients`, `interaction`, `faithfulness`; `roles`
-(a head's query, key, value and pattern alone) with `attention_patterns` (what it looks at); `edges`
-(from a sender into a head's query, key or value) and `edge_attribution` (the same to first order).
+at given α), `curves`, `patching`, `integrated_gradients`, `interaction`, `faithfulness`; then
+`positions` (where in the prompt), `roles` (a head's query, key, value and pattern alone) with
+`attention_patterns` (what it looks at), `edges` (from a sender into a head's query, key or value)
+and `edge_attribution` (the same to first order).
 
 Below them lie `quadrature` (nodes and polynomials), `interpolation_errors` (how far those may be
 off) and, for curves that jump, `piecewise_curves` (what such a curve is), `change_detection` and
 `curve_tracing` (how it is found) and `jumps` (the same measures of it). `tables` turns shards of
 pairs into the tables of a study. `measuring` does the same for pairs at hand, and is the public
-`measure`, `curves` and `interaction_partners`; likewise `measuring_roles` and `measuring_edges`.
-`call_checks` looks at what is asked, `measured_pairs` runs the pairs, `curve_arrays` and
-`pattern_arrays` are what curves and patterns come as. These two, `curve_measures`, `saturation` and
-`quadrature` need no torch.
+`measure`, `curves` and `interaction_partners`; likewise `measuring_positions`, `measuring_roles`
+and `measuring_edges`. `call_checks` looks at what is asked, `measured_pairs` runs the pairs,
+`curve_arrays` and `pattern_arrays` are what curves and patterns come as. These two,
+`curve_measures`, `saturation` and `quadrature` need no torch.
 """

@@ -26,6 +26,7 @@ from counterpoint.report.heads_section import heads, heat_maps
 from counterpoint.report.mlps_section import extras
 from counterpoint.report.pairs_section import dropped, pairs
 from counterpoint.report.patterns_section import attention_patterns
+from counterpoint.report.positions_section import positions
 from counterpoint.report.provenance_section import provenance
 from counterpoint.report.relations_section import relations
 from counterpoint.report.render import notebook_to_html, render_report
@@ -52,6 +53,7 @@ __all__ = [
     "load_results",
     "notebook_to_html",
     "pairs",
+    "positions",
     "provenance",
     "reasons",
     "relations",

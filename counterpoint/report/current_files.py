@@ -31,6 +31,11 @@ def has_edges(settings: Mapping[str, Any]) -> bool:
     return settings.get("edges", {}).get("pairs", "all") != "none"
 
 
+def has_positions(settings: Mapping[str, Any]) -> bool:
+    """Whether single positions are patched."""
+    return settings.get("positions", {}).get("pairs", "all") != "none"
+
+
 def has_atlas(settings: Mapping[str, Any]) -> bool:
     """Whether there is an atlas."""
     return bool(settings.get("counterfactuals", {}).get("atlas", {}).get("seeds", True))
@@ -87,6 +92,8 @@ def is_current(
         "record_patterns": has_patterns(settings),
         "compute_edges": has_edges(settings),
         "merge_edges": has_edges(settings),
+        "patch_positions": has_positions(settings),
+        "merge_positions": has_positions(settings),
         "search_atlas": has_atlas(settings),
         "verify_atlas": has_atlas(settings),
         "compare_beginnings": settings.get("prepend_bos", BOTH) == BOTH,

@@ -69,6 +69,7 @@ class Results:
     mlps: pd.DataFrame | None
     faithfulness: pd.DataFrame | None
     interaction: pd.DataFrame | None
+    positions: pd.DataFrame | None
     generated: tuple[Generated, ...]
     atlas: pd.DataFrame | None
     methods: pd.DataFrame | None
@@ -227,6 +228,9 @@ def load_results(
         mlps=optional("mlps.parquet") if current_files.has_mlps(settings) else None,
         faithfulness=optional("faithfulness.parquet"),
         interaction=optional("interaction.parquet"),
+        positions=(
+            optional("positions.parquet") if current_files.has_positions(settings) else None
+        ),
         generated=_read_generated(folder, settings),
         atlas=optional("atlas.parquet") if current_files.has_atlas(settings) else None,
         methods=(

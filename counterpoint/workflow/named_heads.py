@@ -47,8 +47,14 @@ def check_named_heads(configuration: Configuration, models: Path) -> None:
         for place, heads in (
             *((key, [] if isinstance(one, Mapping) else one) for key, one in asked.items()),
             (f"studies.{name}.report.heads", study["report"]["heads"]),
+            (f"studies.{name}.positions.heads", _listed(study["positions"]["heads"])),
         ):
             check_heads(heads, n_layers=n_layers, n_heads=n_heads, key=place)
+
+
+def _listed(heads: list[list[int]] | str) -> list[list[int]]:
+    """The heads that are named; a word such as `all` names none."""
+    return [] if isinstance(heads, str) else heads
 
 
 def declared_shape(folders: Iterable[Path]) -> tuple[int, int] | None:

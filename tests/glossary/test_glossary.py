@@ -41,6 +41,7 @@ from counterpoint.measures.tables import (
     integrated_gradients_table,
     interaction_table,
     merging,
+    position_table,
     role_table,
 )
 from counterpoint.pairs import doubtful_pairs, pair_files
@@ -88,6 +89,7 @@ WRITTEN: dict[str, Collection[str]] = {
     "interaction.parquet": interaction_table.COLUMNS,
     "roles.parquet": role_table.COLUMNS,
     "edges.parquet": edge_table.COLUMNS,
+    "positions.parquet": position_table.COLUMNS,
     "plan.csv": plan.COLUMNS,
     "correlations.csv": correlations.COLUMNS,
     "claims.csv": claims.COLUMNS,

@@ -41,6 +41,7 @@ MODEL_RULES = (
     "measure_roles",
     "record_patterns",
     "compute_edges",
+    "patch_positions",
     "search_counterfactuals",
     "validate_counterfactuals",
     "measure_searches",
@@ -141,6 +142,7 @@ def configuration() -> dict[str, Any]:
                 "roles": {"pairs": 2},
                 "patterns": {"pairs": 1},
                 "edges": {"pairs": 2, "receivers": {"top": 2}},
+                "positions": {"pairs": 2},
                 "statistics": {"bootstrap_samples": 20, "permutations": 30, "top_k": 3},
                 "counterfactuals": {
                     "targets": [[1, 2]],

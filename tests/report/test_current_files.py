@@ -29,6 +29,8 @@ BENCHMARKS = {
     "measure_roles/0": False,
     "merge_roles": False,
     "record_patterns": False,
+    "patch_positions/0": False,
+    "merge_positions": False,
     "compare_beginnings": False,
     "search_atlas/atlas.0": False,
     "search_counterfactuals/1.2.descent.0": True,

@@ -33,6 +33,7 @@ from tests.helpers.synthetic import (
     ARCHIVE_COLUMNS,
     Shape,
     make_atlas,
+    make_positions,
     write_full_validation,
     write_generated,
     write_study,
@@ -515,6 +516,36 @@ def test_roles_and_patterns_appear_when_their_files_do(study, tmp_path):
     shown = report.attention_patterns(results)
     assert 'id="patterns"' in shown and "0.75" in shown and "0.62" in shown
     assert "<b>" not in shown and f"<b>{pairs['clean_tokens'][0][2]}</b> (2)" in Page(shown).text
+
+
+def test_positions_are_shown_with_their_spans_escaped(study, tmp_path):
+    folder = tmp_path / "positions"
+    shutil.copytree(study, folder)
+    assert not report.positions(sections_of(folder))
+    table = make_positions()
+    table.to_parquet(folder / "positions.parquet", index=False)
+    shown = report.positions(sections_of(folder))
+    text = Page(shown).text
+    assert 'id="positions"' in shown and 'id="positions-spans"' in shown
+    assert "subject, <i>place</i> and end" in text and "elsewhere" in text
+    assert "<i>place</i>" not in shown and "&lt;i&gt;place" in shown
+    assert shown.count("<img") == 2
+    # Two directions; three heads and the configured one, and every layer of the others.
+    assert shown.count("head 0.1") == 2 and shown.count("residual stream 3") == 2
+    means = table[(table["component"] == "mlp") & (table["layer"] == 2)].query(
+        "direction == 'noising'"
+    )
+    of_span = means[means["span"] == "subject"].groupby("pair")["ap"].sum().mean()
+    assert html.number(of_span, 2) in shown
+    assert "−0.50" in shown  # the interaction of layer 2
+    assert "interaction over positions is 0.375" in text.replace("0.3750", "0.375")
+    # Of one pair, and of heads alone.
+    table = table[(table["pair"] == 1) & (table["component"] == "head")]
+    table.to_parquet(folder / "positions.parquet", index=False)
+    shown = report.positions(sections_of(folder))
+    assert shown.count("<img") == 1 and "[" not in Page(shown).text
+    left = report.load_results("made-up", folder, SETTINGS | {"positions": {"pairs": "none"}})
+    assert left.positions is None and not report.positions(left)
 
 
 def test_a_missing_needed_file_is_named(study, tmp_path):

@@ -64,6 +64,17 @@ def of_edges(size: Size, pairs: Pairs, receivers: int, roles: int) -> float:
     return receivers * roles * senders * pairs.positions * size.operations / 6
 
 
+def position_operations(size: Size, pairs: Pairs, components: int, heads: int) -> float:
+    """Floating-point operations of AP at every position, for one pair and direction, of so many
+    whole ``components`` of every layer and so many ``heads``.
+
+    A patch at a position runs what comes from there on, half of the positions on average; and each
+    is patched at all of them once.
+    """
+    run = pairs.positions * (pairs.positions + 1) / 2 + pairs.positions
+    return (components * size.n_layers + heads) * run * size.operations / 2
+
+
 def activation_bytes(size: Size, pairs: Pairs) -> float:
     """Bytes of a pair's cached activations (`activations.Activations`): of both prompts four
     tensors for each layer and position, and the keys and values of what comes before."""

@@ -38,7 +38,13 @@ OF_SHARDS = (
 )
 """Rules with a job for each shard. They and validation run the model with several threads."""
 
-SEVERAL_THREADS = (*OF_SHARDS, "compute_edges", "validate_counterfactuals", "record_patterns")
+SEVERAL_THREADS = (
+    *OF_SHARDS,
+    "patch_positions",
+    "compute_edges",
+    "validate_counterfactuals",
+    "record_patterns",
+)
 
 TWICE = ("cache_activations", "compute_curves", "integrate_gradients", "merge_scores")
 """Rules that a study with `prepend_bos: both` runs once more, without that token."""
@@ -123,6 +129,17 @@ def amounts(
         each = operations.of_edges(size, pairs, receivers, len(edges["roles"]))
         found["compute_edges"] = shards, kept * directions * each / machine.rate_of("compute_edges")
         found["merge_edges"] = 1, float(kept)
+
+    wanted = settings["positions"]
+    if wanted["pairs"] != "none":
+        some = pairs.count if wanted["pairs"] == "all" else min(wanted["pairs"], pairs.count)
+        heads = size.heads if wanted["heads"] == "all" else len(wanted["heads"])
+        whole = [name for name in wanted["components"] if name != "head"]
+        heads = heads if len(whole) < len(wanted["components"]) else 0
+        each = operations.position_operations(size, pairs, len(whole), heads)
+        rule = "patch_positions"
+        found[rule] = shards, some * directions * each / machine.rate_of(rule)
+        found["merge_positions"] = 1, float(some)
 
     wanted = settings["counterfactuals"]
     methods, seeds = wanted["methods"], len(wanted["seeds"])
