@@ -16,6 +16,7 @@ from collections.abc import Mapping
 
 from counterpoint.glossary.entries import UNITS, Column, Table, Word
 from counterpoint.glossary.measurement_words import MEASUREMENT_WORDS
+from counterpoint.glossary.mechanism_tables import MECHANISM_TABLES
 from counterpoint.glossary.search_tables import SEARCH_TABLES
 from counterpoint.glossary.search_words import SEARCH_WORDS
 from counterpoint.glossary.shared_columns import AGREEMENTS
@@ -41,7 +42,8 @@ WORDS: Mapping[str, Word] = {word.key: word for word in (*MEASUREMENT_WORDS, *SE
 """Every word by its key, in reading order."""
 
 TABLES: Mapping[str, Table] = {
-    table.path: table for table in (*STUDY_TABLES, *STATISTICS_TABLES, *SEARCH_TABLES)
+    table.path: table
+    for table in (*STUDY_TABLES, *MECHANISM_TABLES, *STATISTICS_TABLES, *SEARCH_TABLES)
 }
 """Every file with columns that a study writes, by its path."""
 
