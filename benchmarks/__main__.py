@@ -14,16 +14,16 @@ import logging
 import statistics
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import torch
 
 from benchmarks import baselines, machine, report
+from benchmarks.machine import timed
 from counterpoint.engine.activation_caching import cache_activations
 from counterpoint.engine.activations import TokenPairs
 from counterpoint.engine.head_outputs import every_unit
@@ -46,18 +46,10 @@ GRID, _ = quadrature.gauss_legendre(GRID_SIZE)
 STEPS = 50
 """Steps of Captum's integrated gradients on whole passes, its default."""
 
-Result = TypeVar("Result")
 Array = np.ndarray
 ROOT = Path(__file__).parent.parent
 
 log = logging.getLogger("benchmarks")
-
-
-def timed(call: Callable[[], Result]) -> tuple[float, Result]:
-    """Wall seconds of a call, and what it returned."""
-    start = time.perf_counter()
-    result = call()
-    return time.perf_counter() - start, result
 
 
 def notebook_pair(model: LanguageModel, repeat: int = 0) -> TokenPairs:

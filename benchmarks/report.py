@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import matplotlib.pyplot as plt
 
+from benchmarks import positions
 from counterpoint.files.artifacts import atomic, write_text
 
 WAYS = {
@@ -135,6 +137,8 @@ IOI pairs of the shipped set, one direction, activations and curves, in a proces
 position.
 *length* puts sentences before the pair, so that the prefix grows and the suffix does not.
 """
+    if positions.KEPT.is_file():
+        text += "\n" + positions.section(json.loads(positions.KEPT.read_text(encoding="utf-8")))
     write_text(text, folder / "performance.md")
 
 

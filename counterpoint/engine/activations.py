@@ -148,10 +148,8 @@ class Activations:
         pairs = TokenPairs(
             self.pairs.clean[chosen],
             self.pairs.corrupted[chosen],
-            *(
-                tuple(column[place] for place in places)
-                for column in (self.pairs.correct, self.pairs.incorrect)
-            ),
+            tuple(self.pairs.correct[place] for place in places),
+            tuple(self.pairs.incorrect[place] for place in places),
             tuple(self.pairs.number[place] for place in places),
         )
         prefix = self.prefix

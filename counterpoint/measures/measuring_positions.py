@@ -87,7 +87,7 @@ def positions(
 
 def _checked_components(components: Any) -> list[Component]:
     """The components, each once; raises UserError for what is none."""
-    listed = [components] if isinstance(components, str) else list(components)
+    listed: list[Any] = [components] if isinstance(components, str) else list(components)
     for each in listed:
         if each not in COMPONENTS:
             near = did_you_mean(str(each), list(COMPONENTS))

@@ -162,11 +162,8 @@ def _table(
         (row["component"], row["layer"], row["head"], row["span"]): row
         for row in effects[effects["direction"] == direction].to_dict("records")
     }
-    means = (
-        sums[sums["direction"] == direction]
-        .groupby(["component", "layer", "head"])[["ap_sum", "ap_joint", "interaction"]]
-        .mean()
-    )
+    grouped = sums[sums["direction"] == direction].groupby(["component", "layer", "head"])
+    means = grouped[["ap_sum", "ap_joint", "interaction"]].mean().to_dict("index")
     header: list[Any] = ["output of"]
     header += [name or "elsewhere" for name in spans]
     header += ["sum", word("ap", "AP"), word("position-interaction", "interaction")]
@@ -182,7 +179,7 @@ def _table(
                     if row is None
                     else interval(row["ap"], row["ci_low"], row["ci_high"])
                 )
-            mean = means.loc[(component, layer, head)]
+            mean = means[component, layer, head]
             cells += [number(mean[key], 2) for key in ("ap_sum", "ap_joint", "interaction")]
             lines.append(cells)
     return table(header, lines, caption=caption)

@@ -14,7 +14,18 @@ import counterpoint
 from counterpoint.workflow import code_version
 
 ROOT = Path(__file__).parents[2]
-CALLS = ("load", "measure", "curves", "interaction_partners", "edges", "compose", "validate")
+CALLS = (
+    "load",
+    "measure",
+    "curves",
+    "interaction_partners",
+    "positions",
+    "roles",
+    "attention_patterns",
+    "edges",
+    "compose",
+    "validate",
+)
 LAZY = {f"counterpoint.{home}" for home in counterpoint._HOMES.values()} - {"counterpoint.errors"}
 
 
