@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from counterpoint.errors import UserError
 from counterpoint.figures.theme import DIVERGING, SEQUENTIAL, new_figure
@@ -30,8 +31,9 @@ def attention_maps(
     """Draw the patterns of ``heads``, (layer, head) each, on both prompts, and their difference.
 
     A row of a map is the position that looks, a column the one that is looked at. ``tokens`` are
-    the texts of both prompts' tokens; without them positions are numbered. Raises UserError for
-    patterns of different shapes, and for a head that they have not.
+    the texts of both prompts' tokens; without them, and in long prompts, positions are numbered.
+    Raises UserError for patterns of different shapes, texts of another number, and a head that the
+    patterns have not.
     """
     if clean.shape != corrupted.shape or clean.ndim != 4:
         raise UserError(
@@ -71,6 +73,8 @@ def _name_tokens(ax: Axes, names: list[str]) -> None:
     if not names:
         ax.set_xlabel("position looked at")
         ax.set_ylabel("position that looks")
+        for axis in (ax.xaxis, ax.yaxis):
+            axis.set_major_locator(MaxNLocator(integer=True))
         return
     ax.set_xticks(places, names, rotation=90, fontsize=5.5)
     ax.set_yticks(places, names, fontsize=5.5)
@@ -78,7 +82,11 @@ def _name_tokens(ax: Axes, names: list[str]) -> None:
 
 def _labels(length: int, texts: Sequence[str] | None) -> list[str]:
     """A short label for each position; none where there are too many."""
-    if length > LABELLED or texts is None or len(texts) != length:
+    if texts is not None and len(texts) != length:
+        raise UserError(
+            f"tokens has {len(texts)} texts; expected one for each of the {length} positions."
+        )
+    if length > LABELLED or texts is None:
         return []
     shown = (text.strip() or repr(text)[1:-1] for text in texts)
     return [text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…" for text in shown]

@@ -68,10 +68,11 @@ def role_effects(
     direction: Direction,
     *,
     pairs: Sequence[int] | None = None,
+    roles: Sequence[str] = ROLES,
     parts: AttentionParts | None = None,
     advance: Callable[[int], object] | None = None,
 ) -> RoleEffects:
-    """The effects of all roles of all heads on ``pairs`` of the engine's bucket, by default all.
+    """The effects of ``roles`` of all heads on ``pairs`` of the engine's bucket, by default all.
 
     ``parts`` are the engine's attentions, where they were taken apart before. Raises UserError,
     with the reason, for a model whose attention cannot be (`AttentionParts`).
@@ -84,7 +85,7 @@ def role_effects(
         shared = mixtures.parts.group(layer)
         for number, role in enumerate(ROLES):
             count = shared if role in OF_GROUPS else 1
-            if role in OF_GROUPS and shared == 1:
+            if role not in roles or (role in OF_GROUPS and shared == 1):
                 continue
             rows += [
                 (pair, layer, head, number, count)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import copy
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -25,30 +25,37 @@ Place = tuple[int, int, int, str]
 """Pair, layer, head and role."""
 
 
-def role_effects(model: LanguageModel, pairs: TokenPairs, direction: Direction) -> dict[Place, Any]:
-    """The effect of every role of every head, and of every group of heads."""
+def role_effects(
+    model: LanguageModel,
+    pairs: TokenPairs,
+    direction: Direction,
+    heads: Sequence[tuple[int, int]] | None = None,
+) -> dict[Place, Any]:
+    """The effect of every role of ``heads``, by default all, and of their groups."""
     sides = ("clean", "corrupted") if direction == "noising" else ("corrupted", "clean")
     background, other = (getattr(pairs, side) for side in sides)
     found: dict[Place, Any] = {}
     alone = one_key_each(model)
     group = model.n_heads // model.n_key_value_heads
+    if heads is None:
+        heads = [(layer, head) for layer in model.head_layers for head in range(model.n_heads)]
     with torch.no_grad():
-        for layer in model.head_layers:
-            for head in range(model.n_heads):
-                for role in ("query", "key", "value"):
-                    end = _projected(alone, layer, head, role, background, other)
-                    _note(found, pairs, (layer, head, role), end - logits(alone, background))
-                end = _with_pattern(model, layer, head, background, other)
-                _note(found, pairs, (layer, head, "pattern"), end - logits(model, background))
-                end = _with_output(model, layer, head, background, other)
-                _note(found, pairs, (layer, head, "output"), end - logits(model, background))
-            if group == 1:
-                continue
-            for shared in range(model.n_key_value_heads):
+        start, start_alone = logits(model, background), logits(alone, background)
+        for layer, head in heads:
+            for role in ("query", "key", "value"):
+                end = _projected(alone, layer, head, role, background, other)
+                _note(found, pairs, (layer, head, role), end - start_alone)
+            end = _with_pattern(model, layer, head, background, other)
+            _note(found, pairs, (layer, head, "pattern"), end - start)
+            end = _with_output(model, layer, head, background, other)
+            _note(found, pairs, (layer, head, "output"), end - start)
+            if group > 1:
+                shared = head // group
                 for role in ("key", "value"):
-                    end = _projected(model, layer, shared, role, background, other)
                     place = (layer, shared * group, f"{role}_group")
-                    _note(found, pairs, place, end - logits(model, background))
+                    if (0, *place) not in found:
+                        end = _projected(model, layer, shared, role, background, other)
+                        _note(found, pairs, place, end - start)
     return found
 
 

@@ -83,6 +83,11 @@ def activation_bytes(size: Size, pairs: Pairs) -> float:
     return (numbers + prefix) * size.bytes_per_number
 
 
+def pattern_bytes(size: Size, pairs: Pairs) -> float:
+    """Bytes of a pair's attention patterns: of both prompts, in float32."""
+    return 2 * 4.0 * size.heads * pairs.tokens**2
+
+
 def curve_bytes(size: Size) -> float:
     """Bytes of a pair's curves in one direction: f and g of every head at every α, in float32."""
     return size.heads * GRID_SIZE * 2 * 4.0

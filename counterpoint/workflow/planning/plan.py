@@ -115,7 +115,7 @@ def amounts(
     found |= {"merge_roles": (1, float(pairs.count))}
     for rule, setting in OF_SOME_PAIRS.items():
         jobs, amount = found.pop(rule)
-        measured = number_of_pairs(settings[setting]["pairs"], pairs.count)
+        measured = number_of_pairs(settings.get(setting, {}).get("pairs", "none"), pairs.count)
         if measured:
             # Patterns are recorded in one job, and once for both directions.
             once = rule == "record_patterns"
@@ -249,6 +249,9 @@ def _disk_mb(
         "compute_curves": repeated * (operations.curve_bytes(size) + operations.table_bytes(size)),
         "merge_scores": repeated * (operations.curve_bytes(size) + operations.table_bytes(size)),
     }
+    if "patterns" in settings:
+        kept = number_of_pairs(settings["patterns"]["pairs"], pairs.count)
+        written["record_patterns"] = kept * operations.pattern_bytes(size, pairs)
     if not keeps_activations:
         written["cache_activations"] = 0.0
     return written.get(rule, 0.0) / 2**20
