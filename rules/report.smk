@@ -7,6 +7,7 @@ rule gather_provenance:
         of_targets,
         atlas,
         without_bos,
+        score_agreement,
         beginning="results/{study}/beginning.json",
         model=model_ready,
     output:
@@ -76,6 +77,7 @@ rule render_report:
         of_targets,
         atlas,
         without_bos,
+        score_agreement,
         "results/{study}/provenance.json",
         map(given, PAGE_TEMPLATE),
         # Only its tokenizer is read, to mark the tokens that differ.

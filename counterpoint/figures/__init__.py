@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from counterpoint.figures.interaction_figures import interaction_sums
     from counterpoint.figures.mlp_figures import mlp_layers
     from counterpoint.figures.regression_figures import regressions
+    from counterpoint.figures.score_agreement_figures import found_by_checks
     from counterpoint.figures.stability_figures import rank_stability
     from counterpoint.figures.theme import figure_svg, save_figure
     from counterpoint.figures.top_head_figures import top_heads
@@ -46,6 +47,7 @@ __all__ = [
     "correlation_matrices",
     "faithfulness_curves",
     "figure_svg",
+    "found_by_checks",
     "heat_maps",
     "interaction_sums",
     "mlp_layers",
@@ -65,6 +67,7 @@ _HOMES = {
     "correlation_matrices": "correlation_figures",
     "faithfulness_curves": "faithfulness_figures",
     "figure_svg": "theme",
+    "found_by_checks": "score_agreement_figures",
     "heat_maps": "heat_map_figures",
     "interaction_sums": "interaction_figures",
     "mlp_layers": "mlp_figures",

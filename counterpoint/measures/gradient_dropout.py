@@ -26,7 +26,7 @@ from counterpoint.engine.activations import Direction
 from counterpoint.engine.replay import first_of, hidden_states_of, with_first
 from counterpoint.engine.suffix import SuffixEngine
 from counterpoint.errors import UserError
-from counterpoint.measures.suffix_gradients import first_order_scores
+from counterpoint.measures.suffix_gradients import scores_of, suffix_run
 
 Array = np.ndarray
 
@@ -54,48 +54,74 @@ def gradient_dropout_scores(
             f"model architecture {kind}: it has a single layer, and GradDrop divides by the number"
             " of layers − 1. Leave atp_star out of baselines."
         )
-    pair = torch.arange(n_pairs, device=model.device).repeat_interleave(model.n_layers)
-    dropped = torch.arange(model.n_layers, device=model.device).repeat(n_pairs)
-
     def scored(rows: slice) -> Tensor:
-        with dropped_gradients(engine, dropped[rows]):
-            _, score = first_order_scores(engine, direction, pair[rows])
-        return score.abs()
+        pair = torch.arange(rows.start, rows.stop, device=model.device)
+        return _sizes_summed(engine, direction, pair) / (model.n_layers - 1)
 
-    found = engine.in_batches(len(pair), scored, differentiate=True, advance=advance)
-    by_layer = found.view(n_pairs, model.n_layers, model.n_layers, model.n_heads)
-    total = by_layer.sum(1) / (model.n_layers - 1)
-    return total.transpose(0, 1).double().cpu().numpy()
+    found = engine.in_batches(n_pairs, scored, differentiate=True, advance=advance)
+    return found.transpose(0, 1).double().cpu().numpy()
+
+
+def _sizes_summed(
+    engine: SuffixEngine, direction: Direction, pair: Int[Tensor, " row"]
+) -> Float[Tensor, "row layer head"]:
+    """Σ_ℓ |AtP_ℓ| of every head, from one run.
+
+    The way back is the same as without a dropped layer down to that layer, and passes it by through
+    the residual connection: what arrives at its output goes on at its input.
+    """
+    model = engine.model
+    with torch.enable_grad(), _followed_stream(engine) as (inputs, outputs):
+        run = suffix_run(engine, direction, pair)
+        layers = list(run.shifts)
+        found = torch.autograd.grad(
+            run.metric.sum(), [*run.shifts.values(), *outputs], retain_graph=True
+        )
+        plain = scores_of(
+            engine, direction, pair, dict(zip(layers, found[: len(layers)], strict=True))
+        ).abs()
+        # Of heads above a dropped layer nothing changes; those of the layer itself give 0.
+        below = torch.arange(model.n_layers, device=model.device).view(1, -1, 1)
+        total = plain * below
+        for dropped, arriving in enumerate(found[len(layers) :]):
+            lower = [layer for layer in layers if layer < dropped]
+            if not lower:
+                continue
+            gradients = torch.autograd.grad(
+                inputs[dropped],
+                [run.shifts[layer] for layer in lower],
+                grad_outputs=arriving,
+                retain_graph=True,
+            )
+            score = scores_of(
+                engine, direction, pair, dict(zip(lower, gradients, strict=True))
+            ).abs()
+            total[:, lower] += score[:, lower]
+    return total
 
 
 @contextmanager
-def dropped_gradients(engine: SuffixEngine, dropped: Int[Tensor, " row"]) -> Iterator[None]:
-    """Let no gradient pass through what the block ``dropped`` of each row adds to the stream.
+def _followed_stream(engine: SuffixEngine) -> Iterator[tuple[list[Tensor], list[Tensor]]]:
+    """The residual stream before each block, and zeros added to it after each block."""
+    inputs: list[Tensor] = []
+    outputs: list[Tensor] = []
 
-    The values stay as they are; the gradient goes on through the residual connection alone.
-    """
-    given: dict[int, Tensor] = {}
+    def before(module: nn.Module, args: Any, kwargs: Any) -> None:
+        # A copy: blocks may change in place what they are given. The blocks are called once more for
+        # the logits, handing through what they are given (`engine.unembedding`).
+        if len(inputs) == len(engine.model.blocks):
+            return
+        inputs.append(hidden_states_of(args, kwargs)[0].clone())
 
-    def before(layer: int) -> Any:
-        def hook(module: nn.Module, args: Any, kwargs: Any) -> None:
-            given[layer], _ = hidden_states_of(args, kwargs)
-
-        return hook
-
-    def after(layer: int) -> Any:
-        def hook(module: nn.Module, args: Any, output: Any) -> Any:
-            value, stream = first_of(output), given.pop(layer)
-            is_dropped = (dropped == layer).view(-1, 1, 1)
-            # 0 in value; in gradient the way around the block instead of the way through it.
-            detour = (stream - stream.detach()) - (value - value.detach())
-            return with_first(output, value + torch.where(is_dropped, detour, 0.0))
-
-        return hook
+    def after(module: nn.Module, args: Any, output: Any) -> Any:
+        if len(outputs) == len(engine.model.blocks):
+            return output
+        value = first_of(output)
+        outputs.append(torch.zeros_like(value).requires_grad_())
+        return with_first(output, value + outputs[-1])
 
     with ExitStack() as hooks:
-        for layer, block in enumerate(engine.model.blocks):
-            hooks.callback(
-                block.register_forward_pre_hook(before(layer), with_kwargs=True).remove
-            )
-            hooks.callback(block.register_forward_hook(after(layer)).remove)
-        yield
+        for block in engine.model.blocks:
+            hooks.callback(block.register_forward_pre_hook(before, with_kwargs=True).remove)
+            hooks.callback(block.register_forward_hook(after).remove)
+        yield inputs, outputs

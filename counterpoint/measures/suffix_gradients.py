@@ -1,7 +1,8 @@
 """First-order scores of all heads at once, from one way back through the whole suffix.
 
 The model runs the suffix of the background as it is, or as a caller has changed it inside the block
-(`input_path_gradients` its embeddings, `relevance` and `gradient_dropout` its way back). A head's
+(`input_path_gradients` its embeddings, `relevance` its way back; `gradient_dropout` takes ways back
+of its own). A head's
 score is what the gradient with respect to the values z of its layer says of its own change:
 ⟨∂m/∂z, z_other − z_background⟩ over all positions and the head's own dimensions. The attention's
 output is linear in z, so that this is the same as the gradient with respect to the head's output
@@ -10,7 +11,9 @@ times the change of that output. Without a change of the way back it is AtP.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import ExitStack
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -23,16 +26,18 @@ from counterpoint.engine.replay import by_row, first_of, last_of
 from counterpoint.engine.suffix import SuffixEngine
 
 
-def first_order_scores(
-    engine: SuffixEngine, direction: Direction, pair: Int[Tensor, " row"]
-) -> tuple[Float[Tensor, " row"], Float[Tensor, "row layer head"]]:
-    """The metric of each row and the score of every head there, in one batch.
+@dataclass(frozen=True, eq=False)
+class SuffixRun:
+    """A run of the background of some pairs that can be differentiated, in one batch."""
 
-    A row is a run of the background's tokens of its ``pair``. Not a number in layers without heads.
-    """
-    model, activations = engine.model, engine.activations
-    other, own = activations.run(other_prompt(direction)), background_prompt(direction)
-    background, rows = activations.run(own), len(pair)
+    metric: Float[Tensor, " row"]
+    shifts: dict[int, Tensor]
+    """Zeros that were added to the values z of each layer that has heads."""
+
+
+def suffix_run(engine: SuffixEngine, direction: Direction, pair: Int[Tensor, " row"]) -> SuffixRun:
+    """Run the background's tokens of each row's ``pair``. Gradients must be enabled."""
+    model, own = engine.model, background_prompt(direction)
     shifts: dict[int, Tensor] = {}
     final: list[Tensor] = []
 
@@ -44,7 +49,7 @@ def first_order_scores(
 
         return hook
 
-    with ExitStack() as hooks, torch.enable_grad():
+    with ExitStack() as hooks:
         for layer in model.head_layers:
             projection = model.output_projection(layer)
             hooks.callback(projection.register_forward_pre_hook(shifted(layer)).remove)
@@ -53,15 +58,45 @@ def first_order_scores(
             .register_forward_hook(lambda m, args, out: final.append(last_of(model, first_of(out))))
             .remove
         )
-        engine.run_suffix(activations.tokens(own)[pair], pair)
-        metric = engine.metric(engine.logits(final[0], engine.metric.vocabulary), pair)
-        gradients = torch.autograd.grad(metric.sum(), list(shifts.values()))
+        engine.run_suffix(engine.activations.tokens(own)[pair], pair)
+    metric = engine.metric(engine.logits(final[0], engine.metric.vocabulary), pair)
+    return SuffixRun(metric, shifts)
+
+
+def scores_of(
+    engine: SuffixEngine,
+    direction: Direction,
+    pair: Int[Tensor, " row"],
+    gradients: Mapping[int, Tensor],
+) -> Float[Tensor, "row layer head"]:
+    """The change of every head times the gradient with respect to its layer's values.
+
+    Not a number in layers without a gradient.
+    """
+    model, rows = engine.model, len(pair)
+    background, other = (
+        engine.activations.run(side(direction)) for side in (background_prompt, other_prompt)
+    )
     dtype = torch.promote_types(model.dtype, torch.float32)
     score = torch.full(
         (rows, model.n_layers, model.n_heads), torch.nan, dtype=dtype, device=model.device
     )
-    for layer, gradient in zip(shifts, gradients, strict=True):
+    for layer, gradient in gradients.items():
         change = packed(model, layer, other.z[layer, pair] - background.z[layer, pair])
         terms = by_row(gradient, rows).to(dtype) * change.to(dtype)
         score[:, layer] = terms.unflatten(-1, (model.n_heads, -1)).sum((1, 3))
-    return metric.detach().to(dtype), score
+    return score
+
+
+def first_order_scores(
+    engine: SuffixEngine, direction: Direction, pair: Int[Tensor, " row"]
+) -> tuple[Float[Tensor, " row"], Float[Tensor, "row layer head"]]:
+    """The metric of each row and the score of every head there, in one batch.
+
+    Not a number in layers without heads.
+    """
+    with torch.enable_grad():
+        run = suffix_run(engine, direction, pair)
+        gradients = torch.autograd.grad(run.metric.sum(), list(run.shifts.values()))
+    by_layer = dict(zip(run.shifts, gradients, strict=True))
+    return run.metric.detach(), scores_of(engine, direction, pair, by_layer)

@@ -77,6 +77,8 @@ class Results:
     card: str | None = None
     without_bos: pd.DataFrame | None = None
     agreement: pd.DataFrame | None = None
+    score_agreement: pd.DataFrame | None = None
+    one_direction_heads: pd.DataFrame | None = None
 
     @cached_property
     def directions(self) -> list[str]:
@@ -208,6 +210,7 @@ def load_results(
 
     # What an earlier configuration has left there is no part of this study.
     twice = settings.get("prepend_bos") == BOTH
+    scored = current_files.has_baselines(settings)
     provenance = folder / "provenance.json"
     return Results(
         study=study,
@@ -238,6 +241,8 @@ def load_results(
         card=Path(card).read_text(encoding="utf-8", errors="replace") if card else None,
         without_bos=optional(f"{WITHOUT}/heads.parquet") if twice else None,
         agreement=optional(f"{WITHOUT}/agreement.csv") if twice else None,
+        score_agreement=optional("score_agreement.csv") if scored else None,
+        one_direction_heads=optional("one_direction_heads.csv") if scored else None,
     )
 
 

@@ -33,8 +33,9 @@ OF_SHARDS = (
     "integrate_gradients",
     "measure_faithfulness",
     "find_partners",
+    "score_baselines",
 )
-"""Rules with a job for each shard. They and validation run the model with several threads."""
+"""Rules with a job for each shard, the last one where a study asks for it. They and validation run the model with several threads."""
 
 SEVERAL_THREADS = (*OF_SHARDS, "validate_counterfactuals")
 
@@ -94,6 +95,10 @@ def amounts(
         # The activations of both prompts serve both directions.
         repeated = 1 if rule == "cache_activations" else directions
         found[rule] = shards, pairs.count * repeated * each / machine.rate_of(rule)
+    if settings["baselines"]:
+        each = operations.baseline_operations(size, pairs, settings["baselines"])
+        rule = "score_baselines"
+        found[rule] = shards, pairs.count * directions * each / machine.rate_of(rule)
     rows = pairs.count * directions * size.heads
     found |= {rule: (1, float(rows)) for rule in OF_ROWS}
     found |= {rule: (1, float(pairs.count)) for rule in OF_PAIRS}
