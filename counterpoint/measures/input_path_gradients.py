@@ -77,6 +77,9 @@ def _moved_embeddings(
     plain = embedding.forward
 
     def moved(module: nn.Module, args: tuple[Tensor, ...], output: Tensor) -> Tensor:
+        if output.shape[1] != own.shape[1]:
+            # The logits are made in a call of their own, whose tokens say nothing.
+            return output
         start, end = plain(own), plain(others)
         return start + share.view(-1, 1, 1) * (end - start)
 

@@ -64,6 +64,8 @@ def test_the_default_configuration_shows_every_setting_with_the_schemas_default(
     defaults = complete(bare)["studies"]["ioi"]
     # The heading is the default study's own.
     study["report"]["title"] = None
+    # Switched on here, and off where a study says nothing.
+    assert study.pop("baselines") and not defaults.pop("baselines")
     assert study == defaults
 
 

@@ -59,15 +59,16 @@ def operations(size: Size, pairs: Pairs) -> dict[str, float]:
 def baseline_operations(size: Size, pairs: Pairs, baselines: Sequence[str]) -> float:
     """The same of the baseline scores that a study asks for.
 
-    A head's two derivatives are a patch that is differentiated twice; the others run the whole
-    model once at each of their points: EAP-IG's and the end of its path, a layer that is dropped.
+    A head's two derivatives are a patch that is differentiated twice; EAP-IG runs the whole model
+    at each of its points, RelP once, and AtP* goes back from every layer, on average through half
+    of the model.
     """
     above = pairs.positions * size.operations / 2
     each = {
         "atp_hvp": 2 * size.heads * above,
         "eap_ig": 2 * EAP_IG_POINTS * above,
         "relp": 2 * above,
-        "atp_star": 2 * size.n_layers * above,
+        "atp_star": size.n_layers * above,
     }
     return sum(each[name] for name in baselines)
 

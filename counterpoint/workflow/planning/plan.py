@@ -101,6 +101,8 @@ def amounts(
         found[rule] = shards, pairs.count * directions * each / machine.rate_of(rule)
     rows = pairs.count * directions * size.heads
     found |= {rule: (1, float(rows)) for rule in OF_ROWS}
+    if settings["baselines"]:
+        found["compare_scores"] = 1, float(rows)
     found |= {rule: (1, float(pairs.count)) for rule in OF_PAIRS}
 
     wanted = settings["counterfactuals"]
