@@ -54,6 +54,7 @@ def gradient_dropout_scores(
             f"model architecture {kind}: it has a single layer, and GradDrop divides by the number"
             " of layers − 1. Leave atp_star out of baselines."
         )
+
     def scored(rows: slice) -> Tensor:
         pair = torch.arange(rows.start, rows.stop, device=model.device)
         return _sizes_summed(engine, direction, pair) / (model.n_layers - 1)

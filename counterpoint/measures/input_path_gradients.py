@@ -104,4 +104,3 @@ def _check_ends(
                 " is allowed), so a run depends on more than its embeddings and EAP-IG's path is"
                 " not defined. Leave eap_ig out of baselines."
             )
-

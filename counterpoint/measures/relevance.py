@@ -169,9 +169,7 @@ def _parts(engine: SuffixEngine, direction: Direction) -> _Parts:
                 hooks.callback(module.register_forward_hook(record, with_kwargs=True).remove)
         for place, mlp in enumerate(own):
             hooks.callback(mlp.register_forward_hook(keep(place)).remove)
-        engine.run_suffix(
-            engine.activations.tokens(background_prompt(direction))[first], first
-        )
+        engine.run_suffix(engine.activations.tokens(background_prompt(direction))[first], first)
     kind = type(model.hf).__name__
     for call in norms:
         parts.norms[call.module] = _norm_of(call, allowed, kind)
@@ -249,8 +247,7 @@ def _mlp_parts(
     others = [
         call
         for call in calls
-        if not _is_linear(call.module)
-        and not isinstance(call.module, nn.Identity | nn.Dropout)
+        if not _is_linear(call.module) and not isinstance(call.module, nn.Identity | nn.Dropout)
     ]
     if len(linear) < 2 or len(others) != 1 or list(others[0].module.parameters()):
         return None, None

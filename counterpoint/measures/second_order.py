@@ -68,9 +68,7 @@ def second_order_estimate(
     return slope + bend / 2
 
 
-def term_ratio(
-    slope: Float[Array, " unit"], bend: Float[Array, " unit"]
-) -> Float[Array, " unit"]:
+def term_ratio(slope: Float[Array, " unit"], bend: Float[Array, " unit"]) -> Float[Array, " unit"]:
     """|½ g'(0)| / |g(0)|: the second term over the first; not a number where the first is 0."""
     size = np.abs(slope)
     return np.divide(np.abs(bend) / 2, size, out=np.full(size.shape, np.nan), where=size > 0)

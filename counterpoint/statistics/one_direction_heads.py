@@ -41,9 +41,7 @@ COLUMNS = (
 )
 
 
-def one_direction_heads(
-    heads: pd.DataFrame, *, settings: Settings | None = None
-) -> pd.DataFrame:
+def one_direction_heads(heads: pd.DataFrame, *, settings: Settings | None = None) -> pd.DataFrame:
     """One row per head among the first k by |AP| in either direction, largest difference first.
 
     Columns: layer, head, noising and denoising (the parts, means over pairs), difference (of their

@@ -146,9 +146,7 @@ def _error_rows(
     for name in known:
         of = relative if name in SIGNS_OF_RELATIVE_ERROR else error
         values = _over_heads(data, "spearman", data.columns[name], of, settings)
-        yield _row(
-            data, "atp", f"error_and_{name}", values, (-1.0, 1.0), drawn, settings, k
-        )
+        yield _row(data, "atp", f"error_and_{name}", values, (-1.0, 1.0), drawn, settings, k)
 
 
 def _row(

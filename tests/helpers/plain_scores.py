@@ -107,9 +107,7 @@ def input_path(
     return total / steps
 
 
-def gradient_dropout(
-    model: LanguageModel, pairs: TokenPairs, direction: Direction
-) -> np.ndarray:
+def gradient_dropout(model: LanguageModel, pairs: TokenPairs, direction: Direction) -> np.ndarray:
     """Σ over dropped layers of |AtP| / (layers − 1); a dropped block's sum is h + constant."""
     total = np.zeros((model.n_layers, len(pairs), model.n_heads))
     for dropped in range(model.n_layers):

@@ -27,6 +27,8 @@ BENCHMARKS = {
     "compute_mlp_curves/0": False,
     "merge_mlps": False,
     "compare_beginnings": False,
+    "score_baselines/0": False,
+    "compare_scores": False,
     "search_atlas/atlas.0": False,
     "search_counterfactuals/1.2.descent.0": True,
     "search_counterfactuals/1.2.descent.3": True,

@@ -3,52 +3,19 @@
 from __future__ import annotations
 
 import numpy as np
-import pandas as pd
 import pytest
 from scipy import stats
 
 from counterpoint.statistics.one_direction_heads import one_direction_heads
 from counterpoint.statistics.resampling import Settings
 from counterpoint.statistics.score_agreement import checks, score_agreement
+from tests.helpers.scored_heads import scored_heads
 
 SETTINGS = Settings(bootstrap_samples=200, top_k=3)
 
 
-def made(n_pairs: int = 5, n_heads: int = 24) -> pd.DataFrame:
-    """AP that decays over the heads, AtP that is AP but for noise, EAP-IG that is AP's reverse."""
-    random = np.random.default_rng(0)
-    rows = []
-    for pair in range(n_pairs):
-        for direction in ("noising", "denoising"):
-            ap = 2.0 ** -np.arange(n_heads) + 0.01 * random.normal(size=n_heads)
-            atp = ap + 0.1 * random.normal(size=n_heads)
-            rows.append(
-                pd.DataFrame(
-                    {
-                        "pair": pair,
-                        "direction": direction,
-                        "layer": np.arange(n_heads) // 4,
-                        "head": np.arange(n_heads) % 4,
-                        "ap": ap,
-                        "ap_normalised": ap if direction == "denoising" else -ap / 10,
-                        "atp": atp,
-                        "atp_hvp": ap,
-                        "atp_reliability": np.abs(atp - ap) / np.abs(ap),
-                        "eap_ig": ap[::-1],
-                        "atp_star": np.abs(ap),
-                        "output_range_closed": 1.0,
-                        "gradient_range_closed": np.abs(atp - ap),
-                        "excess_range": 0.0,
-                        "monotonicity": 1.0,
-                        "saturation": random.random(n_heads),
-                    }
-                )
-            )
-    return pd.concat(rows, ignore_index=True)
-
-
 def test_numbers_are_those_of_scipy_and_of_counting() -> None:
-    heads = made()
+    heads = scored_heads()
     whole = score_agreement(heads, settings=SETTINGS)
     table = whole[(whole["direction"] == "noising") & (whole["score"] == "atp")]
     table = table.set_index("quantity")
@@ -74,7 +41,7 @@ def test_numbers_are_those_of_scipy_and_of_counting() -> None:
 
 
 def test_a_perfect_score_finds_all_at_once_and_an_opposite_one_nothing() -> None:
-    table = score_agreement(made(), settings=SETTINGS)
+    table = score_agreement(scored_heads(), settings=SETTINGS)
     found = table[table["quantity"] == "found"].set_index(["score", "checks"])["estimate"]
     assert (found["atp_hvp"] == 1).all() and (found["atp_star"] == 1).all()
     assert found["eap_ig"].loc[12].max() <= 1 / 3
@@ -84,7 +51,7 @@ def test_a_perfect_score_finds_all_at_once_and_an_opposite_one_nothing() -> None
 
 
 def test_what_goes_with_the_error_is_found() -> None:
-    table = score_agreement(made(), settings=SETTINGS)
+    table = score_agreement(scored_heads(), settings=SETTINGS)
     signs = table.groupby("quantity")["estimate"].mean()
     assert signs["error_and_gradient_range_closed"] == pytest.approx(1)
     assert signs["error_and_second_term"] == pytest.approx(1)
@@ -98,23 +65,23 @@ def test_checks_double_up_to_the_number_of_heads() -> None:
 
 
 def test_a_single_pair_has_no_interval() -> None:
-    table = score_agreement(made(1), settings=SETTINGS)
+    table = score_agreement(scored_heads(1), settings=SETTINGS)
     assert table["ci_low"].isna().all() and table["estimate"].notna().any()
 
 
 def test_heads_of_one_direction_are_named() -> None:
     """Denoising is ten times noising here, with the sign of a carrier in both."""
-    table = one_direction_heads(made(), settings=SETTINGS)
+    table = one_direction_heads(scored_heads(), settings=SETTINGS)
     assert table["difference"].abs().is_monotonic_decreasing
     first = table.iloc[0]
     assert (first["layer"], first["head"], first["matters_in"]) == (0, 0, "denoising")
     assert first["noising"] == pytest.approx(first["denoising"] / 10, rel=0.2)
     assert first["ci_low"] <= first["difference"] <= first["ci_high"] < 0
-    alone = made()
+    alone = scored_heads()
     assert one_direction_heads(alone[alone["direction"] == "noising"]).empty
 
 
 def test_heads_that_matter_in_both_are_not_named() -> None:
-    heads = made()
+    heads = scored_heads()
     heads["ap_normalised"] = np.where(heads["direction"] == "noising", -1, 1) * heads["ap"]
     assert set(one_direction_heads(heads, settings=SETTINGS)["matters_in"]) == {"both"}
