@@ -229,6 +229,28 @@ def positions(wildcards):
     return f"results/{wildcards.study}/positions.parquet" if asked else []
 
 
+def has_baselines(study):
+    """Whether a study asks for scores of other papers; what it contains (without_bos) does not."""
+    return study in CONFIG.studies and bool(CONFIG.studies[study]["baselines"])
+
+
+def baseline_scores(wildcards):
+    """The tables of baselines of the shards, for a study that asks for some."""
+    if not has_baselines(wildcards.study):
+        return []
+    return of_shards("baseline_scores.parquet")(wildcards)
+
+
+def score_agreement(wildcards):
+    """How far the scores are right, for a study that has baselines."""
+    if not has_baselines(wildcards.study):
+        return []
+    return [
+        f"results/{wildcards.study}/{name}.csv"
+        for name in ("score_agreement", "one_direction_heads")
+    ]
+
+
 def without_bos(wildcards):
     """The scores without the beginning-of-sequence token and their agreement with the study's, for
     a study that asks for both."""

@@ -11,6 +11,7 @@ rule gather_provenance:
         roles,
         patterns,
         without_bos,
+        score_agreement,
         beginning="results/{study}/beginning.json",
         model=model_ready,
     output:
@@ -84,6 +85,7 @@ rule render_report:
         of_targets,
         atlas,
         without_bos,
+        score_agreement,
         "results/{study}/provenance.json",
         map(given, PAGE_TEMPLATE),
         # Only its tokenizer is read, to mark the tokens that differ.

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from counterpoint.figures.position_figures import head_position_maps, position_maps
     from counterpoint.figures.regression_figures import regressions
     from counterpoint.figures.role_figures import head_roles
+    from counterpoint.figures.score_agreement_figures import found_by_checks
     from counterpoint.figures.stability_figures import rank_stability
     from counterpoint.figures.theme import figure_svg, save_figure
     from counterpoint.figures.top_head_figures import top_heads
@@ -51,6 +52,7 @@ __all__ = [
     "correlation_matrices",
     "faithfulness_curves",
     "figure_svg",
+    "found_by_checks",
     "head_position_maps",
     "head_roles",
     "heat_maps",
@@ -77,6 +79,7 @@ _HOMES = {
     "figure_svg": "theme",
     "head_position_maps": "position_figures",
     "head_roles": "role_figures",
+    "found_by_checks": "score_agreement_figures",
     "heat_maps": "heat_map_figures",
     "interaction_sums": "interaction_figures",
     "mlp_layers": "mlp_figures",

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from counterpoint.glossary.baseline_words import BASELINE_WORDS
 from counterpoint.glossary.entries import UNITS, Column, Table, Word
 from counterpoint.glossary.measurement_words import MEASUREMENT_WORDS
 from counterpoint.glossary.mechanism_tables import MECHANISM_TABLES
@@ -38,7 +39,9 @@ __all__ = [
     "size_label",
 ]
 
-WORDS: Mapping[str, Word] = {word.key: word for word in (*MEASUREMENT_WORDS, *SEARCH_WORDS)}
+WORDS: Mapping[str, Word] = {
+    word.key: word for word in (*MEASUREMENT_WORDS, *BASELINE_WORDS, *SEARCH_WORDS)
+}
 """Every word by its key, in reading order."""
 
 TABLES: Mapping[str, Table] = {

@@ -136,6 +136,46 @@ OF_IG = (
     ),
 )
 
+OF_BASELINES = (
+    Column(
+        "atp_hvp",
+        METRIC,
+        "AtP with its second-order term, g(0) + ½ g'(0).",
+        "atp-second-order",
+        "AtP, second order",
+    ),
+    Column(
+        "atp_reliability",
+        "1",
+        "|½ g'(0)| ÷ |g(0)|: how large the second-order term is; near 1 AtP is not to be trusted.",
+        "atp-second-order",
+        "second term ÷ AtP",
+    ),
+    Column(
+        "eap_ig",
+        METRIC,
+        "The head's change times its gradient, averaged over points of the embeddings' path.",
+        "eap-ig",
+        "EAP-IG",
+    ),
+    Column(
+        "relp",
+        METRIC,
+        "The head's change times its coefficient of relevance propagation.",
+        "relp",
+        "RelP",
+    ),
+    Column(
+        "atp_star",
+        METRIC,
+        "Sum over layers of the size of AtP with that layer dropped on the way back, "
+        "÷ (layers − 1).",
+        "atp-star",
+        "AtP*",
+    ),
+)
+"""Scores of other papers: columns of heads.parquet where the setting `baselines` names them."""
+
 STUDY_TABLES = (
     Table(
         "pairs.parquet",
@@ -209,7 +249,17 @@ STUDY_TABLES = (
     Table(
         "heads.parquet",
         "Every score and measure of every head: one row per pair, direction, layer and head.",
-        (*HEAD_KEYS, AP, AP_NORMALISED, ATP, IG_JOINT, IG_DELTA, *OF_CURVES, *OF_IG),
+        (
+            *HEAD_KEYS,
+            AP,
+            AP_NORMALISED,
+            ATP,
+            IG_JOINT,
+            IG_DELTA,
+            *OF_CURVES,
+            *OF_IG,
+            *OF_BASELINES,
+        ),
     ),
     Table(
         "mlps.parquet",

@@ -5,7 +5,9 @@ output curve, by the names that the tables' columns have) and `saturation`, then
 at given α), `curves`, `patching`, `integrated_gradients`, `interaction`, `faithfulness`; then
 `positions` (where in the prompt), `roles` (a head's query, key, value and pattern alone) with
 `attention_patterns` (what it looks at), `edges` (from a sender into a head's query, key or value)
-and `edge_attribution` (the same to first order).
+and `edge_attribution` (the same to first order). Scores of other papers are `second_order`,
+`input_path_gradients`, `relevance` and `gradient_dropout`; the last three are made of
+`suffix_gradients`.
 
 Below them lie `quadrature` (nodes and polynomials), `interpolation_errors` (how far those may be
 off) and, for curves that jump, `piecewise_curves` (what such a curve is), `change_detection` and

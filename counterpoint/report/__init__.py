@@ -13,6 +13,7 @@ demand, since the notebook's imports say on which code a page depends (`workflow
 """
 
 from counterpoint.report.atlas_section import atlas
+from counterpoint.report.baselines_section import baselines
 from counterpoint.report.beginning_section import beginning, without_bos
 from counterpoint.report.claims_section import claims
 from counterpoint.report.counterfactuals_section import generated
@@ -38,6 +39,7 @@ __all__ = [
     "Results",
     "atlas",
     "attention_patterns",
+    "baselines",
     "beginning",
     "claims",
     "curves",

@@ -36,6 +36,11 @@ def has_positions(settings: Mapping[str, Any]) -> bool:
     return settings.get("positions", {}).get("pairs", "all") != "none"
 
 
+def has_baselines(settings: Mapping[str, Any]) -> bool:
+    """Whether the heads are scored by other methods, too."""
+    return bool(settings.get("baselines", True))
+
+
 def has_atlas(settings: Mapping[str, Any]) -> bool:
     """Whether there is an atlas."""
     return bool(settings.get("counterfactuals", {}).get("atlas", {}).get("seeds", True))
@@ -96,6 +101,8 @@ def is_current(
         "merge_positions": has_positions(settings),
         "search_atlas": has_atlas(settings),
         "verify_atlas": has_atlas(settings),
+        "score_baselines": has_baselines(settings),
+        "compare_scores": has_baselines(settings),
         "compare_beginnings": settings.get("prepend_bos", BOTH) == BOTH,
     }
     if not optional.get(rule, True):

@@ -82,6 +82,8 @@ class Results:
     roles: pd.DataFrame | None = None
     patterns: AttentionPatterns | None = None
     edges: pd.DataFrame | None = None
+    score_agreement: pd.DataFrame | None = None
+    one_direction_heads: pd.DataFrame | None = None
 
     @cached_property
     def directions(self) -> list[str]:
@@ -213,6 +215,7 @@ def load_results(
 
     # What an earlier configuration has left there is no part of this study.
     twice = settings.get("prepend_bos") == BOTH
+    scored = current_files.has_baselines(settings)
     provenance = folder / "provenance.json"
     return Results(
         study=study,
@@ -249,6 +252,8 @@ def load_results(
         roles=optional("roles.parquet") if current_files.has_roles(settings) else None,
         patterns=_read_patterns(folder) if current_files.has_patterns(settings) else None,
         edges=optional("edges.parquet") if current_files.has_edges(settings) else None,
+        score_agreement=optional("score_agreement.csv") if scored else None,
+        one_direction_heads=optional("one_direction_heads.csv") if scored else None,
     )
 
 

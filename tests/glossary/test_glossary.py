@@ -36,6 +36,7 @@ from counterpoint.glossary import search_tables as of_searches
 from counterpoint.measures import saturation
 from counterpoint.measures.curve_measures import OutputCurves
 from counterpoint.measures.tables import (
+    baseline_score_table,
     edge_table,
     faithfulness_table,
     integrated_gradients_table,
@@ -51,8 +52,10 @@ from counterpoint.statistics import (
     correlations,
     disagreement,
     meta_analysis,
+    one_direction_heads,
     panel,
     ranking_overlaps,
+    score_agreement,
     stability,
     studies,
 )
@@ -83,7 +86,11 @@ WRITTEN: dict[str, Collection[str]] = {
     "pairs.parquet": pair_files.PAIR_COLUMNS,
     "dropped.csv": pair_files.DROPPED_COLUMNS,
     "warnings.csv": doubtful_pairs.COLUMNS,
-    "heads.parquet": [*_measured("head"), *integrated_gradients_table.COLUMNS],
+    "heads.parquet": [
+        *_measured("head"),
+        *integrated_gradients_table.COLUMNS,
+        *baseline_score_table.columns_of(list(baseline_score_table.BASELINES)),
+    ],
     "mlps.parquet": _measured("mlp"),
     "faithfulness.parquet": faithfulness_table.COLUMNS,
     "interaction.parquet": interaction_table.COLUMNS,
@@ -94,6 +101,8 @@ WRITTEN: dict[str, Collection[str]] = {
     "correlations.csv": correlations.COLUMNS,
     "claims.csv": claims.COLUMNS,
     "stability.csv": _computed("stability"),
+    "score_agreement.csv": score_agreement.COLUMNS,
+    "one_direction_heads.csv": one_direction_heads.COLUMNS,
     "without_bos/agreement.csv": _computed("agreement"),
     "comparison/studies.csv": studies.STUDY_COLUMNS,
     "comparison/heads.csv": studies.HEAD_COLUMNS,
@@ -135,15 +144,17 @@ def test_columns_are_those_of_the_code(path: str) -> None:
 
 
 def test_order_of_heads_is_that_of_the_merged_table() -> None:
-    heads, gradients = (
+    baselines = baseline_score_table.columns_of(list(baseline_score_table.BASELINES))
+    heads, gradients, others = (
         pd.DataFrame(0.0, index=[0], columns=names).assign(pair=0, direction="noising")
         for names in (
             _measured("head"),
             [*merging.KEYS, *integrated_gradients_table.COLUMNS],
+            [*merging.KEYS, *baselines],
         )
     )
     assert list(COLUMNS["heads.parquet"]) == list(
-        merging.join_heads(heads, gradients, ["noising"]).columns
+        merging.join_heads(heads, gradients, ["noising"], others).columns
     )
 
 
@@ -198,6 +209,8 @@ def test_values_are_those_of_the_tables() -> None:
         "correlations.csv": correlations.correlations(heads, settings=QUICK),
         "stability.csv": stability.stability(heads, settings=QUICK),
         "without_bos/agreement.csv": beginning_agreement.agreement(heads, heads, settings=QUICK),
+        "score_agreement.csv": score_agreement.score_agreement(heads, settings=QUICK),
+        "one_direction_heads.csv": one_direction_heads.one_direction_heads(heads, settings=QUICK),
     }
     for path, table in tables.items():
         for name, column in COLUMNS[path].items():
@@ -217,6 +230,7 @@ def test_every_measure_and_score_has_a_label() -> None:
         *disagreement.USED,
         *disagreement.IDENTITIES,
         *faithfulness_table.SCORES,
+        *score_agreement.SCORES,
         "ig_unsaturated",
     }
     assert names <= COLUMNS["heads.parquet"].keys() | DERIVED.keys()

@@ -42,6 +42,7 @@ MODEL_RULES = (
     "record_patterns",
     "compute_edges",
     "patch_positions",
+    "score_baselines",
     "search_counterfactuals",
     "validate_counterfactuals",
     "measure_searches",
@@ -143,6 +144,7 @@ def configuration() -> dict[str, Any]:
                 "patterns": {"pairs": 1},
                 "edges": {"pairs": 2, "receivers": {"top": 2}},
                 "positions": {"pairs": 2},
+                "baselines": ["eap_ig", "relp", "atp_star", "atp_hvp"],
                 "statistics": {"bootstrap_samples": 20, "permutations": 30, "top_k": 3},
                 "counterfactuals": {
                     "targets": [[1, 2]],

@@ -32,6 +32,8 @@ BENCHMARKS = {
     "patch_positions/0": False,
     "merge_positions": False,
     "compare_beginnings": False,
+    "score_baselines/0": False,
+    "compare_scores": False,
     "search_atlas/atlas.0": False,
     "search_counterfactuals/1.2.descent.0": True,
     "search_counterfactuals/1.2.descent.3": True,

@@ -68,6 +68,8 @@ def test_the_default_configuration_shows_every_setting_with_the_schemas_default(
     for name in [name for name, own in study.items() if isinstance(own, dict) and "pairs" in own]:
         assert defaults[name].pop("pairs") == "none"
         assert study[name].pop("pairs") != "none"
+    # Switched on here, and off where a study says nothing.
+    assert study.pop("baselines") and not defaults.pop("baselines")
     assert study == defaults
 
 

@@ -6,6 +6,7 @@ is measured (`costs`). All are for one direction, except for what is cached.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pandas as pd
@@ -16,6 +17,10 @@ from counterpoint.workflow.planning.model_size import Size
 BYTES_PER_ROW = 105
 """Of `heads.parquet`, and about as many of the shards' tables together: measured on SmolLM2's
 270 heads in 8 pairs of five tasks, 100 to 104."""
+
+
+EAP_IG_POINTS = 6
+"""Of the path (`measures.input_path_gradients`), its end included, at which nothing is scored."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +78,23 @@ def position_operations(size: Size, pairs: Pairs, components: int, heads: int) -
     """
     run = pairs.positions * (pairs.positions + 1) / 2 + pairs.positions
     return (components * size.n_layers + heads) * run * size.operations / 2
+
+
+def baseline_operations(size: Size, pairs: Pairs, baselines: Sequence[str]) -> float:
+    """The same of the baseline scores that a study asks for.
+
+    A head's two derivatives are a patch that is differentiated twice; EAP-IG runs the whole model
+    at each of its points, RelP once, and AtP* goes back from every layer, on average through half
+    of the model.
+    """
+    above = pairs.positions * size.operations / 2
+    each = {
+        "atp_hvp": 2 * size.heads * above,
+        "eap_ig": 2 * EAP_IG_POINTS * above,
+        "relp": 2 * above,
+        "atp_star": size.n_layers * above,
+    }
+    return sum(each[name] for name in baselines)
 
 
 def activation_bytes(size: Size, pairs: Pairs) -> float:

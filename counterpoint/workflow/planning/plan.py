@@ -35,8 +35,9 @@ OF_SHARDS = (
     "measure_faithfulness",
     "find_partners",
     "measure_roles",
+    "score_baselines",
 )
-"""Rules with a job for each shard. They and validation run the model with several threads."""
+"""Rules with a job for each shard, the last two where a study asks for them."""
 
 SEVERAL_THREADS = (
     *OF_SHARDS,
@@ -109,8 +110,14 @@ def amounts(
         # The activations of both prompts serve both directions.
         repeated = 1 if rule == "cache_activations" else directions
         found[rule] = shards, pairs.count * repeated * each / machine.rate_of(rule)
+    if settings["baselines"]:
+        each = operations.baseline_operations(size, pairs, settings["baselines"])
+        rule = "score_baselines"
+        found[rule] = shards, pairs.count * directions * each / machine.rate_of(rule)
     rows = pairs.count * directions * size.heads
     found |= {rule: (1, float(rows)) for rule in OF_ROWS}
+    if settings["baselines"]:
+        found["compare_scores"] = 1, float(rows)
     found |= {rule: (1, float(pairs.count)) for rule in OF_PAIRS}
     found |= {"merge_roles": (1, float(pairs.count))}
     for rule, setting in OF_SOME_PAIRS.items():
