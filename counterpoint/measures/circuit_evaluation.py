@@ -191,6 +191,36 @@ def path_products(
     return _products(engine, direction, pair, None, start.expand(rows, -1, -1))
 
 
+@torch.no_grad()
+def has_parallel_mlps(engine: SuffixEngine) -> bool:
+    """Whether an MLP reads what the attention of its own layer reads, and not what it adds.
+
+    Seen on the first layer that has both: with its heads at the other run's values its MLP returns
+    the same. False where no layer has both.
+    """
+    model, activations = engine.model, engine.activations
+    both = [layer for layer in model.head_layers if layer in model.mlp_layers]
+    if not both:
+        return False
+    pair = torch.zeros(1, dtype=torch.long, device=model.device)
+    kept: list[Tensor] = []
+
+    def z(layer: int, value: Tensor) -> Tensor:
+        if layer != both[0]:
+            return value
+        return packed(model, layer, activations.corrupted.z[layer, pair]).clone()
+
+    def mlp(layer: int, value: Tensor) -> Tensor:
+        if layer == both[0]:
+            kept.append(value)
+        return value
+
+    inside = torch.ones(1, dtype=torch.bool, device=model.device)
+    _final(engine, "noising", pair, inside, z, mlp)
+    own, moved = activations.clean.mlp[both[0], pair], kept[0]
+    return torch.allclose(own, moved, rtol=1e-3, atol=1e-3 * float(own.abs().max()))
+
+
 # -- how ------------------------------------------------------------------------------------------
 
 Change = Callable[[int, Tensor], Tensor]
