@@ -18,7 +18,14 @@ rule find_circuits:
         ),
         nodes="results/{study}/circuit_nodes.parquet",
         faithfulness="results/{study}/circuit_faithfulness.parquet",
-        areas="results/{study}/circuit_areas.csv",
+        curves="results/{study}/circuit_curves.csv",
+        areas=report(
+            "results/{study}/circuit_areas.csv",
+            caption="../reports/captions/circuit_areas.rst",
+            category="{study}",
+            subcategory="Tables",
+            labels={"figure": "Areas CPR and CMD"},
+        ),
         graph="results/{study}/circuit_graph.json",
     log:
         "results/{study}/logs/find_circuits.log",

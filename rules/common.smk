@@ -230,6 +230,7 @@ def circuits(wildcards):
         "circuit.parquet",
         "circuit_nodes.parquet",
         "circuit_faithfulness.parquet",
+        "circuit_curves.csv",
         "circuit_areas.csv",
         *(
             f"importances/{name}.json"

@@ -27,6 +27,7 @@ def main(snakemake: Any) -> None:
         (found.members, made.members),
         (found.nodes, made.nodes),
         (found.faithfulness, made.faithfulness),
+        (found.curves, made.curves),
         (found.areas, made.areas),
     ):
         write_table(table, path)

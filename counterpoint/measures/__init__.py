@@ -2,7 +2,9 @@
 
 Imports `engine`, `models`, `pairs`, `files`, `progress`. Read `curve_measures` (every measure of an
 output curve, by the names that the tables' columns have) and `saturation`, then `slopes` (f and g
-at given α), `curves`, `patching`, `integrated_gradients`, `interaction`, `faithfulness`.
+at given α), `curves`, `patching`, `integrated_gradients`, `interaction`, `faithfulness`. Circuits:
+`circuit_nodes` (what they are made of), `circuit_evaluation` (what they answer), `node_scores` and
+`circuit_search` (how they are chosen), `node_importances` (the form that a benchmark takes).
 
 Below them lie `quadrature` (nodes and polynomials), `interpolation_errors` (how far those may be
 off) and, for curves that jump, `piecewise_curves` (what such a curve is), `change_detection` and
@@ -10,5 +12,5 @@ off) and, for curves that jump, `piecewise_curves` (what such a curve is), `chan
 pairs into the tables of a study. `measuring` does the same for pairs at hand, and is the public
 `measure`, `curves` and `interaction_partners`: `call_checks` looks at what is asked,
 `measured_pairs` runs the pairs, `curve_arrays` is what curves come as. `curve_arrays`,
-`curve_measures`, `saturation` and `quadrature` need no torch.
+`curve_measures`, `saturation`, `quadrature`, `circuit_nodes` and `node_importances` need no torch.
 """

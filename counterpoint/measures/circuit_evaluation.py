@@ -67,9 +67,7 @@ class CircuitRuns:
     or the empty one not the other run.
     """
 
-    def __init__(
-        self, engines: Sequence[SuffixEngine], direction: Direction, nodes: Nodes
-    ) -> None:
+    def __init__(self, engines: Sequence[SuffixEngine], direction: Direction, nodes: Nodes) -> None:
         self.engines, self.direction, self.nodes = engines, direction, nodes
         self.evaluations = 0
         """Circuits run so far, each on all pairs."""

@@ -12,7 +12,7 @@ without a score stay).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -81,11 +81,12 @@ class Nodes:
         return np.ones(len(self), dtype=bool)
 
     def firsts(
-        self, order: Int[Array, " rank"], sizes: Sequence[int]
+        self, order: Int[Array, " rank"], sizes: Iterable[int]
     ) -> Bool[Array, "circuit node"]:
         """The circuits of the first so many nodes of an order of candidates."""
-        found = np.tile(self.empty, (len(sizes), 1))
-        for circuit, size in zip(found, sizes, strict=True):
+        listed = [int(size) for size in sizes]
+        found = np.tile(self.empty, (len(listed), 1))
+        for circuit, size in zip(found, listed, strict=True):
             circuit[order[:size]] = True
         return found
 
@@ -117,7 +118,11 @@ class Nodes:
         """The names that the benchmark has for them."""
         keys = self.keys(np.arange(len(self)))
         return [
-            "input" if kind == "embedding" else f"m{layer}" if kind == "mlp" else f"a{layer}.h{head}"
+            "input"
+            if kind == "embedding"
+            else f"m{layer}"
+            if kind == "mlp"
+            else f"a{layer}.h{head}"
             for kind, layer, head in keys.itertuples(index=False)
         ]
 

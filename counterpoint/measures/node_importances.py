@@ -22,7 +22,7 @@ import pandas as pd
 from counterpoint.measures.circuit_nodes import Nodes
 
 DIRECTION = "noising"
-"""The benchmark's direction: the clean prompt, nodes outside the circuit as on the corrupted one."""
+"""The benchmark's direction: the clean prompt, and outside the circuit the corrupted one."""
 
 SIZES = ("n_layers", "n_heads", "parallel_attn_mlp", "d_model")
 """What the benchmark is told of a model."""

@@ -14,6 +14,7 @@ demand, since the notebook's imports say on which code a page depends (`workflow
 
 from counterpoint.report.atlas_section import atlas
 from counterpoint.report.beginning_section import beginning, without_bos
+from counterpoint.report.circuit_section import circuits
 from counterpoint.report.claims_section import claims
 from counterpoint.report.counterfactuals_section import generated
 from counterpoint.report.curves_section import curves
@@ -34,6 +35,7 @@ __all__ = [
     "Results",
     "atlas",
     "beginning",
+    "circuits",
     "claims",
     "curves",
     "dropped",

@@ -52,6 +52,18 @@ class Generated:
 
 
 @dataclass(frozen=True)
+class Circuits:
+    """The circuits of a study."""
+
+    members: pd.DataFrame
+    """`circuit.parquet`"""
+    curves: pd.DataFrame
+    """`circuit_curves.csv`"""
+    areas: pd.DataFrame
+    """`circuit_areas.csv`"""
+
+
+@dataclass(frozen=True)
 class Results:
     """All that the report of one study is made of; None or empty where a file is not there."""
 
@@ -68,6 +80,7 @@ class Results:
     mlps: pd.DataFrame | None
     faithfulness: pd.DataFrame | None
     interaction: pd.DataFrame | None
+    circuits: Circuits | None
     generated: tuple[Generated, ...]
     atlas: pd.DataFrame | None
     methods: pd.DataFrame | None
@@ -223,6 +236,7 @@ def load_results(
         mlps=optional("mlps.parquet") if current_files.has_mlps(settings) else None,
         faithfulness=optional("faithfulness.parquet"),
         interaction=optional("interaction.parquet"),
+        circuits=_read_circuits(folder) if current_files.has_circuits(settings) else None,
         generated=_read_generated(folder, settings),
         atlas=optional("atlas.parquet") if current_files.has_atlas(settings) else None,
         methods=(
@@ -239,6 +253,14 @@ def load_results(
         without_bos=optional(f"{WITHOUT}/heads.parquet") if twice else None,
         agreement=optional(f"{WITHOUT}/agreement.csv") if twice else None,
     )
+
+
+def _read_circuits(folder: Path) -> Circuits | None:
+    """The tables of circuits; None where one of them is not there."""
+    paths = [
+        folder / name for name in ("circuit.parquet", "circuit_curves.csv", "circuit_areas.csv")
+    ]
+    return Circuits(*map(read_table, paths)) if all(path.exists() for path in paths) else None
 
 
 def _read_generated(folder: Path, settings: Mapping[str, Any]) -> tuple[Generated, ...]:

@@ -8,8 +8,7 @@ first nodes of a ranking, at the benchmark's shares of all candidates (`SHARES`;
 rounded down, and is 0 at small shares of a small model). *CPR* (the circuit performance ratio) is
 the area under f over the share, *CMD* (the circuit-model distance) the area under |1 − f|, both by
 trapezoids from the first share to 1, as in the benchmark's own code: more of CPR is better, less of
-CMD. The benchmark reports CPR of nodes ranked by the value of a score and CMD of nodes ranked by its
-size.
+CMD. The benchmark reports CPR of nodes ranked by a score's value, and CMD by its size.
 
 Intervals draw pairs with replacement, for both means at once, and are widened for few pairs as in
 `resampling`; with one pair there are none. They do not cover that a circuit was chosen on the same
@@ -37,7 +36,7 @@ def sizes(n_candidates: int) -> Int[Array, " share"]:
 
 
 def faithfulness(
-    metric: Float[Array, "*circuit pair"],
+    metric: Float[Array, "... pair"],
     full: Float[Array, " pair"],
     empty: Float[Array, " pair"],
     settings: Settings | None = None,
@@ -47,12 +46,12 @@ def faithfulness(
     return _interval(estimate, drawn, len(full), settings)
 
 
-def circuit_performance_ratio(heights: Float[Array, "*draw share"]) -> Float[Array, "*draw"]:
+def circuit_performance_ratio(heights: Float[Array, "... share"]) -> Float[Array, " ..."]:
     """CPR: the area under f at `SHARES`."""
     return np.trapezoid(heights, SHARES, axis=-1)
 
 
-def circuit_model_distance(heights: Float[Array, "*draw share"]) -> Float[Array, "*draw"]:
+def circuit_model_distance(heights: Float[Array, "... share"]) -> Float[Array, " ..."]:
     """CMD: the area under |1 − f|."""
     return np.trapezoid(np.abs(1 - heights), SHARES, axis=-1)
 
@@ -76,11 +75,11 @@ def areas(
 
 
 def _ratios(
-    metric: Float[Array, "*circuit pair"],
+    metric: Float[Array, "... pair"],
     full: Float[Array, " pair"],
     empty: Float[Array, " pair"],
     settings: Settings | None,
-) -> tuple[Float[Array, "*circuit"], Float[Array, "draw *circuit"]]:
+) -> tuple[Float[Array, " ..."], Float[Array, "sample ..."]]:
     """f over all pairs, and under each resample of them."""
     settings = resampling.checked(settings)
     random = resampling.generator(settings.seed, "circuit")
@@ -96,9 +95,7 @@ def _ratios(
     return estimate, ratio(parts, np.broadcast_to(total, parts.shape))
 
 
-def _interval(
-    estimate: Array, drawn: Array, n_pairs: int, settings: Settings | None
-) -> Interval:
+def _interval(estimate: Array, drawn: Array, n_pairs: int, settings: Settings | None) -> Interval:
     confidence = resampling.checked(settings).confidence
     if n_pairs < 2:
         missing = np.full(np.shape(estimate), np.nan)

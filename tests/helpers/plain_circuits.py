@@ -27,7 +27,10 @@ def circuit_metric(
     background, other = (getattr(pairs, side) for side in sides)
     blocks = circuit[1:].reshape(model.n_layers, model.n_heads + 1)
     places = [
-        *((model.output_projection(layer), "head", blocks[layer, :-1]) for layer in model.head_layers),
+        *(
+            (model.output_projection(layer), "head", blocks[layer, :-1])
+            for layer in model.head_layers
+        ),
         *((model.mlp(layer), "mlp", blocks[layer, -1:]) for layer in model.mlp_layers),
     ]
     values = [value_of(model, module, other, kind) for module, kind, _ in places]

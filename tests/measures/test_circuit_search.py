@@ -26,15 +26,11 @@ def buckets_of(model: LanguageModel) -> list[TokenPairs]:
 def runs_of(
     model: LanguageModel, direction: Direction, kinds: tuple[str, ...] = NODE_KINDS
 ) -> CircuitRuns:
-    engines = [
-        SuffixEngine(model, cache_activations(model, pairs)) for pairs in buckets_of(model)
-    ]
+    engines = [SuffixEngine(model, cache_activations(model, pairs)) for pairs in buckets_of(model)]
     return CircuitRuns(engines, direction, nodes_of(model, kinds))
 
 
-def plain_faithfulness(
-    model: LanguageModel, direction: Direction, circuit: np.ndarray
-) -> float:
+def plain_faithfulness(model: LanguageModel, direction: Direction, circuit: np.ndarray) -> float:
     """f over all pairs, by whole passes."""
     ends = [np.ones_like(circuit), np.zeros_like(circuit), circuit]
     full, empty, own = (
@@ -85,7 +81,9 @@ def test_a_shortlist_has_the_nodes_of_largest_worth() -> None:
     assert found.order[1] == likely[np.argmax(heights)]
     # As many as there are is all of them.
     whole = greedy(runs, share=2.0, max_nodes=3)
-    assert greedy(runs, share=2.0, max_nodes=3, candidates=99).order.tolist() == whole.order.tolist()
+    assert (
+        greedy(runs, share=2.0, max_nodes=3, candidates=99).order.tolist() == whole.order.tolist()
+    )
 
 
 def test_search_and_rankings_stop_when_enough_is_recovered() -> None:

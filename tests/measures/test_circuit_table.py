@@ -57,7 +57,9 @@ def test_members_say_what_the_circuits_say(found: CircuitTables) -> None:
     assert found.members["method"].unique().tolist() == list(METHODS)
     for (direction, method), rows in found.members.groupby(["direction", "method"], sort=False):
         assert rows["k"].tolist() == list(range(1, len(rows) + 1)) and len(rows) <= 5
-        assert rows["gain"].cumsum().tolist() == pytest.approx(rows["faithfulness"].tolist())
+        assert rows["gain"].cumsum().tolist() == pytest.approx(
+            rows["faithfulness"].tolist(), abs=1e-5
+        )
         assert not rows.duplicated(["component", "layer", "head"]).any()
         assert rows["importance"].isna().all() == (method == "greedy")
         assert (rows["tried"] > 0).all() == (method == "greedy")
@@ -67,8 +69,7 @@ def test_members_say_what_the_circuits_say(found: CircuitTables) -> None:
         steps = curve[curve["share"].isna()]
         assert set(steps["k"]) == set(rows["k"])
         last = steps[steps["k"] == len(rows)]
-        whole = (last["metric"] / 1.0).to_numpy()
-        assert len(whole) == found.n_pairs
+        assert len(last) == found.n_pairs
         # What the members of the final set cost: the embeddings cost all of it.
         inside = rows[rows["cost"].notna()]
         height = inside["faithfulness"].iloc[-1]
@@ -86,7 +87,7 @@ def test_curves_have_the_benchmarks_shares(found: CircuitTables) -> None:
     assert shares[shares["k"] == 16]["recovered"].to_numpy() == pytest.approx(1, abs=1e-5)
     # By hand from the table: the ratio of means at each share, and the areas under them.
     for (direction, method, ranked), rows in shares.groupby(["direction", "method", "ranked_by"]):
-        metric = rows.pivot(index="share", columns="pair", values="metric")
+        metric = rows.pivot_table(index="share", columns="pair", values="metric")
         full, empty = metric.loc[1.0], metric.loc[0.001]
         heights = ((metric - empty).mean(axis=1) / (full - empty).mean()).to_numpy()
         of = found.areas

@@ -98,14 +98,17 @@ def test_eap_ig_inputs_equals_plain_autograd(
 
 
 @pytest.mark.parametrize("direction", DIRECTIONS)
-def test_scores_are_what_they_are_elsewhere(tiny_model: LanguageModel, direction: Direction) -> None:
+def test_scores_are_what_they_are_elsewhere(
+    tiny_model: LanguageModel, direction: Direction
+) -> None:
     engine = SuffixEngine(tiny_model, cache_activations(tiny_model, random_pairs(52, n_pairs=2)))
     found = scores_of(engine, direction)
     whole = engine.unpatched("corrupted") - engine.unpatched("clean")
     change = (whole if direction == "noising" else -whole).double().numpy()
     layers = tiny_model.n_layers
     blocks = {
-        name: score[:, 1:].reshape(2, layers, -1).transpose(1, 0, 2) for name, score in found.items()
+        name: score[:, 1:].reshape(2, layers, -1).transpose(1, 0, 2)
+        for name, score in found.items()
     }
     # Embeddings: the whole change, exact or by completeness (of wild paths: random weights are
     # large); MLPs and they move alone.

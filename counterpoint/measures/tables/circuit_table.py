@@ -40,8 +40,56 @@ GREEDY = "greedy"
 METHODS = (GREEDY, *RANKINGS)
 """Ways to find circuits, by their names in settings and tables."""
 
-NODES = ("direction", "method", "component", "layer", "head", "score", "importance")
-"""Columns of the table of nodes, which has no row where circuits are searched alone."""
+COLUMNS: Mapping[str, tuple[str, ...]] = {
+    "members": (
+        "direction",
+        "method",
+        "k",
+        "component",
+        "layer",
+        "head",
+        "importance",
+        "faithfulness",
+        "ci_low",
+        "ci_high",
+        "gain",
+        "cost",
+        "tried",
+    ),
+    "nodes": ("direction", "method", "component", "layer", "head", "score", "importance"),
+    "faithfulness": (
+        "pair",
+        "direction",
+        "method",
+        "ranked_by",
+        "share",
+        "k",
+        "metric",
+        "recovered",
+    ),
+    "curves": (
+        "direction",
+        "method",
+        "ranked_by",
+        "share",
+        "k",
+        "faithfulness",
+        "ci_low",
+        "ci_high",
+    ),
+    "areas": (
+        "direction",
+        "method",
+        "ranked_by",
+        "area",
+        "estimate",
+        "ci_low",
+        "ci_high",
+        "n_nodes",
+        "n_pairs",
+    ),
+}
+"""Columns of the tables. That of nodes has no row where circuits are searched alone."""
 
 RANKED_BY = {"value": False, "size": True}
 """How a score ranks nodes, by its name in tables: whether by its size alone."""
@@ -101,6 +149,8 @@ class CircuitTables:
     """`circuit_nodes.parquet`: every node's score by every method."""
     faithfulness: pd.DataFrame
     """`circuit_faithfulness.parquet`: every circuit on every pair."""
+    curves: pd.DataFrame
+    """`circuit_curves.csv`: faithfulness at the benchmark's shares of nodes."""
     areas: pd.DataFrame
     """`circuit_areas.csv`: CPR and CMD."""
     graph: dict[str, Any]
@@ -130,15 +180,11 @@ def find_circuits(
         for bucket in buckets(pairs)
     ]
     numbers = [number for engine in engines for number in engine.activations.pairs.number]
-    tables: dict[str, list[pd.DataFrame]] = {
-        name: [] for name in ("members", "nodes", "faithfulness", "areas")
-    }
+    tables: dict[str, list[pd.DataFrame]] = {name: [] for name in COLUMNS}
     evaluations, found = 0, None
     for direction in measurement.directions:
         progress = Progress(f"{len(numbers)} pairs, {direction}, circuits", len(settings.methods))
-        found = _OfDirection(
-            engines, direction, nodes, heads, settings, statistics, numbers, found
-        )
+        found = _OfDirection(engines, direction, nodes, heads, settings, statistics, numbers, found)
         for method in settings.methods:
             for name, table in found.of_method(method).items():
                 tables[name].append(table)
@@ -146,7 +192,9 @@ def find_circuits(
         progress.say()
         evaluations += found.runs.evaluations
     whole = {
-        name: pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=list(NODES))
+        name: pd.concat(parts, ignore_index=True)
+        if parts
+        else pd.DataFrame(columns=list(COLUMNS[name]))
         for name, parts in tables.items()
     }
     return CircuitTables(
@@ -232,17 +280,30 @@ class _OfDirection:
                 name: self.nodes.ranked(importance, absolute=absolute)
                 for name, absolute in RANKED_BY.items()
             }
-            growth = first_nodes(
-                runs, orders["value"], share=largest, max_nodes=settings.max_nodes
-            )
+            growth = first_nodes(runs, orders["value"], share=largest, max_nodes=settings.max_nodes)
         keys = {"direction": self.direction, "method": method}
         tables = {"members": self._members(growth, importance).assign(**keys)}
-        faithfulness = [self._curve(np.arange(1, len(growth.order) + 1), growth.metric, "value", None)]
-        areas = []
+        faithfulness = [
+            self._curve(np.arange(1, len(growth.order) + 1), growth.metric, "value", None)
+        ]
+        areas, curves = [], []
         for name, order in orders.items():
             k = circuit_areas.sizes(len(order))
             metric = runs.metric(self.nodes.firsts(order, k))
             faithfulness.append(self._curve(k, metric, name, np.array(circuit_areas.SHARES)))
+            height = circuit_areas.faithfulness(metric, runs.full, runs.empty, self.statistics)
+            curves.append(
+                pd.DataFrame(
+                    {
+                        "ranked_by": name,
+                        "share": circuit_areas.SHARES,
+                        "k": k,
+                        "faithfulness": height.estimate,
+                        "ci_low": height.low,
+                        "ci_high": height.high,
+                    }
+                )
+            )
             found = circuit_areas.areas(metric, runs.full, runs.empty, self.statistics)
             areas += [
                 {
@@ -257,20 +318,19 @@ class _OfDirection:
                 for area, interval in found.items()
             ]
         tables["faithfulness"] = pd.concat(faithfulness, ignore_index=True).assign(**keys)
+        tables["curves"] = pd.concat(curves, ignore_index=True).assign(**keys)
         tables["areas"] = pd.DataFrame(areas).assign(**keys)
         if method != GREEDY:
             places = np.flatnonzero(self.nodes.candidates)
             tables["nodes"] = self.nodes.keys(places).assign(
                 score=self.scores[method][places], importance=importance[places], **keys
             )
-        return {name: _led(table, [*keys]) for name, table in tables.items()}
+        return {name: table[list(COLUMNS[name])] for name, table in tables.items()}
 
     def _members(self, growth: Growth, importance: Float[Array, " node"]) -> pd.DataFrame:
         """One row for each node of a circuit, in the order in which they came."""
         runs, n_steps = self.runs, len(growth.order)
-        interval = circuit_areas.faithfulness(
-            growth.metric, runs.full, runs.empty, self.statistics
-        )
+        interval = circuit_areas.faithfulness(growth.metric, runs.full, runs.empty, self.statistics)
         size = final_size(growth, self.settings.recovered)
         cost = np.full(n_steps, np.nan)
         cost[:size] = costs(runs, growth.order[:size])
@@ -319,13 +379,6 @@ class _OfDirection:
             }
         )
         return table.sort_values(["pair"], kind="stable", ignore_index=True)
-
-
-def _led(table: pd.DataFrame, first: list[str]) -> pd.DataFrame:
-    """The table with ``first`` as its first columns; ``pair`` stands before all."""
-    pair = [name for name in ("pair",) if name in table.columns]
-    rest = [name for name in table.columns if name not in (*pair, *first)]
-    return table[[*pair, *first, *rest]]
 
 
 def first_pairs(pairs: pd.DataFrame, wanted: Any) -> pd.DataFrame:

@@ -36,7 +36,7 @@ OF_SHARDS = (
 )
 """Rules with a job for each shard. They and validation run the model with several threads."""
 
-SEVERAL_THREADS = (*OF_SHARDS, "validate_counterfactuals")
+SEVERAL_THREADS = (*OF_SHARDS, "find_circuits", "validate_counterfactuals")
 
 TWICE = ("cache_activations", "compute_curves", "integrate_gradients", "merge_scores")
 """Rules that a study with `prepend_bos: both` runs once more, without that token."""
@@ -97,6 +97,16 @@ def amounts(
     rows = pairs.count * directions * size.heads
     found |= {rule: (1, float(rows)) for rule in OF_ROWS}
     found |= {rule: (1, float(pairs.count)) for rule in OF_PAIRS}
+
+    circuit = settings["circuit"]
+    if circuit["pairs"] != "none":
+        asked = pairs.count if circuit["pairs"] == "all" else min(circuit["pairs"], pairs.count)
+        each = operations.circuit_operations(size, pairs, circuit)
+        rule = "find_circuits"
+        found[rule] = 1, asked * directions * each / machine.rate_of(rule)
+        exported = [name for name in circuit["methods"] if name != "greedy"]
+        if exported and "noising" in settings["directions"]:
+            found["export_importances"] = len(exported), 0.0
 
     wanted = settings["counterfactuals"]
     methods, seeds = wanted["methods"], len(wanted["seeds"])
