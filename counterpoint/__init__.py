@@ -10,9 +10,10 @@ The public names, and nothing else; ``import counterpoint`` itself imports none 
     heads = counterpoint.measure(model, pairs)
 
 `load` takes a name, a folder, or a model in memory; `measure` gives the table of heads, `curves`
-their output curves, `interaction_partners` whom they interact with; `compose` searches for pairs on
-which a head matters and `validate` checks them; `correlations`, `claims` and `stability` are said
-of any table of heads, and `counterpoint.figures` draws it. docs/package.md shows each by example.
+their output curves, `interaction_partners` whom they interact with, `circuit` few nodes that answer
+as the whole model does; `compose` searches for pairs on which a head matters and `validate` checks
+them; `correlations`, `claims` and `stability` are said of any table of heads, and
+`counterpoint.figures` draws it. docs/package.md shows each by example.
 """
 
 from importlib import import_module
@@ -25,9 +26,11 @@ if TYPE_CHECKING:
     from counterpoint.counterfactuals.composing import validate as validate
     from counterpoint.errors import UserError as UserError
     from counterpoint.measures.curve_arrays import Curves as Curves
+    from counterpoint.measures.finding_circuits import circuit as circuit
     from counterpoint.measures.measuring import curves as curves
     from counterpoint.measures.measuring import interaction_partners as interaction_partners
     from counterpoint.measures.measuring import measure as measure
+    from counterpoint.measures.tables.circuit_table import CircuitTables as CircuitTables
     from counterpoint.models.given_models import load as load
     from counterpoint.models.load import LanguageModel as LanguageModel
     from counterpoint.pairs.given_pairs import pairs as pairs
@@ -40,10 +43,12 @@ __version__ = "0.1.0"
 # Where each name stands. Texts and not imports: `workflow.code_version` would take those for what
 # every rule of the workflow depends on.
 _HOMES = {
+    "CircuitTables": "measures.tables.circuit_table",
     "Composed": "counterfactuals.composing",
     "Curves": "measures.curve_arrays",
     "LanguageModel": "models.load",
     "UserError": "errors",
+    "circuit": "measures.finding_circuits",
     "claims": "statistics.claims",
     "compose": "counterfactuals.composing",
     "correlations": "statistics.correlations",
@@ -58,11 +63,13 @@ _HOMES = {
 _ROOMS = ("figures", "pairs")
 
 __all__ = [
+    "CircuitTables",
     "Composed",
     "Curves",
     "LanguageModel",
     "UserError",
     "__version__",
+    "circuit",
     "claims",
     "compose",
     "correlations",

@@ -10,7 +10,8 @@ Below them lie `quadrature` (nodes and polynomials), `interpolation_errors` (how
 off) and, for curves that jump, `piecewise_curves` (what such a curve is), `change_detection` and
 `curve_tracing` (how it is found) and `jumps` (the same measures of it). `tables` turns shards of
 pairs into the tables of a study. `measuring` does the same for pairs at hand, and is the public
-`measure`, `curves` and `interaction_partners`: `call_checks` looks at what is asked,
-`measured_pairs` runs the pairs, `curve_arrays` is what curves come as. `curve_arrays`,
-`curve_measures`, `saturation`, `quadrature`, `circuit_nodes` and `node_importances` need no torch.
+`measure`, `curves` and `interaction_partners`, as `finding_circuits` is `circuit`: `call_checks`
+looks at what is asked, `measured_pairs` runs the pairs, `curve_arrays` is what curves come as.
+`curve_arrays`, `curve_measures`, `saturation`, `quadrature`, `circuit_nodes` and
+`node_importances` need no torch.
 """

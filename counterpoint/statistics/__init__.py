@@ -5,6 +5,6 @@ permutations), `coefficients` and `resampled_coefficients`, then what is asked o
 `correlations`, `stability`, `disagreement`, `score_faithfulness`, `interaction_partners`,
 `circuit_areas`, `beginning_agreement`. The claims: `claim_verdicts` has the rule by which a number
 is *supported*, *refuted* or *undecided*, `claim_quantities` the numbers that each claim rests on,
-`claims` the table. Several studies: `studies` (side by side), `ranking_overlaps` (do they use the same heads),
-`meta_analysis` (what they say together). `false_discovery` adjusts p-values.
+`claims` the table. Several studies: `studies` (side by side), `ranking_overlaps` (do they use the
+same heads), `meta_analysis` (what they say together). `false_discovery` adjusts p-values.
 """

@@ -64,6 +64,8 @@ def test_the_default_configuration_shows_every_setting_with_the_schemas_default(
     defaults = complete(bare)["studies"]["ioi"]
     # The heading is the default study's own.
     study["report"]["title"] = None
+    # What the default study has besides.
+    study["circuit"]["pairs"] = "none"
     assert study == defaults
 
 
