@@ -387,10 +387,10 @@ STUDY_TABLES = (
         (
             Column("n_layers", "count", "Blocks of the model."),
             Column("n_heads", "count", "Query heads of a layer."),
-            Column("d_model", "count", "Width of the residual stream."),
             Column(
                 "parallel_attn_mlp", "", "Whether an MLP reads what its layer's attention reads."
             ),
+            Column("d_model", "count", "Width of the residual stream."),
         ),
     ),
     Table(

@@ -3,8 +3,9 @@
 Imports `engine`, `models`, `pairs`, `files`, `progress`. Read `curve_measures` (every measure of an
 output curve, by the names that the tables' columns have) and `saturation`, then `slopes` (f and g
 at given α), `curves`, `patching`, `integrated_gradients`, `interaction`, `faithfulness`. Circuits:
-`circuit_nodes` (what they are made of), `circuit_evaluation` (what they answer), `node_scores` and
-`circuit_search` (how they are chosen), `node_importances` (the form that a benchmark takes).
+`circuit_nodes` (what they are made of), `held_nodes` (one run of one), `circuit_evaluation` (what
+they answer), `node_gradients`, `node_scores` and `circuit_search` (how they are chosen),
+`node_importances` (the form that a benchmark takes).
 
 Below them lie `quadrature` (nodes and polynomials), `interpolation_errors` (how far those may be
 off) and, for curves that jump, `piecewise_curves` (what such a curve is), `change_detection` and

@@ -17,13 +17,13 @@ each m a mean over pairs. This is not what `faithfulness` calls *recovered*: the
 are patched into a run whose other nodes, MLPs among them, are computed anew; here the other nodes
 are held.
 
-`worths` is the first-order guess of what each node adds to a circuit: one backward pass for all.
+`held_nodes` are single runs; `node_gradients` guess what single nodes would do.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from typing import Any
 
 import numpy as np
@@ -31,12 +31,20 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from counterpoint.engine.activations import Direction, background_prompt, other_prompt
-from counterpoint.engine.head_outputs import packed
-from counterpoint.engine.replay import by_row, first_of, hidden_states_of, last_of, with_first
+from counterpoint.engine.activations import (
+    Component,
+    Direction,
+    background_prompt,
+    other_prompt,
+)
+from counterpoint.engine.head_outputs import layers_with, packed
+from counterpoint.engine.linear import through_onednn
+from counterpoint.engine.replay import hidden_states_of, last_of
 from counterpoint.engine.suffix import SuffixEngine
 from counterpoint.errors import UserError
 from counterpoint.measures.circuit_nodes import Nodes
+from counterpoint.measures.held_nodes import Held, changed_layers, final_of
+from counterpoint.measures.node_gradients import worths
 from counterpoint.models.architecture_support import REMEDY
 from counterpoint.models.load import LanguageModel
 
@@ -99,12 +107,34 @@ class CircuitRuns:
 
     def metric(self, circuits: Bool[Array, "circuit node"]) -> Float[Array, "circuit pair"]:
         """The metric of each circuit on each pair."""
+        return self._found(
+            circuits,
+            lambda engine, new: run_circuits(engine, self.direction, circuits[new]),
+        )
+
+    def changed_faithfulness(
+        self, circuit: Bool[Array, " node"], changed: Int[Array, " change"]
+    ) -> Float[Array, " change"]:
+        """f of the circuits that differ from one in a single node each, sooner than one by one."""
+        circuits = np.tile(circuit, (len(changed), 1))
+        circuits[np.arange(len(changed)), changed] ^= True
+        self._found(
+            circuits,
+            lambda engine, new: run_changed_circuits(engine, self.direction, circuit, changed[new]),
+        )
+        return self.faithfulness(circuits)
+
+    def _found(
+        self,
+        circuits: Bool[Array, "circuit node"],
+        run: Callable[[SuffixEngine, list[int]], Float[Array, "circuit pair"]],
+    ) -> Float[Array, "circuit pair"]:
+        """The metric of each circuit; ``run`` makes those, by their places, that are not known."""
         keys = [np.packbits(circuit).tobytes() for circuit in circuits]
         new = {key: place for place, key in enumerate(keys) if key not in self._known}
         if new:
-            asked = circuits[list(new.values())]
-            self.evaluations += len(asked)
-            found = [run_circuits(engine, self.direction, asked) for engine in self.engines]
+            self.evaluations += len(new)
+            found = [run(engine, list(new.values())) for engine in self.engines]
             self._known |= dict(zip(new, np.concatenate(found, axis=1), strict=True))
         return np.stack([self._known[key] for key in keys])
 
@@ -134,59 +164,55 @@ def run_circuits(
 
     def run(rows: slice) -> Tensor:
         of_pair, members = pair[rows], inside[circuit[rows]]
-        held = _Held(engine, direction, of_pair, members)
-        final = _final(engine, direction, of_pair, members[:, 0], held.z, held.mlp)
+        held = Held(engine, direction, of_pair, members)
+        final = final_of(engine, direction, of_pair, members[:, 0], held.z, held.mlp)
         return engine.metric(engine.logits(final, engine.metric.vocabulary), of_pair)
 
     found = engine.in_batches(len(pair), run)
     return found.double().cpu().numpy().reshape(len(circuits), n_pairs)
 
 
-def worths(
-    engine: SuffixEngine, direction: Direction, circuit: Bool[Array, " node"]
-) -> Float[Array, "pair node"]:
-    """The first-order guess of what each node adds to the metric inside the circuit.
-
-    It is ⟨∂m/∂v, v − v_other⟩ at the circuit's own run, v being what the node computes there: for
-    nodes outside what taking them in would add, for those inside what leaving them out would cost.
-    With all nodes inside it is AtP with the other sign.
-    """
-    n_pairs = len(engine.activations.pairs)
-    inside = torch.as_tensor(circuit, device=engine.model.device)
-
-    def products(rows: slice) -> Tensor:
-        of_pair = torch.arange(rows.start, rows.stop, device=engine.model.device)
-        members = inside.expand(len(of_pair), -1)
-        held = _Held(engine, direction, of_pair, members)
-        return _products(engine, direction, of_pair, held, None)
-
-    return engine.in_batches(n_pairs, products, differentiate=True).double().cpu().numpy()
-
-
-def path_products(
+@torch.no_grad()
+def run_changed_circuits(
     engine: SuffixEngine,
     direction: Direction,
-    pair: Int[Tensor, " row"],
-    alpha: Float[Tensor, " row"],
-) -> Float[Tensor, "row node"]:
-    """⟨∂m/∂v, v_other − v_background⟩ of each node v where the embeddings are α on their way.
+    circuit: Bool[Array, " node"],
+    changed: Int[Array, " change"],
+) -> Float[Array, "change pair"]:
+    """The metric of circuits that differ from one in a single node each, on each pair.
 
-    Nothing is held: the embeddings go from the background's (α = 0) to the other's, and everything
-    follows. Raises UserError where the embeddings are not one stream of vectors.
+    Below the node nothing changes, so that a row joins at the node's layer with the residual stream
+    of the one circuit, as in `engine.suffix`. Where the model's blocks cannot be called one by one,
+    or the embeddings are the node, whole passes are made.
     """
-    activations, rows = engine.activations, len(pair)
-    if not activations.clean.residual.shape[-1]:
-        raise UserError(
-            f"model architecture {type(engine.model.hf).__name__}: what its first block is given is"
-            " not one stream of vectors, so that no path of the embeddings is defined. Leave"
-            " atp and eap_ig_inputs out of the circuit's methods (methods: [ap, ig_joint])."
-        )
-    background, other = (
-        activations.run(side(direction)).residual[0][pair]
-        for side in (background_prompt, other_prompt)
-    )
-    start = background + alpha.to(background.dtype).view(-1, 1, 1) * (other - background)
-    return _products(engine, direction, pair, None, start.expand(rows, -1, -1))
+    model, n_pairs = engine.model, len(engine.activations.pairs)
+    circuits = np.tile(circuit, (len(changed), 1))
+    circuits[np.arange(len(changed)), changed] ^= True
+    kinds: tuple[Component, Component] = ("head", "mlp")
+    replays = all(engine.way(kind).replays for kind in kinds if layers_with(model, kind))
+    if not replays or not engine.activations.clean.residual.shape[-1]:
+        return run_circuits(engine, direction, circuits)
+    found = np.empty((len(changed), n_pairs))
+    first = changed == 0
+    if first.any():
+        found[first] = run_circuits(engine, direction, circuits[first])
+    rest = np.flatnonzero(~first)
+    if not len(rest):
+        return found
+    places = (changed[rest] - 1) // (model.n_heads + 1)
+    order = rest[np.argsort(places, kind="stable")]
+    layer = np.repeat(np.sort(places), n_pairs)
+    pair = torch.arange(n_pairs, device=model.device).repeat(len(order))
+    inside = torch.as_tensor(circuits[order], device=model.device).repeat_interleave(n_pairs, 0)
+    streams = _streams(engine, direction, circuit)
+
+    def run(rows: slice) -> Tensor:
+        final = _swept(engine, direction, streams, layer[rows], pair[rows], inside[rows])
+        return engine.metric(engine.logits(final, engine.metric.vocabulary), pair[rows])
+
+    swept = engine.in_batches(len(layer), run).double().cpu().numpy()
+    found[order] = swept.reshape(len(order), n_pairs)
+    return found
 
 
 @torch.no_grad()
@@ -214,190 +240,58 @@ def has_parallel_mlps(engine: SuffixEngine) -> bool:
         return value
 
     inside = torch.ones(1, dtype=torch.bool, device=model.device)
-    _final(engine, "noising", pair, inside, z, mlp)
+    final_of(engine, "noising", pair, inside, z, mlp)
     own, moved = activations.clean.mlp[both[0], pair], kept[0]
     return torch.allclose(own, moved, rtol=1e-3, atol=1e-3 * float(own.abs().max()))
 
 
-# -- how ------------------------------------------------------------------------------------------
+def _streams(
+    engine: SuffixEngine, direction: Direction, circuit: Bool[Array, " node"]
+) -> Float[Tensor, "layer pair suffix d_model"]:
+    """What each block is given in the runs of a circuit on all pairs."""
+    model, n_pairs = engine.model, len(engine.activations.pairs)
+    members = torch.as_tensor(circuit, device=model.device)
 
-Change = Callable[[int, Tensor], Tensor]
-"""What the values of a layer's heads, or its MLP's output, become: given the layer and them."""
+    def run(rows: slice) -> Tensor:
+        kept: list[Tensor] = []
 
+        def keep(module: nn.Module, args: Any, kwargs: dict[str, Any]) -> None:
+            # A clone: some blocks add in place to what they are given.
+            kept.append(hidden_states_of(args, kwargs)[0].clone())
 
-class _Held:
-    """Puts the other run's values in place of those of nodes outside the rows' circuits."""
+        pair = torch.arange(rows.start, rows.stop, device=model.device)
+        of_rows = members.expand(len(pair), -1)
+        held = Held(engine, direction, pair, of_rows)
+        with ExitStack() as hooks:
+            for block in model.blocks:
+                hooks.callback(block.register_forward_pre_hook(keep, with_kwargs=True).remove)
+            final_of(engine, direction, pair, of_rows[:, 0], held.z, held.mlp)
+        return torch.stack(kept, 1)
 
-    def __init__(
-        self,
-        engine: SuffixEngine,
-        direction: Direction,
-        pair: Int[Tensor, " row"],
-        circuits: Bool[Tensor, "row node"],
-    ) -> None:
-        self.model, self.pair = engine.model, pair
-        self.other = engine.activations.run(other_prompt(direction))
-        self.with_embedding = circuits[:, 0]
-        self.blocks = circuits[:, 1:].unflatten(1, (-1, self.model.n_heads + 1))
-
-    def z(self, layer: int, value: Tensor) -> Tensor:
-        inside = self.blocks[:, layer, :-1]
-        if bool(inside.all()):
-            return value
-        width = value.shape[-1] // self.model.n_heads
-        return torch.where(
-            inside.repeat_interleave(width, 1).unsqueeze(1), value, self.other_z(layer)
-        )
-
-    def mlp(self, layer: int, value: Tensor) -> Tensor:
-        inside = self.blocks[:, layer, -1]
-        if bool(inside.all()):
-            return value
-        return torch.where(inside.view(-1, 1, 1), value, self.other_mlp(layer))
-
-    def other_z(self, layer: int) -> Tensor:
-        return packed(self.model, layer, self.other.z[layer, self.pair])
-
-    def other_mlp(self, layer: int) -> Tensor:
-        return self.other.mlp[layer, self.pair]
+    return engine.in_batches(n_pairs, run).transpose(0, 1)
 
 
-def _final(
+def _swept(
     engine: SuffixEngine,
     direction: Direction,
+    streams: Float[Tensor, "layer pair suffix d_model"],
+    layer: Int[Array, " row"],
     pair: Int[Tensor, " row"],
-    with_embedding: Bool[Tensor, " row"],
-    z: Change,
-    mlp: Change,
-    start: Float[Tensor, "row suffix d_model"] | None = None,
+    circuits: Bool[Tensor, "row node"],
 ) -> Float[Tensor, "row d_model"]:
-    """The last block's output at the last position, where ``z`` and ``mlp`` change every layer.
-
-    ``start`` replaces what the first block is given.
-    """
-    own, other = (
-        engine.activations.tokens(side(direction))[pair]
-        for side in (background_prompt, other_prompt)
-    )
-    tokens = torch.where(with_embedding.unsqueeze(1), own, other)
-    with _changed(engine.model, len(pair), z, mlp, start) as final:
-        engine.run_suffix(tokens, pair)
-    return final[0]
-
-
-@contextmanager
-def _changed(
-    model: LanguageModel, rows: int, z: Change, mlp: Change, start: Tensor | None
-) -> Iterator[list[Tensor]]:
-    """Within the block every layer's heads and MLP go through ``z`` and ``mlp``.
-
-    What it gives will hold the last block's output at the last position.
-    """
-    final: list[Tensor] = []
-
-    def into(change: Callable[[Tensor], Tensor]) -> Any:
-        def hook(module: nn.Module, args: Any, kwargs: dict[str, Any]) -> Any:
-            given, keyword = hidden_states_of(args, kwargs)
-            new = change(given)
-            if keyword is None:
-                return (new, *args[1:]), kwargs
-            return args, {**kwargs, keyword: new}
-
-        return hook
-
-    def of_heads(layer: int) -> Callable[[Tensor], Tensor]:
-        return lambda value: z(layer, by_row(value, rows)).view_as(value)
-
-    def of_mlp(layer: int) -> Any:
-        def hook(module: nn.Module, args: Any, output: Any) -> Any:
-            value = first_of(output)
-            return with_first(output, mlp(layer, by_row(value, rows)).view_as(value))
-
-        return hook
-
-    with ExitStack() as hooks:
-        if start is not None:
-            first = model.blocks[0].register_forward_pre_hook(
-                into(lambda value: start), with_kwargs=True
-            )
-            hooks.callback(first.remove)
-        for layer in model.head_layers:
-            projection = model.output_projection(layer)
-            hooks.callback(
-                projection.register_forward_pre_hook(into(of_heads(layer)), with_kwargs=True).remove
-            )
-        for layer in model.mlp_layers:
-            hooks.callback(model.mlp(layer).register_forward_hook(of_mlp(layer)).remove)
-        hooks.callback(
-            model.blocks[-1]
-            .register_forward_hook(
-                lambda module, args, output: final.append(last_of(model, first_of(output)))
-            )
-            .remove
-        )
-        yield final
-
-
-def _products(
-    engine: SuffixEngine,
-    direction: Direction,
-    pair: Int[Tensor, " row"],
-    held: _Held | None,
-    start: Tensor | None,
-) -> Float[Tensor, "row node"]:
-    """Of each node the product of the metric's gradient with a change of its output.
-
-    With ``held`` nodes the change is from the other run's output to what the node computes; with
-    none, from the background's to the other run's. 0 for nodes that there are not.
-    """
-    model, activations = engine.model, engine.activations
-    background, other = (
-        activations.run(side(direction)) for side in (background_prompt, other_prompt)
-    )
-    leaves: dict[tuple[str, int], Tensor] = {}
-    changes: dict[tuple[str, int], Tensor] = {}
-
-    def watched(name: str, layer: int, computed: Tensor, away: Tensor, own: Tensor) -> Tensor:
-        """The value that goes on, plus a zero by which it is differentiated."""
-        new = computed if held is None else getattr(held, name)(layer, computed)
-        changes[name, layer] = away - own if held is None else computed.detach() - away
-        leaves[name, layer] = torch.zeros_like(new, requires_grad=True)
-        return new + leaves[name, layer]
-
-    def z(layer: int, value: Tensor) -> Tensor:
-        away, own = (packed(model, layer, run.z[layer, pair]) for run in (other, background))
-        return watched("z", layer, value, away, own)
-
-    def mlp(layer: int, value: Tensor) -> Tensor:
-        return watched("mlp", layer, value, other.mlp[layer, pair], background.mlp[layer, pair])
-
-    inside = torch.ones(len(pair), dtype=torch.bool, device=pair.device)
-    if held is not None:
-        inside = held.with_embedding
-    if start is None and background.residual.shape[-1]:
-        start = torch.where(
-            inside.view(-1, 1, 1), background.residual[0, pair], other.residual[0, pair]
-        )
-    with torch.enable_grad():
-        if start is not None:
-            start = start.detach().requires_grad_()
-            away, own = (run.residual[0, pair] for run in (other, background))
-            leaves["embedding", 0] = start
-            changes["embedding", 0] = away - own if held is None else own - away
-        final = _final(engine, direction, pair, inside, z, mlp, start)
-        output = engine.metric(engine.logits(final, engine.metric.vocabulary), pair)
-        # The last block's MLP is read at every position, but only the last one matters.
-        gradients = torch.autograd.grad(output.sum(), list(leaves.values()), allow_unused=True)
-    found = background.final.new_zeros(len(pair), 1 + model.n_layers * (model.n_heads + 1))
-    blocks = found[:, 1:].unflatten(1, (model.n_layers, model.n_heads + 1))
-    for (name, layer), gradient in zip(leaves, gradients, strict=True):
-        if gradient is None:
-            continue
-        product = gradient * changes[name, layer]
-        if name == "z":
-            blocks[:, layer, :-1] = product.unflatten(-1, (model.n_heads, -1)).sum((1, 3))
-        elif name == "mlp":
-            blocks[:, layer, -1] = product.sum((1, 2))
-        else:
-            found[:, 0] = product.sum((1, 2))
-    return found
+    """The last block's output at the last position of rows, in order of the layer at which each
+    joins with what the block is given there in ``streams``."""
+    model, prefix = engine.model, engine.activations.prefix
+    hidden = streams.new_empty(0, *streams.shape[2:])
+    engine.evaluations += len(layer)
+    with through_onednn(model.submodules_of_blocks):
+        for number in range(int(layer[0]), model.n_layers):
+            passing = int(np.searchsorted(layer, number, side="right"))
+            entering = slice(len(hidden), passing)
+            if entering.stop > entering.start:
+                hidden = torch.cat([hidden, streams[number, pair[entering]]])
+            held = Held(engine, direction, pair[:passing], circuits[:passing])
+            cache = None if prefix is None else prefix.cache(pair[:passing])
+            with changed_layers(model, passing, held.z, held.mlp, None, number):
+                hidden = engine.arguments[number].call(model.blocks[number], hidden, cache)
+    return last_of(model, hidden)

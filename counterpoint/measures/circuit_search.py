@@ -4,7 +4,7 @@
 faithfulness over all pairs is largest. The embeddings come first, since a circuit without them
 answers as the other prompt does, whatever else it holds. Every step is decided by circuits that
 were run, among all nodes or among the ``candidates`` of largest first-order worth
-(`circuit_evaluation.worths`): the numbers are exact either way, and only with all nodes is each
+(`node_gradients.worths`): the numbers are exact either way, and only with all nodes is each
 step the best one. A set so found is small, not proved to be the smallest.
 
 *Idle* members are those without which the circuit is no less faithful (`costs`).
@@ -60,9 +60,7 @@ def greedy(
         elif candidates is not None and candidates < len(outside):
             worth = runs.worth(circuit)[outside]
             outside = np.sort(outside[np.argsort(-worth, kind="stable")[:candidates]])
-        grown = np.tile(circuit, (len(outside), 1))
-        grown[np.arange(len(outside)), outside] = True
-        found = runs.faithfulness(grown)
+        found = runs.changed_faithfulness(circuit, outside)
         best = int(outside[np.argmax(found)])
         circuit[best] = True
         order.append(best)
@@ -89,9 +87,7 @@ def first_nodes(
 def costs(runs: CircuitRuns, members: Int[Array, " member"]) -> Float[Array, " member"]:
     """By how much faithfulness falls without each member of a circuit."""
     circuit = runs.nodes.firsts(members, [len(members)])
-    without = np.tile(circuit, (len(members), 1))
-    without[np.arange(len(members)), members] = False
-    return runs.faithfulness(circuit) - runs.faithfulness(without)
+    return runs.faithfulness(circuit) - runs.changed_faithfulness(circuit[0], members)
 
 
 def final_size(growth: Growth, shares: Sequence[float]) -> int:

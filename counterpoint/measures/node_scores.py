@@ -31,8 +31,8 @@ from counterpoint.engine.activations import Direction, background_prompt, other_
 from counterpoint.engine.suffix import SuffixEngine
 from counterpoint.errors import UserError
 from counterpoint.measures import quadrature
-from counterpoint.measures.circuit_evaluation import path_products
 from counterpoint.measures.circuit_nodes import Nodes
+from counterpoint.measures.node_gradients import path_products
 from counterpoint.measures.patching import activation_patching
 
 Array = np.ndarray

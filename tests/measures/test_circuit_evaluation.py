@@ -7,9 +7,16 @@ import pytest
 
 from counterpoint.engine.activation_caching import cache_activations
 from counterpoint.engine.activations import DIRECTIONS, Direction
+from counterpoint.engine.evaluation_rows import WAYS
 from counterpoint.engine.suffix import SuffixEngine
-from counterpoint.measures.circuit_evaluation import CircuitRuns, nodes_of, run_circuits, worths
+from counterpoint.measures.circuit_evaluation import (
+    CircuitRuns,
+    nodes_of,
+    run_changed_circuits,
+    run_circuits,
+)
 from counterpoint.measures.circuit_nodes import NODE_KINDS
+from counterpoint.measures.node_gradients import worths
 from counterpoint.measures.patching import activation_patching
 from counterpoint.models.load import LanguageModel
 from tests.helpers.float64_throughout import float64_throughout
@@ -67,6 +74,28 @@ def test_ends_of_a_circuit(exact: LanguageModel, direction: Direction) -> None:
     # Without the embeddings nothing inside can differ from the other run.
     without[:, 0] = False
     assert runs.metric(without) == pytest.approx(np.tile(runs.empty, (len(nodes), 1)), abs=1e-9)
+
+
+@pytest.mark.parametrize("direction", DIRECTIONS)
+def test_circuits_beside_one_equal_whole_passes(
+    exact: LanguageModel, direction: Direction, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every node taken in or out, rows joining at its layer, in batches of unequal rows."""
+    circuit = np.random.default_rng(2).random(16) < 0.5
+    circuit[0] = True
+    changed = np.random.default_rng(3).permutation(16)
+    circuits = np.tile(circuit, (16, 1))
+    circuits[np.arange(16), changed] ^= True
+    for first_difference in (3, 0):
+        engine = engine_of(exact, 34, first_difference)
+        expected = run_circuits(engine, direction, circuits)
+        monkeypatch.setattr(engine, "rows_per_batch", lambda differentiate=False: 5)
+        found = run_changed_circuits(engine, direction, circuit, changed)
+        assert found == pytest.approx(expected, abs=1e-9)
+        # As they are where blocks cannot be called one by one.
+        monkeypatch.setattr(engine, "way", lambda kind: WAYS[-1])
+        found = run_changed_circuits(engine, direction, circuit, changed)
+        assert found == pytest.approx(expected, abs=1e-9)
 
 
 @pytest.mark.parametrize("direction", DIRECTIONS)

@@ -215,8 +215,8 @@ def _graph(engine: SuffixEngine) -> dict[str, Any]:
     return {
         "n_layers": model.n_layers,
         "n_heads": model.n_heads,
-        "d_model": model.d_model,
         "parallel_attn_mlp": has_parallel_mlps(engine),
+        "d_model": model.d_model,
     }
 
 
