@@ -12,7 +12,8 @@ The public names, and nothing else; ``import counterpoint`` itself imports none 
 `load` takes a name, a folder, or a model in memory; `measure` gives the table of heads, `curves`
 their output curves, `interaction_partners` whom they interact with, `positions` where in the prompt
 they act, `roles` which part of them carries their effect, `attention_patterns` what they look at,
-`edges` whom they hear; `compose` searches for pairs on which a head matters and `validate` checks
+`edges` whom they hear, `circuit` few nodes that answer as the whole model does; `compose` searches
+for pairs on which a head matters and `validate` checks
 them; `correlations`, `claims` and `stability` are said of any table of heads, and
 `counterpoint.figures` draws it. docs/package.md shows each by example.
 """
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from counterpoint.counterfactuals.composing import validate as validate
     from counterpoint.errors import UserError as UserError
     from counterpoint.measures.curve_arrays import Curves as Curves
+    from counterpoint.measures.finding_circuits import circuit as circuit
     from counterpoint.measures.measuring import curves as curves
     from counterpoint.measures.measuring import interaction_partners as interaction_partners
     from counterpoint.measures.measuring import measure as measure
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
     from counterpoint.measures.measuring_roles import attention_patterns as attention_patterns
     from counterpoint.measures.measuring_roles import roles as roles
     from counterpoint.measures.pattern_arrays import AttentionPatterns as AttentionPatterns
+    from counterpoint.measures.tables.circuit_table import CircuitTables as CircuitTables
     from counterpoint.models.given_models import load as load
     from counterpoint.models.load import LanguageModel as LanguageModel
     from counterpoint.pairs.given_pairs import pairs as pairs
@@ -48,11 +51,13 @@ __version__ = "0.1.0"
 # every rule of the workflow depends on.
 _HOMES = {
     "AttentionPatterns": "measures.pattern_arrays",
+    "CircuitTables": "measures.tables.circuit_table",
     "Composed": "counterfactuals.composing",
     "Curves": "measures.curve_arrays",
     "LanguageModel": "models.load",
     "UserError": "errors",
     "attention_patterns": "measures.measuring_roles",
+    "circuit": "measures.finding_circuits",
     "claims": "statistics.claims",
     "compose": "counterfactuals.composing",
     "correlations": "statistics.correlations",
@@ -71,12 +76,14 @@ _ROOMS = ("figures", "pairs")
 
 __all__ = [
     "AttentionPatterns",
+    "CircuitTables",
     "Composed",
     "Curves",
     "LanguageModel",
     "UserError",
     "__version__",
     "attention_patterns",
+    "circuit",
     "claims",
     "compose",
     "correlations",

@@ -251,6 +251,30 @@ def score_agreement(wildcards):
     ]
 
 
+def circuits(wildcards):
+    """The study's circuits and the exported scores of their nodes, for a study that asks for them.
+
+    The benchmark has one direction, which is `noising`.
+    """
+    study = CONFIG.studies[wildcards.study]
+    if study["circuit"]["pairs"] == "none":
+        return []
+    exported = [name for name in study["circuit"]["methods"] if name != "greedy"]
+    names = [
+        "circuit.parquet",
+        "circuit_nodes.parquet",
+        "circuit_faithfulness.parquet",
+        "circuit_curves.csv",
+        "circuit_areas.csv",
+        *(
+            f"importances/{name}.json"
+            for name in exported
+            if "noising" in study["directions"]
+        ),
+    ]
+    return [f"results/{wildcards.study}/{name}" for name in names]
+
+
 def without_bos(wildcards):
     """The scores without the beginning-of-sequence token and their agreement with the study's, for
     a study that asks for both."""

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from counterpoint.figures.atlas_figures import atlas_map
+    from counterpoint.figures.circuit_figures import circuit_curves
     from counterpoint.figures.correlation_figures import correlation_matrices
     from counterpoint.figures.counterfactual_figures import (
         archive_scatter,
@@ -49,6 +50,7 @@ __all__ = [
     "archive_scatter",
     "atlas_map",
     "attention_maps",
+    "circuit_curves",
     "correlation_matrices",
     "faithfulness_curves",
     "figure_svg",
@@ -74,6 +76,7 @@ _HOMES = {
     "archive_scatter": "counterfactual_figures",
     "atlas_map": "atlas_figures",
     "attention_maps": "pattern_figures",
+    "circuit_curves": "circuit_figures",
     "correlation_matrices": "correlation_figures",
     "faithfulness_curves": "faithfulness_figures",
     "figure_svg": "theme",

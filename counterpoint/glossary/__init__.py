@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from counterpoint.glossary.baseline_words import BASELINE_WORDS
+from counterpoint.glossary.circuit_tables import CIRCUIT_TABLES
 from counterpoint.glossary.entries import UNITS, Column, Table, Word
 from counterpoint.glossary.measurement_words import MEASUREMENT_WORDS
 from counterpoint.glossary.mechanism_tables import MECHANISM_TABLES
@@ -46,7 +47,13 @@ WORDS: Mapping[str, Word] = {
 
 TABLES: Mapping[str, Table] = {
     table.path: table
-    for table in (*STUDY_TABLES, *MECHANISM_TABLES, *STATISTICS_TABLES, *SEARCH_TABLES)
+    for table in (
+        *STUDY_TABLES,
+        *MECHANISM_TABLES,
+        *CIRCUIT_TABLES,
+        *STATISTICS_TABLES,
+        *SEARCH_TABLES,
+    )
 }
 """Every file with columns that a study writes, by its path."""
 

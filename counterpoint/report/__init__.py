@@ -15,6 +15,7 @@ demand, since the notebook's imports say on which code a page depends (`workflow
 from counterpoint.report.atlas_section import atlas
 from counterpoint.report.baselines_section import baselines
 from counterpoint.report.beginning_section import beginning, without_bos
+from counterpoint.report.circuit_section import circuits
 from counterpoint.report.claims_section import claims
 from counterpoint.report.counterfactuals_section import generated
 from counterpoint.report.curves_section import curves
@@ -41,6 +42,7 @@ __all__ = [
     "attention_patterns",
     "baselines",
     "beginning",
+    "circuits",
     "claims",
     "curves",
     "dropped",

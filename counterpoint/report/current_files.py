@@ -56,6 +56,11 @@ def has_patterns(settings: Mapping[str, Any]) -> bool:
     return settings.get("patterns", {}).get("pairs", "all") != "none"
 
 
+def has_circuits(settings: Mapping[str, Any]) -> bool:
+    """Whether circuits are sought."""
+    return settings.get("circuit", {}).get("pairs") != "none"
+
+
 def are_compared(folder: Path, settings: Mapping[str, Any]) -> bool:
     """Whether the comparison of methods below a study's ``folder``, which a command of its own
     makes, is of these settings."""
@@ -99,6 +104,7 @@ def is_current(
         "merge_edges": has_edges(settings),
         "patch_positions": has_positions(settings),
         "merge_positions": has_positions(settings),
+        "find_circuits": has_circuits(settings),
         "search_atlas": has_atlas(settings),
         "verify_atlas": has_atlas(settings),
         "score_baselines": has_baselines(settings),

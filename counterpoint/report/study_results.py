@@ -53,6 +53,18 @@ class Generated:
 
 
 @dataclass(frozen=True)
+class Circuits:
+    """The circuits of a study."""
+
+    members: pd.DataFrame
+    """`circuit.parquet`"""
+    curves: pd.DataFrame
+    """`circuit_curves.csv`"""
+    areas: pd.DataFrame
+    """`circuit_areas.csv`"""
+
+
+@dataclass(frozen=True)
 class Results:
     """All that the report of one study is made of; None or empty where a file is not there."""
 
@@ -70,6 +82,7 @@ class Results:
     faithfulness: pd.DataFrame | None
     interaction: pd.DataFrame | None
     positions: pd.DataFrame | None
+    circuits: Circuits | None
     generated: tuple[Generated, ...]
     atlas: pd.DataFrame | None
     methods: pd.DataFrame | None
@@ -234,6 +247,7 @@ def load_results(
         positions=(
             optional("positions.parquet") if current_files.has_positions(settings) else None
         ),
+        circuits=_read_circuits(folder) if current_files.has_circuits(settings) else None,
         generated=_read_generated(folder, settings),
         atlas=optional("atlas.parquet") if current_files.has_atlas(settings) else None,
         methods=(
@@ -260,6 +274,14 @@ def load_results(
 def _read_patterns(folder: Path) -> AttentionPatterns | None:
     path = folder / "patterns.safetensors"
     return read_patterns(path) if path.exists() else None
+
+
+def _read_circuits(folder: Path) -> Circuits | None:
+    """The tables of circuits; None where one of them is not there."""
+    paths = [
+        folder / name for name in ("circuit.parquet", "circuit_curves.csv", "circuit_areas.csv")
+    ]
+    return Circuits(*map(read_table, paths)) if all(path.exists() for path in paths) else None
 
 
 def _read_generated(folder: Path, settings: Mapping[str, Any]) -> tuple[Generated, ...]:

@@ -33,10 +33,11 @@ from counterpoint.glossary import (
     signed_label,
 )
 from counterpoint.glossary import search_tables as of_searches
-from counterpoint.measures import saturation
+from counterpoint.measures import node_importances, saturation
 from counterpoint.measures.curve_measures import OutputCurves
 from counterpoint.measures.tables import (
     baseline_score_table,
+    circuit_table,
     edge_table,
     faithfulness_table,
     integrated_gradients_table,
@@ -93,6 +94,12 @@ WRITTEN: dict[str, Collection[str]] = {
     ],
     "mlps.parquet": _measured("mlp"),
     "faithfulness.parquet": faithfulness_table.COLUMNS,
+    "circuit.parquet": circuit_table.COLUMNS["members"],
+    "circuit_nodes.parquet": circuit_table.COLUMNS["nodes"],
+    "circuit_faithfulness.parquet": circuit_table.COLUMNS["faithfulness"],
+    "circuit_curves.csv": circuit_table.COLUMNS["curves"],
+    "circuit_areas.csv": circuit_table.COLUMNS["areas"],
+    "circuit_graph.json": node_importances.SIZES,
     "interaction.parquet": interaction_table.COLUMNS,
     "roles.parquet": role_table.COLUMNS,
     "edges.parquet": edge_table.COLUMNS,

@@ -43,6 +43,7 @@ MODEL_RULES = (
     "compute_edges",
     "patch_positions",
     "score_baselines",
+    "find_circuits",
     "search_counterfactuals",
     "validate_counterfactuals",
     "measure_searches",
@@ -145,6 +146,7 @@ def configuration() -> dict[str, Any]:
                 "edges": {"pairs": 2, "receivers": {"top": 2}},
                 "positions": {"pairs": 2},
                 "baselines": ["eap_ig", "relp", "atp_star", "atp_hvp"],
+                "circuit": {"pairs": 2, "max_nodes": 3},
                 "statistics": {"bootstrap_samples": 20, "permutations": 30, "top_k": 3},
                 "counterfactuals": {
                     "targets": [[1, 2]],

@@ -23,6 +23,7 @@ CALLS = (
     "roles",
     "attention_patterns",
     "edges",
+    "circuit",
     "compose",
     "validate",
 )
@@ -101,6 +102,7 @@ def test_no_rule_depends_on_the_public_names() -> None:
     scripts = [path.relative_to(ROOT) for path in (ROOT / "scripts").glob("[a-z]*.py")]
     calls = {
         "counterpoint.counterfactuals.composing",
+        "counterpoint.measures.finding_circuits",
         "counterpoint.measures.measuring",
         "counterpoint.models.given_models",
         "counterpoint.pairs.given_pairs",

@@ -104,6 +104,9 @@ def test_one_run_makes_everything(study: Path, results: Path) -> None:
         "curves.safetensors",
         "roles.parquet",
         "patterns.safetensors",
+        "circuit.parquet",
+        "circuit_areas.csv",
+        "importances/ap.json",
         "correlations.csv",
         "claims.csv",
         "stability.csv",
@@ -151,7 +154,10 @@ def test_every_column_is_in_the_glossary(results: Path) -> None:
     found = {}
     for path in (p for p in results.rglob("*") if p.is_file()):
         parts = path.relative_to(results).parts
-        if parts[0] in ("shards", "benchmarks", "logs", "figures") or "searches" in parts:
+        if (
+            parts[0] in ("shards", "benchmarks", "logs", "figures", "importances")
+            or "searches" in parts
+        ):
             continue
         name = "/".join(parts)
         for value, field in (("1.2", "{layer}.{head}"), ("descent", "{method}")):

@@ -6,13 +6,17 @@ is measured (`costs`). All are for one direction, except for what is cached.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import pandas as pd
 
 from counterpoint.measures.curve_measures import GRID_SIZE
 from counterpoint.workflow.planning.model_size import Size
+
+CIRCUIT_SHARES = 10
+"""Shares of nodes at which each ranking is run (`statistics.circuit_areas`)."""
 
 BYTES_PER_ROW = 105
 """Of `heads.parquet`, and about as many of the shards' tables together: measured on SmolLM2's
@@ -95,6 +99,35 @@ def baseline_operations(size: Size, pairs: Pairs, baselines: Sequence[str]) -> f
         "atp_star": size.n_layers * above,
     }
     return sum(each[name] for name in baselines)
+
+
+GUESS_PASSES = 4
+"""Passes that the first-order guess of all nodes is worth: forward, backward and what is kept."""
+
+PATH_PASSES = 100
+"""The same of the path of the embeddings."""
+
+
+def circuit_passes(size: Size, circuit: Mapping[str, Any]) -> float:
+    """The most passes that a study's key ``circuit`` asks for, for one pair and direction.
+
+    A search stops when enough is recovered, and circuits that are asked for twice are run once, so
+    that it may be half as many. Every member of a found set is left out once.
+    """
+    nodes, steps = size.heads + size.n_layers + 1, circuit["max_nodes"]
+    methods = circuit["methods"]
+    tried = nodes if circuit["candidates"] == "all" else circuit["candidates"] + GUESS_PASSES
+    rankings = [name for name in methods if name != "greedy"]
+    passes = len(rankings) * (2 * steps + 2 * CIRCUIT_SHARES)
+    if "greedy" in methods:
+        passes += steps * (tried + 1) + CIRCUIT_SHARES
+    return passes + PATH_PASSES * ("eap_ig_inputs" in methods)
+
+
+def circuit_operations(size: Size, pairs: Pairs, circuit: Mapping[str, Any]) -> float:
+    """Floating-point operations of a pair's circuits in one direction: passes of the whole model
+    over the positions from the first that differs."""
+    return circuit_passes(size, circuit) * pairs.positions * size.operations
 
 
 def activation_bytes(size: Size, pairs: Pairs) -> float:

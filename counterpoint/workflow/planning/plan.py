@@ -43,6 +43,7 @@ SEVERAL_THREADS = (
     *OF_SHARDS,
     "patch_positions",
     "compute_edges",
+    "find_circuits",
     "validate_counterfactuals",
     "record_patterns",
 )
@@ -147,6 +148,16 @@ def amounts(
         rule = "patch_positions"
         found[rule] = shards, some * directions * each / machine.rate_of(rule)
         found["merge_positions"] = 1, float(some)
+
+    circuit = settings["circuit"]
+    if circuit["pairs"] != "none":
+        asked = pairs.count if circuit["pairs"] == "all" else min(circuit["pairs"], pairs.count)
+        each = operations.circuit_operations(size, pairs, circuit)
+        rule = "find_circuits"
+        found[rule] = 1, asked * directions * each / machine.rate_of(rule)
+        exported = [name for name in circuit["methods"] if name != "greedy"]
+        if exported and "noising" in settings["directions"]:
+            found["export_importances"] = len(exported), 0.0
 
     wanted = settings["counterfactuals"]
     methods, seeds = wanted["methods"], len(wanted["seeds"])
