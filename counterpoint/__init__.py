@@ -11,8 +11,10 @@ The public names, and nothing else; ``import counterpoint`` itself imports none 
 
 `load` takes a name, a folder, or a model in memory; `measure` gives the table of heads, `curves`
 their output curves, `interaction_partners` whom they interact with; `compose` searches for pairs on
-which a head matters and `validate` checks them; `correlations`, `claims` and `stability` are said
-of any table of heads, and `counterpoint.figures` draws it. docs/package.md shows each by example.
+which a head matters and `validate` checks them; `correlations`, `claims`, `stability`,
+`sample_sizes` and `variance_components` are said of any table of heads (to which `with_templates`
+adds the pairs' templates), and `counterpoint.figures` draws it. docs/package.md shows each by
+example.
 """
 
 from importlib import import_module
@@ -33,7 +35,12 @@ if TYPE_CHECKING:
     from counterpoint.pairs.given_pairs import pairs as pairs
     from counterpoint.statistics.claims import claims as claims
     from counterpoint.statistics.correlations import correlations as correlations
+    from counterpoint.statistics.sample_sizes import sample_sizes as sample_sizes
     from counterpoint.statistics.stability import stability as stability
+    from counterpoint.statistics.templates import with_templates as with_templates
+    from counterpoint.statistics.variance_components import (
+        variance_components as variance_components,
+    )
 
 __version__ = "0.1.0"
 
@@ -51,8 +58,11 @@ _HOMES = {
     "interaction_partners": "measures.measuring",
     "load": "models.given_models",
     "measure": "measures.measuring",
+    "sample_sizes": "statistics.sample_sizes",
     "stability": "statistics.stability",
     "validate": "counterfactuals.composing",
+    "variance_components": "statistics.variance_components",
+    "with_templates": "statistics.templates",
 }
 # A room is a name by itself; the room `pairs` can be called, too (`pairs.given_pairs.pairs`).
 _ROOMS = ("figures", "pairs")
@@ -72,8 +82,11 @@ __all__ = [
     "load",
     "measure",
     "pairs",
+    "sample_sizes",
     "stability",
     "validate",
+    "variance_components",
+    "with_templates",
 ]
 
 

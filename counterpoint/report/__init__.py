@@ -29,6 +29,7 @@ from counterpoint.report.relations_section import relations
 from counterpoint.report.render import notebook_to_html, render_report
 from counterpoint.report.stability_section import stability
 from counterpoint.report.study_results import Results, load_results
+from counterpoint.report.templates_section import templates
 
 __all__ = [
     "Results",
@@ -52,5 +53,6 @@ __all__ = [
     "relations",
     "render_report",
     "stability",
+    "templates",
     "without_bos",
 ]

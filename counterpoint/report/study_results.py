@@ -21,9 +21,10 @@ from counterpoint.models.beginning_token import BOTH, WITHOUT
 from counterpoint.pairs.doubtful_pairs import doubtful_answers
 from counterpoint.report import current_files
 from counterpoint.report.prompt_tokens import Tokens
-from counterpoint.statistics.panel import directions, floor_of
+from counterpoint.statistics.panel import directions, floor_of, template_names
 from counterpoint.statistics.resampling import Settings
 from counterpoint.statistics.stability import ranking
+from counterpoint.statistics.templates import drawn_whole, with_templates
 
 PathLike = str | os.PathLike[str]
 
@@ -65,6 +66,8 @@ class Results:
     correlations: pd.DataFrame | None
     claims: pd.DataFrame | None
     stability: pd.DataFrame | None
+    sample_sizes: pd.DataFrame | None
+    variance: pd.DataFrame | None
     mlps: pd.DataFrame | None
     faithfulness: pd.DataFrame | None
     interaction: pd.DataFrame | None
@@ -111,6 +114,13 @@ class Results:
                 if one.validation is not None and "head_effects" in one.validation
             }
         )
+
+    @cached_property
+    def drawn(self) -> str:
+        """What intervals over pairs draw: "pairs", or "templates" (`statistics.templates`)."""
+        settings = Settings(**self.settings.get("statistics", {}))
+        whole = drawn_whole(template_names(self.heads), settings)
+        return "pairs" if whole is None else "templates"
 
     @property
     def n_heads(self) -> int:
@@ -209,17 +219,20 @@ def load_results(
     # What an earlier configuration has left there is no part of this study.
     twice = settings.get("prepend_bos") == BOTH
     provenance = folder / "provenance.json"
+    pairs = needed("pairs.parquet").sort_values("pair", ignore_index=True)
     return Results(
         study=study,
         folder=folder,
         settings=settings,
-        pairs=needed("pairs.parquet").sort_values("pair", ignore_index=True),
+        pairs=pairs,
         baseline=needed("baseline.parquet").sort_values("pair", ignore_index=True),
-        heads=needed("heads.parquet"),
+        heads=with_templates(needed("heads.parquet"), pairs),
         dropped=needed("dropped.csv"),
         correlations=optional("correlations.csv"),
         claims=optional("claims.csv"),
         stability=optional("stability.csv"),
+        sample_sizes=optional("sample_sizes.csv"),
+        variance=optional("variance.csv"),
         mlps=optional("mlps.parquet") if current_files.has_mlps(settings) else None,
         faithfulness=optional("faithfulness.parquet"),
         interaction=optional("interaction.parquet"),

@@ -2,11 +2,13 @@
 
 Pairs of one template share its sentence, and a head's effects on them are more alike than those on
 pairs of different templates. Drawing pairs one by one takes them for independent and gives
-intervals that are too narrow for any statement about the task beyond these templates. So where
+intervals that are too narrow for any statement about the task beyond these templates: measured on
+simulated means (8 templates of 18 pairs, 30 % of the variance between templates), 95 % intervals
+that draw pairs covered the truth in 57 % of cases, those that draw templates in 95 %. So where
 there are enough, templates are drawn, each with all its pairs: a cluster bootstrap (Field and Welsh
 2007, J. Royal Statistical Society B 69, 369). The pairs within a drawn template are not drawn once
 more: for a mean that would count their spread twice (Davison and Hinkley 1997, Bootstrap Methods
-and their Application, section 3.8).
+and their Application, section 3.8), and covered in 97 to 100 %.
 
 A table of heads says by its column `template` of which template a row's pair is; `with_templates`
 puts it there. A pair without a name there is a template of its own.
@@ -23,8 +25,9 @@ from counterpoint.statistics.panel import TEMPLATE, Panel, check_kind, template_
 from counterpoint.statistics.resampling import Settings
 
 MINIMUM_TEMPLATES = 5
-"""The fewest templates that are drawn unless it is asked for: an interval from 4 or fewer is wide
-with Student's t (3 degrees of freedom) and still too narrow (`docs/statistics.md`)."""
+"""The fewest templates that are drawn unless it is asked for. Of 4 there are 35 different resamples
+and of 5 there are 126; and Student's t with 3 degrees of freedom makes the interval of a mean so
+wide that it says little (`docs/statistics.md`)."""
 
 
 def with_templates(heads: pd.DataFrame, pairs: pd.DataFrame) -> pd.DataFrame:

@@ -137,9 +137,9 @@ def _table(
     """The rows of one direction, or of both, whose ``effects`` are of the same heads."""
     if len(effects) == 2:
         # On pairs that both directions have.
-        first, second = effects[0].align(effects[1], join="inner")
-        effects = first, second
-    known = np.all([one.notna().all(axis=1) for one in effects], axis=0)
+        common = effects[0].index.intersection(effects[1].index)
+        effects = tuple(one.loc[common] for one in effects)
+    known: Bool[np.ndarray, " pair"] = np.all([one.notna().all(axis=1) for one in effects], axis=0)
     effects = tuple(one[known] for one in effects)
     pairs = effects[0].index.to_numpy()
     groups = labels(data.templates, pairs)
@@ -151,7 +151,7 @@ def _table(
         random = resampling.generator(settings.seed, direction, "templates")
         p = template_p(values.mean(axis=0), groups, random, settings.permutations)
     rows = []
-    for place, (layer, head) in enumerate(effects[0].columns):
+    for place, (layer, head) in enumerate(zip(data.layers, data.heads, strict=True)):
         own = values[:, :, place]
         if len(pairs) < MINIMUM_PAIRS:
             found = Components(note=TOO_FEW)

@@ -50,8 +50,10 @@ from counterpoint.statistics import (
     meta_analysis,
     panel,
     ranking_overlaps,
+    sample_sizes,
     stability,
     studies,
+    variance_components,
 )
 from counterpoint.workflow.planning import plan
 from tests.helpers.synthetic import QUICK, Shape, make_scores
@@ -88,6 +90,8 @@ WRITTEN: dict[str, Collection[str]] = {
     "correlations.csv": correlations.COLUMNS,
     "claims.csv": claims.COLUMNS,
     "stability.csv": _computed("stability"),
+    "sample_sizes.csv": sample_sizes.COLUMNS,
+    "variance.csv": variance_components.COLUMNS,
     "without_bos/agreement.csv": _computed("agreement"),
     "comparison/studies.csv": studies.STUDY_COLUMNS,
     "comparison/heads.csv": studies.HEAD_COLUMNS,
@@ -185,6 +189,8 @@ def test_values_are_those_of_the_tables() -> None:
         "claims.csv": claims.claims(heads, settings=QUICK),
         "correlations.csv": correlations.correlations(heads, settings=QUICK),
         "stability.csv": stability.stability(heads, settings=QUICK),
+        "sample_sizes.csv": sample_sizes.sample_sizes(heads, settings=QUICK),
+        "variance.csv": variance_components.variance_components(heads, settings=QUICK),
         "without_bos/agreement.csv": beginning_agreement.agreement(heads, heads, settings=QUICK),
     }
     for path, table in tables.items():
