@@ -10,7 +10,8 @@ The public names, and nothing else; ``import counterpoint`` itself imports none 
     heads = counterpoint.measure(model, pairs)
 
 `load` takes a name, a folder, or a model in memory; `measure` gives the table of heads, `curves`
-their output curves, `interaction_partners` whom they interact with; `compose` searches for pairs on
+their output curves, `interaction_partners` whom they interact with, `answer_effects` and
+`token_effects` what they do to other answers and to all tokens; `compose` searches for pairs on
 which a head matters and `validate` checks them; `correlations`, `claims`, `stability`,
 `sample_sizes` and `variance_components` are said of any table of heads (to which `with_templates`
 adds the pairs' templates), and `counterpoint.figures` draws it. docs/package.md shows each by
@@ -27,9 +28,11 @@ if TYPE_CHECKING:
     from counterpoint.counterfactuals.composing import validate as validate
     from counterpoint.errors import UserError as UserError
     from counterpoint.measures.curve_arrays import Curves as Curves
+    from counterpoint.measures.measuring import answer_effects as answer_effects
     from counterpoint.measures.measuring import curves as curves
     from counterpoint.measures.measuring import interaction_partners as interaction_partners
     from counterpoint.measures.measuring import measure as measure
+    from counterpoint.measures.measuring import token_effects as token_effects
     from counterpoint.models.given_models import load as load
     from counterpoint.models.load import LanguageModel as LanguageModel
     from counterpoint.pairs.given_pairs import pairs as pairs
@@ -51,6 +54,7 @@ _HOMES = {
     "Curves": "measures.curve_arrays",
     "LanguageModel": "models.load",
     "UserError": "errors",
+    "answer_effects": "measures.measuring",
     "claims": "statistics.claims",
     "compose": "counterfactuals.composing",
     "correlations": "statistics.correlations",
@@ -60,6 +64,7 @@ _HOMES = {
     "measure": "measures.measuring",
     "sample_sizes": "statistics.sample_sizes",
     "stability": "statistics.stability",
+    "token_effects": "measures.measuring",
     "validate": "counterfactuals.composing",
     "variance_components": "statistics.variance_components",
     "with_templates": "statistics.templates",
@@ -73,6 +78,7 @@ __all__ = [
     "LanguageModel",
     "UserError",
     "__version__",
+    "answer_effects",
     "claims",
     "compose",
     "correlations",
@@ -84,6 +90,7 @@ __all__ = [
     "pairs",
     "sample_sizes",
     "stability",
+    "token_effects",
     "validate",
     "variance_components",
     "with_templates",

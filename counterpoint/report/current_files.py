@@ -31,6 +31,11 @@ def has_atlas(settings: Mapping[str, Any]) -> bool:
     return bool(settings.get("counterfactuals", {}).get("atlas", {}).get("seeds", True))
 
 
+def has_answers(settings: Mapping[str, Any]) -> bool:
+    """Whether effects on answers are measured."""
+    return settings.get("answers", {}).get("pairs", "all") != "none"
+
+
 def are_compared(folder: Path, settings: Mapping[str, Any]) -> bool:
     """Whether the comparison of methods below a study's ``folder``, which a command of its own
     makes, is of these settings."""
@@ -67,6 +72,7 @@ def is_current(
     optional = {
         "compute_mlp_curves": has_mlps(settings),
         "merge_mlps": has_mlps(settings),
+        "measure_answers": has_answers(settings),
         "search_atlas": has_atlas(settings),
         "verify_atlas": has_atlas(settings),
         "compare_beginnings": settings.get("prepend_bos", BOTH) == BOTH,

@@ -78,6 +78,8 @@ class Results:
     provenance: Mapping[str, Any]
     tokens: Tokens
     card: str | None = None
+    answers: pd.DataFrame | None = None
+    answer_tokens: pd.DataFrame | None = None
     without_bos: pd.DataFrame | None = None
     agreement: pd.DataFrame | None = None
 
@@ -217,6 +219,7 @@ def load_results(
         return read_table(path) if path.exists() else None
 
     # What an earlier configuration has left there is no part of this study.
+    asked = current_files.has_answers(settings)
     twice = settings.get("prepend_bos") == BOTH
     provenance = folder / "provenance.json"
     pairs = needed("pairs.parquet").sort_values("pair", ignore_index=True)
@@ -249,6 +252,8 @@ def load_results(
         ),
         tokens=Tokens(tokenizer),
         card=Path(card).read_text(encoding="utf-8", errors="replace") if card else None,
+        answers=optional("answers.parquet") if asked else None,
+        answer_tokens=optional("answer_tokens.parquet") if asked else None,
         without_bos=optional(f"{WITHOUT}/heads.parquet") if twice else None,
         agreement=optional(f"{WITHOUT}/agreement.csv") if twice else None,
     )
