@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from counterpoint.glossary.entries import METRIC, Column, Table
 from counterpoint.glossary.shared_columns import (
@@ -136,6 +137,24 @@ OF_IG = (
     ),
 )
 
+CHANGES = (
+    Column(
+        "centred_logit_change",
+        "logits",
+        "The change of its logit − the mean change over the vocabulary.",
+        "answer-effect",
+    ),
+    Column(
+        "log_probability_change",
+        "nats",
+        "The change of its log-probability.",
+        "answer-effect",
+    ),
+    Column("probability_change", "share", "The change of its probability.", "answer-effect"),
+    Column("log_probability", "nats", "Its log-probability in the background."),
+)
+"""What patching a head does to one token."""
+
 STUDY_TABLES = (
     Table(
         "pairs.parquet",
@@ -255,6 +274,54 @@ STUDY_TABLES = (
                 "IG joint − AP − the head's interactions with all partners.",
                 "remainder",
             ),
+        ),
+    ),
+    Table(
+        "answers.parquet",
+        "What heads do to any answers: one row per pair, direction, layer, head and answer.",
+        (
+            *HEAD_KEYS,
+            Column("answer", "number", "The answer's token id.", "token"),
+            Column("text", "", "Its text."),
+            Column(
+                "role",
+                "",
+                "What it is on this pair.",
+                "answer-effect",
+                says={
+                    "correct": "the pair's correct answer, or one of them",
+                    "incorrect": "the pair's incorrect answer, or one of them",
+                    "candidate": "another one that was asked for",
+                },
+            ),
+            Column(
+                "logit_change",
+                "logits",
+                "Its logit with the head patched − in the background; of the correct answer less "
+                "that of the incorrect one it is AP of the logit difference.",
+                "answer-effect",
+            ),
+            *CHANGES,
+        ),
+    ),
+    Table(
+        "answer_tokens.parquet",
+        "The tokens of the vocabulary that heads raise and lower most: one row per pair, "
+        "direction, layer, head, side and rank.",
+        (
+            replace(PAIR, meaning="The pair's number; −1 for the mean over all pairs looked at."),
+            *HEAD_KEYS[1:],
+            Column(
+                "side",
+                "",
+                "What the head does to the token.",
+                "answer-effect",
+                says={"raised": "raises its logit", "lowered": "lowers it"},
+            ),
+            Column("rank", "number", "Its place on that side, 1 for the first.", "answer-effect"),
+            Column("token", "number", "The token's id.", "token"),
+            Column("text", "", "Its text."),
+            *CHANGES,
         ),
     ),
     Table(

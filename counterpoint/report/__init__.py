@@ -12,6 +12,7 @@ files of a study; `current_files` are those of its configuration) and `compariso
 demand, since the notebook's imports say on which code a page depends (`workflow.code_version`).
 """
 
+from counterpoint.report.answers_section import answers
 from counterpoint.report.atlas_section import atlas
 from counterpoint.report.beginning_section import beginning, without_bos
 from counterpoint.report.claims_section import claims
@@ -33,6 +34,7 @@ from counterpoint.report.templates_section import templates
 
 __all__ = [
     "Results",
+    "answers",
     "atlas",
     "beginning",
     "claims",

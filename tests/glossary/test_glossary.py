@@ -36,6 +36,7 @@ from counterpoint.glossary import search_tables as of_searches
 from counterpoint.measures import saturation
 from counterpoint.measures.curve_measures import OutputCurves
 from counterpoint.measures.tables import (
+    answer_table,
     faithfulness_table,
     integrated_gradients_table,
     interaction_table,
@@ -86,6 +87,8 @@ WRITTEN: dict[str, Collection[str]] = {
     "mlps.parquet": _measured("mlp"),
     "faithfulness.parquet": faithfulness_table.COLUMNS,
     "interaction.parquet": interaction_table.COLUMNS,
+    "answers.parquet": answer_table.ANSWER_COLUMNS,
+    "answer_tokens.parquet": answer_table.TOKEN_COLUMNS,
     "plan.csv": plan.COLUMNS,
     "correlations.csv": correlations.COLUMNS,
     "claims.csv": claims.COLUMNS,

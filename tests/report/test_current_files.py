@@ -27,6 +27,7 @@ BENCHMARKS = {
     "compute_mlp_curves/0": False,
     "merge_mlps": False,
     "compare_beginnings": False,
+    "measure_answers": False,
     "search_atlas/atlas.0": False,
     "search_counterfactuals/1.2.descent.0": True,
     "search_counterfactuals/1.2.descent.3": True,

@@ -34,9 +34,13 @@ OF_SHARDS = (
     "measure_faithfulness",
     "find_partners",
 )
-"""Rules with a job for each shard. They and validation run the model with several threads."""
+"""Rules with a job for each shard. They, answers and validation run the model with several
+threads."""
 
-SEVERAL_THREADS = (*OF_SHARDS, "validate_counterfactuals")
+ANSWERS = "measure_answers"
+"""The one job that looks at answers, of a study that asks for it."""
+
+SEVERAL_THREADS = (*OF_SHARDS, ANSWERS, "validate_counterfactuals")
 
 TWICE = ("cache_activations", "compute_curves", "integrate_gradients", "merge_scores")
 """Rules that a study with `prepend_bos: both` runs once more, without that token."""
@@ -94,6 +98,12 @@ def amounts(
         # The activations of both prompts serve both directions.
         repeated = 1 if rule == "cache_activations" else directions
         found[rule] = shards, pairs.count * repeated * each / machine.rate_of(rule)
+    answers = settings["answers"]
+    if answers["pairs"] != "none":
+        looked_at = pairs.count if answers["pairs"] == "all" else min(answers["pairs"], pairs.count)
+        shown = min(answers["heads"] + len(settings["report"]["heads"]), size.heads)
+        each = operations.of_answers(size, pairs, directions, shown)
+        found[ANSWERS] = 1, looked_at * each / machine.rate_of(ANSWERS)
     rows = pairs.count * directions * size.heads
     found |= {rule: (1, float(rows)) for rule in OF_ROWS}
     found |= {rule: (1, float(pairs.count)) for rule in OF_PAIRS}
