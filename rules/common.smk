@@ -275,6 +275,18 @@ def circuits(wildcards):
     return [f"results/{wildcards.study}/{name}" for name in names]
 
 
+
+
+def answers(wildcards):
+    """Effects on answers and on tokens, for a study that asks for them."""
+    if CONFIG.studies[wildcards.study]["answers"]["pairs"] == "none":
+        return []
+    return [
+        f"results/{wildcards.study}/{name}.parquet"
+        for name in ("answers", "answer_tokens")
+    ]
+
+
 def without_bos(wildcards):
     """The scores without the beginning-of-sequence token and their agreement with the study's, for
     a study that asks for both."""

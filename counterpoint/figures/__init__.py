@@ -23,6 +23,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from counterpoint.figures.answer_figures import answer_map
     from counterpoint.figures.atlas_figures import atlas_map
     from counterpoint.figures.circuit_figures import circuit_curves
     from counterpoint.figures.correlation_figures import correlation_matrices
@@ -41,12 +42,15 @@ if TYPE_CHECKING:
     from counterpoint.figures.position_figures import head_position_maps, position_maps
     from counterpoint.figures.regression_figures import regressions
     from counterpoint.figures.role_figures import head_roles
+    from counterpoint.figures.sample_size_figures import sample_size_curves
     from counterpoint.figures.score_agreement_figures import found_by_checks
     from counterpoint.figures.stability_figures import rank_stability
     from counterpoint.figures.theme import figure_svg, save_figure
     from counterpoint.figures.top_head_figures import top_heads
+    from counterpoint.figures.variance_figures import variance_shares
 
 __all__ = [
+    "answer_map",
     "archive_scatter",
     "atlas_map",
     "attention_maps",
@@ -66,13 +70,16 @@ __all__ = [
     "rank_stability",
     "read_curves",
     "regressions",
+    "sample_size_curves",
     "save_figure",
     "search_progress",
     "strongest_edges",
     "top_heads",
+    "variance_shares",
 ]
 
 _HOMES = {
+    "answer_map": "answer_figures",
     "archive_scatter": "counterfactual_figures",
     "atlas_map": "atlas_figures",
     "attention_maps": "pattern_figures",
@@ -92,10 +99,12 @@ _HOMES = {
     "rank_stability": "stability_figures",
     "read_curves": "curve_figures",
     "regressions": "regression_figures",
+    "sample_size_curves": "sample_size_figures",
     "save_figure": "theme",
     "search_progress": "counterfactual_figures",
     "strongest_edges": "edge_figures",
     "top_heads": "top_head_figures",
+    "variance_shares": "variance_figures",
 }
 """The module of each public name. Names, and no imports, so that what imports one figure does not
 count as depending on all (`workflow.code_version`)."""

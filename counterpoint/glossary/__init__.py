@@ -21,7 +21,7 @@ from counterpoint.glossary.measurement_words import MEASUREMENT_WORDS
 from counterpoint.glossary.mechanism_tables import MECHANISM_TABLES
 from counterpoint.glossary.search_tables import SEARCH_TABLES
 from counterpoint.glossary.search_words import SEARCH_WORDS
-from counterpoint.glossary.shared_columns import AGREEMENTS
+from counterpoint.glossary.shared_columns import AGREEMENTS, VARIANCES
 from counterpoint.glossary.statistics_tables import STATISTICS_TABLES
 from counterpoint.glossary.study_tables import DERIVED, STUDY_TABLES
 
@@ -31,6 +31,7 @@ __all__ = [
     "DERIVED",
     "TABLES",
     "UNITS",
+    "VARIANCES",
     "WORDS",
     "Column",
     "Table",

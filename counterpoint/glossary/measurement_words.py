@@ -149,6 +149,17 @@ MEASUREMENT_WORDS = (
         computed_by="counterpoint.measures.tables.curve_table.score_curves",
     ),
     Word(
+        "answer-effect",
+        "effect on an answer",
+        "What patching a head does to the logit, log-probability and probability of any token, "
+        "everything after the head computed anew. The three order tokens alike but for the last: "
+        "logit and log-probability changes of one run differ by a number that is the same for all "
+        "tokens.",
+        formula=r"\Delta\ell_v = \ell_v(\text{patched}) - \ell_v(\text{background})",
+        unit="logits",
+        computed_by="counterpoint.measures.answer_effects.logit_changes",
+    ),
+    Word(
         "atp",
         "AtP, attribution patching",
         "g(0): the first-order guess of AP from the slope at the start of the path.",
@@ -367,6 +378,34 @@ MEASUREMENT_WORDS = (
         "1 for equal rankings.",
         unit="share",
         computed_by="counterpoint.statistics.stability.stability",
+    ),
+    Word(
+        "sample-size",
+        "pairs that the first heads take",
+        "How many of the first k heads a study of n pairs finds: n pairs are drawn at random, and "
+        "their first k heads by mean |AP| compared with those by all pairs, or by the pairs that "
+        "were not drawn, with which they share none.",
+        unit="count",
+        computed_by="counterpoint.statistics.sample_sizes.sample_sizes",
+    ),
+    Word(
+        "template",
+        "template",
+        "The pattern that a pair was made by, where its file names one: pairs of one template have "
+        "their sentence in common and are no independent evidence. Where there are at least 5, and "
+        "fewer than pairs, intervals draw templates, each with all its pairs.",
+        computed_by="counterpoint.statistics.templates.with_templates",
+    ),
+    Word(
+        "variance-components",
+        "variance components of AP",
+        "Of what the AP of a head varies: from [template](#template) to template, from pair to "
+        "pair of one template, and, where both [directions](#direction) are taken together, what "
+        "the two directions on one pair do not share. A mixed model, fitted by restricted maximum "
+        "likelihood.",
+        formula=r"e_{dp} = \mu_d + \tau_{t(p)} + \pi_p + \varepsilon_{dp}",
+        unit="metric²",
+        computed_by="counterpoint.statistics.variance_components.variance_components",
     ),
     Word(
         "faithfulness",

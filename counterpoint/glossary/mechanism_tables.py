@@ -2,8 +2,28 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from counterpoint.glossary.entries import METRIC, Column, Table
 from counterpoint.glossary.shared_columns import DIRECTION, HEAD_KEYS, LAYER, PAIR
+
+CHANGES = (
+    Column(
+        "centred_logit_change",
+        "logits",
+        "The change of its logit − the mean change over the vocabulary.",
+        "answer-effect",
+    ),
+    Column(
+        "log_probability_change",
+        "nats",
+        "The change of its log-probability.",
+        "answer-effect",
+    ),
+    Column("probability_change", "share", "The change of its probability.", "answer-effect"),
+    Column("log_probability", "nats", "Its log-probability in the background."),
+)
+"""What patching a head does to one token."""
 
 MECHANISM_TABLES = (
     Table(
@@ -155,6 +175,54 @@ MECHANISM_TABLES = (
                 "eap-ig",
                 "EAP-IG",
             ),
+        ),
+    ),
+    Table(
+        "answers.parquet",
+        "What heads do to any answers: one row per pair, direction, layer, head and answer.",
+        (
+            *HEAD_KEYS,
+            Column("answer", "number", "The answer's token id.", "token"),
+            Column("text", "", "Its text."),
+            Column(
+                "role",
+                "",
+                "What it is on this pair.",
+                "answer-effect",
+                says={
+                    "correct": "the pair's correct answer, or one of them",
+                    "incorrect": "the pair's incorrect answer, or one of them",
+                    "candidate": "another one that was asked for",
+                },
+            ),
+            Column(
+                "logit_change",
+                "logits",
+                "Its logit with the head patched − in the background; of the correct answer less "
+                "that of the incorrect one it is AP of the logit difference.",
+                "answer-effect",
+            ),
+            *CHANGES,
+        ),
+    ),
+    Table(
+        "answer_tokens.parquet",
+        "The tokens of the vocabulary that heads raise and lower most: one row per pair, "
+        "direction, layer, head, side and rank.",
+        (
+            replace(PAIR, meaning="The pair's number; −1 for the mean over all pairs looked at."),
+            *HEAD_KEYS[1:],
+            Column(
+                "side",
+                "",
+                "What the head does to the token.",
+                "answer-effect",
+                says={"raised": "raises its logit", "lowered": "lowers it"},
+            ),
+            Column("rank", "number", "Its place on that side, 1 for the first.", "answer-effect"),
+            Column("token", "number", "The token's id.", "token"),
+            Column("text", "", "Its text."),
+            *CHANGES,
         ),
     ),
 )

@@ -15,6 +15,13 @@ AGREEMENTS: Mapping[str, str] = {
 }
 """How far two rankings of heads agree: every measure by its name in the tables."""
 
+VARIANCES: Mapping[str, str] = {
+    "template": "between templates",
+    "pair": "between pairs of one template",
+    "rest": "between the directions on one pair",
+}
+"""The variance components of AP by their names in `variance.csv`."""
+
 PAIR = Column("pair", "number", "The pair's number, from 0 in the order of its file.", "pair")
 DIRECTION = Column(
     "direction",

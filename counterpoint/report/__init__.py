@@ -12,6 +12,7 @@ files of a study; `current_files` are those of its configuration) and `compariso
 demand, since the notebook's imports say on which code a page depends (`workflow.code_version`).
 """
 
+from counterpoint.report.answers_section import answers
 from counterpoint.report.atlas_section import atlas
 from counterpoint.report.baselines_section import baselines
 from counterpoint.report.beginning_section import beginning, without_bos
@@ -35,9 +36,11 @@ from counterpoint.report.render import notebook_to_html, render_report
 from counterpoint.report.roles_section import roles
 from counterpoint.report.stability_section import stability
 from counterpoint.report.study_results import Results, load_results
+from counterpoint.report.templates_section import templates
 
 __all__ = [
     "Results",
+    "answers",
     "atlas",
     "attention_patterns",
     "baselines",
@@ -64,5 +67,6 @@ __all__ = [
     "render_report",
     "roles",
     "stability",
+    "templates",
     "without_bos",
 ]

@@ -61,6 +61,11 @@ def has_circuits(settings: Mapping[str, Any]) -> bool:
     return settings.get("circuit", {}).get("pairs") != "none"
 
 
+def has_answers(settings: Mapping[str, Any]) -> bool:
+    """Whether effects on answers are measured."""
+    return settings.get("answers", {}).get("pairs", "all") != "none"
+
+
 def are_compared(folder: Path, settings: Mapping[str, Any]) -> bool:
     """Whether the comparison of methods below a study's ``folder``, which a command of its own
     makes, is of these settings."""
@@ -105,6 +110,7 @@ def is_current(
         "patch_positions": has_positions(settings),
         "merge_positions": has_positions(settings),
         "find_circuits": has_circuits(settings),
+        "measure_answers": has_answers(settings),
         "search_atlas": has_atlas(settings),
         "verify_atlas": has_atlas(settings),
         "score_baselines": has_baselines(settings),

@@ -36,6 +36,7 @@ from counterpoint.glossary import search_tables as of_searches
 from counterpoint.measures import node_importances, saturation
 from counterpoint.measures.curve_measures import OutputCurves
 from counterpoint.measures.tables import (
+    answer_table,
     baseline_score_table,
     circuit_table,
     edge_table,
@@ -56,9 +57,11 @@ from counterpoint.statistics import (
     one_direction_heads,
     panel,
     ranking_overlaps,
+    sample_sizes,
     score_agreement,
     stability,
     studies,
+    variance_components,
 )
 from counterpoint.workflow.planning import plan
 from tests.helpers.synthetic import QUICK, Shape, make_scores
@@ -104,12 +107,16 @@ WRITTEN: dict[str, Collection[str]] = {
     "roles.parquet": role_table.COLUMNS,
     "edges.parquet": edge_table.COLUMNS,
     "positions.parquet": position_table.COLUMNS,
+    "answers.parquet": answer_table.ANSWER_COLUMNS,
+    "answer_tokens.parquet": answer_table.TOKEN_COLUMNS,
     "plan.csv": plan.COLUMNS,
     "correlations.csv": correlations.COLUMNS,
     "claims.csv": claims.COLUMNS,
     "stability.csv": _computed("stability"),
     "score_agreement.csv": score_agreement.COLUMNS,
     "one_direction_heads.csv": one_direction_heads.COLUMNS,
+    "sample_sizes.csv": sample_sizes.COLUMNS,
+    "variance.csv": variance_components.COLUMNS,
     "without_bos/agreement.csv": _computed("agreement"),
     "comparison/studies.csv": studies.STUDY_COLUMNS,
     "comparison/heads.csv": studies.HEAD_COLUMNS,
@@ -215,6 +222,8 @@ def test_values_are_those_of_the_tables() -> None:
         "claims.csv": claims.claims(heads, settings=QUICK),
         "correlations.csv": correlations.correlations(heads, settings=QUICK),
         "stability.csv": stability.stability(heads, settings=QUICK),
+        "sample_sizes.csv": sample_sizes.sample_sizes(heads, settings=QUICK),
+        "variance.csv": variance_components.variance_components(heads, settings=QUICK),
         "without_bos/agreement.csv": beginning_agreement.agreement(heads, heads, settings=QUICK),
         "score_agreement.csv": score_agreement.score_agreement(heads, settings=QUICK),
         "one_direction_heads.csv": one_direction_heads.one_direction_heads(heads, settings=QUICK),

@@ -18,7 +18,9 @@ from safetensors.numpy import save_file
 from counterpoint.statistics.claims import claims
 from counterpoint.statistics.correlations import correlations
 from counterpoint.statistics.resampling import Settings
+from counterpoint.statistics.sample_sizes import sample_sizes
 from counterpoint.statistics.stability import stability
+from counterpoint.statistics.variance_components import variance_components
 
 PROMPTS = (
     (
@@ -410,6 +412,8 @@ def write_study(folder: Path, shape: Shape = Shape(), *, seed: int = 0) -> Path:
     save_file(curves, folder / "curves.safetensors")
     correlations(heads, settings=QUICK).to_csv(folder / "correlations.csv", index=False)
     stability(heads, settings=QUICK).to_csv(folder / "stability.csv", index=False)
+    sample_sizes(heads, settings=QUICK).to_csv(folder / "sample_sizes.csv", index=False)
+    variance_components(heads, settings=QUICK).to_csv(folder / "variance.csv", index=False)
     claims(heads, settings=QUICK).to_csv(folder / "claims.csv", index=False)
     (folder / "provenance.json").write_text(
         json.dumps(

@@ -34,6 +34,7 @@ BENCHMARKS = {
     "compare_beginnings": False,
     "score_baselines/0": False,
     "compare_scores": False,
+    "measure_answers": False,
     "search_atlas/atlas.0": False,
     "search_counterfactuals/1.2.descent.0": True,
     "search_counterfactuals/1.2.descent.3": True,

@@ -348,7 +348,14 @@ def test_every_figure_has_a_caption_for_snakemake():
 def test_optional_files_may_be_missing(study, tmp_path):
     bare = tmp_path / "bare"
     shutil.copytree(study, bare)
-    for name in ("correlations.csv", "claims.csv", "stability.csv", "provenance.json"):
+    for name in (
+        "correlations.csv",
+        "claims.csv",
+        "stability.csv",
+        "sample_sizes.csv",
+        "variance.csv",
+        "provenance.json",
+    ):
         (bare / name).unlink()
     (bare / "atlas.parquet").unlink()
     shutil.rmtree(bare / "counterfactuals")

@@ -110,6 +110,8 @@ def test_one_run_makes_everything(study: Path, results: Path) -> None:
         "correlations.csv",
         "claims.csv",
         "stability.csv",
+        "sample_sizes.csv",
+        "variance.csv",
         "figures/heat_maps.svg",
         "figures/heat_maps.png",
         "counterfactuals/1.2/descent.parquet",

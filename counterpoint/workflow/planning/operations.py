@@ -130,6 +130,14 @@ def circuit_operations(size: Size, pairs: Pairs, circuit: Mapping[str, Any]) -> 
     return circuit_passes(size, circuit) * pairs.positions * size.operations
 
 
+def of_answers(size: Size, pairs: Pairs, directions: int, heads: int) -> float:
+    """Operations of looking at the answers of one pair: its two prompts, each of ``heads`` patched
+    in each direction, and the whole unembedding of what that gives and of both backgrounds."""
+    prompts = 2 * pairs.tokens * size.operations
+    patched = directions * heads * pairs.positions * size.operations / 2
+    return prompts + patched + directions * (heads + 1) * 2.0 * size.embedding
+
+
 def activation_bytes(size: Size, pairs: Pairs) -> float:
     """Bytes of a pair's cached activations (`activations.Activations`): of both prompts four
     tensors for each layer and position, and the keys and values of what comes before."""

@@ -39,8 +39,12 @@ OF_SHARDS = (
 )
 """Rules with a job for each shard, the last two where a study asks for them."""
 
+ANSWERS = "measure_answers"
+"""The one job that looks at answers, of a study that asks for it."""
+
 SEVERAL_THREADS = (
     *OF_SHARDS,
+    ANSWERS,
     "patch_positions",
     "compute_edges",
     "find_circuits",
@@ -115,6 +119,13 @@ def amounts(
         each = operations.baseline_operations(size, pairs, settings["baselines"])
         rule = "score_baselines"
         found[rule] = shards, pairs.count * directions * each / machine.rate_of(rule)
+
+    answers = settings["answers"]
+    if answers["pairs"] != "none":
+        looked_at = pairs.count if answers["pairs"] == "all" else min(answers["pairs"], pairs.count)
+        shown = min(answers["heads"] + len(settings["report"]["heads"]), size.heads)
+        each = operations.of_answers(size, pairs, directions, shown)
+        found[ANSWERS] = 1, looked_at * each / machine.rate_of(ANSWERS)
     rows = pairs.count * directions * size.heads
     found |= {rule: (1, float(rows)) for rule in OF_ROWS}
     if settings["baselines"]:
