@@ -59,7 +59,8 @@ def attention_patterns(
         )
         group = torch.arange(model.n_heads, device=value.device) * value.shape[1] // model.n_heads
         given = output[0].transpose(1, 2)
-        missed = (pattern @ value[:, group] - given).abs().amax() / given.abs().amax()
+        size = given.abs().amax().clamp_min(torch.finfo(given.dtype).tiny)
+        missed = (pattern @ value[:, group] - given).abs().amax() / size
         if not missed <= allowed:
             raise _refusal(
                 model,
