@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from counterpoint.glossary.edge_words import EDGE_WORDS
 from counterpoint.glossary.entries import UNITS, Column, Table, Word
 from counterpoint.glossary.measurement_words import MEASUREMENT_WORDS
 from counterpoint.glossary.search_tables import SEARCH_TABLES
@@ -37,7 +38,9 @@ __all__ = [
     "size_label",
 ]
 
-WORDS: Mapping[str, Word] = {word.key: word for word in (*MEASUREMENT_WORDS, *SEARCH_WORDS)}
+WORDS: Mapping[str, Word] = {
+    word.key: word for word in (*MEASUREMENT_WORDS, *EDGE_WORDS, *SEARCH_WORDS)
+}
 """Every word by its key, in reading order."""
 
 TABLES: Mapping[str, Table] = {

@@ -260,7 +260,7 @@ STUDY_TABLES = (
     Table(
         "edges.parquet",
         "What senders do through single receivers: one row per pair, direction, receiver, role and "
-        "sender. A study has it where `edges.pairs` asks for it.",
+        "sender. A study has it where `pairs` under `edges:` asks for it.",
         (
             PAIR,
             DIRECTION,
