@@ -16,6 +16,7 @@ from collections.abc import Mapping
 
 from counterpoint.glossary.baseline_words import BASELINE_WORDS
 from counterpoint.glossary.circuit_tables import CIRCUIT_TABLES
+from counterpoint.glossary.edge_words import EDGE_WORDS
 from counterpoint.glossary.entries import UNITS, Column, Table, Word
 from counterpoint.glossary.measurement_words import MEASUREMENT_WORDS
 from counterpoint.glossary.mechanism_tables import MECHANISM_TABLES
@@ -42,7 +43,7 @@ __all__ = [
 ]
 
 WORDS: Mapping[str, Word] = {
-    word.key: word for word in (*MEASUREMENT_WORDS, *BASELINE_WORDS, *SEARCH_WORDS)
+    word.key: word for word in (*MEASUREMENT_WORDS, *EDGE_WORDS, *BASELINE_WORDS, *SEARCH_WORDS)
 }
 """Every word by its key, in reading order."""
 
