@@ -2,9 +2,9 @@
 
 Imports `engine`, `models`, `pairs`, `files`, `progress`. Read `curve_measures` (every measure of an
 output curve, by the names that the tables' columns have) and `saturation`, then `slopes` (f and g
-at given α), `curves`, `patching`, `integrated_gradients`, `interaction`, `faithfulness`. Scores of other papers
-are `second_order`, `input_path_gradients`, `relevance` and `gradient_dropout`; the last three are
-made of `suffix_gradients`.
+at given α), `curves`, `patching`, `integrated_gradients`, `interaction`, `faithfulness`. Scores of
+other papers are `second_order`, `input_path_gradients`, `relevance` and `gradient_dropout`; the
+last three are made of `suffix_gradients`.
 
 Below them lie `quadrature` (nodes and polynomials), `interpolation_errors` (how far those may be
 off) and, for curves that jump, `piecewise_curves` (what such a curve is), `change_detection` and

@@ -35,7 +35,8 @@ OF_SHARDS = (
     "find_partners",
     "score_baselines",
 )
-"""Rules with a job for each shard, the last one where a study asks for it. They and validation run the model with several threads."""
+"""Rules with a job for each shard, the last one where a study asks for it. They and validation run
+the model with several threads."""
 
 SEVERAL_THREADS = (*OF_SHARDS, "validate_counterfactuals")
 
