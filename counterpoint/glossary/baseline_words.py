@@ -17,7 +17,7 @@ BASELINE_WORDS = (
         computed_by="counterpoint.measures.second_order.slopes_and_bends_at_start",
     ),
     Word(
-        "eap-ig",
+        "eap-ig-head",
         "EAP-IG",
         "The change of the head's output times its gradient, averaged over 5 points of the path on "
         "which the embeddings go from one prompt's to the other's (arXiv 2403.17806, there for "

@@ -155,7 +155,7 @@ OF_BASELINES = (
         "eap_ig",
         METRIC,
         "The head's change times its gradient, averaged over points of the embeddings' path.",
-        "eap-ig",
+        "eap-ig-head",
         "EAP-IG",
     ),
     Column(

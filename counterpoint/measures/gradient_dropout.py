@@ -108,8 +108,8 @@ def _followed_stream(engine: SuffixEngine) -> Iterator[tuple[list[Tensor], list[
     outputs: list[Tensor] = []
 
     def before(module: nn.Module, args: Any, kwargs: Any) -> None:
-        # A copy: blocks may change in place what they are given. The blocks are called once more for
-        # the logits, handing through what they are given (`engine.unembedding`).
+        # The blocks are called once more for the logits (`engine.unembedding`). A copy: blocks may
+        # change in place what they are given.
         if len(inputs) == len(engine.model.blocks):
             return
         inputs.append(hidden_states_of(args, kwargs)[0].clone())

@@ -28,7 +28,7 @@ WORDS = {
     "atp": "atp",
     "atp_hvp": "atp-second-order",
     "ig_joint": "ig-joint",
-    "eap_ig": "eap-ig",
+    "eap_ig": "eap-ig-head",
     "relp": "relp",
     "atp_star": "atp-star",
 }

@@ -47,14 +47,12 @@ def series(model: LanguageModel, pairs: TokenPairs, direction: Direction) -> np.
                 own = torch.zeros(start.shape[-1], dtype=start.dtype)
                 own[head * width : (head + 1) * width] = 1
 
-                def curve(alpha: Tensor, pair: int = pair, own: Tensor = own) -> Tensor:
-                    step = alpha * own * (end - start)[pair]
-                    with changed(module, "head", lambda value: value + step):
-                        return difference(model, pairs, background, pair)
-
+                whole = own * (end - start)[pair]
                 alpha = torch.zeros((), dtype=start.dtype, requires_grad=True)
                 with torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH):
-                    (slope,) = torch.autograd.grad(curve(alpha), alpha, create_graph=True)
+                    with changed(module, "head", lambda value, add=alpha * whole: value + add):
+                        metric = difference(model, pairs, background, pair)
+                    (slope,) = torch.autograd.grad(metric, alpha, create_graph=True)
                     (bend,) = torch.autograd.grad(slope, alpha)
                 found[layer, pair, head] = slope.item(), bend.item()
     return found
