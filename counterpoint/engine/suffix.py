@@ -42,11 +42,11 @@ from counterpoint.engine.linear import through_onednn
 from counterpoint.engine.metrics import Metric, make_metric
 from counterpoint.engine.prefix_cache import PrefixKeysValues, cache_for
 from counterpoint.engine.replay import (
-    Forward,
     block_arguments,
     by_row,
     first_of,
     hidden_states_of,
+    joining,
     last_of,
     last_position,
     replaced_forward,
@@ -241,13 +241,13 @@ class SuffixEngine:
             for layer in range(min(rows.layer), model.n_layers):
                 entering = slice(passing, passing + counts[layer])
                 if counts[layer]:
-                    joining = run.residual[layer][rows.pair[entering]]
+                    entered = run.residual[layer][rows.pair[entering]]
                     if component == "residual":
                         # From here on such a row is one that passes.
-                        joining = joining + rows.shift[entering]
+                        entered = entered + rows.shift[entering]
                         passing = entering.stop
                         entering = slice(passing, passing)
-                    hidden = torch.cat([hidden, joining])
+                    hidden = torch.cat([hidden, entered])
                 cut = way.cuts_last and layer == model.n_layers - 1
                 hidden = self._block(layer, hidden, rows, passing, entering, run, component, cut)
                 passing = entering.stop
@@ -334,14 +334,14 @@ class SuffixEngine:
                 replaced.enter_context(
                     replaced_forward(
                         model.attention(layer),
-                        _joining(passing, attention[:, only], arguments.attention_arity),
+                        joining(passing, attention[:, only], arguments.attention_arity),
                     )
                 )
             if enters and component == "mlp":
                 value = (run.mlp[layer][pair] + shift)[:, only]
                 replaced.enter_context(
                     replaced_forward(
-                        model.mlp(layer), _joining(passing, value, arguments.mlp_arity, only)
+                        model.mlp(layer), joining(passing, value, arguments.mlp_arity, only)
                     )
                 )
             if cut:
@@ -369,37 +369,3 @@ class SuffixEngine:
 def _returns(model: LanguageModel, layer: int, component: Component) -> nn.Module:
     """The module whose output a component of ``layer`` is, or is a summand of."""
     return model.mlp(layer) if component == "mlp" else model.output_projection(layer)
-
-
-def _joining(passing: int, entering: Tensor, arity: int, only: slice = slice(None)) -> Any:
-    """A forward that computes the first ``passing`` rows and appends given values for the rest.
-
-    ``arity`` is the number of values that the module returns, 0 for a bare tensor. ``only`` cuts
-    the positions that are computed. A module that is given rows and positions in one axis answers
-    so.
-    """
-
-    def make(original: Forward) -> Forward:
-        def forward(*args: Any, **kwargs: Any) -> Any:
-            given, keyword = hidden_states_of(args, kwargs)
-            rest: tuple[Any, ...] = (None,) * max(0, arity - 1)
-            if passing == 0:
-                joined = entering
-            else:
-                hidden = by_row(given, passing + len(entering))[:passing, only]
-                if given.ndim == 2:
-                    hidden = hidden.flatten(0, 1)
-                output = (
-                    original(hidden, *args[1:], **kwargs)
-                    if keyword is None
-                    else original(*args, **{**kwargs, keyword: hidden})
-                )
-                computed, rest = (output[0], output[1:]) if arity else (output, ())
-                joined = torch.cat([by_row(computed, passing), entering])
-            if given.ndim == 2:
-                joined = joined.flatten(0, 1)
-            return (joined, *rest) if arity else joined
-
-        return forward
-
-    return make
