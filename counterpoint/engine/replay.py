@@ -132,7 +132,9 @@ def by_row(value: Tensor, rows: int) -> Float[Tensor, "row position width"]:
     return value if value.ndim == 3 else value.reshape(rows, -1, value.shape[-1])
 
 
-def joining(passing: int, entering: Tensor, arity: int, only: slice = slice(None)) -> Any:
+def joining(
+    passing: int, entering: Tensor, arity: int, only: slice = slice(None)
+) -> Callable[[Forward], Forward]:
     """A forward that computes the first ``passing`` rows and appends given values for the rest.
 
     ``arity`` is the number of values that the module returns, 0 for a bare tensor. ``only`` cuts

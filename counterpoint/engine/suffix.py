@@ -241,13 +241,13 @@ class SuffixEngine:
             for layer in range(min(rows.layer), model.n_layers):
                 entering = slice(passing, passing + counts[layer])
                 if counts[layer]:
-                    joining = run.residual[layer][rows.pair[entering]]
+                    entered = run.residual[layer][rows.pair[entering]]
                     if component == "residual":
                         # From here on such a row is one that passes.
-                        joining = joining + rows.shift[entering]
+                        entered = entered + rows.shift[entering]
                         passing = entering.stop
                         entering = slice(passing, passing)
-                    hidden = torch.cat([hidden, joining])
+                    hidden = torch.cat([hidden, entered])
                 cut = way.cuts_last and layer == model.n_layers - 1
                 hidden = self._block(layer, hidden, rows, passing, entering, run, component, cut)
                 passing = entering.stop

@@ -6,7 +6,7 @@ prompts of the Hugging Face model.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import torch
@@ -21,14 +21,24 @@ Place = tuple[int, int, int, int]
 
 @torch.no_grad()
 def effects_by_position(
-    model: LanguageModel, pairs: TokenPairs, direction: Direction, component: Component
+    model: LanguageModel,
+    pairs: TokenPairs,
+    direction: Direction,
+    component: Component,
+    units: Collection[tuple[int, int]] | None = None,
+    positions: Sequence[int] | None = None,
 ) -> dict[Place, float]:
-    """f(1) − f(0) of every head, or whole component, replaced at every single position."""
+    """f(1) − f(0) of every head, or whole component, replaced at every single position.
+
+    ``units``, (layer, head) with 0 for a whole component, and ``positions`` leave out the others.
+    """
     sides = ("clean", "corrupted") if direction == "noising" else ("corrupted", "clean")
     background, other = (getattr(pairs, side) for side in sides)
     start = _logits(model, background)
     found: dict[Place, float] = {}
     for layer in _layers(model, component):
+        if units is not None and layer not in {own for own, _ in units}:
+            continue
         kept: list[Tensor] = []
 
         def keep(value: Tensor, kept: list[Tensor] = kept) -> Tensor:
@@ -38,7 +48,9 @@ def effects_by_position(
         _run(model, other, layer, component, keep)
         n_parts = model.n_heads if component == "head" else 1
         for part in range(n_parts):
-            for position in range(pairs.length):
+            if units is not None and (layer, part) not in units:
+                continue
+            for position in positions or range(pairs.length):
 
                 def put(
                     value: Tensor,
