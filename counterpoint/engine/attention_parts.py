@@ -110,6 +110,10 @@ def intercepted_attention(module: nn.Module, intercept: Callable[..., Any]) -> I
         AttentionInterface.get_interface = before  # type: ignore[method-assign]
 
 
+class NotApart(UserError):
+    """A model's attention cannot be taken apart; the text says why."""
+
+
 class _Reached(Exception):
     """The output projection was reached; nothing that comes after it is asked for."""
 
@@ -165,12 +169,17 @@ class AttentionParts:
         model, activations = engine.model, engine.activations
         self._direct: dict[int, Callable[[Tensor, Tensor, Tensor], Any]] = {}
         self._group: dict[int, int] = {}
-        with library_errors(model, "looking at its attention"):
-            self._allowed = min(RUN_TOLERANCE * computed_eps(model), COARSEST_CHECK)
-            if activations.clean.residual.shape[-1] == 0:
-                raise self._refusal("its blocks carry several residual streams")
-            for layer in model.head_layers:
-                self._check(layer)
+        try:
+            with library_errors(model, "looking at its attention"):
+                self._allowed = min(RUN_TOLERANCE * computed_eps(model), COARSEST_CHECK)
+                if activations.clean.residual.shape[-1] == 0:
+                    raise self._refusal("its blocks carry several residual streams")
+                for layer in model.head_layers:
+                    self._check(layer)
+        except UserError as error:
+            if isinstance(error, NotApart) or engine.way("head").replays:
+                raise
+            raise self._refusal("its blocks cannot be called one by one") from error
 
     # -- what is asked --------------------------------------------------------------------------
 
@@ -377,8 +386,8 @@ class AttentionParts:
         size = expected.abs().amax().clamp_min(torch.finfo(expected.dtype).tiny)
         return float((found - expected).abs().amax() / size)
 
-    def _refusal(self, reason: str) -> UserError:
-        return UserError(
+    def _refusal(self, reason: str) -> NotApart:
+        return NotApart(
             f"model architecture {type(self.engine.model.hf).__name__}: queries, keys and values of"
             f" its heads cannot be told apart: {reason}. Set `pairs: none` under `roles:` and"
             " `edges:`, or choose another model."

@@ -14,7 +14,7 @@ from counterpoint.engine.activations import PROMPTS
 from counterpoint.engine.attention_parts import AttentionParts, intercepted_attention
 from counterpoint.errors import UserError
 from counterpoint.models.load import LanguageModel, wrap
-from tests.engine.test_architecture_kinds import SHAPE
+from tests.engine.test_architecture_kinds import SHAPE, make
 from tests.engine.test_suffix import engine_for
 from tests.helpers.pair_factory import random_pairs
 from tests.helpers.tiny_models import make_tiny_model, make_tiny_tokenizer
@@ -117,3 +117,9 @@ def test_parts_can_be_differentiated() -> None:
     ends = [parts.of_residual(1, hidden + side * step, first).query.sum() for side in (1, -1)]
     change = (ends[0] - ends[1]).detach() / 2
     assert float((slope * step).sum()) == pytest.approx(float(change), rel=1e-4)
+
+
+def test_blocks_that_cannot_be_called_one_by_one_are_refused() -> None:
+    engine = engine_for(make("bloom"), random_pairs(47))
+    with pytest.raises(UserError, match=r"BloomForCausalLM.*blocks cannot be called one by one"):
+        AttentionParts(engine)

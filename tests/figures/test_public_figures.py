@@ -12,6 +12,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from counterpoint import figures
+from counterpoint.errors import UserError
 from counterpoint.figures import theme
 from counterpoint.figures.curve_figures import widest
 from counterpoint.glossary import label
@@ -116,3 +117,33 @@ def test_a_script_depends_on_the_figures_that_it_draws_alone() -> None:
     assert drawn == {f"counterpoint.figures.{name}" for name in ("atlas_figures", "theme")}
     measured = imported_modules("scripts/compute_curves.py")
     assert not {name for name in measured if name.startswith("counterpoint.glossary")}
+
+
+def test_roles_are_drawn_beside_the_whole_effect(heads) -> None:
+    little = heads[["pair", "direction", "layer", "head", "ap"]]
+    shares = {"query": 0.25, "key": 0.0, "value": 0.5, "pattern": 0.5, "output": 1.0}
+    roles = pd.concat([little.assign(role=r, ap=s * little["ap"]) for r, s in shares.items()])
+    drawn = figures.head_roles(roles, heads_shown=4)
+    assert [ax.get_title(loc="left") for ax in drawn.axes] == ["noising", "denoising"]
+    widths = [bar.get_width() for bar in drawn.axes[0].patches]
+    values = next(line for line in drawn.axes[0].lines if line.get_label() == "value")
+    np.testing.assert_allclose(values.get_xdata(), 0.5 * np.array(widths))
+    with pytest.raises(UserError, match="no roles"):
+        figures.head_roles(little)
+
+
+def test_attention_maps_name_tokens_as_they_stand() -> None:
+    clean = np.full((2, 3, 4, 4), 0.25, dtype=np.float32)
+    corrupted = clean.copy()
+    corrupted[1, 2, 3] = [1, 0, 0, 0]
+    texts = ["<s>", " $x_1$", "\n", " <b>a long token of many letters</b>"]
+    drawn = figures.attention_maps(clean, corrupted, [(1, 2)], (texts, texts))
+    maps = maps_of(drawn)
+    np.testing.assert_array_equal(maps["1.2, corrupted − clean"][3], [0.75, -0.25, -0.25, -0.25])
+    shown = [tick.get_text() for tick in drawn.axes[0].get_xticklabels()]
+    assert shown[:3] == ["<s>", "$x_1$", "\\n"] and shown[3] == "<b>a long t…"
+    assert b"<b>" not in figures.figure_svg(drawn)
+    for change in ({"heads": [(2, 0)]}, {"heads": []}, {"tokens": (texts[:2], texts)}):
+        with pytest.raises(UserError):
+            figures.attention_maps(**{"clean": clean, "corrupted": corrupted, "heads": [(0, 0)],
+                                      **change})  # fmt: skip
