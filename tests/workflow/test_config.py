@@ -64,6 +64,10 @@ def test_the_default_configuration_shows_every_setting_with_the_schemas_default(
     defaults = complete(bare)["studies"]["ioi"]
     # The heading is the default study's own.
     study["report"]["title"] = None
+    # What costs a study much is off unless it is asked for, and on in the default one.
+    for key, count in (("edges", 3),):
+        assert (study[key]["pairs"], defaults[key]["pairs"]) == (count, "none")
+        study[key]["pairs"] = "none"
     assert study == defaults
 
 
