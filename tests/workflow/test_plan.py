@@ -209,6 +209,23 @@ def test_a_plan_counts_the_circuits_that_are_asked_for(folder: Path) -> None:
     assert "export_importances" not in one
 
 
+def test_edges_are_planned_as_they_are_asked_for(folder: Path) -> None:
+    size = read_size(folder)
+
+    def planned(**asked: Any) -> dict[str, tuple[int, float]]:
+        settings = study(shard_size=4, edges=asked)
+        return amounts(settings, size, Pairs(6, 12, 5), ON, targets=1)
+
+    assert not {"compute_edges", "merge_edges"} & planned(pairs="none").keys()
+    # 12 heads and 3 MLPs send into each of 5 heads and 3 roles, at 5 positions.
+    each = (12 + 3) * 5 * size.operations / 6 / ON.rate
+    found = planned(pairs="all")
+    assert found["compute_edges"] == (2, pytest.approx(6 * 2 * 5 * 3 * each))
+    assert found["merge_edges"] == (1, 6.0)
+    some = planned(pairs=2, receivers=[[1, 0]], roles=["key"])["compute_edges"]
+    assert some[1] == pytest.approx(2 * 2 * each)
+
+
 def test_records_are_what_a_plan_predicts_from(folder: Path) -> None:
     size, pairs, settings = read_size(folder), Pairs(6, 12, 5), study()
     costs = dict.fromkeys(amounts(settings, size, pairs, ON, 1), Cost(2.0, 3.0))
