@@ -13,6 +13,7 @@ COMPARISON_FIGURES = {
 # Heads, claims and correlations over the studies; the statistics are as the first study has them.
 rule compare_studies:
     input:
+        pairs=of_studies("pairs.parquet"),
         heads=of_studies("heads.parquet"),
         baseline=of_studies("baseline.parquet"),
         claims=of_studies("claims.csv"),

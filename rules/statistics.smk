@@ -1,6 +1,7 @@
 # How the measures relate, over heads and pairs.
 rule compute_statistics:
     input:
+        pairs="results/{study}/pairs.parquet",
         heads="results/{study}/heads.parquet",
         faithfulness="results/{study}/faithfulness.parquet",
         interaction="results/{study}/interaction.parquet",
@@ -20,6 +21,8 @@ rule compute_statistics:
             labels={"figure": "The three claims"},
         ),
         stability="results/{study}/stability.csv",
+        sample_sizes="results/{study}/sample_sizes.csv",
+        variance="results/{study}/variance.csv",
     log:
         "results/{study}/logs/compute_statistics.log",
     benchmark:
@@ -43,6 +46,7 @@ rule compute_statistics:
 # How far the scores with and without the token before each prompt agree.
 rule compare_beginnings:
     input:
+        pairs="results/{study}/pairs.parquet",
         heads="results/{study}/heads.parquet",
         without="results/{study}/without_bos/heads.parquet",
     output:
@@ -69,6 +73,7 @@ rule compare_beginnings:
 # Every figure of the report, as SVG and PNG.
 rule draw_figures:
     input:
+        pairs="results/{study}/pairs.parquet",
         heads="results/{study}/heads.parquet",
         baseline="results/{study}/baseline.parquet",
         curves="results/{study}/curves.safetensors",

@@ -10,9 +10,10 @@ def main(snakemake: Any) -> None:
     from counterpoint.files.artifacts import read_table, write_table
     from counterpoint.statistics.beginning_agreement import agreement
     from counterpoint.statistics.resampling import Settings
+    from counterpoint.statistics.templates import with_templates
 
     table = agreement(
-        read_table(snakemake.input.heads),
+        with_templates(read_table(snakemake.input.heads), read_table(snakemake.input.pairs)),
         read_table(snakemake.input.without),
         settings=Settings(**snakemake.params.settings["statistics"]),
     )

@@ -12,12 +12,24 @@ def main(snakemake: Any) -> None:
     from counterpoint.statistics.ranking_overlaps import overlaps
     from counterpoint.statistics.resampling import Settings
     from counterpoint.statistics.studies import Study, heads_across, studies_side_by_side
+    from counterpoint.statistics.templates import with_templates
 
     described = snakemake.params.studies
     studies = [
-        Study(name, title, model, metric, read_table(heads), read_table(baseline))
-        for (name, title, model, metric), heads, baseline in zip(
-            described, snakemake.input.heads, snakemake.input.baseline, strict=True
+        Study(
+            name,
+            title,
+            model,
+            metric,
+            with_templates(read_table(heads), read_table(pairs)),
+            read_table(baseline),
+        )
+        for (name, title, model, metric), pairs, heads, baseline in zip(
+            described,
+            snakemake.input.pairs,
+            snakemake.input.heads,
+            snakemake.input.baseline,
+            strict=True,
         )
     ]
     claims, correlations = (

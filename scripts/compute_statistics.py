@@ -1,4 +1,4 @@
-"""Compute correlations, claims and rank stability of a study."""
+"""Compute correlations, claims, rank stability and variance components of a study."""
 
 from functools import partial
 from typing import Any
@@ -12,10 +12,13 @@ def main(snakemake: Any) -> None:
     from counterpoint.statistics.claims import claims
     from counterpoint.statistics.correlations import correlations
     from counterpoint.statistics.resampling import Settings
+    from counterpoint.statistics.sample_sizes import sample_sizes
     from counterpoint.statistics.stability import stability
+    from counterpoint.statistics.templates import with_templates
+    from counterpoint.statistics.variance_components import variance_components
 
     settings = Settings(**snakemake.params.settings["statistics"])
-    heads = read_table(snakemake.input.heads)
+    heads = with_templates(read_table(snakemake.input.heads), read_table(snakemake.input.pairs))
     faithfulness, interaction = (
         read_table(snakemake.input[name]) for name in ("faithfulness", "interaction")
     )
@@ -23,6 +26,8 @@ def main(snakemake: Any) -> None:
         ("correlations", correlations),
         ("claims", partial(claims, faithfulness=faithfulness, interaction=interaction)),
         ("stability", stability),
+        ("sample_sizes", sample_sizes),
+        ("variance", variance_components),
     ):
         log.info(name)
         write_table(compute(heads, settings=settings), snakemake.output[name])

@@ -12,11 +12,12 @@ def main(snakemake: Any) -> None:
     from counterpoint.figures.study_figures import draw_figures
     from counterpoint.figures.theme import save_figure
     from counterpoint.files.artifacts import read_table
+    from counterpoint.statistics.templates import with_templates
 
     settings = snakemake.params.settings
     statistics, report = settings["statistics"], settings["report"]
     figures = draw_figures(
-        read_table(snakemake.input.heads),
+        with_templates(read_table(snakemake.input.heads), read_table(snakemake.input.pairs)),
         read_table(snakemake.input.baseline),
         read_curves(snakemake.input.curves, settings["directions"]),
         read_table(snakemake.input.correlations),
@@ -28,6 +29,7 @@ def main(snakemake: Any) -> None:
         configured=[(layer, head) for layer, head in report["heads"]],
         top_k=statistics["top_k"],
         metric=settings["metric"],
+        resample=statistics["resample"],
     )
     for name, figure in figures.items():
         save_figure(figure, Path(snakemake.output[0]).parent, name)

@@ -42,6 +42,7 @@ def draw_figures(
     configured: Sequence[Head] = (),
     top_k: int = 10,
     metric: str = DEFAULT_METRIC,
+    resample: str = "auto",
 ) -> dict[str, Figure]:
     """Return every figure of a study by its name: exactly the names of `FIGURES`, always.
 
@@ -51,7 +52,12 @@ def draw_figures(
     chosen = choose_heads(heads, heads_shown, configured)
     return {
         "top_heads": top_heads(
-            heads, count=max(top_k, 10), confidence=confidence, seed=seed, metric=metric
+            heads,
+            count=max(top_k, 10),
+            confidence=confidence,
+            seed=seed,
+            metric=metric,
+            resample=resample,
         ),
         "heat_maps": heat_maps(heads, floor=floor),
         "heat_maps_first_pair": heat_maps(first_pair, floor=floor),

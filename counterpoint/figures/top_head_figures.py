@@ -13,6 +13,7 @@ from counterpoint.figures.theme import COLOURS, GREY, MARKERS, new_figure
 from counterpoint.glossary.metric_words import DEFAULT_METRIC, metric_words
 from counterpoint.statistics import resampling
 from counterpoint.statistics.panel import MOVEMENT, directions, panel
+from counterpoint.statistics.templates import clusters_of
 
 
 def top_heads(
@@ -22,12 +23,14 @@ def top_heads(
     confidence: float = 0.95,
     seed: int = 0,
     metric: str = DEFAULT_METRIC,
+    resample: str = "auto",
 ) -> Figure:
     """Draw AP of the ``count`` heads of greatest mean |AP|: every pair, the mean, its interval.
 
     ``heads`` has the columns ``pair, direction, layer, head, ap``, a value for each head on each
     pair; ``metric`` is the name of the metric that ``ap`` is in. The intervals are those of
-    `ap_intervals`; with one pair none is drawn.
+    `ap_intervals`, which draw pairs or, with a column ``template`` and by ``resample``, templates;
+    with one pair none is drawn.
     """
     names = head_names(rank_heads(heads).head(count))
     shown = directions(heads)
@@ -37,7 +40,12 @@ def top_heads(
         for order, direction in enumerate(shown):
             shift = (order - (len(shown) - 1) / 2) * 0.3
             intervals = ap_intervals(
-                heads, direction, confidence=confidence, seed=seed, metric=metric
+                heads,
+                direction,
+                confidence=confidence,
+                seed=seed,
+                metric=metric,
+                resample=resample,
             )
             rows = heads[heads["direction"] == direction]
             for place, (layer, head) in enumerate(names):
@@ -86,12 +94,13 @@ def ap_intervals(
     seed: int,
     samples: int = 2000,
     metric: str = DEFAULT_METRIC,
+    resample: str = "auto",
 ) -> dict[Head, tuple[float, float, float]]:
     """Return each head's mean AP over pairs with its interval, in one direction.
 
-    The interval is a bootstrap over pairs, widened for their small number
-    (`statistics.resampling`); its ends are NaN for a single pair, and none is below 0 where no AP
-    of the metric can be.
+    The interval is a bootstrap over pairs or templates (`statistics.templates`), widened for their
+    small number (`statistics.resampling`); its ends are NaN for a single pair, and none is below 0
+    where no AP of the metric can be.
     """
     if MOVEMENT not in heads:
         # A table with AP alone: what is at the floor is not asked here.
@@ -99,9 +108,10 @@ def ap_intervals(
     data = panel(heads, direction, ["ap"])
     ap = data.array(["ap"])[:, 0]
     random = resampling.generator(seed, direction, "pairs")
-    drawn = resampling.draws(random, samples, len(data.pairs))
+    clusters = clusters_of(data, resampling.Settings(resample=resample))
+    drawn = resampling.draws(random, samples, len(data.pairs), clusters)
     lowest = 0.0 if metric_words(metric).one_signed([direction]) else -math.inf
-    found = resampling.study_interval(ap, None, drawn, confidence, (lowest, math.inf))
+    found = resampling.study_interval(ap, None, drawn, confidence, (lowest, math.inf), clusters)
     return {
         (int(layer), int(head)): (float(middle), float(low), float(high))
         for layer, head, middle, low, high in zip(

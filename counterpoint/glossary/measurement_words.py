@@ -311,6 +311,34 @@ MEASUREMENT_WORDS = (
         computed_by="counterpoint.statistics.stability.stability",
     ),
     Word(
+        "sample-size",
+        "pairs that the first heads take",
+        "How many of the first k heads a study of n pairs finds: n pairs are drawn at random, and "
+        "their first k heads by mean |AP| compared with those by all pairs, or by the pairs that "
+        "were not drawn, with which they share none.",
+        unit="count",
+        computed_by="counterpoint.statistics.sample_sizes.sample_sizes",
+    ),
+    Word(
+        "template",
+        "template",
+        "The pattern that a pair was made by, where its file names one: pairs of one template have "
+        "their sentence in common and are no independent evidence. Where there are at least 5, and "
+        "fewer than pairs, intervals draw templates, each with all its pairs.",
+        computed_by="counterpoint.statistics.templates.with_templates",
+    ),
+    Word(
+        "variance-components",
+        "variance components of AP",
+        "Of what the AP of a head varies: from [template](#template) to template, from pair to "
+        "pair of one template, and, where both [directions](#direction) are taken together, what "
+        "the two directions on one pair do not share. A mixed model, fitted by restricted maximum "
+        "likelihood.",
+        formula=r"e_{dp} = \mu_d + \tau_{t(p)} + \pi_p + \varepsilon_{dp}",
+        unit="metric²",
+        computed_by="counterpoint.statistics.variance_components.variance_components",
+    ),
+    Word(
         "faithfulness",
         "faithfulness",
         "How well a score names the heads that matter: the first k heads by it are patched "
@@ -330,63 +358,6 @@ MEASUREMENT_WORDS = (
         formula=r"1 - |1 - r|",
         unit="share",
         computed_by="counterpoint.statistics.score_faithfulness.closeness",
-    ),
-    Word(
-        "circuit",
-        "circuit",
-        "A set of *nodes* (the embeddings, heads, MLPs) that compute from what they receive, while "
-        "every node outside is held at its output on the other prompt. The prompt is the "
-        "background's. With all nodes inside it is the background run, with none the other run.",
-        computed_by="counterpoint.measures.circuit_evaluation.run_circuits",
-    ),
-    Word(
-        "circuit-faithfulness",
-        "faithfulness of a circuit",
-        "How far a [circuit](#circuit) goes from the other run’s metric to the background’s, both "
-        "means over pairs: 0 as the other run, 1 as the whole model. It is not the "
-        "[faithfulness](#faithfulness) of a score, where all that is not patched is computed anew.",
-        formula=r"f(C) = \frac{\overline{m(C)} - \overline{m_{\text{other}}}}"
-        r"{\overline{m_{\text{background}}} - \overline{m_{\text{other}}}}",
-        unit="share",
-        computed_by="counterpoint.statistics.circuit_areas.faithfulness",
-    ),
-    Word(
-        "cpr",
-        "CPR",
-        "The circuit performance ratio of MIB: the area under the "
-        "[faithfulness](#circuit-faithfulness) of the circuits of the first 0.1, 0.2, 0.5, 1, 2, "
-        "5, 10, 20, 50 and 100 % of nodes, by trapezoids over the share. MIB ranks by value here.",
-        formula=r"\int_{0.001}^{1} f(C_s)\,\mathrm{d}s",
-        unit="1",
-        computed_by="counterpoint.statistics.circuit_areas.circuit_performance_ratio",
-    ),
-    Word(
-        "cmd",
-        "CMD",
-        "The circuit-model distance of MIB: the area between the same curve and 1; 0 is best. MIB "
-        "ranks by size here.",
-        formula=r"\int_{0.001}^{1} \left|1 - f(C_s)\right|\,\mathrm{d}s",
-        unit="1",
-        computed_by="counterpoint.statistics.circuit_areas.circuit_model_distance",
-    ),
-    Word(
-        "idle",
-        "idle member",
-        "A member of a [circuit](#circuit) without which the circuit is no less faithful: the "
-        "circuit is not minimal.",
-        unit="share",
-        computed_by="counterpoint.measures.circuit_search.costs",
-    ),
-    Word(
-        "node-score",
-        "score of a node",
-        "[AP](#ap), [AtP](#atp) or [IG joint](#ig-joint) of the embeddings, a head or an MLP; or "
-        "EAP-IG on inputs: the gradient at the node, averaged while the embeddings go from one "
-        "prompt’s to the other’s, times the change of the node.",
-        formula=r"\int_0^1 \Bigl\langle \tfrac{\partial m}{\partial v}(x_\alpha),\,"
-        r" v_{\text{other}} - v_{\text{background}} \Bigr\rangle\,\mathrm{d}\alpha",
-        unit=METRIC,
-        computed_by="counterpoint.measures.node_scores.node_scores",
     ),
     Word(
         "verdict",

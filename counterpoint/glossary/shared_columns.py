@@ -15,6 +15,13 @@ AGREEMENTS: Mapping[str, str] = {
 }
 """How far two rankings of heads agree: every measure by its name in the tables."""
 
+VARIANCES: Mapping[str, str] = {
+    "template": "between templates",
+    "pair": "between pairs of one template",
+    "rest": "between the directions on one pair",
+}
+"""The variance components of AP by their names in `variance.csv`."""
+
 PAIR = Column("pair", "number", "The pair's number, from 0 in the order of its file.", "pair")
 DIRECTION = Column(
     "direction",
@@ -102,3 +109,4 @@ HYPERVOLUME = Column(
 TEXTS = (CLEAN, CORRUPTED, CORRECT, INCORRECT)
 HEAD_KEYS = (PAIR, DIRECTION, LAYER, HEAD)
 INTERVAL = (CI_LOW, CI_HIGH)
+SCORE = Column("score", "", "The score that it is compared with or that heads are ranked by.")

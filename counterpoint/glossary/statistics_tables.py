@@ -16,11 +16,11 @@ from counterpoint.glossary.shared_columns import (
     P_ADJUSTED,
     P_PERMUTATION,
     PAIR,
+    SCORE,
     K,
 )
 
 MEASURE = Column("measure", "", "The measure of the output curve that is correlated.")
-SCORE = Column("score", "", "The score that it is compared with or that heads are ranked by.")
 COEFFICIENT = Column(
     "method",
     "",
@@ -147,6 +147,106 @@ STATISTICS_TABLES = (
             K,
             Column("pairs", "count", "Pairs of the study."),
             Column("heads", "count", "Heads that are ranked."),
+            NOTE,
+        ),
+    ),
+    Table(
+        "sample_sizes.csv",
+        "How many of the first heads few pairs find: one row per direction, score, way of drawing, "
+        "comparison and number of pairs.",
+        (
+            DIRECTION,
+            SCORE,
+            Column(
+                "drawn_from",
+                "",
+                "Which pairs are drawn.",
+                "sample-size",
+                says={
+                    "pairs": "any of the study's",
+                    "one_template": "those of one template, drawn as well",
+                },
+            ),
+            Column(
+                "compared_with",
+                "",
+                "By which pairs the other ranking is.",
+                "sample-size",
+                says={
+                    "all": "all of the study's, those drawn among them",
+                    "rest": "those that were not drawn; of one template, those of the others",
+                },
+            ),
+            Column("n", "count", "Pairs that are drawn, without replacement."),
+            Column(
+                "overlap",
+                "count",
+                "Heads that both have among their first k, mean over draws.",
+                "sample-size",
+                "heads shared",
+            ),
+            Column("low", "count", "Where the middle of the draws begins.", "sample-size"),
+            Column("high", "count", "Where it ends.", "sample-size"),
+            Column("chance", "count", "Heads shared by rankings in random order.", "chance"),
+            K,
+            Column("pairs", "count", "Pairs of the study."),
+            Column("heads", "count", "Heads that are ranked."),
+            NOTE,
+        ),
+    ),
+    Table(
+        "variance.csv",
+        "Of what AP varies: one row per direction, layer and head.",
+        (
+            Column(
+                "direction",
+                "",
+                "Which prompt is the background.",
+                "direction",
+                says={**DIRECTION.says, "both": "both, −AP of noising beside AP of denoising"},
+            ),
+            LAYER,
+            HEAD,
+            Column(
+                "n_templates",
+                "count",
+                "Templates; 0 where the pairs name none. A pair without a name counts as one.",
+                "template",
+            ),
+            Column("n_pairs", "count", "Pairs of the study.", "pair"),
+            Column("mean", METRIC, "Mean AP over the pairs (and directions).", "ap"),
+            Column(
+                "variance_template",
+                "metric²",
+                "Variance between templates; missing where it cannot be told from that of pairs.",
+                "variance-components",
+            ),
+            Column(
+                "variance_pair",
+                "metric²",
+                "Variance between pairs of one template; where templates are not told apart, "
+                "between all pairs.",
+                "variance-components",
+            ),
+            Column(
+                "variance_rest",
+                "metric²",
+                "Variance of what the two directions on one pair do not share; missing in one "
+                "direction, where it is part of the pair's.",
+                "variance-components",
+            ),
+            Column(
+                "share_template",
+                "share",
+                "The template's variance ÷ the sum of those given.",
+                "variance-components",
+            ),
+            replace(
+                P_PERMUTATION,
+                meaning="The share of shufflings of pairs over templates that spread the "
+                "templates' means at least as far.",
+            ),
+            P_ADJUSTED,
             NOTE,
         ),
     ),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -83,14 +83,17 @@ class MeasuredPairs:
             key=lambda column: column.map(place) if column.name == "direction" else column,
             ignore_index=True,
         )
-        baseline = pd.concat(self.baselines, ignore_index=True)
-        # Plain lists, which every writer of tables can write.
-        baseline = baseline.sort_values("pair")
-        table.attrs = {"row": self.pairs["row"].tolist()}
-        table.attrs |= {
-            name: baseline[name].tolist() for name in ("metric_clean", "metric_corrupted")
-        }
+        table.attrs = self.attributes()
         return table
+
+    def attributes(self) -> dict[Hashable | None, Any]:
+        """What is said of the pairs beside a table: their rows, and the metric of both prompts."""
+        baseline = pd.concat(self.baselines, ignore_index=True).sort_values("pair")
+        # Plain lists, which every writer of tables can write.
+        return {
+            "row": self.pairs["row"].tolist(),
+            **{name: baseline[name].tolist() for name in ("metric_clean", "metric_corrupted")},
+        }
 
 
 def checked_pairs(

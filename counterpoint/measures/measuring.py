@@ -21,12 +21,14 @@ from counterpoint.measures.call_checks import (
     Head,
     check_same_pairs,
     check_settings,
+    checked_baselines,
     checked_heads,
     checked_number,
     checked_table,
 )
 from counterpoint.measures.curve_arrays import Curves
 from counterpoint.measures.measured_pairs import MeasuredPairs
+from counterpoint.measures.tables.baseline_score_table import score_baselines
 from counterpoint.measures.tables.curve_table import score_curves
 from counterpoint.measures.tables.integrated_gradients_table import score_integrated_gradients
 from counterpoint.measures.tables.interaction_table import score_interactions
@@ -47,6 +49,7 @@ def measure(
     tolerance: float = 1e-4,
     max_nodes: int = 65,
     max_steps: int = 128,
+    baselines: Sequence[str] = (),
     on_bad_pair: Literal["error", "drop"] = "error",
     memory_mb: int | None = None,
     progress: bool = True,
@@ -67,6 +70,9 @@ def measure(
             metric.
         max_nodes: The most points of one curve: 3, 5, 9, 17, 33 or 65.
         max_steps: The most steps of the joint integrated gradients.
+        baselines: Scores of other papers that are put beside ours, of heads only: some of
+            ``"atp_hvp"``, ``"eap_ig"``, ``"relp"``, ``"atp_star"``. Each makes the column of its
+            name, the first one ``atp_reliability`` besides.
         on_bad_pair: ``"error"`` stops at pairs that fail a check and lists them all; ``"drop"``
             leaves them out with a warning.
         memory_mb: MB for batches, besides the model; by default a part of what is free
@@ -87,9 +93,10 @@ def measure(
     directions = check_settings(model, directions, metric, nodes, tolerance, max_nodes, max_steps)
     if component not in ("head", "mlp"):
         raise UserError(f"component={component!r} is unknown; expected 'head' or 'mlp'.")
+    wanted = checked_baselines(baselines, component)
     with unchanged_state(), unchanged_modules(model.hf):
         given = MeasuredPairs.of(model, pairs, on_bad_pair, metric, directions, memory_mb)
-        stages = 2 if component == "mlp" else 3
+        stages = (2 if component == "mlp" else 3) + bool(wanted)
         tables = []
         with Bar("measuring", stages * len(given.pairs), shown=progress, unit=" stages") as bar:
             for cached, count in given.buckets():
@@ -113,8 +120,12 @@ def measure(
                         tolerance=tolerance,
                         max_steps=max_steps,
                     )
-                    table = join_heads(table, integrated, directions)
                     bar.advance(count)
+                    scored = None
+                    if wanted:
+                        scored = score_baselines(model, cached, given.measurement, wanted)
+                        bar.advance(count)
+                    table = join_heads(table, integrated, directions, scored)
                 tables.append(table)
         given.say_doubts()
         return given.whole(tables)

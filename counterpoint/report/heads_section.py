@@ -39,7 +39,12 @@ def heads(results: Results) -> Fragment:
     rows = []
     found = {
         direction: ap_intervals(
-            results.heads, direction, confidence=confidence, seed=seed, metric=results.metric
+            results.heads,
+            direction,
+            confidence=confidence,
+            seed=seed,
+            metric=results.metric,
+            resample=results.statistic("resample", "auto"),
         )
         for direction in results.directions
     }
@@ -59,8 +64,8 @@ def heads(results: Results) -> Fragment:
         f"{rows[0][0]}."
     )
     remark = (
-        f"Means over {n_pairs} pairs; in brackets the {percent(confidence)} interval over pairs, "
-        "widened for their small number."
+        f"Means over {n_pairs} pairs; in brackets the {percent(confidence)} interval over "
+        f"{results.drawn}, widened for their small number."
         if n_pairs > 1
         else "One pair, so no interval over pairs and no other ranking."
     )

@@ -17,13 +17,15 @@ from counterpoint.errors import UserError
 from counterpoint.figures.chosen_heads import mean_over_pairs
 from counterpoint.files.artifacts import read_table
 from counterpoint.glossary.metric_words import MetricWords, metric_words
+from counterpoint.measures.pattern_arrays import AttentionPatterns, read_patterns
 from counterpoint.models.beginning_token import BOTH, WITHOUT
 from counterpoint.pairs.doubtful_pairs import doubtful_answers
 from counterpoint.report import current_files
 from counterpoint.report.prompt_tokens import Tokens
-from counterpoint.statistics.panel import directions, floor_of
+from counterpoint.statistics.panel import directions, floor_of, template_names
 from counterpoint.statistics.resampling import Settings
 from counterpoint.statistics.stability import ranking
+from counterpoint.statistics.templates import drawn_whole, with_templates
 
 PathLike = str | os.PathLike[str]
 
@@ -77,9 +79,12 @@ class Results:
     correlations: pd.DataFrame | None
     claims: pd.DataFrame | None
     stability: pd.DataFrame | None
+    sample_sizes: pd.DataFrame | None
+    variance: pd.DataFrame | None
     mlps: pd.DataFrame | None
     faithfulness: pd.DataFrame | None
     interaction: pd.DataFrame | None
+    positions: pd.DataFrame | None
     circuits: Circuits | None
     generated: tuple[Generated, ...]
     atlas: pd.DataFrame | None
@@ -88,8 +93,15 @@ class Results:
     provenance: Mapping[str, Any]
     tokens: Tokens
     card: str | None = None
+    answers: pd.DataFrame | None = None
+    answer_tokens: pd.DataFrame | None = None
     without_bos: pd.DataFrame | None = None
     agreement: pd.DataFrame | None = None
+    roles: pd.DataFrame | None = None
+    patterns: AttentionPatterns | None = None
+    edges: pd.DataFrame | None = None
+    score_agreement: pd.DataFrame | None = None
+    one_direction_heads: pd.DataFrame | None = None
 
     @cached_property
     def directions(self) -> list[str]:
@@ -124,6 +136,13 @@ class Results:
                 if one.validation is not None and "head_effects" in one.validation
             }
         )
+
+    @cached_property
+    def drawn(self) -> str:
+        """What intervals over pairs draw: "pairs", or "templates" (`statistics.templates`)."""
+        settings = Settings(**self.settings.get("statistics", {}))
+        whole = drawn_whole(template_names(self.heads), settings)
+        return "pairs" if whole is None else "templates"
 
     @property
     def n_heads(self) -> int:
@@ -220,22 +239,30 @@ def load_results(
         return read_table(path) if path.exists() else None
 
     # What an earlier configuration has left there is no part of this study.
+    asked = current_files.has_answers(settings)
     twice = settings.get("prepend_bos") == BOTH
+    scored = current_files.has_baselines(settings)
     provenance = folder / "provenance.json"
+    pairs = needed("pairs.parquet").sort_values("pair", ignore_index=True)
     return Results(
         study=study,
         folder=folder,
         settings=settings,
-        pairs=needed("pairs.parquet").sort_values("pair", ignore_index=True),
+        pairs=pairs,
         baseline=needed("baseline.parquet").sort_values("pair", ignore_index=True),
-        heads=needed("heads.parquet"),
+        heads=with_templates(needed("heads.parquet"), pairs),
         dropped=needed("dropped.csv"),
         correlations=optional("correlations.csv"),
         claims=optional("claims.csv"),
         stability=optional("stability.csv"),
+        sample_sizes=optional("sample_sizes.csv"),
+        variance=optional("variance.csv"),
         mlps=optional("mlps.parquet") if current_files.has_mlps(settings) else None,
         faithfulness=optional("faithfulness.parquet"),
         interaction=optional("interaction.parquet"),
+        positions=(
+            optional("positions.parquet") if current_files.has_positions(settings) else None
+        ),
         circuits=_read_circuits(folder) if current_files.has_circuits(settings) else None,
         generated=_read_generated(folder, settings),
         atlas=optional("atlas.parquet") if current_files.has_atlas(settings) else None,
@@ -250,9 +277,21 @@ def load_results(
         ),
         tokens=Tokens(tokenizer),
         card=Path(card).read_text(encoding="utf-8", errors="replace") if card else None,
+        answers=optional("answers.parquet") if asked else None,
+        answer_tokens=optional("answer_tokens.parquet") if asked else None,
         without_bos=optional(f"{WITHOUT}/heads.parquet") if twice else None,
         agreement=optional(f"{WITHOUT}/agreement.csv") if twice else None,
+        roles=optional("roles.parquet") if current_files.has_roles(settings) else None,
+        patterns=_read_patterns(folder) if current_files.has_patterns(settings) else None,
+        edges=optional("edges.parquet") if current_files.has_edges(settings) else None,
+        score_agreement=optional("score_agreement.csv") if scored else None,
+        one_direction_heads=optional("one_direction_heads.csv") if scored else None,
     )
+
+
+def _read_patterns(folder: Path) -> AttentionPatterns | None:
+    path = folder / "patterns.safetensors"
+    return read_patterns(path) if path.exists() else None
 
 
 def _read_circuits(folder: Path) -> Circuits | None:

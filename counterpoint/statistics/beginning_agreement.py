@@ -2,7 +2,8 @@
 
 Over the heads, for each direction: Spearman's and Pearson's coefficient of the mean AP (over pairs)
 with the token and without, and the overlap of the first k heads by its size (Jaccard at k). The
-interval draws pairs, the same ones in both tables, since they are the same prompts; the deviations
+interval draws pairs (or templates, of which the first table names them), the same ones in both
+tables, since they are the same prompts; the deviations
 of the draws from the estimate are widened for few pairs as in `counterpoint.statistics.resampling`.
 """
 
@@ -10,13 +11,14 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from scipy import stats
 
 from counterpoint.statistics import resampling
 from counterpoint.statistics.panel import Panel, directions, panel
 from counterpoint.statistics.resampling import Settings
 from counterpoint.statistics.stability import chance_jaccard, jaccard, rank_positions
+from counterpoint.statistics.templates import clusters_of
 
 CHUNK = 256
 """Resamples compared at once."""
@@ -37,10 +39,12 @@ def agreement(
     settings = settings or Settings()
     rows = []
     for direction in directions(heads):
-        first, second = (_table(panel(one, direction, ["ap"])) for one in (heads, without))
+        panels = [panel(one, direction, ["ap"]) for one in (heads, without)]
+        first, second = map(_table, panels)
         if not (first.index.equals(second.index) and first.columns.equals(second.columns)):
             raise ValueError(f"{direction}: the two tables have other pairs or heads")
-        rows += _rows(direction, first.to_numpy(), second.to_numpy(), settings)
+        clusters = clusters_of(panels[0], settings)
+        rows += _rows(direction, first.to_numpy(), second.to_numpy(), clusters, settings)
     return pd.DataFrame(rows)
 
 
@@ -64,6 +68,7 @@ def _rows(
     direction: str,
     first: Float[np.ndarray, "pair head"],
     second: Float[np.ndarray, "pair head"],
+    clusters: Int[np.ndarray, " pair"],
     settings: Settings,
 ) -> list[dict[str, object]]:
     n_pairs, n_heads = first.shape
@@ -72,6 +77,7 @@ def _rows(
         resampling.generator(settings.seed, direction, "pairs"),
         settings.bootstrap_samples if n_pairs > 1 else 0,
         n_pairs,
+        clusters,
     )
     whole = np.ones((1, n_pairs))
     estimates = _compare(whole, first, second, k)
@@ -79,7 +85,7 @@ def _rows(
         _compare(drawn[start : start + CHUNK], first, second, k)
         for start in range(0, len(drawn), CHUNK)
     ]
-    widen = resampling.widening(n_pairs, settings.confidence)
+    widen = resampling.widening(len(np.unique(clusters)), settings.confidence)
     ranks = [rank_positions(np.abs(one.mean(axis=0, keepdims=True))) for one in (first, second)]
     rows: list[dict[str, object]] = []
     for name, values in estimates.items():

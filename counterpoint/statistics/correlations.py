@@ -153,7 +153,12 @@ def _direction(
             null += np.where(np.isnan(sample.estimate), 0.0, sample.null)
         estimate, part = (
             resampling.study_interval(
-                np.array(values), mean.value(), resamples.pairs, settings.confidence, (-1, 1)
+                np.array(values),
+                mean.value(),
+                resamples.pairs,
+                settings.confidence,
+                (-1, 1),
+                resamples.clusters,
             )
             for values, mean in ((estimates, sums), (partials, partial_sums))
         )

@@ -80,14 +80,17 @@ class _PairNumbers:
     null: Float[np.ndarray, " permutation"] | None = None
     """Summed over pairs: memory must not grow with their number."""
     n: int = 0
+    pairs: list[int] = field(default_factory=list)
 
     def add(
         self,
+        pair: int,
         number: Float[np.ndarray, " sample"],
         null: Float[np.ndarray, " permutation"] | None,
         heads: int,
     ) -> None:
         """Count in a pair, whose number stands first and then its draws."""
+        self.pairs.append(pair)
         self.estimates.append(float(number[0]))
         self.draws.add(number[1:], number[0])
         if null is not None:
@@ -113,9 +116,9 @@ def numbers_over_heads(data: Panel, settings: Settings) -> dict[str, Estimate]:
         for name, number in computed.items():
             entry = numbers.setdefault(name, _PairNumbers())
             if not np.isnan(number[0]):
-                entry.add(number, nulls.get(name), int(kept.sum()))
+                entry.add(pair, number, nulls.get(name), int(kept.sum()))
     for name, entry in numbers.items():
-        found[name] = _averaged(name, entry, data.direction, settings)
+        found[name] = _averaged(name, entry, data.direction, resamples.clusters, settings)
     return found
 
 
@@ -254,19 +257,27 @@ def _null_in_pair(
     return result
 
 
-def _averaged(name: str, entry: _PairNumbers, direction: str, settings: Settings) -> Estimate:
+def _averaged(
+    name: str,
+    entry: _PairNumbers,
+    direction: str,
+    clusters: Int[np.ndarray, " pair"],
+    settings: Settings,
+) -> Estimate:
     """The mean over pairs, with interval and p-value."""
     pairs = len(entry.estimates)
     if pairs == 0:
         return Estimate(np.nan)
     random = resampling.generator(settings.seed, direction, "pairs")
-    drawn = resampling.draws(random, settings.bootstrap_samples, pairs)
+    clusters = clusters[entry.pairs]
+    drawn = resampling.draws(random, settings.bootstrap_samples, pairs, clusters)
     interval = resampling.study_interval(
         np.array(entry.estimates),
         entry.draws.value(),
         drawn,
         settings.confidence,
         bounds(name),
+        clusters,
     )
     p = np.nan
     if entry.null is not None:

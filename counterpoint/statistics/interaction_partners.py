@@ -16,6 +16,7 @@ from counterpoint.statistics import resampling
 from counterpoint.statistics.disagreement import Estimate, identity
 from counterpoint.statistics.panel import value
 from counterpoint.statistics.resampling import Settings
+from counterpoint.statistics.templates import clusters
 
 PREFIX = "partners_"
 """Begins the name of every number that needs the table."""
@@ -69,14 +70,15 @@ def numbers_over_pairs(
     table = by_head(interaction)
     table = table[table["direction"] == direction]
     groups = table.groupby("pair")
+    together = clusters(heads, np.array(list(groups.groups)), settings)
     error, allowed = own_path_errors(table, heads)
     return {
         f"{PREFIX}own_path_error": identity(error, allowed, len(groups)),
         f"{PREFIX}account": _over_pairs(
-            groups["accounted"].mean().to_numpy(float), len(table), direction, settings
+            groups["accounted"].mean().to_numpy(float), len(table), direction, together, settings
         ),
         f"{PREFIX}strongest": _over_pairs(
-            groups["strongest"].mean().to_numpy(float), len(table), direction, settings
+            groups["strongest"].mean().to_numpy(float), len(table), direction, together, settings
         ),
     }
 
@@ -105,11 +107,16 @@ def own_path_errors(
     return missed.to_numpy(float), allowed.to_numpy(float)
 
 
-def _over_pairs(values: np.ndarray, n: int, direction: str, settings: Settings) -> Estimate:
-    values = values[np.isfinite(values)]
+def _over_pairs(
+    values: np.ndarray, n: int, direction: str, together: np.ndarray, settings: Settings
+) -> Estimate:
+    known = np.isfinite(values)
+    values, together = values[known], together[known]
     if not len(values):
         return Estimate(np.nan)
     random = resampling.generator(settings.seed, direction, "pairs")
-    drawn = resampling.draws(random, settings.bootstrap_samples, len(values))
-    interval = resampling.study_interval(values, None, drawn, settings.confidence, (0.0, 1.0))
+    drawn = resampling.draws(random, settings.bootstrap_samples, len(values), together)
+    interval = resampling.study_interval(
+        values, None, drawn, settings.confidence, (0.0, 1.0), together
+    )
     return Estimate.of(interval, np.nan, n, len(values))

@@ -18,6 +18,9 @@ of the table or follow from them:
     own_path_error    |IG own + its jumps - AP|, 0 by completeness
     own_path_allowed  how far rounding, or what a curve left unresolved, may keep it from 0
 
+The column `template`, where the table has it, names the pattern by which a pair was made
+(`statistics.templates`).
+
 A row is *at the floor* when its curve moves by less than `floor` over [0, 1], or than rounding
 alone may move it (the column `rounding`: in bfloat16 far more than the usual floor): rounding is
 then as large as the effect, and relations among such rows are relations among noise.
@@ -59,6 +62,7 @@ constant, so that it has AP's correlations."""
 KEYS = ("pair", "direction", "layer", "head")
 ABSOLUTE = "abs_"
 MOVEMENT = "output_range_closed"
+TEMPLATE = "template"
 ROUNDING = "rounding"
 WITHOUT: dict[str, float] = {
     ROUNDING: 0.0,
@@ -80,6 +84,8 @@ class Panel:
     heads: Int[np.ndarray, " head"]
     columns: dict[str, Float[np.ndarray, "pair head"]]
     at_floor: Bool[np.ndarray, "pair head"]
+    templates: pd.Series | None = None
+    """The template of each pair by its number (`statistics.templates`); None without any."""
 
     def array(self, names: Iterable[str]) -> Float[np.ndarray, "pair name head"]:
         """The named columns beside each other."""
@@ -174,6 +180,24 @@ def directions(heads: pd.DataFrame) -> list[str]:
     return list(heads["direction"].drop_duplicates())
 
 
+def template_names(heads: pd.DataFrame) -> pd.Series | None:
+    """The template of each pair, by the pair's number; None without the column.
+
+    Raises UserError for a pair with more than one.
+    """
+    if TEMPLATE not in heads.columns:
+        return None
+    each = heads[["pair", TEMPLATE]].drop_duplicates()
+    twice = each["pair"][each["pair"].duplicated()]
+    if len(twice):
+        raise UserError(
+            f"the table of heads names more than one template for pair {twice.iloc[0]}; expected "
+            "one in all its rows."
+        )
+    names = each.set_index("pair")[TEMPLATE].astype(object)
+    return names.where(names.notna(), "").astype(str)
+
+
 def panel(heads: pd.DataFrame, direction: str, names: Iterable[str], floor: float = 0.0) -> Panel:
     """The columns `names` of one direction as arrays [pair, head], heads ordered by layer and head.
 
@@ -211,4 +235,5 @@ def panel(heads: pd.DataFrame, direction: str, names: Iterable[str], floor: floa
         heads=places["head"].to_numpy(),
         columns=arrays,
         at_floor=marked,
+        templates=template_names(rows),
     )

@@ -14,6 +14,9 @@ the means of rows and columns of the table of agreements from its mean,
     draw = mean + c(P) sum_p (w_p − 1)/P a_p + c(Q) sum_q (v_q − 1)/Q b_q,
 
 the linear part of a two-sample U-statistic, widened for few pairs as in `statistics.resampling`.
+Where templates are drawn (`statistics.templates`) the intervals draw them here, too; the
+permutations shuffle pairs, so that p is small where templates of one study alone differ from those
+of the other.
 """
 
 from __future__ import annotations
@@ -41,6 +44,7 @@ from counterpoint.statistics.stability import (
     rank_positions,
 )
 from counterpoint.statistics.studies import Study
+from counterpoint.statistics.templates import clusters_of
 
 AGREEMENTS = ("jaccard", "rank_biased_overlap", "spearman")
 
@@ -118,6 +122,8 @@ class _Ranked:
     """By the mean over pairs."""
     resampled: Int[np.ndarray, "sample head"]
     """By the mean over resampled pairs."""
+    clusters: Int[np.ndarray, " pair"]
+    """What was drawn whole (`statistics.templates`)."""
 
     @property
     def pairs(self) -> int:
@@ -186,7 +192,8 @@ def _rank(study: Study, direction: str, score: str, settings: Settings) -> _Rank
     data = panel(study.heads, direction, [score], settings.floor)
     size = np.abs(data.columns[score])
     random = resampling.generator(settings.seed, direction, "pairs", study.name)
-    drawn = resampling.draws(random, settings.bootstrap_samples, len(size))
+    clusters = clusters_of(data, settings)
+    drawn = resampling.draws(random, settings.bootstrap_samples, len(size), clusters)
     return _Ranked(
         name=study.name,
         size=size,
@@ -194,6 +201,7 @@ def _rank(study: Study, direction: str, score: str, settings: Settings) -> _Rank
         ranks=rank_positions(size),
         of_mean=rank_positions(size.mean(axis=0)[None]),
         resampled=rank_positions(drawn @ size),
+        clusters=clusters,
     )
 
 
@@ -206,7 +214,7 @@ def _within(
     """The mean agreement of two pairs of a study, as in `counterpoint.statistics.stability`."""
     if study.pairs < 2:
         return {"note": "one pair: there is no other ranking to compare with"}
-    estimate, low, high = mean_of_two(values, study.drawn, settings, _lowest(name))
+    estimate, low, high = mean_of_two(values, study.drawn, settings, _lowest(name), study.clusters)
     return {"estimate": estimate, "ci_low": low, "ci_high": high}
 
 
@@ -221,7 +229,13 @@ def _between(
     mean = float(values.mean())
     if min(values.shape) < 2:
         return {"estimate": mean, "note": "a study has one pair: no interval and no p-value"}
-    low, high = interval_between(values, first.drawn, second.drawn, settings.confidence)
+    low, high = interval_between(
+        values,
+        first.drawn,
+        second.drawn,
+        settings.confidence,
+        (first.clusters, second.clusters),
+    )
     return {"estimate": mean, "ci_low": max(low, _lowest(name)), "ci_high": min(high, 1.0)}
 
 
@@ -234,17 +248,20 @@ def interval_between(
     drawn_first: Float[np.ndarray, "sample first"],
     drawn_second: Float[np.ndarray, "sample second"],
     confidence: float,
+    clusters: tuple[Int[np.ndarray, " first"], Int[np.ndarray, " second"]] | None = None,
 ) -> tuple[float, float]:
     """The interval of the mean of a table when its rows and columns are samples (see the module).
 
-    Each of the two has at least two members; draws say how often a member was drawn.
+    Each of the two has at least two members; draws say how often a member was drawn, `clusters`
+    which were drawn together.
     """
     mean = values.mean()
     draws = np.full(len(drawn_first), mean)
-    for axis, drawn in ((1, drawn_first), (0, drawn_second)):
+    for place, (axis, drawn) in enumerate(((1, drawn_first), (0, drawn_second))):
         deviations = values.mean(axis=axis) - mean
         count = len(deviations)
-        draws += resampling.widening(count, confidence) * (drawn @ deviations) / count
+        units = count if clusters is None else len(np.unique(clusters[place]))
+        draws += resampling.widening(units, confidence) * (drawn @ deviations) / count
     low, high = resampling.percentiles(draws, confidence)
     return float(low), float(high)
 

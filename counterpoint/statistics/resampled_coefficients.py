@@ -17,6 +17,7 @@ from jaxtyping import Bool, Float, Int
 from counterpoint.statistics import coefficients, resampling
 from counterpoint.statistics.panel import Panel
 from counterpoint.statistics.resampling import Settings
+from counterpoint.statistics.templates import clusters_of
 
 MINIMUM_HEADS = 4
 """A coefficient over fewer heads is not computed: with 3 it is 1 or -1 half of the time."""
@@ -29,6 +30,8 @@ class Resamples:
     heads: Float[np.ndarray, "sample head"]
     pairs: Float[np.ndarray, "sample pair"]
     shuffles: Int[np.ndarray, "permutation head"]
+    clusters: Int[np.ndarray, " pair"]
+    """What was drawn whole (`statistics.templates`)."""
 
     @classmethod
     def of(cls, data: Panel, settings: Settings) -> Resamples:
@@ -38,10 +41,12 @@ class Resamples:
             resampling.generator(settings.seed, data.direction, what)
             for what in ("heads", "pairs", "shuffles")
         ]
+        clusters = clusters_of(data, settings)
         return cls(
             resampling.draws(random[0], settings.bootstrap_samples, n_heads),
-            resampling.draws(random[1], settings.bootstrap_samples, n_pairs),
+            resampling.draws(random[1], settings.bootstrap_samples, n_pairs, clusters),
             resampling.permutations(random[2], settings.permutations, n_heads),
+            clusters,
         )
 
 

@@ -19,6 +19,7 @@ from counterpoint.statistics.disagreement import Estimate
 from counterpoint.statistics.panel import at_floor
 from counterpoint.statistics.resampled_coefficients import MINIMUM_HEADS, null_coefficients
 from counterpoint.statistics.resampling import Settings
+from counterpoint.statistics.templates import clusters
 
 PLAIN, UNSATURATED, PATCHED = "ig_joint", "ig_unsaturated", "ap"
 """Names of scores in the faithfulness table."""
@@ -74,37 +75,44 @@ def numbers_over_pairs(
 ) -> dict[str, Estimate]:
     """The numbers about one direction: mean heights, differences, their tie to saturation."""
     table = areas(faithfulness).pivot_table(index="pair", columns="score", values="area")
+    # What is drawn whole, by pair.
+    together = pd.Series(clusters(heads, table.index.to_numpy(), settings), index=table.index)
     found = {
-        f"{PREFIX}{score}": _over_pairs(table[score], direction, settings, test=False)
+        f"{PREFIX}{score}": _over_pairs(table[score], direction, together, settings, test=False)
         for score in table
     }
     if {PLAIN, UNSATURATED} <= set(table):
         found[f"{PREFIX}gain_of_unsaturated"] = _over_pairs(
-            table[UNSATURATED] - table[PLAIN], direction, settings
+            table[UNSATURATED] - table[PLAIN], direction, together, settings
         )
     if {PLAIN, PATCHED} <= set(table):
         found[f"{PREFIX}loss_of_ig"] = _over_pairs(
-            table[PATCHED] - table[PLAIN], direction, settings
+            table[PATCHED] - table[PLAIN], direction, together, settings
         )
     if PLAIN in table:
         rows = heads[(heads["direction"] == direction) & ~at_floor(heads, settings.floor)]
         unsaturated = 1 - rows.groupby("pair")["saturation"].mean()
         both = pd.concat([unsaturated, table[PLAIN]], axis=1, join="inner").dropna()
-        found[f"{PREFIX}without_saturation"] = _spearman_over_pairs(both, direction, settings)
+        found[f"{PREFIX}without_saturation"] = _spearman_over_pairs(
+            both, direction, together, settings
+        )
     return found
 
 
 def _over_pairs(
-    values: pd.Series, direction: str, settings: Settings, test: bool = True
+    values: pd.Series, direction: str, together: pd.Series, settings: Settings, test: bool = True
 ) -> Estimate:
     """The mean over pairs; the p-value flips the sign of each pair's difference."""
-    numbers = values.dropna().to_numpy(float)
+    values = values.dropna()
+    numbers, drawn_whole = values.to_numpy(float), together[values.index].to_numpy()
     pairs = len(numbers)
     if pairs == 0:
         return Estimate(np.nan)
     random = resampling.generator(settings.seed, direction, "pairs")
-    drawn = resampling.draws(random, settings.bootstrap_samples, pairs)
-    interval = resampling.study_interval(numbers, None, drawn, settings.confidence)
+    drawn = resampling.draws(random, settings.bootstrap_samples, pairs, drawn_whole)
+    interval = resampling.study_interval(
+        numbers, None, drawn, settings.confidence, clusters=drawn_whole
+    )
     p = np.nan
     if test and pairs > 1:
         p = float(
@@ -120,7 +128,9 @@ def _over_pairs(
     return Estimate.of(interval, p, pairs, pairs)
 
 
-def _spearman_over_pairs(both: pd.DataFrame, direction: str, settings: Settings) -> Estimate:
+def _spearman_over_pairs(
+    both: pd.DataFrame, direction: str, together: pd.Series, settings: Settings
+) -> Estimate:
     """Spearman's coefficient of two columns over pairs, drawing and shuffling pairs."""
     pairs = len(both)
     if pairs < MINIMUM_HEADS:
@@ -128,7 +138,10 @@ def _spearman_over_pairs(both: pd.DataFrame, direction: str, settings: Settings)
     values = both.to_numpy(float).T
     x, y = values[:1], values[1:]
     drawn = resampling.draws(
-        resampling.generator(settings.seed, direction, "pairs"), settings.bootstrap_samples, pairs
+        resampling.generator(settings.seed, direction, "pairs"),
+        settings.bootstrap_samples,
+        pairs,
+        together[both.index].to_numpy(),
     )
     weights = np.concatenate([np.ones((1, pairs)), drawn])
     rho = coefficients.coefficients("spearman", x, y, weights)[:, 0, 0]

@@ -26,6 +26,7 @@ from counterpoint.errors import InvalidValue
 from counterpoint.statistics import resampling
 from counterpoint.statistics.panel import Panel, directions, panel
 from counterpoint.statistics.resampling import Settings
+from counterpoint.statistics.templates import clusters_of
 
 RANKED_SCORES = ("ap", "ig_joint", "atp", "output_range", "excess_range", "disagreement")
 """The rankings whose stability is reported."""
@@ -64,14 +65,16 @@ def stability(
     rows: list[Row] = []
     for direction in directions(heads):
         data = panel(heads, direction, scores, settings.floor)
+        clusters = clusters_of(data, settings)
         drawn = resampling.draws(
             resampling.generator(settings.seed, direction, "pairs"),
             settings.bootstrap_samples,
             len(data.pairs),
+            clusters,
         )
         compared = _compared(data, settings)
         for score in scores:
-            rows += _rows(data, score, drawn, compared, settings)
+            rows += _rows(data, score, drawn, compared, clusters, settings)
     return pd.DataFrame(rows)
 
 
@@ -97,14 +100,18 @@ def ranking(heads: pd.DataFrame, score: str, *, settings: Settings | None = None
     parts = []
     for direction in directions(heads):
         data = panel(heads, direction, [score], settings.floor)
-        size = _sizes(data, score)
+        size = sizes_of(data, score)
         n_pairs, n_heads = size.shape
+        clusters = clusters_of(data, settings)
         drawn = resampling.draws(
             resampling.generator(settings.seed, direction, "pairs"),
             settings.bootstrap_samples,
             n_pairs,
+            clusters,
         )
-        mean = resampling.study_interval(size, None, drawn, settings.confidence, (0.0, np.inf))
+        mean = resampling.study_interval(
+            size, None, drawn, settings.confidence, (0.0, np.inf), clusters
+        )
         top = np.zeros(n_heads)
         for start in range(0, len(drawn), CHUNK):
             ranks = rank_positions(drawn[start : start + CHUNK] @ size / n_pairs)
@@ -236,7 +243,7 @@ def no_ranking(size: Float[np.ndarray, "pair head"], settings: Settings) -> str:
     return ""
 
 
-def _sizes(data: Panel, score: str) -> Float[np.ndarray, "pair head"]:
+def sizes_of(data: Panel, score: str) -> Float[np.ndarray, "pair head"]:
     size = np.abs(data.columns[score])
     if np.isnan(size).any():
         pair, head = np.argwhere(np.isnan(size))[0]
@@ -252,9 +259,10 @@ def _rows(
     score: str,
     drawn: Float[np.ndarray, "sample pair"],
     compared: Int[np.ndarray, " compared"],
+    clusters: Int[np.ndarray, " pair"],
     settings: Settings,
 ) -> list[Row]:
-    size = _sizes(data, score)
+    size = sizes_of(data, score)
     n_pairs, n_heads = size.shape
     k = min(settings.top_k, n_heads)
     p = 1 - 1 / k
@@ -292,11 +300,11 @@ def _rows(
     drawn_of_compared = drawn
     if m < n_pairs:
         random = resampling.generator(settings.seed, data.direction, "pairs compared")
-        drawn_of_compared = resampling.draws(random, len(drawn), m)
+        drawn_of_compared = resampling.draws(random, len(drawn), m, clusters[compared])
     rows = []
     for name, values in agreement_matrices(rank_positions(size[compared]), k).items():
         lowest = -1.0 if name == "spearman" else 0.0
-        numbers = mean_of_two(values, drawn_of_compared, settings, lowest)
+        numbers = mean_of_two(values, drawn_of_compared, settings, lowest, clusters[compared])
         rows.append(row("pairs", name, numbers, chance[name]))
     # W is the mean Spearman in other units, and so is its interval.
     low, high = ((1 + (m - 1) * end) / m for end in numbers[1:])
@@ -321,22 +329,30 @@ def mean_of_two(
     drawn: Float[np.ndarray, "sample pair"],
     settings: Settings,
     lowest: float,
+    clusters: Int[np.ndarray, " pair"] | None = None,
 ) -> tuple[float, float, float]:
     """The mean agreement of two different pairs and its interval under drawing pairs.
 
     `values` is symmetric. A pair drawn twice is not compared with itself, which would count as
-    perfect agreement; two pairs drawn u and v times are compared u v times. The draws are widened
-    as in `counterpoint.statistics.resampling` and cut at `lowest` and 1.
+    perfect agreement; two pairs drawn u and v times are compared u v times. Where `clusters` of
+    pairs are drawn whole, two pairs of one cluster are compared once for each time that it was
+    drawn: its copies are not compared with each other. The draws are widened as in
+    `counterpoint.statistics.resampling` and cut at `lowest` and 1.
     """
     n_pairs = len(values)
-    values = values - np.diag(np.diag(values))
-    total = drawn.sum(axis=1) ** 2 - (drawn**2).sum(axis=1)
+    own = np.arange(n_pairs) if clusters is None else clusters
+    alike = own[:, None] == own[None, :]
+    different = ~np.eye(n_pairs, dtype=bool)
+    across, within = values * ~alike, values * (alike & different)
+    siblings = (alike & different).sum(axis=1)
+    total = ((drawn @ ~alike) * drawn).sum(axis=1) + drawn @ siblings
     # A resample of one pair over and over has nothing to compare, and is left out.
-    usable = drawn[total > 0]
-    means = ((usable @ values) * usable).sum(axis=1) / total[total > 0]
-    mean = float(values.sum() / (n_pairs * (n_pairs - 1)))
-    if n_pairs < 3:
+    usable, total = drawn[total > 0], total[total > 0]
+    means = (((usable @ across) * usable).sum(axis=1) + usable @ within.sum(axis=1)) / total
+    mean = float((across + within).sum() / (n_pairs * (n_pairs - 1)))
+    units = len(np.unique(own))
+    if units < 3:
         return mean, np.nan, np.nan
-    widen = resampling.widening(n_pairs, settings.confidence)
+    widen = resampling.widening(units, settings.confidence)
     low, high = resampling.percentiles(mean + widen * (means - mean), settings.confidence)
     return mean, max(float(low), lowest), min(float(high), 1.0)

@@ -14,7 +14,19 @@ import counterpoint
 from counterpoint.workflow import code_version
 
 ROOT = Path(__file__).parents[2]
-CALLS = ("load", "measure", "curves", "interaction_partners", "circuit", "compose", "validate")
+CALLS = (
+    "load",
+    "measure",
+    "curves",
+    "interaction_partners",
+    "positions",
+    "roles",
+    "attention_patterns",
+    "edges",
+    "circuit",
+    "compose",
+    "validate",
+)
 LAZY = {f"counterpoint.{home}" for home in counterpoint._HOMES.values()} - {"counterpoint.errors"}
 
 

@@ -26,8 +26,10 @@ from counterpoint.statistics.correlations import correlations
 from counterpoint.statistics.interaction_partners import by_head
 from counterpoint.statistics.meta_analysis import claims_across, correlations_across
 from counterpoint.statistics.ranking_overlaps import overlaps
+from counterpoint.statistics.sample_sizes import sample_sizes
 from counterpoint.statistics.stability import kendall_w, stability
 from counterpoint.statistics.studies import Study, heads_across, studies_side_by_side
+from counterpoint.statistics.variance_components import variance_components
 from tests.figures.test_study_figures import drawn_text
 from tests.helpers.small_study import (
     ANSWERS,
@@ -101,6 +103,8 @@ def make_study(folder: Path, shape: Shape, how: str) -> report.Results:
         "correlations.csv": correlations(heads, settings=QUICK),
         "claims.csv": claims(heads, faithful, none, settings=QUICK),
         "stability.csv": stability(heads, settings=QUICK),
+        "sample_sizes.csv": sample_sizes(heads, settings=QUICK),
+        "variance.csv": variance_components(heads, settings=QUICK),
     }.items():
         write_table(table, folder / name)
     return report.load_results("made", folder, SETTINGS)
