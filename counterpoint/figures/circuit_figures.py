@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter
 
 from counterpoint.figures.theme import FAINT, SCORE_COLOURS, new_figure
 from counterpoint.glossary import COLUMNS
@@ -24,6 +25,8 @@ def circuit_curves(members: pd.DataFrame, curves: pd.DataFrame) -> Figure:
     columns = ["direction", "method", "k", "faithfulness", "ci_low", "ci_high"]
     every = pd.concat([members[columns], by_value[columns]], ignore_index=True)
     every = every[every["k"] > 0].drop_duplicates(["direction", "method", "k"])
+    # Without mathematical type, which is never read (`theme`).
+    plain = FuncFormatter(lambda k, _: f"{k:g}")
     with new_figure(8.4, 3.2) as figure:
         grid = figure.subplots(1, len(shown), squeeze=False, sharey=True)[0]
         for ax, direction in zip(grid, shown, strict=True):
@@ -46,7 +49,14 @@ def circuit_curves(members: pd.DataFrame, curves: pd.DataFrame) -> Figure:
                     )
             for level in (0, 1):
                 ax.axhline(level, color=FAINT, lw=0.6, zorder=0)
+            # Intervals of few pairs may reach far beyond the curves.
+            margin = 0.15 + 0.1 * np.ptp(every["faithfulness"])
+            ax.set_ylim(
+                min(0.0, every["faithfulness"].min()) - margin,
+                max(1.0, every["faithfulness"].max()) + margin,
+            )
             ax.set_xscale("log")
+            ax.xaxis.set_major_formatter(plain)
             ax.set_title(direction)
             ax.set_xlabel("nodes inside, k")
         grid[0].set_ylabel("faithfulness f")

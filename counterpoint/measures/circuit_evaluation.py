@@ -141,7 +141,8 @@ class CircuitRuns:
     def faithfulness(self, circuits: Bool[Array, "circuit node"]) -> Float[Array, " circuit"]:
         """f of each circuit, over all pairs."""
         whole = (self.full - self.empty).mean()
-        return (self.metric(circuits) - self.empty).mean(1) / whole
+        # And 0 is added, so that no share is −0.
+        return (self.metric(circuits) - self.empty).mean(1) / whole + 0.0
 
     def worth(self, circuit: Bool[Array, " node"]) -> Float[Array, " node"]:
         """`worths` as a change of f over all pairs."""

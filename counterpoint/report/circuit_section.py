@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,9 @@ from counterpoint.report.html import (
 )
 from counterpoint.report.section_parts import drawn_here
 from counterpoint.report.study_results import Circuits, Results
+
+PLURALS = {"embedding": "the embeddings", "head": "heads", "mlp": "MLPs"}
+"""The components that nodes are of, by their names in settings."""
 
 DEFAULT_SHARES = (0.5, 0.8, 0.9)
 """Of the setting `circuit.recovered`, where a notebook run by hand has no settings."""
@@ -47,15 +51,16 @@ def circuits(results: Results) -> Fragment:
                 "A ",
                 word("circuit"),
                 f" holds some of the {n_nodes} nodes (",
-                _kinds(found.members),
-                "); every node outside is held at its output on the other prompt. Its ",
+                _kinds(results.settings.get("circuit", {}).get("nodes", PLURALS)),
+                "); every other node is held at its output on the other prompt. Its ",
                 word("circuit-faithfulness", "faithfulness"),
                 f" f is 0 for the other run and 1 for the whole model, here over {n_pairs} "
                 f"pair{'s' if n_pairs > 1 else ''}. This is not the ",
                 word("faithfulness"),
                 " of a score above, for which heads are patched into a run that is computed anew: "
-                "here nothing outside can react. In noising the prompt is the clean one and the "
-                "rest as on the corrupted one, which is the direction of the Mechanistic "
+                "here nothing outside can react. A circuit without the embeddings answers as the "
+                "other run. In noising the prompt is the clean one and the rest as on the "
+                "corrupted one, which is the direction of the Mechanistic "
                 "Interpretability Benchmark (MIB).",
             ),
             drawn_here(
@@ -71,9 +76,8 @@ def circuits(results: Results) -> Fragment:
     )
 
 
-def _kinds(members: pd.DataFrame) -> str:
-    says = COLUMNS["circuit.parquet"]["component"].says
-    return ", ".join(says[kind] for kind in dict.fromkeys(members["component"]))
+def _kinds(kinds: Iterable[str]) -> str:
+    return ", ".join(PLURALS[kind] for kind in kinds)
 
 
 def _method(name: str) -> str:

@@ -69,7 +69,10 @@ def areas(
     """CPR and CMD of a ranking, with intervals, from the circuits at `SHARES`."""
     estimate, drawn = _ratios(metric, full, empty, settings)
     return {
-        name: _interval(area(estimate), area(drawn), len(full), settings)
+        # No distance is below 0, however much an interval is widened.
+        name: _interval(
+            area(estimate), area(drawn), len(full), settings, 0.0 if name == "cmd" else -np.inf
+        )
         for name, area in AREAS.items()
     }
 
@@ -87,7 +90,8 @@ def _ratios(
     gone, whole = metric - empty, full - empty
 
     def ratio(part: Array, total: Array) -> Array:
-        return np.divide(part, total, out=np.full(part.shape, np.nan), where=total != 0)
+        # And 0 is added, so that no share is −0.
+        return np.divide(part, total, out=np.full(part.shape, np.nan), where=total != 0) + 0.0
 
     estimate = ratio(gone.mean(-1), np.broadcast_to(whole.mean(), gone.shape[:-1]))
     total = (weights @ whole).reshape(-1, *[1] * (gone.ndim - 1))
@@ -95,10 +99,13 @@ def _ratios(
     return estimate, ratio(parts, np.broadcast_to(total, parts.shape))
 
 
-def _interval(estimate: Array, drawn: Array, n_pairs: int, settings: Settings | None) -> Interval:
+def _interval(
+    estimate: Array, drawn: Array, n_pairs: int, settings: Settings | None, least: float = -np.inf
+) -> Interval:
     confidence = resampling.checked(settings).confidence
     if n_pairs < 2:
         missing = np.full(np.shape(estimate), np.nan)
         return Interval(estimate, missing, missing)
     widened = estimate + resampling.widening(n_pairs, confidence) * (drawn - estimate)
-    return Interval(estimate, *resampling.percentiles(widened, confidence))
+    low, high = resampling.percentiles(widened, confidence)
+    return Interval(estimate, np.maximum(low, least), high)

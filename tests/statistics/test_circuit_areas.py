@@ -54,6 +54,14 @@ def test_one_pair_has_no_interval_and_no_change_no_faithfulness() -> None:
     assert np.isnan(none.estimate).all()
 
 
+def test_no_distance_is_below_zero() -> None:
+    """However far an interval is widened for few pairs."""
+    random = np.random.default_rng(1)
+    full, empty = np.full(3, 1.0), np.zeros(3)
+    metric = 1 + 0.3 * random.normal(size=(len(SHARES), 3))
+    assert circuit_areas.areas(metric, full, empty, FEW)["cmd"].low >= 0
+
+
 def test_intervals_cover_the_truth() -> None:
     """95 % intervals of 10 pairs, over 200 draws of pairs."""
     random = np.random.default_rng(0)
