@@ -38,6 +38,7 @@ MODEL_RULES = (
     "integrate_gradients",
     "measure_faithfulness",
     "find_partners",
+    "measure_answers",
     "search_counterfactuals",
     "validate_counterfactuals",
     "measure_searches",
@@ -135,6 +136,7 @@ def configuration() -> dict[str, Any]:
                 "pairs": "small.csv",
                 "shard_size": 2,
                 "curves": {"nodes": "adaptive"},
+                "answers": {"pairs": 2, "heads": 2, "tokens": 3},
                 "statistics": {"bootstrap_samples": 20, "permutations": 30, "top_k": 3},
                 "counterfactuals": {
                     "targets": [[1, 2]],
