@@ -165,6 +165,7 @@ tutorial: setup
 	$(BIN)/python -m papermill --log-output --no-progress-bar notebooks/tutorial.ipynb build/tutorial.ipynb
 
 bench: setup
+	$(BIN)/python -m benchmarks.positions
 	$(BIN)/python -m benchmarks $(ARGS)
 
 architectures: setup

@@ -10,6 +10,7 @@ from __future__ import annotations
 from functools import partial
 
 import numpy as np
+import pandas as pd
 import torch
 from captum.attr import LayerIntegratedGradients
 from torch import Tensor
@@ -71,6 +72,44 @@ def transformer_lens_patching(model: LanguageModel, pairs: TokenPairs) -> Array:
         bridge, pairs.clean[:1], corrupted, lambda logits: logit_difference(logits[0, -1], pairs)
     )
     return (patched - start).double().numpy()
+
+
+TRANSFORMER_LENS_ROLES = {
+    "output": (patching.get_act_patch_attn_head_out_all_pos, "head"),
+    "query": (patching.get_act_patch_attn_head_q_all_pos, "head"),
+    "key_group": (patching.get_act_patch_attn_head_k_all_pos, "head"),
+    "value_group": (patching.get_act_patch_attn_head_v_all_pos, "head"),
+    "pattern": (patching.get_act_patch_attn_head_pattern_all_pos, "head_index"),
+}
+"""The functions of `get_act_patch_attn_head_all_pos_every`, each with its name for the head's axis,
+by what they patch. Where query heads share keys, those of keys and values patch a whole group."""
+
+
+@torch.no_grad()
+def transformer_lens_roles(
+    model: LanguageModel, pairs: TokenPairs, layers: list[int]
+) -> dict[str, Array]:
+    """What `get_act_patch_attn_head_all_pos_every` gives for some layers, in noising: [layer, head]
+    by role, and [layer, key-value head] for keys and values. It makes a whole pass for each."""
+    bridge = model.bridge()
+    _, corrupted = bridge.run_with_cache(pairs.corrupted[:1])
+    start = logit_difference(bridge(pairs.clean[:1])[0, -1], pairs)
+    found = {}
+    for role, (function, axis) in TRANSFORMER_LENS_ROLES.items():
+        heads = model.n_key_value_heads if role.endswith("_group") else model.n_heads
+        index = pd.DataFrame(
+            [(layer, head) for layer in layers for head in range(heads)], columns=["layer", axis]
+        )
+        patched = function(
+            bridge,
+            pairs.clean[:1],
+            corrupted,
+            lambda logits: logit_difference(logits[0, -1], pairs),
+            index_axis_names=None,
+            index_df=index,
+        )
+        found[role] = (patched - start).double().numpy().reshape(len(layers), heads)
+    return found
 
 
 def captum_joint(

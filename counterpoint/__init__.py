@@ -10,8 +10,10 @@ The public names, and nothing else; ``import counterpoint`` itself imports none 
     heads = counterpoint.measure(model, pairs)
 
 `load` takes a name, a folder, or a model in memory; `measure` gives the table of heads, `curves`
-their output curves, `interaction_partners` whom they interact with, `answer_effects` and
-`token_effects` what they do to other answers and to all tokens; `compose` searches for pairs on
+their output curves, `interaction_partners` whom they interact with, `positions` where in the prompt
+they act, `roles` which part of them carries their effect, `attention_patterns` what they look at,
+`edges` whom they hear, `answer_effects` and `token_effects` what they do to other answers and to
+all tokens, `circuit` few nodes that answer as the whole model does; `compose` searches for pairs on
 which a head matters and `validate` checks them; `correlations`, `claims`, `stability`,
 `sample_sizes` and `variance_components` are said of any table of heads (to which `with_templates`
 adds the pairs' templates), and `counterpoint.figures` draws it. docs/package.md shows each by
@@ -28,11 +30,18 @@ if TYPE_CHECKING:
     from counterpoint.counterfactuals.composing import validate as validate
     from counterpoint.errors import UserError as UserError
     from counterpoint.measures.curve_arrays import Curves as Curves
-    from counterpoint.measures.measuring import answer_effects as answer_effects
+    from counterpoint.measures.finding_circuits import circuit as circuit
     from counterpoint.measures.measuring import curves as curves
     from counterpoint.measures.measuring import interaction_partners as interaction_partners
     from counterpoint.measures.measuring import measure as measure
-    from counterpoint.measures.measuring import token_effects as token_effects
+    from counterpoint.measures.measuring_answers import answer_effects as answer_effects
+    from counterpoint.measures.measuring_answers import token_effects as token_effects
+    from counterpoint.measures.measuring_edges import edges as edges
+    from counterpoint.measures.measuring_positions import positions as positions
+    from counterpoint.measures.measuring_roles import attention_patterns as attention_patterns
+    from counterpoint.measures.measuring_roles import roles as roles
+    from counterpoint.measures.pattern_arrays import AttentionPatterns as AttentionPatterns
+    from counterpoint.measures.tables.circuit_table import CircuitTables as CircuitTables
     from counterpoint.models.given_models import load as load
     from counterpoint.models.load import LanguageModel as LanguageModel
     from counterpoint.pairs.given_pairs import pairs as pairs
@@ -50,21 +59,28 @@ __version__ = "0.1.0"
 # Where each name stands. Texts and not imports: `workflow.code_version` would take those for what
 # every rule of the workflow depends on.
 _HOMES = {
+    "AttentionPatterns": "measures.pattern_arrays",
+    "CircuitTables": "measures.tables.circuit_table",
     "Composed": "counterfactuals.composing",
     "Curves": "measures.curve_arrays",
     "LanguageModel": "models.load",
     "UserError": "errors",
-    "answer_effects": "measures.measuring",
+    "answer_effects": "measures.measuring_answers",
+    "attention_patterns": "measures.measuring_roles",
+    "circuit": "measures.finding_circuits",
     "claims": "statistics.claims",
     "compose": "counterfactuals.composing",
     "correlations": "statistics.correlations",
     "curves": "measures.measuring",
+    "edges": "measures.measuring_edges",
     "interaction_partners": "measures.measuring",
     "load": "models.given_models",
     "measure": "measures.measuring",
+    "positions": "measures.measuring_positions",
+    "roles": "measures.measuring_roles",
     "sample_sizes": "statistics.sample_sizes",
     "stability": "statistics.stability",
-    "token_effects": "measures.measuring",
+    "token_effects": "measures.measuring_answers",
     "validate": "counterfactuals.composing",
     "variance_components": "statistics.variance_components",
     "with_templates": "statistics.templates",
@@ -73,21 +89,28 @@ _HOMES = {
 _ROOMS = ("figures", "pairs")
 
 __all__ = [
+    "AttentionPatterns",
+    "CircuitTables",
     "Composed",
     "Curves",
     "LanguageModel",
     "UserError",
     "__version__",
     "answer_effects",
+    "attention_patterns",
+    "circuit",
     "claims",
     "compose",
     "correlations",
     "curves",
+    "edges",
     "figures",
     "interaction_partners",
     "load",
     "measure",
     "pairs",
+    "positions",
+    "roles",
     "sample_sizes",
     "stability",
     "token_effects",

@@ -66,6 +66,7 @@ rule merge_scores:
         scores=of_shards("curves.parquet"),
         curves=of_shards("curves.safetensors"),
         gradients=of_shards("integrated_gradients.parquet"),
+        baselines=baseline_scores,
     output:
         baseline="results/{study}/baseline.parquet",
         heads="results/{study}/heads.parquet",

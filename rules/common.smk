@@ -217,6 +217,66 @@ def mlps(wildcards):
     return f"results/{wildcards.study}/mlps.parquet" if asked else []
 
 
+def edges(wildcards):
+    """The table of edges, for a study that asks for one."""
+    asked = CONFIG.studies[wildcards.study]["edges"]["pairs"] != "none"
+    return f"results/{wildcards.study}/edges.parquet" if asked else []
+
+
+def positions(wildcards):
+    """The table of positions, for a study that asks for one."""
+    asked = CONFIG.studies[wildcards.study]["positions"]["pairs"] != "none"
+    return f"results/{wildcards.study}/positions.parquet" if asked else []
+
+
+def has_baselines(study):
+    """Whether a study asks for scores of other papers; what it contains (without_bos) does not."""
+    return study in CONFIG.studies and bool(CONFIG.studies[study]["baselines"])
+
+
+def baseline_scores(wildcards):
+    """The tables of baselines of the shards, for a study that asks for some."""
+    if not has_baselines(wildcards.study):
+        return []
+    return of_shards("baseline_scores.parquet")(wildcards)
+
+
+def score_agreement(wildcards):
+    """How far the scores are right, for a study that has baselines."""
+    if not has_baselines(wildcards.study):
+        return []
+    return [
+        f"results/{wildcards.study}/{name}.csv"
+        for name in ("score_agreement", "one_direction_heads")
+    ]
+
+
+def circuits(wildcards):
+    """The study's circuits and the exported scores of their nodes, for a study that asks for them.
+
+    The benchmark has one direction, which is `noising`.
+    """
+    study = CONFIG.studies[wildcards.study]
+    if study["circuit"]["pairs"] == "none":
+        return []
+    exported = [name for name in study["circuit"]["methods"] if name != "greedy"]
+    names = [
+        "circuit.parquet",
+        "circuit_nodes.parquet",
+        "circuit_faithfulness.parquet",
+        "circuit_curves.csv",
+        "circuit_areas.csv",
+        *(
+            f"importances/{name}.json"
+            for name in exported
+            if "noising" in study["directions"]
+        ),
+    ]
+    return [f"results/{wildcards.study}/{name}" for name in names]
+
+
+
+
 def answers(wildcards):
     """Effects on answers and on tokens, for a study that asks for them."""
     if CONFIG.studies[wildcards.study]["answers"]["pairs"] == "none":

@@ -16,7 +16,9 @@ def main(snakemake: Any) -> None:
     directions = settings["directions"]
     n_pairs = merge_tables(given.baseline, made.baseline, ["pair"])
     merge_curves(given.curves, made.curves)
-    n_rows = merge_heads(given.scores, given.gradients, made.heads, directions)
+    n_rows = merge_heads(
+        given.scores, given.gradients, made.heads, directions, baselines=given.baselines
+    )
     doubts = doubtful_answers(read_table(made.baseline), metric=settings["metric"])
     for line in lines(doubts, snakemake.wildcards.study):
         log.warning("%s", line)

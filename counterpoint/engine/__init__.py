@@ -4,8 +4,11 @@ Imports `models` and `errors`. Read `activations` (what is kept of both runs) an
 `activation_caching` (how it is made), `head_outputs` (single heads out of it), then `suffix` (runs
 of what lies behind a change) with `evaluation_rows` (what is evaluated), `replay` (calling one
 block at a time), `prefix_cache` (keys and values of the shared prefix) and `unembedding` (from the
-last block to logits). `selfcheck` compares the engine with the model's own passes; `metrics` is
-what is read from a run; `rounding`, `expert_routing`, `kinks` and `finite_values` say what its
+last block to logits); `position_views` are engines for changes at one position alone;
+`attention_parts` takes an attention apart into queries, keys, values and patterns; `sender_changes`
+are changes of the residual stream that one sender makes, `frozen_norms` norms that keep their
+scale. `selfcheck` compares the engine with the model's own passes; `metrics` is what is read from a
+run; `rounding`, `expert_routing`, `kinks` and `finite_values` say what its
 numbers can be trusted for; `linear` is the same products sooner; `library_errors` puts what a
 library raises into words.
 """

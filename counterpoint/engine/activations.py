@@ -8,8 +8,8 @@ of every head are kept for both prompts. With these, no measurement has to run a
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import torch
@@ -20,7 +20,9 @@ from counterpoint.engine.prefix_cache import PrefixKeysValues
 
 Prompt = Literal["clean", "corrupted"]
 Direction = Literal["noising", "denoising"]
-Component = Literal["head", "mlp"]
+Component = Literal["head", "mlp", "attention", "residual"]
+"""What is replaced: one head's output, or a layer's whole MLP output, attention output, or the
+residual stream before its block (before layer 0: the embeddings)."""
 PROMPTS: tuple[Prompt, Prompt] = ("clean", "corrupted")
 DIRECTIONS: tuple[Direction, Direction] = ("noising", "denoising")
 
@@ -95,6 +97,24 @@ class Run:
     final: Float[Tensor, "pair d_model"]
     """The output of the last block at the last position."""
 
+    def of_pairs(self, chosen: Int[Tensor, " chosen"]) -> Run:
+        """That of some of the pairs."""
+        return Run(
+            **{
+                name: tensor[chosen] if name == "final" else tensor[:, chosen]
+                for name, tensor in vars(self).items()
+            }
+        )
+
+    def from_position(self, skipped: int) -> Run:
+        """The same without the first ``skipped`` positions; nothing is copied."""
+        return Run(
+            **{
+                name: tensor if name == "final" else tensor[:, :, skipped:]
+                for name, tensor in vars(self).items()
+            }
+        )
+
 
 @dataclass(frozen=True, eq=False)
 class Activations:
@@ -119,6 +139,44 @@ class Activations:
     def tokens(self, prompt: Prompt) -> Int[Tensor, "pair suffix"]:
         """The tokens of the positions that are kept."""
         return getattr(self.pairs, prompt)[:, self.start :]
+
+    def of_pairs(self, places: Sequence[int]) -> Activations:
+        """Those of some of the pairs, by their places in the bucket."""
+        if list(places) == list(range(len(self.pairs))):
+            return self
+        chosen = torch.tensor(places, dtype=torch.long, device=self.pairs.clean.device)
+        pairs = TokenPairs(
+            self.pairs.clean[chosen],
+            self.pairs.corrupted[chosen],
+            tuple(self.pairs.correct[place] for place in places),
+            tuple(self.pairs.incorrect[place] for place in places),
+            tuple(self.pairs.number[place] for place in places),
+        )
+        prefix = self.prefix
+        if prefix is not None and len(prefix.keys[0]) > 1:
+            prefix = PrefixKeysValues(
+                [keys[chosen] for keys in prefix.keys], [value[chosen] for value in prefix.values]
+            )
+        return replace(
+            self,
+            pairs=pairs,
+            prefix=prefix,
+            clean=self.clean.of_pairs(chosen),
+            corrupted=self.corrupted.of_pairs(chosen),
+        )
+
+    def behind(self, start: int, prefix: PrefixKeysValues) -> Activations:
+        """The positions from ``start`` on, behind keys and values of all that come before.
+
+        Those are of one prompt's run, so that only this run may be the background.
+        """
+        skipped = start - self.start
+        return replace(
+            self,
+            prefix=prefix,
+            clean=self.clean.from_position(skipped),
+            corrupted=self.corrupted.from_position(skipped),
+        )
 
     def tensors(self) -> dict[str, Tensor]:
         """Everything as named tensors, the form in which it is stored."""

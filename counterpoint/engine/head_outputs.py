@@ -6,10 +6,11 @@ projection, is what the attention adds (`attn.hook_out` in TransformerLens' name
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import dataclass, replace
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from counterpoint.engine.activations import (
@@ -60,24 +61,33 @@ def projection_width(projection: nn.Module) -> int:
 class Units:
     """The components whose effect is measured: one entry per (pair, layer, head), by layer.
 
-    ``head`` is None where the component is the MLP. ``pair`` is the place in the bucket.
+    ``head`` is None where the component is a whole one, such as the MLP. ``pair`` is the place in
+    the bucket. ``position`` is the one position of the suffix at which each moves, from 0; None
+    where it moves at all of them.
     """
 
     pair: Int[Tensor, " unit"]
     layer: Int[Tensor, " unit"]
     head: Int[Tensor, " unit"] | None
+    position: Int[Tensor, " unit"] | None = None
 
     def __len__(self) -> int:
         return len(self.pair)
 
     def __getitem__(self, chosen: Int[Tensor, " chosen"] | slice) -> Units:
-        head = None if self.head is None else self.head[chosen]
-        return Units(self.pair[chosen], self.layer[chosen], head)
+        head, position = (
+            None if each is None else each[chosen] for each in (self.head, self.position)
+        )
+        return Units(self.pair[chosen], self.layer[chosen], head, position)
+
+    def at(self, position: int) -> Units:
+        """The same units, each moving at one position of the suffix alone."""
+        return replace(self, position=torch.full_like(self.layer, position))
 
 
 def every_unit(model: LanguageModel, n_pairs: int, component: Component = "head") -> Units:
-    """Every head (or MLP) of every layer that has some on each of ``n_pairs`` pairs, lowest layer
-    first."""
+    """Every head (or whole ``component``) of every layer that has some on each of ``n_pairs``
+    pairs, lowest layer first."""
     heads = model.n_heads if component == "head" else 1
     layer, pair, head = torch.meshgrid(
         torch.tensor(layers_with(model, component), dtype=torch.long),
@@ -89,34 +99,93 @@ def every_unit(model: LanguageModel, n_pairs: int, component: Component = "head"
     return Units(pair, layer, head if component == "head" else None)
 
 
+def named_units(units: Units, heads: Collection[tuple[int, int]] | None) -> Units:
+    """The units of ``heads``, (layer, head) each; all where none are named."""
+    if heads is None or units.head is None:
+        return units
+    places = zip(units.layer.tolist(), units.head.tolist(), strict=True)
+    chosen = torch.tensor([place in heads for place in places], device=units.layer.device)
+    return units[chosen.nonzero()[:, 0]]
+
+
 def layers_with(model: LanguageModel, component: Component) -> list[int]:
-    """The layers that have heads, or an MLP, to measure."""
-    return model.head_layers if component == "head" else model.mlp_layers
+    """The layers that have heads, or another component, to measure."""
+    if component == "residual":
+        return list(range(model.n_layers))
+    return model.mlp_layers if component == "mlp" else model.head_layers
 
 
 def head_outputs(
     model: LanguageModel, layer: int, z: Float[Tensor, "row suffix z"], head: Int[Tensor, " row"]
 ) -> Float[Tensor, "row suffix d_model"]:
     """``r[l, h] = z[l, h] W_O[l, h]`` of one head for each row; the bias belongs to no head."""
+    own = torch.arange(model.n_heads, device=z.device) == head.unsqueeze(1)
+    return summed_outputs(model, layer, z, own)
+
+
+def summed_outputs(
+    model: LanguageModel,
+    layer: int,
+    z: Float[Tensor, "row suffix z"],
+    heads: Bool[Tensor, "row head"],
+) -> Float[Tensor, "row suffix d_model"]:
+    """The sum of the outputs of those ``heads`` of each row that are marked."""
     z = packed(model, layer, z)
-    d_head = z.shape[-1] // model.n_heads
-    owner = torch.arange(z.shape[-1], device=z.device) // d_head
-    alone = z * (owner == head.unsqueeze(1)).unsqueeze(1)
-    return model.output_projection(layer)(alone) - output_bias(model, layer)
+    own = heads.repeat_interleave(z.shape[-1] // model.n_heads, dim=1)
+    return model.output_projection(layer)(z * own.unsqueeze(1)) - output_bias(model, layer)
 
 
 @torch.no_grad()
 def differences(
-    model: LanguageModel, activations: Activations, direction: Direction, units: Units
+    model: LanguageModel,
+    activations: Activations,
+    direction: Direction,
+    units: Units,
+    component: Component = "mlp",
 ) -> Float[Tensor, "unit suffix d_model"]:
-    """Δ = r_other − r_background of each unit, at every position of the suffix."""
+    """Δ = r_other − r_background of each unit, at every position of the suffix; 0 at those at which
+    it does not move.
+
+    Where the units name no heads, they are whole components: the MLP, unless ``component`` says
+    another.
+    """
     other = activations.run(other_prompt(direction))
     background = activations.run(background_prompt(direction))
     if units.head is None:
-        return (other.mlp - background.mlp)[units.layer, units.pair]
-    found = []
+        found = _changes(getattr(other, component), getattr(background, component), units)
+        return _placed(found, units, activations)
+    parts = []
     for layer in units.layer.unique_consecutive().tolist():
         here = (units.layer == layer).nonzero().squeeze(1)
-        z = (other.z[layer] - background.z[layer])[units.pair[here]]
-        found.append(head_outputs(model, layer, z, units.head[here]))
-    return torch.cat(found)
+        own = units[here]
+        assert own.head is not None
+        if own.position is None:
+            z = (other.z[layer] - background.z[layer])[own.pair]
+        else:
+            z = _changes(other.z, background.z, own)
+        parts.append(head_outputs(model, layer, z, own.head))
+    return _placed(torch.cat(parts), units, activations)
+
+
+def _changes(
+    other: Float[Tensor, "layer pair suffix width"],
+    background: Float[Tensor, "layer pair suffix width"],
+    units: Units,
+) -> Float[Tensor, "unit moving width"]:
+    """The change of each unit's value at the positions at which it moves: one, or all."""
+    if units.position is None:
+        return (other - background)[units.layer, units.pair]
+    place = units.layer, units.pair, units.position
+    return (other[place] - background[place]).unsqueeze(1)
+
+
+def _placed(
+    found: Float[Tensor, "unit moving d_model"], units: Units, activations: Activations
+) -> Float[Tensor, "unit suffix d_model"]:
+    """Changes at the positions of the suffix that they belong to."""
+    if units.position is None:
+        return found
+    suffix = activations.pairs.length - activations.start
+    whole = found.new_zeros(len(found), suffix, found.shape[-1])
+    whole[torch.arange(len(found), device=found.device), units.position] = found[:, 0]
+    return whole

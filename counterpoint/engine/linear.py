@@ -20,7 +20,6 @@ from typing import Any, cast
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 
 from counterpoint.engine.replay import Forward, replaced_forward
 
@@ -135,7 +134,6 @@ class _Linear(torch.autograd.Function):
         return cast(Tensor, torch.ops.aten._unsafe_view(output, output.shape))
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None, None]:
         return _Back.apply(gradients[0], ctx.weight.t()), None, None, None
 
@@ -152,7 +150,13 @@ class _Back(torch.autograd.Function):
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
-        """Nothing is kept: the way back has none of its own."""
+        """The weights are kept: the way back is linear too, and second derivatives go through it
+        (`measures.second_order`)."""
+        ctx.weight = inputs[1]
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        return _Back.apply(gradients[0], ctx.weight.t()), None
 
     @staticmethod
     def vmap(

@@ -132,6 +132,40 @@ def by_row(value: Tensor, rows: int) -> Float[Tensor, "row position width"]:
     return value if value.ndim == 3 else value.reshape(rows, -1, value.shape[-1])
 
 
+def joining(passing: int, entering: Tensor, arity: int, only: slice = slice(None)) -> Any:
+    """A forward that computes the first ``passing`` rows and appends given values for the rest.
+
+    ``arity`` is the number of values that the module returns, 0 for a bare tensor. ``only`` cuts
+    the positions that are computed. A module that is given rows and positions in one axis answers
+    so.
+    """
+
+    def make(original: Forward) -> Forward:
+        def forward(*args: Any, **kwargs: Any) -> Any:
+            given, keyword = hidden_states_of(args, kwargs)
+            rest: tuple[Any, ...] = (None,) * max(0, arity - 1)
+            if passing == 0:
+                joined = entering
+            else:
+                hidden = by_row(given, passing + len(entering))[:passing, only]
+                if given.ndim == 2:
+                    hidden = hidden.flatten(0, 1)
+                output = (
+                    original(hidden, *args[1:], **kwargs)
+                    if keyword is None
+                    else original(*args, **{**kwargs, keyword: hidden})
+                )
+                computed, rest = (output[0], output[1:]) if arity else (output, ())
+                joined = torch.cat([by_row(computed, passing), entering])
+            if given.ndim == 2:
+                joined = joined.flatten(0, 1)
+            return (joined, *rest) if arity else joined
+
+        return forward
+
+    return make
+
+
 def streams_of(model: LanguageModel, hidden: Tensor) -> Streams | None:
     """The residual streams of hidden states that ``model``'s blocks are given, of any size."""
     if hidden.ndim == 3:

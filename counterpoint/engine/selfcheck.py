@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, cast
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
 from counterpoint.engine.activations import Component
 from counterpoint.engine.evaluation_rows import WAYS, Rows, Way
@@ -38,6 +39,14 @@ the computed format's epsilon.
 
 SmolLM2 leaves 12 in float32 and 1 in bfloat16, sixty tiny architectures with large random weights
 at most 24 in float32; what this refuses misses by a thousand and more."""
+
+
+_NAMES: dict[Component, str] = {
+    "head": "head",
+    "mlp": "MLP",
+    "attention": "attention output",
+    "residual": "residual stream",
+}
 
 
 def known_way(engine: SuffixEngine, component: Component, *, verify: bool) -> Way:
@@ -81,8 +90,14 @@ def find_way(engine: SuffixEngine, component: Component) -> Way:
     layers = layers_with(model, component)
     eps = computed_eps(model)
     tolerance = min(CHECK_TOLERANCE * eps, COARSEST_CHECK)
-    what = "head" if component == "head" else "MLP"
+    what = _NAMES[component]
     architecture = type(model.hf).__name__
+    if component == "residual" and not engine.activations.clean.residual.shape[-1]:
+        raise UserError(
+            f"model architecture {architecture}: its blocks carry several residual streams beside"
+            " each other, so that the residual stream before a block is not one value. Leave out"
+            " the residual stream: `components: [head, mlp, attention]`."
+        )
     if not layers:
         raise UserError(f"model architecture {architecture}: no layer has a {what} to measure.")
     patched = sorted({layers[0], layers[len(layers) // 2], layers[-1]})
@@ -150,7 +165,7 @@ def _found(
             torch.full((1,), layer, device=zero.device),
             _head(engine, layer) if component == "head" else None,
         )
-        shifts.append((layer, differences(model, activations, "noising", units)))
+        shifts.append((layer, differences(model, activations, "noising", units, component)))
     order = sorted(range(len(shifts)), key=lambda place: shifts[place][0])
     rows = Rows(
         torch.zeros(len(shifts), dtype=torch.long, device=zero.device),
@@ -206,22 +221,40 @@ def _patched(
 
         return hook
 
-    def of_mlp(row: int, layer: int) -> Any:
+    def of_output(row: int, layer: int) -> Any:
+        new = (other.mlp if component == "mlp" else other.attention)[layer, 0]
+
         def hook(module: nn.Module, args: Any, output: Any) -> Any:
-            value = first_of(output)
-            return with_first(output, put(value, row, other.mlp[layer, 0], slice(None)))
+            return with_first(output, put(first_of(output), row, new, slice(None)))
 
         return hook
 
+    def of_residual(row: int, layer: int) -> Any:
+        def hook(module: nn.Module, args: Any, kwargs: dict[str, Any]) -> Any:
+            value, keyword = hidden_states_of(args, kwargs)
+            new = put(value, row, other.residual[layer, 0], slice(None))
+            if keyword is None:
+                return (new, *args[1:]), kwargs
+            return args, {**kwargs, keyword: new}
+
+        return hook
+
+    def patch(row: int, layer: int) -> RemovableHandle:
+        match component:
+            case "head":
+                projection = model.output_projection(layer)
+                return projection.register_forward_pre_hook(of_head(row, layer), with_kwargs=True)
+            case "residual":
+                block = model.blocks[layer]
+                return block.register_forward_pre_hook(of_residual(row, layer), with_kwargs=True)
+            case "mlp":
+                return model.mlp(layer).register_forward_hook(of_output(row, layer))
+            case "attention":
+                projection = model.output_projection(layer)
+                return projection.register_forward_hook(of_output(row, layer))
+
     with ExitStack() as hooks:
         for row, layer in enumerate(layers):
-            handle = (
-                model.output_projection(layer).register_forward_pre_hook(
-                    of_head(row, layer), with_kwargs=True
-                )
-                if component == "head"
-                else model.mlp(layer).register_forward_hook(of_mlp(row, layer))
-            )
-            hooks.callback(handle.remove)
+            hooks.callback(patch(row, layer).remove)
         tokens = activations.pairs.clean[:1].expand(n_rows, -1)
         return model.hf(input_ids=tokens, use_cache=False, logits_to_keep=1).logits[:, -1]

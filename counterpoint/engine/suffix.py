@@ -5,7 +5,10 @@ of block l and the blocks above it, at the positions from the first differing to
 block only the last position's MLP; of the unembedding only the answers' rows. A *row* is one such
 evaluation. Rows of different pairs, layers and points of the path share batches: a batch sweeps
 upwards through the blocks, and each row joins at its own layer with the background's residual
-stream and its shifted attention (or MLP) output.
+stream and its shifted attention (or MLP) output, or with the residual stream itself shifted.
+
+A change at one later position leaves those before it as they are, so that rows of that position
+need only what comes from there on: `behind` gives an engine for them (`position_views`).
 
 Exactness: keys and values of the prefix are those of the unchanged run, since causal attention lets
 no earlier position see a later one; everything else is the model's own modules.
@@ -17,6 +20,7 @@ each shape (`selfcheck`).
 from __future__ import annotations
 
 import contextlib
+import copy
 from collections.abc import Callable
 from typing import Any
 
@@ -36,13 +40,13 @@ from counterpoint.engine.evaluation_rows import Rows, Way
 from counterpoint.engine.library_errors import is_out_of_memory, library_errors
 from counterpoint.engine.linear import through_onednn
 from counterpoint.engine.metrics import Metric, make_metric
-from counterpoint.engine.prefix_cache import cache_for
+from counterpoint.engine.prefix_cache import PrefixKeysValues, cache_for
 from counterpoint.engine.replay import (
-    Forward,
     block_arguments,
     by_row,
     first_of,
     hidden_states_of,
+    joining,
     last_of,
     last_position,
     replaced_forward,
@@ -112,6 +116,18 @@ class SuffixEngine:
         if component not in self._ways:
             self._ways[component] = known_way(self, component, verify=self._verify)
         return self._ways[component]
+
+    def behind(self, start: int, prefix: PrefixKeysValues) -> SuffixEngine:
+        """An engine of the same pairs for the positions from ``start`` on.
+
+        ``prefix`` are the keys and values that one prompt's run has at all positions before: only
+        that prompt may be the background. Rows are evaluated in the ways that this engine's are.
+        """
+        view = copy.copy(self)
+        view.activations = self.activations.behind(start, prefix)
+        view.arguments = block_arguments(self.model, self.activations.pairs.length, start)
+        view._rows_that_fit = {}
+        return view
 
     # -- what is evaluated -------------------------------------------------------------------
 
@@ -225,7 +241,13 @@ class SuffixEngine:
             for layer in range(min(rows.layer), model.n_layers):
                 entering = slice(passing, passing + counts[layer])
                 if counts[layer]:
-                    hidden = torch.cat([hidden, run.residual[layer][rows.pair[entering]]])
+                    joining = run.residual[layer][rows.pair[entering]]
+                    if component == "residual":
+                        # From here on such a row is one that passes.
+                        joining = joining + rows.shift[entering]
+                        passing = entering.stop
+                        entering = slice(passing, passing)
+                    hidden = torch.cat([hidden, joining])
                 cut = way.cuts_last and layer == model.n_layers - 1
                 hidden = self._block(layer, hidden, rows, passing, entering, run, component, cut)
                 passing = entering.stop
@@ -234,25 +256,41 @@ class SuffixEngine:
     def _whole(
         self, rows: Rows, background: Prompt, component: Component
     ) -> Float[Tensor, "row d_model"]:
-        """The same by passes through all blocks, each row's component shifted where it returns."""
+        """The same by passes through all blocks, each row's component shifted where it returns, or
+        the residual stream where its block is given it."""
         model, activations, n_rows = self.model, self.activations, len(rows.layer)
         final: list[Tensor] = []
 
-        def shifted(entering: slice) -> Any:
-            def hook(module: nn.Module, args: Any, output: Any) -> Any:
-                value = by_row(first_of(output), n_rows)
-                shift = torch.zeros_like(value)
-                shift[entering] = rows.shift[entering]
-                return with_first(output, (value + shift).view_as(first_of(output)))
+        def shifted(value: Tensor, entering: slice) -> Tensor:
+            shift = torch.zeros_like(by_row(value, n_rows))
+            shift[entering] = rows.shift[entering]
+            return (by_row(value, n_rows) + shift).view_as(value)
+
+        def returned(entering: slice) -> Any:
+            return lambda module, args, output: with_first(
+                output, shifted(first_of(output), entering)
+            )
+
+        def given(entering: slice) -> Any:
+            def hook(module: nn.Module, args: Any, kwargs: dict[str, Any]) -> Any:
+                hidden, keyword = hidden_states_of(args, kwargs)
+                hidden = shifted(hidden, entering)
+                if keyword is None:
+                    return (hidden, *args[1:]), kwargs
+                return args, {**kwargs, keyword: hidden}
 
             return hook
 
         with contextlib.ExitStack() as hooks, through_onednn(model.submodules_of_blocks):
             for layer in sorted(set(rows.layer)):
-                module = model.output_projection(layer) if component == "head" else model.mlp(layer)
                 first = rows.layer.index(layer)
                 entering = slice(first, first + rows.layer.count(layer))
-                hooks.callback(module.register_forward_hook(shifted(entering)).remove)
+                handle = (
+                    model.blocks[layer].register_forward_pre_hook(given(entering), with_kwargs=True)
+                    if component == "residual"
+                    else _returns(model, layer, component).register_forward_hook(returned(entering))
+                )
+                hooks.callback(handle.remove)
             hooks.callback(
                 model.blocks[-1]
                 .register_forward_hook(
@@ -291,19 +329,19 @@ class SuffixEngine:
         with contextlib.ExitStack() as replaced:
             if enters and attends:
                 attention = run.attention[layer][pair]
-                if component == "head":
+                if component in ("head", "attention"):
                     attention = attention + shift
                 replaced.enter_context(
                     replaced_forward(
                         model.attention(layer),
-                        _joining(passing, attention[:, only], arguments.attention_arity),
+                        joining(passing, attention[:, only], arguments.attention_arity),
                     )
                 )
             if enters and component == "mlp":
                 value = (run.mlp[layer][pair] + shift)[:, only]
                 replaced.enter_context(
                     replaced_forward(
-                        model.mlp(layer), _joining(passing, value, arguments.mlp_arity, only)
+                        model.mlp(layer), joining(passing, value, arguments.mlp_arity, only)
                     )
                 )
             if cut:
@@ -328,35 +366,6 @@ class SuffixEngine:
         return unembedding.logits(self.model, self.arguments, final, vocabulary)
 
 
-def _joining(passing: int, entering: Tensor, arity: int, only: slice = slice(None)) -> Any:
-    """A forward that computes the first ``passing`` rows and appends given values for the rest.
-
-    ``arity`` is the number of values that the module returns, 0 for a bare tensor. ``only`` cuts
-    the positions that are computed. A module that is given rows and positions in one axis answers
-    so.
-    """
-
-    def make(original: Forward) -> Forward:
-        def forward(*args: Any, **kwargs: Any) -> Any:
-            given, keyword = hidden_states_of(args, kwargs)
-            rest: tuple[Any, ...] = (None,) * max(0, arity - 1)
-            if passing == 0:
-                joined = entering
-            else:
-                hidden = by_row(given, passing + len(entering))[:passing, only]
-                if given.ndim == 2:
-                    hidden = hidden.flatten(0, 1)
-                output = (
-                    original(hidden, *args[1:], **kwargs)
-                    if keyword is None
-                    else original(*args, **{**kwargs, keyword: hidden})
-                )
-                computed, rest = (output[0], output[1:]) if arity else (output, ())
-                joined = torch.cat([by_row(computed, passing), entering])
-            if given.ndim == 2:
-                joined = joined.flatten(0, 1)
-            return (joined, *rest) if arity else joined
-
-        return forward
-
-    return make
+def _returns(model: LanguageModel, layer: int, component: Component) -> nn.Module:
+    """The module whose output a component of ``layer`` is, or is a summand of."""
+    return model.mlp(layer) if component == "mlp" else model.output_projection(layer)

@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from counterpoint.figures.answer_figures import answer_map
     from counterpoint.figures.atlas_figures import atlas_map
+    from counterpoint.figures.circuit_figures import circuit_curves
     from counterpoint.figures.correlation_figures import correlation_matrices
     from counterpoint.figures.counterfactual_figures import (
         archive_scatter,
@@ -32,12 +33,17 @@ if TYPE_CHECKING:
         search_progress,
     )
     from counterpoint.figures.curve_figures import output_curves, read_curves
+    from counterpoint.figures.edge_figures import strongest_edges
     from counterpoint.figures.faithfulness_figures import faithfulness_curves
     from counterpoint.figures.heat_map_figures import heat_maps
     from counterpoint.figures.interaction_figures import interaction_sums
     from counterpoint.figures.mlp_figures import mlp_layers
+    from counterpoint.figures.pattern_figures import attention_maps
+    from counterpoint.figures.position_figures import head_position_maps, position_maps
     from counterpoint.figures.regression_figures import regressions
+    from counterpoint.figures.role_figures import head_roles
     from counterpoint.figures.sample_size_figures import sample_size_curves
+    from counterpoint.figures.score_agreement_figures import found_by_checks
     from counterpoint.figures.stability_figures import rank_stability
     from counterpoint.figures.theme import figure_svg, save_figure
     from counterpoint.figures.top_head_figures import top_heads
@@ -47,20 +53,27 @@ __all__ = [
     "answer_map",
     "archive_scatter",
     "atlas_map",
+    "attention_maps",
+    "circuit_curves",
     "correlation_matrices",
     "faithfulness_curves",
     "figure_svg",
+    "found_by_checks",
+    "head_position_maps",
+    "head_roles",
     "heat_maps",
     "interaction_sums",
     "mlp_layers",
     "output_curves",
     "pair_curves",
+    "position_maps",
     "rank_stability",
     "read_curves",
     "regressions",
     "sample_size_curves",
     "save_figure",
     "search_progress",
+    "strongest_edges",
     "top_heads",
     "variance_shares",
 ]
@@ -69,20 +82,27 @@ _HOMES = {
     "answer_map": "answer_figures",
     "archive_scatter": "counterfactual_figures",
     "atlas_map": "atlas_figures",
+    "attention_maps": "pattern_figures",
+    "circuit_curves": "circuit_figures",
     "correlation_matrices": "correlation_figures",
     "faithfulness_curves": "faithfulness_figures",
     "figure_svg": "theme",
+    "head_position_maps": "position_figures",
+    "head_roles": "role_figures",
+    "found_by_checks": "score_agreement_figures",
     "heat_maps": "heat_map_figures",
     "interaction_sums": "interaction_figures",
     "mlp_layers": "mlp_figures",
     "output_curves": "curve_figures",
     "pair_curves": "counterfactual_figures",
+    "position_maps": "position_figures",
     "rank_stability": "stability_figures",
     "read_curves": "curve_figures",
     "regressions": "regression_figures",
     "sample_size_curves": "sample_size_figures",
     "save_figure": "theme",
     "search_progress": "counterfactual_figures",
+    "strongest_edges": "edge_figures",
     "top_heads": "top_head_figures",
     "variance_shares": "variance_figures",
 }

@@ -69,7 +69,7 @@ def heat_maps(
             least = max(floor, 1e-12)
             shared = [cells(name) for name in ONE_SCALE if name in maps]
             bound = max((float(np.nanmax(np.abs(one), initial=least)) for one in shared), default=1)
-            signed = _root_scale(-bound, bound)
+            signed = root_scale(-bound, bound)
             top = np.argsort(-np.nan_to_num(cells("abs_ap")), axis=None)[:outlined]
             for ax, name in zip(axes, maps, strict=True):
                 values = cells(name)
@@ -78,7 +78,7 @@ def heat_maps(
                     high = float(np.nanmax(np.abs(values), initial=least))
                     # A size may lie below 0 by rounding; that makes it no signed column.
                     below = np.nanmin(values, initial=0.0) < -1e-6 * high
-                    norm = _root_scale(-high if below else 0.0, high)
+                    norm = root_scale(-high if below else 0.0, high)
                 image = ax.imshow(
                     values,
                     cmap=DIVERGING if norm.vmin else SEQUENTIAL,
@@ -99,7 +99,7 @@ def heat_maps(
                 for side in ("top", "right"):
                     ax.spines[side].set_visible(True)
                 bar = figure.colorbar(image, ax=ax, fraction=0.06, pad=0.03, aspect=40)
-                bar.set_ticks(_root_ticks(norm))
+                bar.set_ticks(root_ticks(norm))
                 bar.outline.set_linewidth(0.4)
                 bar.ax.tick_params(labelsize=7, width=0.5, length=2)
             axes[0].set_ylabel(f"{direction}\nlayer")
@@ -114,7 +114,7 @@ def _ticks(count: int) -> list[int]:
     return list(range(0, count, step))
 
 
-def _root_scale(low: float, high: float) -> FuncNorm:
+def root_scale(low: float, high: float) -> FuncNorm:
     """Return a colour scale that goes with the signed root of the value, 0 keeping its place.
 
     A few heads carry most of a task: on a plain scale all others would look alike.
@@ -126,7 +126,7 @@ def _root_scale(low: float, high: float) -> FuncNorm:
     )
 
 
-def _root_ticks(norm: FuncNorm) -> list[float]:
+def root_ticks(norm: FuncNorm) -> list[float]:
     """Return ticks at 0 and at round numbers near the end, a quarter and a 16th of the scale."""
     ticks = {0.0}
     for share in (1, 1 / 4, 1 / 16):

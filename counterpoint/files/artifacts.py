@@ -157,6 +157,14 @@ def write_tensors(
         save_file(whole, temporary, metadata=dict(metadata) if metadata else None)
 
 
+def write_arrays(arrays: Mapping[str, np.ndarray], path: PathLike) -> None:
+    """Write named arrays as safetensors, at least one."""
+    from safetensors.numpy import save_file
+
+    with atomic(path) as temporary:
+        save_file(dict(arrays), temporary)
+
+
 @contextmanager
 def table_writer(path: PathLike, schema: pa.Schema) -> Iterator[Callable[[pa.RecordBatch], None]]:
     """Write a Parquet file batch by batch: yield the function that adds one.

@@ -14,8 +14,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from counterpoint.glossary.baseline_tables import BASELINE_TABLES
+from counterpoint.glossary.baseline_words import BASELINE_WORDS
+from counterpoint.glossary.circuit_tables import CIRCUIT_TABLES
 from counterpoint.glossary.entries import UNITS, Column, Table, Word
 from counterpoint.glossary.measurement_words import MEASUREMENT_WORDS
+from counterpoint.glossary.mechanism_tables import MECHANISM_TABLES
+from counterpoint.glossary.mechanism_words import MECHANISM_WORDS
 from counterpoint.glossary.search_tables import SEARCH_TABLES
 from counterpoint.glossary.search_words import SEARCH_WORDS
 from counterpoint.glossary.shared_columns import AGREEMENTS, VARIANCES
@@ -38,11 +43,22 @@ __all__ = [
     "size_label",
 ]
 
-WORDS: Mapping[str, Word] = {word.key: word for word in (*MEASUREMENT_WORDS, *SEARCH_WORDS)}
+WORDS: Mapping[str, Word] = {
+    word.key: word
+    for word in (*MEASUREMENT_WORDS, *MECHANISM_WORDS, *BASELINE_WORDS, *SEARCH_WORDS)
+}
 """Every word by its key, in reading order."""
 
 TABLES: Mapping[str, Table] = {
-    table.path: table for table in (*STUDY_TABLES, *STATISTICS_TABLES, *SEARCH_TABLES)
+    table.path: table
+    for table in (
+        *STUDY_TABLES,
+        *MECHANISM_TABLES,
+        *CIRCUIT_TABLES,
+        *STATISTICS_TABLES,
+        *BASELINE_TABLES,
+        *SEARCH_TABLES,
+    )
 }
 """Every file with columns that a study writes, by its path."""
 

@@ -122,17 +122,6 @@ MEASUREMENT_WORDS = (
         computed_by="counterpoint.measures.tables.curve_table.score_curves",
     ),
     Word(
-        "answer-effect",
-        "effect on an answer",
-        "What patching a head does to the logit, log-probability and probability of any token, "
-        "everything after the head computed anew. The three order tokens alike but for the last: "
-        "logit and log-probability changes of one run differ by a number that is the same for all "
-        "tokens.",
-        formula=r"\Delta\ell_v = \ell_v(\text{patched}) - \ell_v(\text{background})",
-        unit="logits",
-        computed_by="counterpoint.measures.answer_effects.logit_changes",
-    ),
-    Word(
         "atp",
         "AtP, attribution patching",
         "g(0): the first-order guess of AP from the slope at the start of the path.",

@@ -109,3 +109,4 @@ HYPERVOLUME = Column(
 TEXTS = (CLEAN, CORRUPTED, CORRECT, INCORRECT)
 HEAD_KEYS = (PAIR, DIRECTION, LAYER, HEAD)
 INTERVAL = (CI_LOW, CI_HIGH)
+SCORE = Column("score", "", "The score that it is compared with or that heads are ranked by.")

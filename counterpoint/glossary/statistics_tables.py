@@ -16,11 +16,11 @@ from counterpoint.glossary.shared_columns import (
     P_ADJUSTED,
     P_PERMUTATION,
     PAIR,
+    SCORE,
     K,
 )
 
 MEASURE = Column("measure", "", "The measure of the output curve that is correlated.")
-SCORE = Column("score", "", "The score that it is compared with or that heads are ranked by.")
 COEFFICIENT = Column(
     "method",
     "",

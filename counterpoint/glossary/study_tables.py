@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 
 from counterpoint.glossary.entries import METRIC, Column, Table
 from counterpoint.glossary.shared_columns import (
@@ -137,23 +136,45 @@ OF_IG = (
     ),
 )
 
-CHANGES = (
+OF_BASELINES = (
     Column(
-        "centred_logit_change",
-        "logits",
-        "The change of its logit − the mean change over the vocabulary.",
-        "answer-effect",
+        "atp_hvp",
+        METRIC,
+        "AtP with its second-order term, g(0) + ½ g'(0).",
+        "atp-second-order",
+        "AtP, second order",
     ),
     Column(
-        "log_probability_change",
-        "nats",
-        "The change of its log-probability.",
-        "answer-effect",
+        "atp_reliability",
+        "1",
+        "|½ g'(0)| ÷ |g(0)|: how large the second-order term is; near 1 AtP is not to be trusted.",
+        "atp-second-order",
+        "second term ÷ AtP",
     ),
-    Column("probability_change", "share", "The change of its probability.", "answer-effect"),
-    Column("log_probability", "nats", "Its log-probability in the background."),
+    Column(
+        "eap_ig",
+        METRIC,
+        "The head's change times its gradient, averaged over points of the embeddings' path.",
+        "eap-ig-head",
+        "EAP-IG",
+    ),
+    Column(
+        "relp",
+        METRIC,
+        "The head's change times its coefficient of relevance propagation.",
+        "relp",
+        "RelP",
+    ),
+    Column(
+        "atp_star",
+        METRIC,
+        "Sum over layers of the size of AtP with that layer dropped on the way back, "
+        "÷ (layers − 1).",
+        "atp-star",
+        "AtP*",
+    ),
 )
-"""What patching a head does to one token."""
+"""Scores of other papers: columns of heads.parquet where the setting `baselines` names them."""
 
 STUDY_TABLES = (
     Table(
@@ -228,7 +249,17 @@ STUDY_TABLES = (
     Table(
         "heads.parquet",
         "Every score and measure of every head: one row per pair, direction, layer and head.",
-        (*HEAD_KEYS, AP, AP_NORMALISED, ATP, IG_JOINT, IG_DELTA, *OF_CURVES, *OF_IG),
+        (
+            *HEAD_KEYS,
+            AP,
+            AP_NORMALISED,
+            ATP,
+            IG_JOINT,
+            IG_DELTA,
+            *OF_CURVES,
+            *OF_IG,
+            *OF_BASELINES,
+        ),
     ),
     Table(
         "mlps.parquet",
@@ -274,64 +305,6 @@ STUDY_TABLES = (
                 "IG joint − AP − the head's interactions with all partners.",
                 "remainder",
             ),
-        ),
-    ),
-    Table(
-        "answers.parquet",
-        "What heads do to any answers: one row per pair, direction, layer, head and answer.",
-        (
-            *HEAD_KEYS,
-            Column("answer", "number", "The answer's token id.", "token"),
-            Column("text", "", "Its text."),
-            Column(
-                "role",
-                "",
-                "What it is on this pair.",
-                "answer-effect",
-                says={
-                    "correct": "the pair's correct answer, or one of them",
-                    "incorrect": "the pair's incorrect answer, or one of them",
-                    "candidate": "another one that was asked for",
-                },
-            ),
-            Column(
-                "logit_change",
-                "logits",
-                "Its logit with the head patched − in the background; of the correct answer less "
-                "that of the incorrect one it is AP of the logit difference.",
-                "answer-effect",
-            ),
-            *CHANGES,
-        ),
-    ),
-    Table(
-        "answer_tokens.parquet",
-        "The tokens of the vocabulary that heads raise and lower most: one row per pair, "
-        "direction, layer, head, order, side and rank.",
-        (
-            replace(PAIR, meaning="The pair's number; −1 for the mean over all pairs looked at."),
-            *HEAD_KEYS[1:],
-            Column(
-                "by",
-                "",
-                "By which change tokens are ordered.",
-                "answer-effect",
-                says={
-                    "logit": "that of the logit, which orders as that of the log-probability does",
-                    "probability": "that of the probability",
-                },
-            ),
-            Column(
-                "side",
-                "",
-                "What the head does to the token.",
-                "answer-effect",
-                says={"raised": "raises it", "lowered": "lowers it"},
-            ),
-            Column("rank", "number", "Its place on that side, 1 for the first.", "answer-effect"),
-            Column("token", "number", "The token's id.", "token"),
-            Column("text", "", "Its text."),
-            *CHANGES,
         ),
     ),
     Table(

@@ -12,6 +12,7 @@ import pandas as pd
 from counterpoint.engine.activations import DIRECTIONS, Direction
 from counterpoint.engine.metrics import METRICS
 from counterpoint.errors import UserError, did_you_mean
+from counterpoint.measures.tables.baseline_score_table import BASELINES
 from counterpoint.measures.tables.merging import KEYS
 from counterpoint.models.load import LanguageModel
 from counterpoint.working_memory import default_memory_mb
@@ -65,6 +66,27 @@ def check_settings(
         raise UserError(f"tolerance={tolerance!r} is not allowed; expected a number above 0.")
     checked_number("max_steps", max_steps, 1)
     return tuple(listed)
+
+
+def checked_baselines(baselines: Any, component: str) -> list[str]:
+    """The baselines, in the order of their columns; raises UserError for what is none."""
+    try:
+        asked = [baselines] if isinstance(baselines, str) else list(baselines)
+    except TypeError:
+        asked = [baselines]
+    for each in asked:
+        if each not in list(BASELINES):
+            near = did_you_mean(str(each), list(BASELINES))
+            raise UserError(
+                f"baselines={baselines!r} is not allowed;{near} expected a list of some of"
+                f" {', '.join(BASELINES)}, as in baselines=['eap_ig']."
+            )
+    if asked and component != "head":
+        raise UserError(
+            f"baselines={baselines!r} are scores of heads; leave them out with"
+            f" component={component!r}."
+        )
+    return [name for name in BASELINES if name in asked]
 
 
 def _listed(directions: Any) -> list[Any]:

@@ -1,15 +1,13 @@
 """`measure`, `curves`, `interaction_partners`: what the workflow measures, of pairs at hand.
 
-`answer_effects` and `token_effects` are what heads do to other answers and to all tokens.
-
 Each bucket of the pairs (`measured_pairs`) goes through the functions that the workflow's jobs call
-(`tables`): the numbers are those of a study's `heads.parquet`, `curves.safetensors`,
-`interaction.parquet`, `answers.parquet` and `answer_tokens.parquet`.
+(`tables`): the numbers are those of a study's `heads.parquet`, `curves.safetensors` and
+`interaction.parquet`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -23,13 +21,14 @@ from counterpoint.measures.call_checks import (
     Head,
     check_same_pairs,
     check_settings,
+    checked_baselines,
     checked_heads,
     checked_number,
     checked_table,
 )
 from counterpoint.measures.curve_arrays import Curves
 from counterpoint.measures.measured_pairs import MeasuredPairs
-from counterpoint.measures.tables.answer_table import candidate_ids, score_answers
+from counterpoint.measures.tables.baseline_score_table import score_baselines
 from counterpoint.measures.tables.curve_table import score_curves
 from counterpoint.measures.tables.integrated_gradients_table import score_integrated_gradients
 from counterpoint.measures.tables.interaction_table import score_interactions
@@ -50,6 +49,7 @@ def measure(
     tolerance: float = 1e-4,
     max_nodes: int = 65,
     max_steps: int = 128,
+    baselines: Sequence[str] = (),
     on_bad_pair: Literal["error", "drop"] = "error",
     memory_mb: int | None = None,
     progress: bool = True,
@@ -70,6 +70,9 @@ def measure(
             metric.
         max_nodes: The most points of one curve: 3, 5, 9, 17, 33 or 65.
         max_steps: The most steps of the joint integrated gradients.
+        baselines: Scores of other papers that are put beside ours, of heads only: some of
+            ``"atp_hvp"``, ``"eap_ig"``, ``"relp"``, ``"atp_star"``. Each makes the column of its
+            name, the first one ``atp_reliability`` besides.
         on_bad_pair: ``"error"`` stops at pairs that fail a check and lists them all; ``"drop"``
             leaves them out with a warning.
         memory_mb: MB for batches, besides the model; by default a part of what is free
@@ -90,9 +93,10 @@ def measure(
     directions = check_settings(model, directions, metric, nodes, tolerance, max_nodes, max_steps)
     if component not in ("head", "mlp"):
         raise UserError(f"component={component!r} is unknown; expected 'head' or 'mlp'.")
+    wanted = checked_baselines(baselines, component)
     with unchanged_state(), unchanged_modules(model.hf):
         given = MeasuredPairs.of(model, pairs, on_bad_pair, metric, directions, memory_mb)
-        stages = 2 if component == "mlp" else 3
+        stages = (2 if component == "mlp" else 3) + bool(wanted)
         tables = []
         with Bar("measuring", stages * len(given.pairs), shown=progress, unit=" stages") as bar:
             for cached, count in given.buckets():
@@ -116,8 +120,12 @@ def measure(
                         tolerance=tolerance,
                         max_steps=max_steps,
                     )
-                    table = join_heads(table, integrated, directions)
                     bar.advance(count)
+                    scored = None
+                    if wanted:
+                        scored = score_baselines(model, cached, given.measurement, wanted)
+                        bar.advance(count)
+                    table = join_heads(table, integrated, directions, scored)
                 tables.append(table)
         given.say_doubts()
         return given.whole(tables)
@@ -266,122 +274,3 @@ def interaction_partners(
                 )
                 bar.advance(count)
         return given.whole(tables, (*KEYS, "partner"))
-
-
-def answer_effects(
-    model: LanguageModel,
-    pairs: Any,
-    heads: Collection[Head] | pd.DataFrame,
-    answers: Collection[str] | None = None,
-    *,
-    directions: Sequence[Direction] = DIRECTIONS,
-    on_bad_pair: Literal["error", "drop"] = "error",
-    memory_mb: int | None = None,
-    progress: bool = True,
-) -> pd.DataFrame:
-    """What patching each head does to any answers: head × answers.
-
-    One run of the patched model has the logits of every token; so the effect of a head is known,
-    exactly, on answers that no pair names.
-
-    Args:
-        model: What `counterpoint.load` gives.
-        pairs: What `counterpoint.pairs` gives, or anything that it takes.
-        heads: (layer, head) of each head wanted, as ``[(23, 3), (20, 0)]``, or rows of a table of
-            heads.
-        answers: Texts of one token each, usually with their leading space, as ``[" John"]``; None
-            for the answers of all ``pairs``. Each pair's own are looked at as well.
-        directions: As in `measure`; likewise the arguments that follow.
-        on_bad_pair: See `measure`.
-        memory_mb: See `measure`.
-        progress: See `measure`.
-
-    Returns:
-        One row per pair, direction, head and answer with the columns of ``answers.parquet``: the
-        answer's token id and text, its ``role`` in the pair (``correct``, ``incorrect``,
-        ``candidate``), and the changes of its logit, of the logit less the mean of all tokens', of
-        its log-probability and of its probability, beside its log-probability before.
-
-    Raises:
-        UserError: As `measure` does, for a head that the model has not, and for an answer that is
-            not one token.
-    """
-    return _on_answers(
-        model, pairs, heads, answers, directions, on_bad_pair, memory_mb, progress, tokens=1
-    )[0]
-
-
-def token_effects(
-    model: LanguageModel,
-    pairs: Any,
-    heads: Collection[Head] | pd.DataFrame,
-    *,
-    tokens: int = 10,
-    directions: Sequence[Direction] = DIRECTIONS,
-    on_bad_pair: Literal["error", "drop"] = "error",
-    memory_mb: int | None = None,
-    progress: bool = True,
-) -> pd.DataFrame:
-    """The tokens of the whole vocabulary that patching each head raises and lowers most.
-
-    Args:
-        model: What `counterpoint.load` gives.
-        pairs: What `counterpoint.pairs` gives, or anything that it takes.
-        heads: (layer, head) of each head wanted, as ``[(23, 3), (20, 0)]``, or rows of a table of
-            heads.
-        tokens: How many tokens on either side.
-        directions: As in `measure`; likewise the arguments that follow.
-        on_bad_pair: See `measure`.
-        memory_mb: See `measure`.
-        progress: See `measure`.
-
-    Returns:
-        One row per pair, direction, head, order (``by``: the change of the ``logit``, which is that
-        of the log-probability but for a number that all tokens share, or of the ``probability``),
-        ``side`` (``raised``, ``lowered``) and rank, with the columns of ``answer_tokens.parquet``;
-        pair −1 is the mean over the pairs.
-
-    Raises:
-        UserError: As `measure` does, and for a head that the model has not.
-    """
-    tokens = checked_number("tokens", tokens, 1)
-    return _on_answers(
-        model, pairs, heads, (), directions, on_bad_pair, memory_mb, progress, tokens=tokens
-    )[1]
-
-
-def _on_answers(
-    model: LanguageModel,
-    pairs: Any,
-    heads: Collection[Head] | pd.DataFrame,
-    answers: Collection[str] | None,
-    directions: Sequence[Direction],
-    on_bad_pair: Literal["error", "drop"],
-    memory_mb: int | None,
-    progress: bool,
-    *,
-    tokens: int,
-) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Both tables of `score_answers`."""
-    directions = check_settings(model, directions, "logit_difference", "adaptive", 1e-4, 65, 1)
-    chosen = checked_heads(model, heads)
-    if isinstance(answers, str):
-        raise UserError(f"answers={answers!r} is not allowed; expected a list, as in [' John'].")
-    with unchanged_state(), unchanged_modules(model.hf):
-        given = MeasuredPairs.of(
-            model, pairs, on_bad_pair, "logit_difference", directions, memory_mb
-        )
-        candidates = candidate_ids(model, None if answers is None else list(answers), given.pairs)
-        with Bar("looking at answers", len(given.pairs), shown=progress, unit=" pairs") as bar:
-
-            def shards() -> Iterator[Mapping[str, Tensor]]:
-                for cached, count in given.buckets():
-                    yield cached
-                    bar.advance(count)
-
-            found = score_answers(
-                model, shards(), chosen, candidates, given.measurement, tokens=tokens
-            )
-        for table in found:
-            table.attrs = given.attributes()
-        return found

@@ -21,7 +21,7 @@ from counterpoint.engine.activations import Component, Direction, background_pro
 from counterpoint.engine.evaluation_rows import Rows
 from counterpoint.engine.head_outputs import Units, differences, every_unit
 from counterpoint.engine.suffix import SuffixEngine
-from counterpoint.measures.slopes import values
+from counterpoint.measures.slopes import Advance, values
 
 Array = np.ndarray
 
@@ -32,11 +32,16 @@ def activation_patching(
     *,
     units: Units | None = None,
     component: Component = "head",
+    advance: Advance | None = None,
 ) -> Float[Array, " unit"]:
-    """AP of ``units``, by default every head (or MLP) of every pair, lowest layer first."""
+    """AP of ``units``, by default every head (or MLP) of every pair, lowest layer first.
+
+    ``advance`` is told of evaluations as they are made.
+    """
     if units is None:
         units = every_unit(engine.model, len(engine.activations.pairs), component)
-    end = values(engine, direction, component, units, np.ones((len(units), 1)))[:, 0]
+    alphas = np.ones((len(units), 1))
+    end = values(engine, direction, component, units, alphas, advance=advance)[:, 0]
     start = engine.unpatched(background_prompt(direction)).double().cpu().numpy()
     return end - start[units.pair.cpu().numpy()]
 

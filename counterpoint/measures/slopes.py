@@ -62,7 +62,9 @@ def values_slopes_and_scales(
     flat = _on(engine, alphas)
 
     def both(chosen: slice) -> Tensor:
-        row_units, delta, shift = _shifts(engine, direction, units, flat, per_unit, chosen)
+        row_units, delta, shift = _shifts(
+            engine, direction, component, units, flat, per_unit, chosen
+        )
         with torch.enable_grad():
             shift.requires_grad_()
             rows = Rows(row_units.pair, tuple(row_units.layer.tolist()), shift)
@@ -91,7 +93,7 @@ def values(
     flat = _on(engine, alphas)
 
     def one(chosen: slice) -> Tensor:
-        row_units, _, shift = _shifts(engine, direction, units, flat, per_unit, chosen)
+        row_units, _, shift = _shifts(engine, direction, component, units, flat, per_unit, chosen)
         rows = Rows(row_units.pair, tuple(row_units.layer.tolist()), shift)
         return evaluated(engine, rows, direction, component, chosen_by)
 
@@ -143,6 +145,7 @@ def product(
 def _shifts(
     engine: SuffixEngine,
     direction: Direction,
+    component: Component,
     units: Units,
     flat: Tensor,
     per_unit: int,
@@ -152,7 +155,7 @@ def _shifts(
     first, last = chosen.start // per_unit, (chosen.stop - 1) // per_unit
     few = units[slice(first, last + 1)]
     of_row = torch.arange(chosen.start, chosen.stop, device=flat.device) // per_unit - first
-    delta = differences(engine.model, engine.activations, direction, few)[of_row]
+    delta = differences(engine.model, engine.activations, direction, few, component)[of_row]
     shift = (flat[chosen].view(-1, 1, 1) * delta).to(delta.dtype)
     return few[of_row], delta, shift
 
@@ -199,7 +202,7 @@ def slopes_at_start(
     found = []
     for start in range(0, len(units), _UNITS_AT_ONCE):
         few = units[slice(start, start + _UNITS_AT_ONCE)]
-        delta = differences(engine.model, engine.activations, direction, few)
+        delta = differences(engine.model, engine.activations, direction, few, component)
         found.append(torch.stack(product(gradients[few.layer, few.pair], delta)))
     slope, scale = torch.cat(found, dim=1).double().cpu().numpy()
     return slope, scale

@@ -25,6 +25,7 @@ from counterpoint.pairs.pair_files import (
     parse_answers,
 )
 from counterpoint.pairs.quoting import SHOWN_IN_FULL, quoted, ranges
+from counterpoint.pairs.spans import SPANS, SpanError, span_tokens
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -63,8 +64,9 @@ def validate_pairs(
     A row is bad when a cell is empty or malformed, the prompts differ in token length or not at
     all, an answer is not one token, an answer stands on both sides, a prompt holds a special
     token, does not come back from its tokens unchanged or is longer than `max_length` tokens, a
-    token's id is not among the `vocabulary` rows of the model's embedding, or an earlier row is the
-    same. With `max_pairs`, rows are looked at only until so many are good.
+    token's id is not among the `vocabulary` rows of the model's embedding, a column `spans` does
+    not name parts of the clean prompt (`pairs.spans`), or an earlier row is the same. With
+    `max_pairs`, rows are looked at only until so many are good.
     `source` is the name of the file in messages, `drop` how whoever reads them leaves rows out.
 
     Raises UserError, listing all bad rows at once, when there is one and `on_bad_pair` is
@@ -158,6 +160,7 @@ class PairChecker:
         elif len(clean) != len(corrupted):
             lengths = f"clean has {len(clean)} tokens, corrupted has {len(corrupted)}"
             problems.append(Problem("unequal length", lengths))
+        problems += self.check_spans(row, clean)
         earlier = self.seen.setdefault(key, row["row"])
         if earlier != row["row"]:
             problems.append(Problem("duplicate", f"the same as row {earlier}"))
@@ -227,6 +230,16 @@ class PairChecker:
             else:
                 ids.append(tokens[0])
         return ids, problems
+
+    def check_spans(self, row: dict[str, Any], clean: list[int]) -> list[Problem]:
+        cell = row.get(SPANS)
+        if not isinstance(cell, str) or not cell.strip():
+            return []
+        try:
+            span_tokens(cell, row["clean"], clean, self.decode)
+        except SpanError as error:
+            return [Problem("spans", str(error))]
+        return []
 
     def explain_answer(self, name: str, text: str, tokens: list[int]) -> Problem:
         reason = f"{name} {quoted(text)} is {len(tokens)} tokens"

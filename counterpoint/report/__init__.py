@@ -14,20 +14,26 @@ demand, since the notebook's imports say on which code a page depends (`workflow
 
 from counterpoint.report.answers_section import answers
 from counterpoint.report.atlas_section import atlas
+from counterpoint.report.baselines_section import baselines
 from counterpoint.report.beginning_section import beginning, without_bos
+from counterpoint.report.circuit_section import circuits
 from counterpoint.report.claims_section import claims
 from counterpoint.report.counterfactuals_section import generated
 from counterpoint.report.curves_section import curves
 from counterpoint.report.disagreement_section import reasons
+from counterpoint.report.edges_section import edges
 from counterpoint.report.exactness_section import exactness
 from counterpoint.report.glossary_section import glossary
 from counterpoint.report.headline_section import headline
 from counterpoint.report.heads_section import heads, heat_maps
 from counterpoint.report.mlps_section import extras
 from counterpoint.report.pairs_section import dropped, pairs
+from counterpoint.report.patterns_section import attention_patterns
+from counterpoint.report.positions_section import positions
 from counterpoint.report.provenance_section import provenance
 from counterpoint.report.relations_section import relations
 from counterpoint.report.render import notebook_to_html, render_report
+from counterpoint.report.roles_section import roles
 from counterpoint.report.stability_section import stability
 from counterpoint.report.study_results import Results, load_results
 from counterpoint.report.templates_section import templates
@@ -36,10 +42,14 @@ __all__ = [
     "Results",
     "answers",
     "atlas",
+    "attention_patterns",
+    "baselines",
     "beginning",
+    "circuits",
     "claims",
     "curves",
     "dropped",
+    "edges",
     "exactness",
     "extras",
     "generated",
@@ -50,10 +60,12 @@ __all__ = [
     "load_results",
     "notebook_to_html",
     "pairs",
+    "positions",
     "provenance",
     "reasons",
     "relations",
     "render_report",
+    "roles",
     "stability",
     "templates",
     "without_bos",

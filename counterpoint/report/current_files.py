@@ -26,9 +26,39 @@ def has_mlps(settings: Mapping[str, Any]) -> bool:
     return "mlp" in settings.get("components", ("mlp",))
 
 
+def has_edges(settings: Mapping[str, Any]) -> bool:
+    """Whether there are edges."""
+    return settings.get("edges", {}).get("pairs", "all") != "none"
+
+
+def has_positions(settings: Mapping[str, Any]) -> bool:
+    """Whether single positions are patched."""
+    return settings.get("positions", {}).get("pairs", "all") != "none"
+
+
+def has_baselines(settings: Mapping[str, Any]) -> bool:
+    """Whether the heads are scored by other methods, too."""
+    return bool(settings.get("baselines", True))
+
+
 def has_atlas(settings: Mapping[str, Any]) -> bool:
     """Whether there is an atlas."""
     return bool(settings.get("counterfactuals", {}).get("atlas", {}).get("seeds", True))
+
+
+def has_roles(settings: Mapping[str, Any]) -> bool:
+    """Whether queries, keys, values and patterns of heads are patched."""
+    return settings.get("roles", {}).get("pairs", "all") != "none"
+
+
+def has_patterns(settings: Mapping[str, Any]) -> bool:
+    """Whether attention patterns are kept."""
+    return settings.get("patterns", {}).get("pairs", "all") != "none"
+
+
+def has_circuits(settings: Mapping[str, Any]) -> bool:
+    """Whether circuits are sought."""
+    return settings.get("circuit", {}).get("pairs") != "none"
 
 
 def has_answers(settings: Mapping[str, Any]) -> bool:
@@ -72,9 +102,19 @@ def is_current(
     optional = {
         "compute_mlp_curves": has_mlps(settings),
         "merge_mlps": has_mlps(settings),
+        "measure_roles": has_roles(settings),
+        "merge_roles": has_roles(settings),
+        "record_patterns": has_patterns(settings),
+        "compute_edges": has_edges(settings),
+        "merge_edges": has_edges(settings),
+        "patch_positions": has_positions(settings),
+        "merge_positions": has_positions(settings),
+        "find_circuits": has_circuits(settings),
         "measure_answers": has_answers(settings),
         "search_atlas": has_atlas(settings),
         "verify_atlas": has_atlas(settings),
+        "score_baselines": has_baselines(settings),
+        "compare_scores": has_baselines(settings),
         "compare_beginnings": settings.get("prepend_bos", BOTH) == BOTH,
     }
     if not optional.get(rule, True):

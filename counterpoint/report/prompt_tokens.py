@@ -43,6 +43,13 @@ class Tokens:
         words = WORD.findall(text)
         return words if "".join(words) == text else [text]
 
+    def of_each(self, ids: Sequence[int]) -> list[str]:
+        """Return a text for each of the tokens ``ids``, special ones too; without a tokenizer the
+        ids themselves."""
+        if self._tokenizer is None:
+            return [str(int(token)) for token in ids]
+        return [self._tokenizer.decode([int(token)], skip_special_tokens=False) for token in ids]
+
     def difference(self, row: Any) -> tuple[Fragment, Fragment]:
         """Return clean and corrupted prompt of a row with the tokens that differ marked.
 

@@ -17,6 +17,7 @@ from counterpoint.errors import UserError
 from counterpoint.figures.chosen_heads import mean_over_pairs
 from counterpoint.files.artifacts import read_table
 from counterpoint.glossary.metric_words import MetricWords, metric_words
+from counterpoint.measures.pattern_arrays import AttentionPatterns, read_patterns
 from counterpoint.models.beginning_token import BOTH, WITHOUT
 from counterpoint.pairs.doubtful_pairs import doubtful_answers
 from counterpoint.report import current_files
@@ -53,6 +54,18 @@ class Generated:
 
 
 @dataclass(frozen=True)
+class Circuits:
+    """The circuits of a study."""
+
+    members: pd.DataFrame
+    """`circuit.parquet`"""
+    curves: pd.DataFrame
+    """`circuit_curves.csv`"""
+    areas: pd.DataFrame
+    """`circuit_areas.csv`"""
+
+
+@dataclass(frozen=True)
 class Results:
     """All that the report of one study is made of; None or empty where a file is not there."""
 
@@ -71,6 +84,8 @@ class Results:
     mlps: pd.DataFrame | None
     faithfulness: pd.DataFrame | None
     interaction: pd.DataFrame | None
+    positions: pd.DataFrame | None
+    circuits: Circuits | None
     generated: tuple[Generated, ...]
     atlas: pd.DataFrame | None
     methods: pd.DataFrame | None
@@ -82,6 +97,11 @@ class Results:
     answer_tokens: pd.DataFrame | None = None
     without_bos: pd.DataFrame | None = None
     agreement: pd.DataFrame | None = None
+    roles: pd.DataFrame | None = None
+    patterns: AttentionPatterns | None = None
+    edges: pd.DataFrame | None = None
+    score_agreement: pd.DataFrame | None = None
+    one_direction_heads: pd.DataFrame | None = None
 
     @cached_property
     def directions(self) -> list[str]:
@@ -221,6 +241,7 @@ def load_results(
     # What an earlier configuration has left there is no part of this study.
     asked = current_files.has_answers(settings)
     twice = settings.get("prepend_bos") == BOTH
+    scored = current_files.has_baselines(settings)
     provenance = folder / "provenance.json"
     pairs = needed("pairs.parquet").sort_values("pair", ignore_index=True)
     return Results(
@@ -239,6 +260,10 @@ def load_results(
         mlps=optional("mlps.parquet") if current_files.has_mlps(settings) else None,
         faithfulness=optional("faithfulness.parquet"),
         interaction=optional("interaction.parquet"),
+        positions=(
+            optional("positions.parquet") if current_files.has_positions(settings) else None
+        ),
+        circuits=_read_circuits(folder) if current_files.has_circuits(settings) else None,
         generated=_read_generated(folder, settings),
         atlas=optional("atlas.parquet") if current_files.has_atlas(settings) else None,
         methods=(
@@ -256,7 +281,25 @@ def load_results(
         answer_tokens=optional("answer_tokens.parquet") if asked else None,
         without_bos=optional(f"{WITHOUT}/heads.parquet") if twice else None,
         agreement=optional(f"{WITHOUT}/agreement.csv") if twice else None,
+        roles=optional("roles.parquet") if current_files.has_roles(settings) else None,
+        patterns=_read_patterns(folder) if current_files.has_patterns(settings) else None,
+        edges=optional("edges.parquet") if current_files.has_edges(settings) else None,
+        score_agreement=optional("score_agreement.csv") if scored else None,
+        one_direction_heads=optional("one_direction_heads.csv") if scored else None,
     )
+
+
+def _read_patterns(folder: Path) -> AttentionPatterns | None:
+    path = folder / "patterns.safetensors"
+    return read_patterns(path) if path.exists() else None
+
+
+def _read_circuits(folder: Path) -> Circuits | None:
+    """The tables of circuits; None where one of them is not there."""
+    paths = [
+        folder / name for name in ("circuit.parquet", "circuit_curves.csv", "circuit_areas.csv")
+    ]
+    return Circuits(*map(read_table, paths)) if all(path.exists() for path in paths) else None
 
 
 def _read_generated(folder: Path, settings: Mapping[str, Any]) -> tuple[Generated, ...]:

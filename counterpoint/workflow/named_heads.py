@@ -32,18 +32,29 @@ def check_named_heads(configuration: Configuration, models: Path) -> None:
         if shape is None:
             continue
         n_layers, n_heads = shape
-        wanted = study["counterfactuals"]["targets"]
-        key = f"studies.{name}.counterfactuals.targets"
-        if isinstance(wanted, Mapping) and number_of_targets(wanted) > n_layers * n_heads:
-            raise UserError(
-                f"{key}: {number_of_targets(wanted)} heads are asked for, but the model has "
-                f"{n_layers * n_heads}"
-            )
+        asked = {
+            f"studies.{name}.counterfactuals.targets": study["counterfactuals"]["targets"],
+            f"studies.{name}.edges.receivers": study["edges"]["receivers"],
+        }
+        for key, wanted in asked.items():
+            if isinstance(wanted, Mapping) and number_of_targets(wanted) > n_layers * n_heads:
+                if key.endswith("edges.receivers") and study["edges"]["pairs"] == "none":
+                    continue
+                raise UserError(
+                    f"{key}: {number_of_targets(wanted)} heads are asked for, but the model has "
+                    f"{n_layers * n_heads}"
+                )
         for place, heads in (
-            (key, [] if isinstance(wanted, Mapping) else wanted),
+            *((key, [] if isinstance(one, Mapping) else one) for key, one in asked.items()),
             (f"studies.{name}.report.heads", study["report"]["heads"]),
+            (f"studies.{name}.positions.heads", _listed(study["positions"]["heads"])),
         ):
             check_heads(heads, n_layers=n_layers, n_heads=n_heads, key=place)
+
+
+def _listed(heads: list[list[int]] | str) -> list[list[int]]:
+    """The heads that are named; a word such as `all` names none."""
+    return [] if isinstance(heads, str) else heads
 
 
 def declared_shape(folders: Iterable[Path]) -> tuple[int, int] | None:

@@ -33,14 +33,19 @@ from counterpoint.glossary import (
     signed_label,
 )
 from counterpoint.glossary import search_tables as of_searches
-from counterpoint.measures import saturation
+from counterpoint.measures import node_importances, saturation
 from counterpoint.measures.curve_measures import OutputCurves
 from counterpoint.measures.tables import (
     answer_table,
+    baseline_score_table,
+    circuit_table,
+    edge_table,
     faithfulness_table,
     integrated_gradients_table,
     interaction_table,
     merging,
+    position_table,
+    role_table,
 )
 from counterpoint.pairs import doubtful_pairs, pair_files
 from counterpoint.statistics import (
@@ -49,9 +54,11 @@ from counterpoint.statistics import (
     correlations,
     disagreement,
     meta_analysis,
+    one_direction_heads,
     panel,
     ranking_overlaps,
     sample_sizes,
+    score_agreement,
     stability,
     studies,
     variance_components,
@@ -83,16 +90,31 @@ WRITTEN: dict[str, Collection[str]] = {
     "pairs.parquet": pair_files.PAIR_COLUMNS,
     "dropped.csv": pair_files.DROPPED_COLUMNS,
     "warnings.csv": doubtful_pairs.COLUMNS,
-    "heads.parquet": [*_measured("head"), *integrated_gradients_table.COLUMNS],
+    "heads.parquet": [
+        *_measured("head"),
+        *integrated_gradients_table.COLUMNS,
+        *baseline_score_table.columns_of(list(baseline_score_table.BASELINES)),
+    ],
     "mlps.parquet": _measured("mlp"),
     "faithfulness.parquet": faithfulness_table.COLUMNS,
+    "circuit.parquet": circuit_table.COLUMNS["members"],
+    "circuit_nodes.parquet": circuit_table.COLUMNS["nodes"],
+    "circuit_faithfulness.parquet": circuit_table.COLUMNS["faithfulness"],
+    "circuit_curves.csv": circuit_table.COLUMNS["curves"],
+    "circuit_areas.csv": circuit_table.COLUMNS["areas"],
+    "circuit_graph.json": node_importances.SIZES,
     "interaction.parquet": interaction_table.COLUMNS,
+    "roles.parquet": role_table.COLUMNS,
+    "edges.parquet": edge_table.COLUMNS,
+    "positions.parquet": position_table.COLUMNS,
     "answers.parquet": answer_table.ANSWER_COLUMNS,
     "answer_tokens.parquet": answer_table.TOKEN_COLUMNS,
     "plan.csv": plan.COLUMNS,
     "correlations.csv": correlations.COLUMNS,
     "claims.csv": claims.COLUMNS,
     "stability.csv": _computed("stability"),
+    "score_agreement.csv": score_agreement.COLUMNS,
+    "one_direction_heads.csv": one_direction_heads.COLUMNS,
     "sample_sizes.csv": sample_sizes.COLUMNS,
     "variance.csv": variance_components.COLUMNS,
     "without_bos/agreement.csv": _computed("agreement"),
@@ -113,7 +135,13 @@ WRITTEN: dict[str, Collection[str]] = {
 """The columns of every table, where the code lists them. The others (`IN_A_RUN`) are held against a
 study that was run, in `tests.studies.test_small_study`."""
 
-IN_A_RUN = {"beginning.json", "baseline.parquet", "curves.safetensors", "provenance.json"}
+IN_A_RUN = {
+    "beginning.json",
+    "baseline.parquet",
+    "curves.safetensors",
+    "patterns.safetensors",
+    "provenance.json",
+}
 
 
 def test_every_table_is_held_against_the_code_or_against_a_run() -> None:
@@ -130,15 +158,17 @@ def test_columns_are_those_of_the_code(path: str) -> None:
 
 
 def test_order_of_heads_is_that_of_the_merged_table() -> None:
-    heads, gradients = (
+    baselines = baseline_score_table.columns_of(list(baseline_score_table.BASELINES))
+    heads, gradients, others = (
         pd.DataFrame(0.0, index=[0], columns=names).assign(pair=0, direction="noising")
         for names in (
             _measured("head"),
             [*merging.KEYS, *integrated_gradients_table.COLUMNS],
+            [*merging.KEYS, *baselines],
         )
     )
     assert list(COLUMNS["heads.parquet"]) == list(
-        merging.join_heads(heads, gradients, ["noising"]).columns
+        merging.join_heads(heads, gradients, ["noising"], others).columns
     )
 
 
@@ -195,6 +225,8 @@ def test_values_are_those_of_the_tables() -> None:
         "sample_sizes.csv": sample_sizes.sample_sizes(heads, settings=QUICK),
         "variance.csv": variance_components.variance_components(heads, settings=QUICK),
         "without_bos/agreement.csv": beginning_agreement.agreement(heads, heads, settings=QUICK),
+        "score_agreement.csv": score_agreement.score_agreement(heads, settings=QUICK),
+        "one_direction_heads.csv": one_direction_heads.one_direction_heads(heads, settings=QUICK),
     }
     for path, table in tables.items():
         for name, column in COLUMNS[path].items():
@@ -214,6 +246,7 @@ def test_every_measure_and_score_has_a_label() -> None:
         *disagreement.USED,
         *disagreement.IDENTITIES,
         *faithfulness_table.SCORES,
+        *score_agreement.SCORES,
         "ig_unsaturated",
     }
     assert names <= COLUMNS["heads.parquet"].keys() | DERIVED.keys()

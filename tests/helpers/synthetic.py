@@ -370,6 +370,28 @@ ARCHIVE_COLUMNS = (
 )
 
 
+def make_positions(shape: Shape = Shape(), seed: int = 0) -> pd.DataFrame:
+    """A table like positions.parquet; tokens and spans hold what has to be escaped."""
+    random = np.random.default_rng(seed)
+    tokens = [" <b>", "$x_1$", " and\n", " a_very_long_token_indeed", " to"]
+    spans = ["subject", "subject", "", "<i>place</i>", "end"]
+    rows = [
+        (pair, direction, component, layer, head, 4 + place, token, span)
+        for pair in range(shape.pairs)
+        for direction in shape.directions
+        for component in ("attention", "head", "mlp", "residual")
+        for layer in range(shape.layers)
+        for head in (range(shape.heads) if component == "head" else [-1])
+        for place, (token, span) in enumerate(zip(tokens, spans, strict=True))
+    ]
+    names = ["pair", "direction", "component", "layer", "head", "position", "token", "span"]
+    table = pd.DataFrame(rows, columns=names)
+    table["ap"] = random.normal(size=len(table))
+    units = table.groupby(names[:5], sort=False)["ap"]
+    table["ap_joint"] = units.transform("sum") + 0.25 * table["layer"]
+    return table
+
+
 def write_study(folder: Path, shape: Shape = Shape(), *, seed: int = 0) -> Path:
     """Write every file of a study below ``folder`` but its figures, and return ``folder``."""
     folder.mkdir(parents=True, exist_ok=True)

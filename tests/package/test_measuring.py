@@ -1,4 +1,4 @@
-"""`measure`, `curves`, `interaction_partners`: numbers of the workflow and of a reference."""
+"""`measure`, `curves`, `interaction_partners`, `edges`: the numbers of workflow and reference."""
 
 from __future__ import annotations
 
@@ -11,11 +11,15 @@ import pytest
 import torch
 
 import counterpoint
-from counterpoint.files.artifacts import read_table, write_table, write_tensors
+from counterpoint.files.artifacts import read_table, write_arrays, write_table, write_tensors
+from counterpoint.measures.pattern_arrays import file_arrays, read_patterns
 from counterpoint.measures.tables.curve_table import score_curves
+from counterpoint.measures.tables.edge_table import KEYS, first_receivers, score_edges
 from counterpoint.measures.tables.integrated_gradients_table import score_integrated_gradients
 from counterpoint.measures.tables.interaction_table import score_interactions
 from counterpoint.measures.tables.merging import merge_curves, merge_heads, merge_tables
+from counterpoint.measures.tables.pattern_file import record_patterns
+from counterpoint.measures.tables.role_table import score_roles
 from counterpoint.measures.tables.shards import Measurement, cache_shard
 from counterpoint.models.load import LanguageModel, load_language_model
 from counterpoint.pairs.buckets import shard
@@ -55,6 +59,13 @@ def study(model: LanguageModel, pairs: pd.DataFrame, folder: Path, memory_mb: in
     write_table(partners, folder / "partners.parquet")
     keys = ["pair", "direction", "layer", "head", "partner"]
     merge_tables([folder / "partners.parquet"], folder / "interaction.parquet", keys, DIRECTIONS)
+    write_table(score_roles(model, cached, measurement), folder / "shard_roles.parquet")
+    keys = ["pair", "direction", "layer", "head", "role"]
+    merge_tables([folder / "shard_roles.parquet"], folder / "roles.parquet", keys, DIRECTIONS)
+    write_arrays(file_arrays(record_patterns(model, pairs)), folder / "patterns.safetensors")
+    edges = score_edges(model, cached, measurement, first_receivers(heads, 2))
+    write_table(edges, folder / "shard_edges.parquet")
+    merge_tables([folder / "shard_edges.parquet"], folder / "edges.parquet", KEYS, DIRECTIONS)
     return folder
 
 
@@ -84,6 +95,18 @@ def test_the_tables_are_those_of_the_workflow(tiny_model: LanguageModel, tmp_pat
         tiny_model, table, heads, heads_per_pair=2, **settings
     )
     assert_same_table(partners, read_table(folder / "interaction.parquet"))
+    roles = counterpoint.roles(tiny_model, table, **settings)
+    assert_same_table(roles, read_table(folder / "roles.parquet"))
+    output = roles[roles["role"] == "output"].reset_index(drop=True)
+    np.testing.assert_allclose(output["ap"], heads["ap"], rtol=0, atol=1e-5)
+    found = counterpoint.attention_patterns(tiny_model, table, progress=False)
+    kept = read_patterns(folder / "patterns.safetensors")
+    assert found.pairs.tolist() == kept.pairs.tolist() == [0, 1, 2]
+    for name in ("clean", "corrupted"):
+        for ours, theirs in zip(getattr(found, name), getattr(kept, name), strict=True):
+            np.testing.assert_array_equal(ours, theirs)
+    edges = counterpoint.edges(tiny_model, table, heads, top=2, **settings)
+    assert_same_table(edges, read_table(folder / "edges.parquet"))
 
 
 def test_the_table_can_be_written_and_joined(tiny_llama: LanguageModel, tmp_path: Path) -> None:
@@ -117,6 +140,27 @@ def test_ap_and_curves_are_those_of_the_plain_reference(tiny_model: LanguageMode
             for node in (0, 25, 49):
                 value = float(reference.head(1, 2, float(curves.alphas[node]), direction))
                 assert curves.output[0, order, 1, 2, node] == pytest.approx(value, abs=2e-4)
+
+
+def test_edges_into_named_receivers(tiny_llama: LanguageModel) -> None:
+    settings: Any = {"directions": ["denoising"], "first_order": False, "progress": False}
+    edges = counterpoint.edges(tiny_llama, PAIRS[0], [(2, 1)], roles=["key"], **settings)
+    assert set(
+        zip(edges["receiver_layer"], edges["receiver_head"], edges["role"], strict=True)
+    ) == {
+        (2, 1, "key"),
+        (tiny_llama.n_layers, -1, "logits"),
+    }
+    assert edges["exact"].all() and edges["eap"].isna().all()
+    frozen = counterpoint.edges(
+        tiny_llama, PAIRS[0], [(2, 1)], roles=["key"], norms="frozen", **settings
+    )
+    assert not np.allclose(frozen["effect"], edges["effect"], atol=1e-4)
+    for wrong in ({"roles": "key"}, {"roles": ["keys"]}, {"norms": "folded"}, {"top": 0}):
+        with pytest.raises(counterpoint.UserError):
+            counterpoint.edges(tiny_llama, PAIRS[0], **{**settings, **wrong})
+    with pytest.raises(counterpoint.UserError, match="no head"):
+        counterpoint.edges(tiny_llama, PAIRS[0], [(9, 1)], **settings)
 
 
 def test_mlps_directions_and_named_partners(tiny_llama: LanguageModel) -> None:

@@ -14,7 +14,19 @@ import counterpoint
 from counterpoint.workflow import code_version
 
 ROOT = Path(__file__).parents[2]
-CALLS = ("load", "measure", "curves", "interaction_partners", "compose", "validate")
+CALLS = (
+    "load",
+    "measure",
+    "curves",
+    "interaction_partners",
+    "positions",
+    "roles",
+    "attention_patterns",
+    "edges",
+    "circuit",
+    "compose",
+    "validate",
+)
 LAZY = {f"counterpoint.{home}" for home in counterpoint._HOMES.values()} - {"counterpoint.errors"}
 
 
@@ -90,6 +102,7 @@ def test_no_rule_depends_on_the_public_names() -> None:
     scripts = [path.relative_to(ROOT) for path in (ROOT / "scripts").glob("[a-z]*.py")]
     calls = {
         "counterpoint.counterfactuals.composing",
+        "counterpoint.measures.finding_circuits",
         "counterpoint.measures.measuring",
         "counterpoint.models.given_models",
         "counterpoint.pairs.given_pairs",

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import nbformat
+import numpy as np
 import pandas as pd
 import pytest
 from papermill.exceptions import PapermillExecutionError
@@ -21,8 +22,9 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from counterpoint import report
 from counterpoint.errors import UserError
 from counterpoint.figures import curve_figures, study_figures, theme
-from counterpoint.files.artifacts import write_table
+from counterpoint.files.artifacts import write_arrays, write_table
 from counterpoint.glossary import WORDS
+from counterpoint.measures.pattern_arrays import AttentionPatterns, file_arrays
 from counterpoint.report import html
 from counterpoint.report.doubtful_pairs_section import doubtful_rows, doubts_of
 from counterpoint.report.prompt_tokens import Tokens
@@ -31,6 +33,7 @@ from tests.helpers.synthetic import (
     ARCHIVE_COLUMNS,
     Shape,
     make_atlas,
+    make_positions,
     write_full_validation,
     write_generated,
     write_study,
@@ -486,6 +489,70 @@ def test_extras_appear_when_their_files_do(study, tmp_path):
     assert 'id="faithfulness"' in shown
     assert "2.0 (−0.25), 2.2 (0.12)" in shown and "−0.125" in shown  # partners, and their sum
     assert "<b>" not in shown
+
+
+def test_roles_and_patterns_appear_when_their_files_do(study, tmp_path):
+    folder = tmp_path / "more"
+    shutil.copytree(study, folder)
+    assert not report.roles(sections_of(folder))
+    assert not report.attention_patterns(sections_of(folder))
+    heads = pd.read_parquet(folder / "heads.parquet")[["pair", "direction", "layer", "head", "ap"]]
+    shares = {"query": 0.25, "key": 0.125, "value": 0.5, "pattern": 0.5, "output": 1.0}
+    roles = [heads.assign(role=role, ap=share * heads["ap"]) for role, share in shares.items()]
+    groups = heads[heads["head"] == 0]
+    roles += [groups.assign(role=role) for role in ("key_group", "value_group")]
+    pd.concat(roles).to_parquet(folder / "roles.parquet")
+    shown = report.roles(sections_of(folder))
+    assert 'id="roles"' in shown and "interaction" in shown
+    assert "is AP to within 0" in Page(shown).text and "share" in Page(shown).text
+    largest = heads.groupby(["layer", "head"])["ap"].mean().abs().idxmax()
+    assert f"{largest[0]}.{largest[1]}" in Page(shown).text
+
+    pairs = pd.read_parquet(folder / "pairs.parquet")
+    lengths = pairs["clean_tokens"].map(len)
+    patterns = [
+        np.full((2, 4, 3, length, length), 1 / length, dtype=np.float32) for length in lengths
+    ]
+    patterns[0][0, :, :, -1, 2], patterns[0][1, :, :, -1, 1] = 0.75, 0.625
+    arrays = AttentionPatterns(
+        np.array([2, 0]), (patterns[2][0], patterns[0][0]), (patterns[2][1], patterns[0][1])
+    )
+    write_arrays(file_arrays(arrays), folder / "patterns.safetensors")
+    results = sections_of(folder)
+    results.tokens.of_each = lambda ids: [f"<b>{token}</b>" for token in ids]
+    shown = report.attention_patterns(results)
+    assert 'id="patterns"' in shown and "0.75" in shown and "0.62" in shown
+    assert "<b>" not in shown and f"<b>{pairs['clean_tokens'][0][2]}</b> (2)" in Page(shown).text
+
+
+def test_positions_are_shown_with_their_spans_escaped(study, tmp_path):
+    folder = tmp_path / "positions"
+    shutil.copytree(study, folder)
+    assert not report.positions(sections_of(folder))
+    table = make_positions()
+    table.to_parquet(folder / "positions.parquet", index=False)
+    shown = report.positions(sections_of(folder))
+    text = Page(shown).text
+    assert 'id="positions"' in shown and 'id="positions-spans"' in shown
+    assert "subject, <i>place</i> and end" in text and "elsewhere" in text
+    assert "<i>place</i>" not in shown and "&lt;i&gt;place" in shown
+    assert shown.count("<img") == 2
+    # Two directions; three heads and the configured one, and every layer of the others.
+    assert shown.count("head 0.1") == 2 and shown.count("residual stream 3") == 2
+    means = table[(table["component"] == "mlp") & (table["layer"] == 2)].query(
+        "direction == 'noising'"
+    )
+    of_span = means[means["span"] == "subject"].groupby("pair")["ap"].sum().mean()
+    assert html.number(of_span, 2) in shown
+    assert "−0.50" in shown  # the interaction of layer 2
+    assert "interaction over positions is 0.375" in text.replace("0.3750", "0.375")
+    # Of one pair, and of heads alone.
+    table = table[(table["pair"] == 1) & (table["component"] == "head")]
+    table.to_parquet(folder / "positions.parquet", index=False)
+    shown = report.positions(sections_of(folder))
+    assert shown.count("<img") == 1 and "[" not in Page(shown).text
+    left = report.load_results("made-up", folder, SETTINGS | {"positions": {"pairs": "none"}})
+    assert left.positions is None and not report.positions(left)
 
 
 def test_a_missing_needed_file_is_named(study, tmp_path):

@@ -102,6 +102,11 @@ def test_one_run_makes_everything(study: Path, results: Path) -> None:
         "baseline.parquet",
         "heads.parquet",
         "curves.safetensors",
+        "roles.parquet",
+        "patterns.safetensors",
+        "circuit.parquet",
+        "circuit_areas.csv",
+        "importances/ap.json",
         "correlations.csv",
         "claims.csv",
         "answers.parquet",
@@ -171,7 +176,10 @@ def test_every_column_is_in_the_glossary(results: Path) -> None:
     found = {}
     for path in (p for p in results.rglob("*") if p.is_file()):
         parts = path.relative_to(results).parts
-        if parts[0] in ("shards", "benchmarks", "logs", "figures") or "searches" in parts:
+        if (
+            parts[0] in ("shards", "benchmarks", "logs", "figures", "importances")
+            or "searches" in parts
+        ):
             continue
         name = "/".join(parts)
         for value, field in (("1.2", "{layer}.{head}"), ("descent", "{method}")):
@@ -204,7 +212,8 @@ def columns_of(path: Path) -> list[str] | None:
         return list(record) if isinstance(record, dict) else None
     if path.suffix == ".safetensors":
         with safe_open(path, framework="numpy") as stored:
-            return list(stored.keys())
+            # Of a pair by its number.
+            return [re.sub(r"^\d+\.", "{pair}.", name) for name in stored.keys()]  # noqa: SIM118
     return None
 
 
@@ -285,6 +294,18 @@ def test_values_that_change_places_are_seen(study: Path) -> None:
 def test_a_report_setting_concerns_figures_and_report(study: Path) -> None:
     with configured(study, report__heads_shown=3):
         assert planned_rules(study) == AFTER_SCORES - {"compute_statistics"}
+
+
+def test_a_setting_of_edges_concerns_edges_and_report(study: Path) -> None:
+    with configured(study, edges__roles=["query"]):
+        assert planned_rules(study) == {
+            "compute_edges",
+            "merge_edges",
+            "gather_provenance",
+            "render_report",
+        }
+    with configured(study, edges__pairs="none"):
+        assert planned_rules(study) == {"gather_provenance", "render_report"}
 
 
 def test_a_curve_setting_concerns_curves_and_what_follows(study: Path) -> None:

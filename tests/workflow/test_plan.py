@@ -157,7 +157,7 @@ def test_a_plan_has_the_jobs_that_the_workflow_would_run(folder: Path, tmp_path:
 
 def test_a_plan_grows_with_pairs_and_heads(folder: Path) -> None:
     size = read_size(folder)
-    settings = study(shard_size=10)
+    settings = study(shard_size=10, patterns={"pairs": "all"})
     costs = dict.fromkeys(amounts(settings, size, Pairs(3, 12, 5), ON, 1), Cost(2.0, 3.0))
 
     def planned(pairs: Pairs, size: Size = size) -> pd.DataFrame:
@@ -179,6 +179,34 @@ def test_a_plan_grows_with_pairs_and_heads(folder: Path) -> None:
     assert few.loc["cache_activations", "disk_mb"] == 0
     text = in_words(few.reset_index(), ON)
     assert f"{int(few['jobs'].sum())} jobs" in text and "on 8 cores" in text
+
+
+def test_a_plan_counts_the_circuits_that_are_asked_for(folder: Path) -> None:
+    size, pairs = read_size(folder), Pairs(3, 12, 5)
+    wanted = study()["circuit"] | {"max_nodes": 4, "methods": ["greedy", "ap"], "candidates": 5}
+
+    def found(**changes: Any) -> dict[str, tuple[int, float]]:
+        return amounts(study(circuit=wanted | changes), size, pairs, ON, targets=1)
+
+    assert not {"find_circuits", "export_importances"} & found(pairs="none").keys()
+    of_two = found(pairs=2)
+    # A ranking: 4 sizes, 4 left out, 10 shares by value and by size. The search: 4 steps of 5 nodes
+    # and a guess, 4 left out, 10 shares.
+    passes = (2 * 4 + 20) + (4 * (5 + 4 + 1) + 10)
+    assert of_two["find_circuits"] == (
+        1,
+        pytest.approx(2 * 2 * passes * 5 * size.operations / ON.rate),
+    )
+    assert of_two["export_importances"] == (1, 0.0)
+    whole = found(pairs="all", candidates="all")["find_circuits"][1]
+    assert (
+        whole == found(pairs=99, candidates="all")["find_circuits"][1] > of_two["find_circuits"][1]
+    )
+    # The benchmark has one direction.
+    one = amounts(
+        study(circuit=wanted | {"pairs": 2}, directions=["denoising"]), size, pairs, ON, targets=1
+    )
+    assert "export_importances" not in one
 
 
 def test_records_are_what_a_plan_predicts_from(folder: Path) -> None:

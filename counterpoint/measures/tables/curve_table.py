@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from counterpoint.engine.activations import Component
-from counterpoint.engine.head_outputs import Units, every_unit
+from counterpoint.engine.head_outputs import every_unit, named_units
 from counterpoint.engine.suffix import SuffixEngine
 from counterpoint.measures import quadrature
 from counterpoint.measures.curve_measures import GRID_SIZE, OutputCurves
@@ -51,7 +51,7 @@ def score_curves(
             model, activations, metric=measurement.metric, memory_mb=measurement.memory_mb
         )
         pairs = activations.pairs.number
-        units = _named(every_unit(model, len(pairs), component), heads)
+        units = named_units(every_unit(model, len(pairs), component), heads)
         shape = (model.n_layers, len(pairs), n_units, GRID_SIZE)
         head = 0 if units.head is None else units.head.cpu().numpy()
         places = units.layer.cpu().numpy(), units.pair.cpu().numpy(), head
@@ -90,15 +90,6 @@ def score_curves(
         for name, parts in kept.items()
     }
     return ordered(tables, ["ap", "ap_normalised", *OutputCurves.MEASURES[1:]], component), tensors
-
-
-def _named(units: Units, heads: Collection[tuple[int, int]] | None) -> Units:
-    """The units of ``heads``, (layer, head) each; all where none are named."""
-    if heads is None or units.head is None:
-        return units
-    places = zip(units.layer.tolist(), units.head.tolist(), strict=True)
-    chosen = torch.tensor([place in heads for place in places], device=units.layer.device)
-    return units[chosen.nonzero()[:, 0]]
 
 
 def _is_kept(pair: int, keep: Keep) -> bool:

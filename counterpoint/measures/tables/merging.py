@@ -9,6 +9,7 @@ straight to its place. What grows with the number of pairs is a list of their nu
 
 from __future__ import annotations
 
+import itertools
 import os
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
@@ -58,26 +59,41 @@ def merge_heads(
     gradients: Iterable[PathLike],
     target: PathLike,
     directions: Sequence[str],
+    *,
+    baselines: Sequence[PathLike] = (),
 ) -> int:
-    """Write `heads.parquet` from the two tables of every shard; return its number of rows.
+    """Write `heads.parquet` from the tables of every shard; return its number of rows.
+
+    ``baselines`` are those of the scores of other papers, one of every shard, or none.
 
     Raises ValueError when no table has rows.
     """
+    shards = zip(curves, gradients, strict=True)
+    others: Iterable[PathLike | None] = baselines or itertools.repeat(None)
     return _merge(
         (
-            join_heads(read_table(measured), read_table(integrated), directions)
-            for measured, integrated in zip(curves, gradients, strict=True)
+            join_heads(
+                read_table(measured),
+                read_table(integrated),
+                directions,
+                None if other is None else read_table(other),
+            )
+            for (measured, integrated), other in zip(shards, others, strict=bool(baselines))
         ),
         target,
     )
 
 
 def join_heads(
-    curves: pd.DataFrame, gradients: pd.DataFrame, directions: Sequence[str]
+    curves: pd.DataFrame,
+    gradients: pd.DataFrame,
+    directions: Sequence[str],
+    baselines: pd.DataFrame | None = None,
 ) -> pd.DataFrame:
-    """The measures of the curves with the joint integrated gradients beside them.
+    """The measures of the curves with the joint integrated gradients beside them, and behind them
+    the baselines, where there are any.
 
-    Raises ValueError when the two do not have the same rows.
+    Raises ValueError when the tables do not have the same rows.
     """
     measured = _ordered(curves, KEYS, directions)
     integrated = _ordered(gradients, KEYS, directions)
@@ -86,7 +102,13 @@ def join_heads(
         raise ValueError("the tables of curves and of integrated gradients differ in their rows")
     heads = measured.join(integrated.drop(columns=keys))
     others = [name for name in heads.columns if name not in (*KEYS, *SCORES)]
-    return heads[[*KEYS, *SCORES, *others]]
+    heads = heads[[*KEYS, *SCORES, *others]]
+    if baselines is None:
+        return heads
+    scored = _ordered(baselines, KEYS, directions)
+    if not measured[keys].equals(scored[keys]):
+        raise ValueError("the tables of curves and of baselines differ in their rows")
+    return heads.join(scored.drop(columns=keys))
 
 
 def merge_curves(paths: Sequence[PathLike], target: PathLike) -> int:

@@ -108,6 +108,15 @@ def _by_bucket(
         )
 
 
+def pair_numbers(shard: str | os.PathLike[str]) -> list[int]:
+    """The numbers of the pairs of a shard's file; nothing else is read."""
+    from safetensors import safe_open
+
+    with safe_open(shard, framework="np") as stored:
+        names = [name for name in stored.keys() if name.endswith("/number")]  # noqa: SIM118
+        return sorted(int(n) for name in names for n in stored.get_tensor(name))
+
+
 def unit_table(pairs: Sequence[int], direction: Direction, units: Units) -> pd.DataFrame:
     """Keys of the rows of ``units``, in their order."""
     keys = {

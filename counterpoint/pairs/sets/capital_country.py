@@ -105,4 +105,5 @@ def _candidates(
             "incorrect": known[asked][corrupted],
             "template": template,
             "asked": asked,
+            "spans": f"place={clean[named]}",
         }

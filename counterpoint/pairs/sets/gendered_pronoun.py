@@ -59,4 +59,5 @@ def _candidates(
             "template": template,
             "pronoun": kind,
             "gender": gender,
+            "spans": f"name={clean}",
         }

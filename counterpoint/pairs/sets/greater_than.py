@@ -95,4 +95,5 @@ def _candidates(words: Words, rng: random.Random) -> Iterator[dict[str, str] | N
             "century": century,
             "start": f"{start:02d}",
             "answers": answers,
+            "spans": f"year={century}{start:02d}",
         }

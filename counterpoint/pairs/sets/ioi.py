@@ -54,7 +54,7 @@ THINGS = (
 
 
 def generate(tokenizer: PreTrainedTokenizerBase, n: int, seed: int) -> pd.DataFrame:
-    """Return `n` pairs with the columns `template`, `order` and `corruption`.
+    """Return `n` pairs with the columns `template`, `order`, `corruption` and `spans`.
 
     Templates, orders and corruptions take turns, so that each is equally frequent.
     """
@@ -88,4 +88,5 @@ def _candidates(
             "template": template,
             "order": order,
             "corruption": corruption,
+            "spans": f"IO={indirect}; S1={subject}; S2={subject}#2; thing={thing}",
         }

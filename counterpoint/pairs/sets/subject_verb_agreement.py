@@ -99,4 +99,5 @@ def _candidates(
             "number": number,
             "attractor": attracted,
             "verb": verb[0].strip(),
+            "spans": f"subject={subject[own]}" + (f"; attractor={attractor}" if attractor else ""),
         }

@@ -6,16 +6,25 @@ is measured (`costs`). All are for one direction, except for what is cached.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import pandas as pd
 
 from counterpoint.measures.curve_measures import GRID_SIZE
 from counterpoint.workflow.planning.model_size import Size
 
+CIRCUIT_SHARES = 10
+"""Shares of nodes at which each ranking is run (`statistics.circuit_areas`)."""
+
 BYTES_PER_ROW = 105
 """Of `heads.parquet`, and about as many of the shards' tables together: measured on SmolLM2's
 270 heads in 8 pairs of five tasks, 100 to 104."""
+
+
+EAP_IG_POINTS = 6
+"""Of the path (`measures.input_path_gradients`), its end included, at which nothing is scored."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +57,77 @@ def operations(size: Size, pairs: Pairs) -> dict[str, float]:
         "integrate_gradients": size.n_layers * above,
         "measure_faithfulness": size.n_layers * above,
         "find_partners": size.n_heads * above,
+        "measure_roles": ROLES * size.heads * above,
+        "record_patterns": 2 * pairs.tokens * size.operations,
     }
+
+
+ROLES = 5
+"""Patches of each head that `measure_roles` makes; those of shared keys and values come on top."""
+
+
+def of_edges(size: Size, pairs: Pairs, receivers: int, roles: int) -> float:
+    """The same of the edges into ``receivers`` heads: each sender below a receiver is one row of
+    the layers above it, for each role; of layers drawn at random a sixth of all."""
+    senders = size.heads + size.n_layers
+    return receivers * roles * senders * pairs.positions * size.operations / 6
+
+
+def position_operations(size: Size, pairs: Pairs, components: int, heads: int) -> float:
+    """Floating-point operations of AP at every position, for one pair and direction, of so many
+    whole ``components`` of every layer and so many ``heads``.
+
+    A patch at a position runs what comes from there on, half of the positions on average; and each
+    is patched at all of them once.
+    """
+    run = pairs.positions * (pairs.positions + 1) / 2 + pairs.positions
+    return (components * size.n_layers + heads) * run * size.operations / 2
+
+
+def baseline_operations(size: Size, pairs: Pairs, baselines: Sequence[str]) -> float:
+    """The same of the baseline scores that a study asks for.
+
+    A head's two derivatives are a patch that is differentiated twice; EAP-IG runs the whole model
+    at each of its points, RelP once, and AtP* goes back from every layer, on average through half
+    of the model.
+    """
+    above = pairs.positions * size.operations / 2
+    each = {
+        "atp_hvp": 2 * size.heads * above,
+        "eap_ig": 2 * EAP_IG_POINTS * above,
+        "relp": 2 * above,
+        "atp_star": size.n_layers * above,
+    }
+    return sum(each[name] for name in baselines)
+
+
+GUESS_PASSES = 4
+"""Passes that the first-order guess of all nodes is worth: forward, backward and what is kept."""
+
+PATH_PASSES = 100
+"""The same of the path of the embeddings."""
+
+
+def circuit_passes(size: Size, circuit: Mapping[str, Any]) -> float:
+    """The most passes that a study's key ``circuit`` asks for, for one pair and direction.
+
+    A search stops when enough is recovered, and circuits that are asked for twice are run once, so
+    that it may be half as many. Every member of a found set is left out once.
+    """
+    nodes, steps = size.heads + size.n_layers + 1, circuit["max_nodes"]
+    methods = circuit["methods"]
+    tried = nodes if circuit["candidates"] == "all" else circuit["candidates"] + GUESS_PASSES
+    rankings = [name for name in methods if name != "greedy"]
+    passes = len(rankings) * (2 * steps + 2 * CIRCUIT_SHARES)
+    if "greedy" in methods:
+        passes += steps * (tried + 1) + CIRCUIT_SHARES
+    return passes + PATH_PASSES * ("eap_ig_inputs" in methods)
+
+
+def circuit_operations(size: Size, pairs: Pairs, circuit: Mapping[str, Any]) -> float:
+    """Floating-point operations of a pair's circuits in one direction: passes of the whole model
+    over the positions from the first that differs."""
+    return circuit_passes(size, circuit) * pairs.positions * size.operations
 
 
 def of_answers(size: Size, pairs: Pairs, directions: int, heads: int) -> float:
@@ -65,6 +144,11 @@ def activation_bytes(size: Size, pairs: Pairs) -> float:
     numbers = 2 * pairs.positions * size.n_layers * (3 * size.width + size.head_values)
     prefix = (pairs.tokens - pairs.positions) * size.n_layers * 2 * size.keys_values
     return (numbers + prefix) * size.bytes_per_number
+
+
+def pattern_bytes(size: Size, pairs: Pairs) -> float:
+    """Bytes of a pair's attention patterns: of both prompts, in float32."""
+    return 2 * 4.0 * size.heads * pairs.tokens**2
 
 
 def curve_bytes(size: Size) -> float:

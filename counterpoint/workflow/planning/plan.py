@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 from counterpoint.models.beginning_token import BOTH
+from counterpoint.workflow.config import number_of_targets
 from counterpoint.workflow.planning import operations
 from counterpoint.workflow.planning.costs import Cost, Record
 from counterpoint.workflow.planning.model_size import Size
@@ -33,14 +34,23 @@ OF_SHARDS = (
     "integrate_gradients",
     "measure_faithfulness",
     "find_partners",
+    "measure_roles",
+    "score_baselines",
 )
-"""Rules with a job for each shard. They, answers and validation run the model with several
-threads."""
+"""Rules with a job for each shard, the last two where a study asks for them."""
 
 ANSWERS = "measure_answers"
 """The one job that looks at answers, of a study that asks for it."""
 
-SEVERAL_THREADS = (*OF_SHARDS, ANSWERS, "validate_counterfactuals")
+SEVERAL_THREADS = (
+    *OF_SHARDS,
+    ANSWERS,
+    "patch_positions",
+    "compute_edges",
+    "find_circuits",
+    "validate_counterfactuals",
+    "record_patterns",
+)
 
 TWICE = ("cache_activations", "compute_curves", "integrate_gradients", "merge_scores")
 """Rules that a study with `prepend_bos: both` runs once more, without that token."""
@@ -50,6 +60,13 @@ OF_ROWS = ("merge_scores", "compute_statistics", "draw_figures", "render_report"
 
 OF_PAIRS = ("prepare_pairs", "merge_faithfulness", "merge_interaction")
 """Rules whose time grows with the number of pairs."""
+
+OF_SOME_PAIRS = {
+    "measure_roles": "roles",
+    "merge_roles": "roles",
+    "record_patterns": "patterns",
+}
+"""Rules that a study may do without, or have for its first pairs alone, with their setting."""
 
 LIBRARIES_MB = 900
 """Python with torch and transformers, measured on the default study."""
@@ -98,6 +115,11 @@ def amounts(
         # The activations of both prompts serve both directions.
         repeated = 1 if rule == "cache_activations" else directions
         found[rule] = shards, pairs.count * repeated * each / machine.rate_of(rule)
+    if settings["baselines"]:
+        each = operations.baseline_operations(size, pairs, settings["baselines"])
+        rule = "score_baselines"
+        found[rule] = shards, pairs.count * directions * each / machine.rate_of(rule)
+
     answers = settings["answers"]
     if answers["pairs"] != "none":
         looked_at = pairs.count if answers["pairs"] == "all" else min(answers["pairs"], pairs.count)
@@ -106,7 +128,47 @@ def amounts(
         found[ANSWERS] = 1, looked_at * each / machine.rate_of(ANSWERS)
     rows = pairs.count * directions * size.heads
     found |= {rule: (1, float(rows)) for rule in OF_ROWS}
+    if settings["baselines"]:
+        found["compare_scores"] = 1, float(rows)
     found |= {rule: (1, float(pairs.count)) for rule in OF_PAIRS}
+    found |= {"merge_roles": (1, float(pairs.count))}
+    for rule, setting in OF_SOME_PAIRS.items():
+        jobs, amount = found.pop(rule)
+        measured = number_of_pairs(settings.get(setting, {}).get("pairs", "none"), pairs.count)
+        if measured:
+            # Patterns are recorded in one job, and once for both directions.
+            once = rule == "record_patterns"
+            share = measured / pairs.count / (directions if once else 1)
+            found[rule] = 1 if once else jobs, amount * share
+
+    edges = settings["edges"]
+    if edges["pairs"] != "none":
+        kept = pairs.count if edges["pairs"] == "all" else min(pairs.count, edges["pairs"])
+        receivers = number_of_targets(edges["receivers"])
+        each = operations.of_edges(size, pairs, receivers, len(edges["roles"]))
+        found["compute_edges"] = shards, kept * directions * each / machine.rate_of("compute_edges")
+        found["merge_edges"] = 1, float(kept)
+
+    wanted = settings["positions"]
+    if wanted["pairs"] != "none":
+        some = pairs.count if wanted["pairs"] == "all" else min(wanted["pairs"], pairs.count)
+        heads = size.heads if wanted["heads"] == "all" else len(wanted["heads"])
+        whole = [name for name in wanted["components"] if name != "head"]
+        heads = heads if len(whole) < len(wanted["components"]) else 0
+        each = operations.position_operations(size, pairs, len(whole), heads)
+        rule = "patch_positions"
+        found[rule] = shards, some * directions * each / machine.rate_of(rule)
+        found["merge_positions"] = 1, float(some)
+
+    circuit = settings["circuit"]
+    if circuit["pairs"] != "none":
+        asked = pairs.count if circuit["pairs"] == "all" else min(circuit["pairs"], pairs.count)
+        each = operations.circuit_operations(size, pairs, circuit)
+        rule = "find_circuits"
+        found[rule] = 1, asked * directions * each / machine.rate_of(rule)
+        exported = [name for name in circuit["methods"] if name != "greedy"]
+        if exported and "noising" in settings["directions"]:
+            found["export_importances"] = len(exported), 0.0
 
     wanted = settings["counterfactuals"]
     methods, seeds = wanted["methods"], len(wanted["seeds"])
@@ -123,6 +185,11 @@ def amounts(
         patches = targets * len(methods) * validated * size.heads * evaluation / 2
         found[rule] = targets, patches / machine.rate_of(rule)
     return found
+
+
+def number_of_pairs(asked: int | str, count: int) -> int:
+    """How many of ``count`` pairs a setting asks for: all, none, or the first so many."""
+    return count if asked == "all" else 0 if asked == "none" else min(int(asked), count)
 
 
 def runs_of(rule: str, settings: Mapping[str, Any]) -> int:
@@ -211,6 +278,9 @@ def _disk_mb(
         "compute_curves": repeated * (operations.curve_bytes(size) + operations.table_bytes(size)),
         "merge_scores": repeated * (operations.curve_bytes(size) + operations.table_bytes(size)),
     }
+    if "patterns" in settings:
+        kept = number_of_pairs(settings["patterns"]["pairs"], pairs.count)
+        written["record_patterns"] = kept * operations.pattern_bytes(size, pairs)
     if not keeps_activations:
         written["cache_activations"] = 0.0
     return written.get(rule, 0.0) / 2**20
