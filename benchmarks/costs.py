@@ -110,8 +110,14 @@ class _Files:
 def _table_jobs(folder: Path) -> dict[str, tuple[_Files, _Files]]:
     """Input and output of the steps without a model, in the order in which they need each other;
     all pairs are in one shard."""
-    tables = {name: folder / f"{name}.parquet" for name in ("heads", "faithfulness", "interaction")}
-    found = {name: folder / f"{name}.csv" for name in ("correlations", "claims", "stability")}
+    tables = {
+        name: folder / f"{name}.parquet"
+        for name in ("pairs", "heads", "faithfulness", "interaction")
+    }
+    found = {
+        name: folder / f"{name}.csv"
+        for name in ("correlations", "claims", "stability", "sample_sizes", "variance")
+    }
     curves = folder / "curves.safetensors"
     return {
         "merge_scores": (

@@ -208,16 +208,26 @@ MECHANISM_TABLES = (
     Table(
         "answer_tokens.parquet",
         "The tokens of the vocabulary that heads raise and lower most: one row per pair, "
-        "direction, layer, head, side and rank.",
+        "direction, layer, head, order, side and rank.",
         (
             replace(PAIR, meaning="The pair's number; −1 for the mean over all pairs looked at."),
             *HEAD_KEYS[1:],
+            Column(
+                "by",
+                "",
+                "By which change tokens are ordered.",
+                "answer-effect",
+                says={
+                    "logit": "that of the logit, which orders as that of the log-probability does",
+                    "probability": "that of the probability",
+                },
+            ),
             Column(
                 "side",
                 "",
                 "What the head does to the token.",
                 "answer-effect",
-                says={"raised": "raises its logit", "lowered": "lowers it"},
+                says={"raised": "raises it", "lowered": "lowers it"},
             ),
             Column("rank", "number", "Its place on that side, 1 for the first.", "answer-effect"),
             Column("token", "number", "The token's id.", "token"),

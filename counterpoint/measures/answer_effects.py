@@ -119,15 +119,18 @@ class OnAnswers:
 
 @dataclass(frozen=True, eq=False)
 class OnTokens:
-    """The tokens that are raised and lowered most: one row per unit, best first."""
+    """The tokens that are raised and lowered most, by `ORDERS` and on both `SIDES`, best first."""
 
-    token: Int[np.ndarray, "unit side rank"]
-    """``side`` is 0 for raised, 1 for lowered."""
-    centred: Float[np.ndarray, "unit side rank"]
-    log_probability: Float[np.ndarray, "unit side rank"]
-    probability: Float[np.ndarray, "unit side rank"]
-    background: Float[np.ndarray, "unit side rank"]
+    token: Int[np.ndarray, "unit order side rank"]
+    centred: Float[np.ndarray, "unit order side rank"]
+    log_probability: Float[np.ndarray, "unit order side rank"]
+    probability: Float[np.ndarray, "unit order side rank"]
+    background: Float[np.ndarray, "unit order side rank"]
 
+
+ORDERS = ("logit", "probability")
+"""By what tokens are ordered: the change of their logit (and log-probability), or of their
+probability, which asks that a token be likely in one of the two runs."""
 
 SIDES = ("raised", "lowered")
 
@@ -146,6 +149,13 @@ def ends(order: Float[Tensor, "row token"], count: int) -> Int[Tensor, "row side
         by_value = values.gather(1, by_id).argsort(dim=1, descending=True, stable=True)
         found.append(tokens.gather(1, by_value))
     return torch.stack(found, dim=1)
+
+
+def _both_ends(
+    centred: Float[Tensor, "row token"], probability: Float[Tensor, "row token"], count: int
+) -> Int[Tensor, "row end"]:
+    """The tokens of `ends` by either order, one after the other."""
+    return torch.stack([ends(one, count) for one in (centred, probability)], dim=1).flatten(1)
 
 
 class AnswerEffects:
@@ -169,7 +179,7 @@ class AnswerEffects:
         centred, log_probability = changes.centred, changes.log_probability
         parts = [centred, log_probability, changes.probability, changes.background]
         self._on_answers.append([part[:, self.answers] for part in (changes.logit, *parts)])
-        found = ends(centred, self.tokens).flatten(1)
+        found = _both_ends(centred, changes.probability, self.tokens)
         self._on_tokens.append([found, *(part.gather(1, found) for part in parts)])
         if self.sums is None:
             self.sums = [part.new_zeros(self.n_groups, part.shape[1]) for part in parts]
@@ -182,7 +192,7 @@ class AnswerEffects:
 
     def on_tokens(self) -> OnTokens:
         """Of all units."""
-        shape = (-1, len(SIDES), self.tokens)
+        shape = (-1, len(ORDERS), len(SIDES), self.tokens)
         joined = [_joined(parts).reshape(shape) for parts in zip(*self._on_tokens, strict=True)]
         return OnTokens(*joined)
 
@@ -196,8 +206,8 @@ def of_means(
 ) -> OnTokens:
     """The tokens at both ends of the mean over pairs, from the sums of `AnswerEffects`."""
     means = [total / count[:, None] for total in sums]
-    found = ends(means[0], tokens).flatten(1)
-    shape = (-1, len(SIDES), tokens)
+    found = _both_ends(means[0], means[2], tokens)
+    shape = (-1, len(ORDERS), len(SIDES), tokens)
     return OnTokens(
         found.reshape(shape).cpu().numpy(),
         *(part.gather(1, found).reshape(shape).cpu().numpy() for part in means),

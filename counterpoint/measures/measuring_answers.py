@@ -90,8 +90,10 @@ def token_effects(
         progress: See `measure`.
 
     Returns:
-        One row per pair, direction, head, ``side`` (``raised``, ``lowered``) and rank, with the
-        columns of ``answer_tokens.parquet``; pair −1 is the mean over the pairs.
+        One row per pair, direction, head, order (``by``: the change of the ``logit``, which is that
+        of the log-probability but for a number that all tokens share, or of the ``probability``),
+        ``side`` (``raised``, ``lowered``) and rank, with the columns of ``answer_tokens.parquet``;
+        pair −1 is the mean over the pairs.
 
     Raises:
         UserError: As `measure` does, and for a head that the model has not.

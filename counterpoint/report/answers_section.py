@@ -46,8 +46,8 @@ def answers(results: Results) -> Fragment:
                 "Patching a head changes the logits of every token, and all of them are known from "
                 "the same run. So the ", word("answer-effect", "effect"),
                 " is exact on any answer, with everything after the head computed anew. Direct "
-                "logit attribution knows the head's direct path alone. A logit counts here less the mean of all tokens', which "
-                "moves no probability.",
+                "logit attribution knows the head's direct path alone. A logit counts here less "
+                "the mean of all tokens', which moves no probability.",
             ),
             drawn_here(
                 answer_map(results.answers),
@@ -124,21 +124,29 @@ def _tokens(results: Results, rows: pd.DataFrame | None) -> Fragment:
         [
             heading("answer-tokens", "Tokens raised and lowered most", 3),
             paragraph(
-                "Of the whole vocabulary, on the mean over pairs, by the change of the logit less "
-                "the mean of all tokens'; changes of the log-probability order them alike. A token "
-                "that is far up may still be unlikely: on a single pair p is its probability "
-                "without the patch."
+                "Of the whole vocabulary. By the change of the probability a token must be likely "
+                "with the patch or without it; by that of the logit less the mean of all tokens' "
+                "(changes of the log-probability order them alike) it may be unlikely in both: p "
+                "is its probability without the patch."
             ),
-            _token_table(results, rows[rows["pair"] == OF_MEAN], mean=True),
+            _token_table(results, rows[rows["pair"] == OF_MEAN], "probability"),
+            folded(
+                "By the logit",
+                _token_table(results, rows[rows["pair"] == OF_MEAN], "logit"),
+            ),
+            note("Means over pairs; p is the mean of log-probabilities, as a probability."),
             folded(
                 "On the first pair",
-                _token_table(results, rows[rows["pair"] == first]),
+                _token_table(results, rows[rows["pair"] == first], "probability"),
             ),
         ]
     )
 
 
-def _token_table(results: Results, rows: pd.DataFrame, mean: bool = False) -> Fragment:
+def _token_table(results: Results, rows: pd.DataFrame, by: str) -> Fragment:
+    """Return a row for each head and direction: tokens on both sides, ordered ``by``."""
+    rows = rows[rows["by"] == by]
+    column = {"logit": "centred_logit_change", "probability": "probability_change"}[by]
     by_head = {
         key: own.sort_values("rank").head(SHOWN_TOKENS)
         for key, own in rows.groupby(["direction", "layer", "head", "side"], sort=False)
@@ -148,25 +156,17 @@ def _token_table(results: Results, rows: pd.DataFrame, mean: bool = False) -> Fr
         cells: list[Any] = [f"{layer}.{head}", direction]
         for side in ("raised", "lowered"):
             own = by_head.get((direction, layer, head, side), rows.head(0))
-            cells.append(
-                join(
-                    [
-                        fill(
-                            "{} {}",
-                            answer(shown_text(str(row["text"]), 24)),
-                            number(row["centred_logit_change"], 2),
-                        )
-                        if mean
-                        else fill(
-                            "{} {} (p {})",
-                            answer(shown_text(str(row["text"]), 24)),
-                            number(row["centred_logit_change"], 2),
-                            number(math.exp(row["log_probability"]), 3),
-                        )
-                        for row in own.to_dict("records")
-                    ],
-                    ", ",
+            parts = [
+                fill(
+                    "{} {} (p {})",
+                    answer(shown_text(str(row["text"]), 24)),
+                    number(row[column], 3),
+                    number(math.exp(row["log_probability"]), 3),
                 )
-            )
+                for row in own.to_dict("records")
+            ]
+            cells.append(join(parts, ", "))
         listing.append(cells)
-    return table(["head", "direction", "raised", "lowered"], listing, text=(0, 1, 2, 3))
+    unit = "logits" if by == "logit" else "probability"
+    header = ["head", "direction", f"raised, {unit}", f"lowered, {unit}"]
+    return table(header, listing, text=(0, 1, 2, 3))

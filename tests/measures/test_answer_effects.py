@@ -179,7 +179,7 @@ class TestTables:
         assert list(tokens.columns) == list(TOKEN_COLUMNS)
         # Three answers in all pairs, each asked of every pair.
         assert len(answers) == 3 * 2 * len(HEADS) * 3
-        assert len(tokens) == (3 + 1) * 2 * len(HEADS) * 2 * 4
+        assert len(tokens) == (3 + 1) * 2 * len(HEADS) * 2 * 2 * 4
         assert answers["direction"].unique().tolist() == ["noising", "denoising"]
         assert list(map(tuple, answers[["layer", "head"]].drop_duplicates().to_numpy())) == [
             (0, 3),
@@ -228,20 +228,23 @@ class TestTables:
         joined = tokens[tokens["pair"] != OF_MEAN].merge(
             answers, left_on=[*keys, "token"], right_on=[*keys, "answer"], suffixes=("", "_asked")
         )
-        assert len(joined) == len(answers) * 2
+        assert len(joined) == len(answers) * 2 * 2
         for name in ("centred_logit_change", "probability_change", "log_probability"):
             np.testing.assert_allclose(joined[name], joined[f"{name}_asked"], atol=1e-12)
-        for _, rows in tokens.groupby([*keys, "side"]):
-            change = rows.sort_values("rank")["centred_logit_change"].to_numpy()
+        for _, rows in tokens.groupby([*keys, "by", "side"]):
+            by = {"logit": "centred_logit_change"}.get(rows["by"].iloc[0], "probability_change")
+            change = rows.sort_values("rank")[by].to_numpy()
             change = change if rows["side"].iloc[0] == "lowered" else -change
             assert (np.diff(change) >= 0).all()
             assert len(set(rows["token"])) == 61
             assert rows["centred_logit_change"].sum() == pytest.approx(0, abs=1e-4)
             assert rows["probability_change"].sum() == pytest.approx(0, abs=1e-6)
-        by = ["direction", "layer", "head", "side", "token"]
-        mean = tokens[tokens["pair"] == OF_MEAN].set_index(by).sort_index()
-        expected = tokens[tokens["pair"] != OF_MEAN].groupby(by)["centred_logit_change"].mean()
-        np.testing.assert_allclose(mean["centred_logit_change"], expected.sort_index(), atol=1e-9)
+        index = ["direction", "layer", "head", "by", "side", "token"]
+        mean = tokens[tokens["pair"] == OF_MEAN].set_index(index).sort_index()
+        of_pairs = tokens[tokens["pair"] != OF_MEAN].groupby(index)
+        for name in ("centred_logit_change", "probability_change"):
+            expected = of_pairs[name].mean().sort_index()
+            np.testing.assert_allclose(mean[name], expected, atol=1e-9)
 
     def test_the_public_functions_give_the_same_digits(self, tiny_model: LanguageModel) -> None:
         answers, tokens = self.tables(tiny_model, [" w20"])
@@ -256,7 +259,7 @@ class TestTables:
         one = counterpoint.token_effects(
             tiny_model, PAIRS, first, tokens=1, directions=["noising"], **settings
         )
-        assert len(one) == (3 + 1) * 2
+        assert len(one) == (3 + 1) * 2 * 2
 
     def test_no_pair_gives_no_row(self, tiny_llama: LanguageModel) -> None:
         given = MeasuredPairs.of(tiny_llama, PAIRS, "error", "logit_difference", DIRECTIONS, 500)

@@ -109,6 +109,8 @@ def test_one_run_makes_everything(study: Path, results: Path) -> None:
         "importances/ap.json",
         "correlations.csv",
         "claims.csv",
+        "answers.parquet",
+        "answer_tokens.parquet",
         "stability.csv",
         "sample_sizes.csv",
         "variance.csv",
@@ -123,6 +125,24 @@ def test_one_run_makes_everything(study: Path, results: Path) -> None:
         assert (results / name).is_file(), name
     assert not list(results.rglob("*partial*"))
     assert "Three pairs by hand." in (results / "report.html").read_text(encoding="utf-8")
+
+
+def test_answers_are_of_the_first_pairs_and_heads(results: Path) -> None:
+    heads = pd.read_parquet(results / "heads.parquet")
+    answers = pd.read_parquet(results / "answers.parquet")
+    tokens = pd.read_parquet(results / "answer_tokens.parquet")
+    assert set(answers["pair"]) == {0, 1} and set(tokens["pair"]) == {-1, 0, 1}
+    first = heads.assign(size=heads["ap"].abs()).groupby(["layer", "head"])["size"].mean()
+    expected = set(first.nlargest(2).index)
+    for table in (answers, tokens):
+        assert set(map(tuple, table[["layer", "head"]].to_numpy())) == expected
+    keys = ["pair", "direction", "layer", "head"]
+    changes = answers.pivot_table(index=keys, columns="role", values="logit_change")
+    ap = heads.set_index(keys)["ap"].reindex(changes.index)
+    assert (changes["correct"] - changes["incorrect"] - ap).abs().max() < 1e-5
+    page = (results / "report.html").read_text(encoding="utf-8")
+    assert "What the heads do to other answers" in page
+    assert "How many pairs do the first heads take?" in page
 
 
 def test_the_table_of_heads_is_whole_and_keeps_the_identities(results: Path) -> None:

@@ -20,6 +20,7 @@ from counterpoint.engine.head_outputs import Units
 from counterpoint.engine.suffix import SuffixEngine
 from counterpoint.errors import UserError
 from counterpoint.measures.answer_effects import (
+    ORDERS,
     SIDES,
     AnswerEffects,
     OnTokens,
@@ -60,6 +61,7 @@ TOKEN_COLUMNS = {
     "direction": "object",
     "layer": "int64",
     "head": "int64",
+    "by": "object",
     "side": "object",
     "rank": "int64",
     "token": "int64",
@@ -110,7 +112,7 @@ def score_answers(
     """Effects of ``heads`` on ``candidates`` and on each pair's own answers; tokens at both ends.
 
     ``tokens`` is how many are given on either side. Rows stand by pair, direction as measured,
-    layer and head, then by answer, or by side and rank.
+    layer and head, then by answer, or by order, side and rank.
     """
     heads = sorted(heads)
     tokens = min(tokens, model.d_vocab)
@@ -155,8 +157,8 @@ def score_answers(
         on_tokens.append(_tokens(model, keys, of_means(sums, count.double(), tokens)))
     place = {name: number for number, name in enumerate(measurement.directions)}
     return (
-        _ordered(on_answers, ANSWER_COLUMNS, "answer", place),
-        _ordered(on_tokens, TOKEN_COLUMNS, "side", place),
+        _ordered(on_answers, ANSWER_COLUMNS, ["answer"], place),
+        _ordered(on_tokens, TOKEN_COLUMNS, ["by", "side", "rank"], place),
     )
 
 
@@ -210,11 +212,13 @@ def _answers(
 
 
 def _tokens(model: LanguageModel, keys: pd.DataFrame, found: OnTokens) -> pd.DataFrame:
-    """A row for each head, side and rank."""
-    _, n_sides, n_ranks = found.token.shape
-    table = keys.loc[keys.index.repeat(n_sides * n_ranks)].reset_index(drop=True)
-    table["side"] = np.tile(np.repeat(SIDES, n_ranks), len(keys))
-    table["rank"] = np.tile(np.arange(1, n_ranks + 1), len(keys) * n_sides)
+    """A row for each head, order, side and rank."""
+    _, n_orders, n_sides, n_ranks = found.token.shape
+    each = n_orders * n_sides * n_ranks
+    table = keys.loc[keys.index.repeat(each)].reset_index(drop=True)
+    table["by"] = np.tile(np.repeat(ORDERS, n_sides * n_ranks), len(keys))
+    table["side"] = np.tile(np.repeat(SIDES, n_ranks), len(keys) * n_orders)
+    table["rank"] = np.tile(np.arange(1, n_ranks + 1), len(keys) * n_orders * n_sides)
     table["token"] = found.token.ravel()
     texts = {id_: _text(model, int(id_)) for id_ in np.unique(found.token)}
     table["text"] = [texts[id_] for id_ in table["token"]]
@@ -236,15 +240,19 @@ def _text(model: LanguageModel, token: int) -> str:
 
 
 def _ordered(
-    tables: list[pd.DataFrame], columns: dict[str, str], last: str, place: dict[Direction, int]
+    tables: list[pd.DataFrame],
+    columns: dict[str, str],
+    last: Sequence[str],
+    place: dict[Direction, int],
 ) -> pd.DataFrame:
     if not tables:
         return pd.DataFrame({name: np.empty(0, dtype=kind) for name, kind in columns.items()})
     known: dict[str, dict[str, int]] = {
         "direction": {str(name): number for name, number in place.items()},
+        "by": {name: number for number, name in enumerate(ORDERS)},
         "side": {name: number for number, name in enumerate(SIDES)},
     }
-    keys = ["pair", "direction", "layer", "head", last, *(["rank"] if last == "side" else [])]
+    keys = ["pair", "direction", "layer", "head", *last]
     return pd.concat(tables, ignore_index=True)[list(columns)].sort_values(
         keys,
         key=lambda column: column.map(known[column.name]) if column.name in known else column,
