@@ -126,6 +126,7 @@ def _table_jobs(folder: Path) -> dict[str, tuple[_Files, _Files]]:
                 scores=[folder / "curves.parquet"],
                 gradients=[folder / "gradients.parquet"],
                 curves=[curves],
+                baselines=[],
             ),
             _Files(
                 baseline=folder / "merged" / "baseline.parquet",
