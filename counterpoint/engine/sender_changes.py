@@ -33,7 +33,6 @@ from counterpoint.engine.replay import Forward, hidden_states_of, replaced_forwa
 from counterpoint.engine.rounding import COARSEST_CHECK, computed_eps
 from counterpoint.engine.suffix import SuffixEngine
 from counterpoint.errors import UserError
-from counterpoint.models.architecture_support import REMEDY
 from counterpoint.models.load import LanguageModel
 
 EMBEDDINGS = -1
@@ -158,14 +157,16 @@ def check_blocks_add(engine: SuffixEngine) -> None:
     if activations.clean.residual.shape[-1] == 0:
         raise UserError(
             f"{architecture}: its blocks carry several residual streams beside each other, so that"
-            f" there is no one direct path from a sender to a receiver. {REMEDY}"
+            " there is no one direct path from a sender to a receiver. Set `pairs: none` under"
+            " `edges:`, or choose another model."
         )
     without = sorted(set(range(model.n_layers)) - set(model.head_layers))
     if without:
         raise UserError(
             f"{architecture}: layer {without[0]} has no attention heads (it is of another kind,"
             " such as a recurrent one), so that what it adds cannot be held while a change passes"
-            " it, and direct paths are not defined. Choose a model with attention in every layer."
+            " it, and direct paths are not defined. Set `pairs: none` under `edges:`, or choose a"
+            " model with attention in every layer."
         )
     allowed = min(ADDING_TOLERANCE * computed_eps(model), COARSEST_CHECK)
     for layer in range(model.n_layers):
@@ -190,7 +191,7 @@ def check_blocks_add(engine: SuffixEngine) -> None:
                     f"{architecture}: block {layer} does more to the residual stream than add its"
                     f" attention's and its MLP's output (what these add misses its output by"
                     f" {float(error):.1e} of its size, at most {allowed:.0e} is allowed), so that"
-                    " a sender's change cannot pass it alone and edges are not defined here."
-                    f" {REMEDY}"
+                    " a sender's change cannot pass it alone and edges are not defined here. Set"
+                    " `pairs: none` under `edges:`, or choose another model."
                 )
     model.__dict__["_blocks_add"] = True
