@@ -31,6 +31,7 @@ rule score_baselines:
 # How far each score agrees with AP, and what it finds with few exact checks.
 rule compare_scores:
     input:
+        pairs="results/{study}/pairs.parquet",
         heads="results/{study}/heads.parquet",
     output:
         agreement="results/{study}/score_agreement.csv",

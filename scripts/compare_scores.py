@@ -11,9 +11,10 @@ def main(snakemake: Any) -> None:
     from counterpoint.statistics.one_direction_heads import one_direction_heads
     from counterpoint.statistics.resampling import Settings
     from counterpoint.statistics.score_agreement import score_agreement
+    from counterpoint.statistics.templates import with_templates
 
     settings = Settings(**snakemake.params.settings["statistics"])
-    heads = read_table(snakemake.input.heads)
+    heads = with_templates(read_table(snakemake.input.heads), read_table(snakemake.input.pairs))
     write_table(score_agreement(heads, settings=settings), snakemake.output.agreement)
     write_table(one_direction_heads(heads, settings=settings), snakemake.output.opposites)
 

@@ -113,7 +113,8 @@ def _variance(results: Results, variance: pd.DataFrame) -> Fragment:
     """Return the variance components of AP."""
     title = heading("variance", "Of what does AP vary?")
     drawn = note(
-        f"Intervals over pairs in this report draw {results.drawn}"
+        "Intervals over pairs (of heads' means, rankings, scores, correlations and claims) draw "
+        f"{results.drawn}"
         + (
             ", each with all its pairs."
             if results.drawn == "templates"

@@ -22,6 +22,7 @@ from counterpoint.statistics import resampling
 from counterpoint.statistics.panel import directions, panel
 from counterpoint.statistics.resampling import Settings
 from counterpoint.statistics.stability import rank_positions
+from counterpoint.statistics.templates import clusters_of
 
 TIMES = 3.0
 """How many times the part in one direction is that in the other, at least."""
@@ -65,12 +66,14 @@ def one_direction_heads(heads: pd.DataFrame, *, settings: Settings | None = None
     sign = [np.where(one < 0, -1.0, 1.0) for one in mean]
     # To first order in the draws, the size of a mean is the mean of the signed parts.
     apart = sign[0] * part[0][usable] - sign[1] * part[1][usable]
+    clusters = clusters_of(data[0], settings)[usable]
     drawn = resampling.draws(
         resampling.generator(settings.seed, "both directions", "pairs"),
         settings.bootstrap_samples,
         n_pairs,
+        clusters,
     )
-    interval = resampling.study_interval(apart, None, drawn, settings.confidence)
+    interval = resampling.study_interval(apart, None, drawn, settings.confidence, clusters=clusters)
     first = [
         rank_positions(np.abs(one.columns["ap"]).mean(axis=0)[None])[0] <= settings.top_k
         for one in data

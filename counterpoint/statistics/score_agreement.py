@@ -29,6 +29,7 @@ from counterpoint.statistics.panel import Panel, directions, panel, value
 from counterpoint.statistics.resampled_coefficients import MINIMUM_HEADS
 from counterpoint.statistics.resampling import Settings
 from counterpoint.statistics.stability import rank_positions
+from counterpoint.statistics.templates import clusters_of
 
 PATCHED = "ap"
 
@@ -79,6 +80,7 @@ def score_agreement(heads: pd.DataFrame, *, settings: Settings | None = None) ->
             resampling.generator(settings.seed, direction, "pairs"),
             settings.bootstrap_samples,
             len(data.pairs),
+            clusters_of(data, settings),
         )
         for score in present:
             rows += _rows(data, score, drawn, settings)
@@ -159,7 +161,9 @@ def _row(
     settings: Settings,
     k: int,
 ) -> Row:
-    interval = resampling.study_interval(values, None, drawn, settings.confidence, bounds)
+    interval = resampling.study_interval(
+        values, None, drawn, settings.confidence, bounds, clusters_of(data, settings)
+    )
     return {
         "direction": data.direction,
         "score": score,

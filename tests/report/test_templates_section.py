@@ -47,7 +47,7 @@ def test_templates_are_told(tmp_path):
     assert "pairs of one template share" in text
     assert "from template to template" in text
     assert "over both directions" in text and "the two directions on one pair" in text
-    assert "in this report draw templates, each with all its pairs" in text
+    assert "and claims) draw templates, each with all its pairs" in text
     assert "5 templates" in text
     assert "<i>" not in part
     assert "interval over templates" in Page(report.heads(results)).text
