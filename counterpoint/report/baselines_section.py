@@ -54,7 +54,7 @@ def baselines(results: Results) -> Fragment:
         [
             heading("baselines", "Scores that stand in for exact patching"),
             paragraph(
-                "Other papers estimate the effect of a head instead of patching it: ",
+                "Estimates of a head's effect that patch nothing, ours and those of other papers: ",
                 join(_listed_words(agreement)),
                 ". Every head's ",
                 word("ap", "AP"),

@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from transformers.models.gemma2 import modeling_gemma2
 from transformers.models.llama import modeling_llama
 
+import counterpoint
 from counterpoint.engine.activations import DIRECTIONS, Direction, background_prompt
 from counterpoint.engine.head_outputs import every_unit
 from counterpoint.engine.suffix import SuffixEngine
 from counterpoint.errors import UserError
+from counterpoint.files.artifacts import write_table
 from counterpoint.measures.gradient_dropout import gradient_dropout_scores
 from counterpoint.measures.input_path_gradients import STEPS, input_path_scores
+from counterpoint.measures.measured_pairs import checked_pairs
 from counterpoint.measures.patching import activation_patching
 from counterpoint.measures.relevance import propagation_rules, relevance_scores
 from counterpoint.measures.second_order import (
@@ -27,6 +32,10 @@ from counterpoint.measures.second_order import (
 )
 from counterpoint.measures.slopes import attribution_patching, values
 from counterpoint.measures.suffix_gradients import first_order_scores
+from counterpoint.measures.tables import integrated_gradients_table
+from counterpoint.measures.tables.baseline_score_table import score_baselines
+from counterpoint.measures.tables.merging import KEYS, merge_heads
+from counterpoint.measures.tables.shards import Measurement, cache_shard
 from counterpoint.models.load import LanguageModel
 from tests.engine.test_suffix import engine_for
 from tests.helpers import plain_scores
@@ -185,3 +194,49 @@ def test_values_stay_the_models_own_under_the_rules(tiny_model: LanguageModel) -
         metric, _ = first_order_scores(engine, "noising", torch.zeros(1, dtype=torch.long))
     assert metric.numpy() == pytest.approx(engine.unpatched("clean").numpy(), abs=1e-5)
     assert not any("forward" in vars(module) for module in tiny_model.hf.modules())
+
+
+def test_measure_puts_the_jobs_columns_behind_ours(
+    tiny_llama: LanguageModel, tmp_path: Path
+) -> None:
+    """The same digits as the workflow's job, and without baselines the file as it was."""
+    texts = [
+        (" w5 w6 w7 w8 w9", " w5 w6 w10 w8 w9", " w11", " w12"),
+        (" w5 w6 w7 w13 w9", " w5 w6 w14 w13 w9", " w15", " w16"),
+    ]
+    settings: Any = {"memory_mb": 500, "progress": False}
+    plain = counterpoint.measure(tiny_llama, texts, **settings)
+    scored = counterpoint.measure(tiny_llama, texts, baselines=["relp", "atp_hvp"], **settings)
+    columns = ["atp_hvp", "atp_reliability", "relp"]
+    assert list(scored.columns) == [*plain.columns, *columns]
+    pd.testing.assert_frame_equal(scored[plain.columns], plain, check_exact=True)
+    pairs = checked_pairs(tiny_llama, texts, "error")
+    measurement = Measurement(memory_mb=500)
+    cached, _ = cache_shard(tiny_llama, pairs, measurement.metric)
+    table = score_baselines(tiny_llama, cached, measurement, ["atp_hvp", "relp"])
+    pd.testing.assert_frame_equal(scored[columns], table[columns], check_exact=True)
+    # Merged with baselines and without.
+    for name, one in {
+        "curves": plain.drop(columns=list(integrated_gradients_table.COLUMNS)),
+        "gradients": plain[[*KEYS, *integrated_gradients_table.COLUMNS]],
+        "baselines": table,
+    }.items():
+        write_table(one, tmp_path / f"{name}.parquet")
+    paths = [[tmp_path / f"{name}.parquet"] for name in ("curves", "gradients")]
+    merge_heads(*paths, tmp_path / "plain", DIRECTIONS)
+    merge_heads(*paths, tmp_path / "empty", DIRECTIONS, baselines=[])
+    merge_heads(*paths, tmp_path / "scored", DIRECTIONS, baselines=[tmp_path / "baselines.parquet"])
+    assert (tmp_path / "plain").read_bytes() == (tmp_path / "empty").read_bytes()
+    assert list(pd.read_parquet(tmp_path / "scored").columns) == list(scored.columns)
+    write_table(table[1:], tmp_path / "fewer.parquet")
+    with pytest.raises(ValueError, match="baselines differ in their rows"):
+        merge_heads(*paths, tmp_path / "fewer", DIRECTIONS, baselines=[tmp_path / "fewer.parquet"])
+
+
+def test_unknown_baselines_are_refused(tiny_llama: LanguageModel) -> None:
+    with pytest.raises(UserError, match="did you mean eap_ig"):
+        counterpoint.measure(tiny_llama, [], baselines=["eapig"])
+    with pytest.raises(UserError, match="are scores of heads"):
+        counterpoint.measure(tiny_llama, [], baselines=["relp"], component="mlp")
+    with pytest.raises(UserError, match="baselines=3 is not allowed"):
+        counterpoint.measure(tiny_llama, [], baselines=3)  # type: ignore[arg-type]
