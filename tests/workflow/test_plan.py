@@ -181,6 +181,25 @@ def test_a_plan_grows_with_pairs_and_heads(folder: Path) -> None:
     assert f"{int(few['jobs'].sum())} jobs" in text and "on 8 cores" in text
 
 
+def test_positions_are_planned_as_they_are_asked_for(folder: Path) -> None:
+    size = read_size(folder)
+
+    def planned(**asked: Any) -> dict[str, tuple[int, float]]:
+        settings = study(shard_size=4, positions=asked)
+        return amounts(settings, size, Pairs(6, 12, 5), ON, targets=1)
+
+    assert not {"patch_positions", "merge_positions"} & planned(pairs="none").keys()
+    # At 5 positions what comes from each on, and all once more; of 3 layers and 12 heads.
+    each = (5 + 4 + 3 + 2 + 1 + 5) * size.operations / 2 / ON.rate
+    found = planned(pairs="all")
+    assert found["patch_positions"] == (2, pytest.approx(6 * 2 * (3 * 3 + 12) * each))
+    assert found["merge_positions"] == (1, 6.0)
+    assert planned(pairs=2)["patch_positions"][1] == pytest.approx(2 * 2 * (3 * 3 + 12) * each)
+    some = planned(pairs=9, components=["mlp", "head"], heads=[[0, 1]])["patch_positions"]
+    assert some[1] == pytest.approx(6 * 2 * (3 + 1) * each)
+    assert planned(pairs=1, components=["mlp"])["patch_positions"][1] == pytest.approx(2 * 3 * each)
+
+
 def test_records_are_what_a_plan_predicts_from(folder: Path) -> None:
     size, pairs, settings = read_size(folder), Pairs(6, 12, 5), study()
     costs = dict.fromkeys(amounts(settings, size, pairs, ON, 1), Cost(2.0, 3.0))

@@ -18,6 +18,10 @@ BYTES_PER_ROW = 105
 270 heads in 8 pairs of five tasks, 100 to 104."""
 
 
+BYTES_PER_POSITION = 13
+"""Of `positions.parquet`, whose keys repeat: measured on a made-up table of SmolLM2's shape."""
+
+
 @dataclass(frozen=True)
 class Pairs:
     """What of a study's pairs matters: how many, their mean tokens (the one at the beginning
@@ -51,15 +55,15 @@ def operations(size: Size, pairs: Pairs) -> dict[str, float]:
     }
 
 
-def position_operations(size: Size, pairs: Pairs, components: int, heads: int) -> float:
-    """Floating-point operations of AP at every position, for one pair and direction, of so many
-    whole ``components`` of every layer and so many ``heads``.
+def position_operations(size: Size, pairs: Pairs, units: int) -> float:
+    """Floating-point operations of AP at every position of so many heads and whole components, for
+    one pair and direction.
 
     A patch at a position runs what comes from there on, half of the positions on average; and each
     is patched at all of them once.
     """
     run = pairs.positions * (pairs.positions + 1) / 2 + pairs.positions
-    return (components * size.n_layers + heads) * run * size.operations / 2
+    return units * run * size.operations / 2
 
 
 def activation_bytes(size: Size, pairs: Pairs) -> float:

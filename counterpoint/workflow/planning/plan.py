@@ -98,13 +98,9 @@ def amounts(
     found |= {rule: (1, float(rows)) for rule in OF_ROWS}
     found |= {rule: (1, float(pairs.count)) for rule in OF_PAIRS}
 
-    wanted = settings["positions"]
-    if wanted["pairs"] != "none":
-        some = pairs.count if wanted["pairs"] == "all" else min(wanted["pairs"], pairs.count)
-        heads = size.heads if wanted["heads"] == "all" else len(wanted["heads"])
-        whole = [name for name in wanted["components"] if name != "head"]
-        heads = heads if len(whole) < len(wanted["components"]) else 0
-        each = operations.position_operations(size, pairs, len(whole), heads)
+    if settings["positions"]["pairs"] != "none":
+        units, some = _patched(settings, size, pairs)
+        each = operations.position_operations(size, pairs, units)
         rule = "patch_positions"
         found[rule] = shards, some * directions * each / machine.rate_of(rule)
         found["merge_positions"] = 1, float(some)
@@ -124,6 +120,15 @@ def amounts(
         patches = targets * len(methods) * validated * size.heads * evaluation / 2
         found[rule] = targets, patches / machine.rate_of(rule)
     return found
+
+
+def _patched(settings: Mapping[str, Any], size: Size, pairs: Pairs) -> tuple[int, int]:
+    """How many components are patched by position, on how many pairs."""
+    wanted = settings["positions"]
+    some = pairs.count if wanted["pairs"] == "all" else min(wanted["pairs"], pairs.count)
+    heads = size.heads if wanted["heads"] == "all" else len(wanted["heads"])
+    units = sum(heads if name == "head" else size.n_layers for name in wanted["components"])
+    return units, some
 
 
 def runs_of(rule: str, settings: Mapping[str, Any]) -> int:
@@ -212,6 +217,12 @@ def _disk_mb(
         "compute_curves": repeated * (operations.curve_bytes(size) + operations.table_bytes(size)),
         "merge_scores": repeated * (operations.curve_bytes(size) + operations.table_bytes(size)),
     }
+    if settings["positions"]["pairs"] != "none":
+        units, some = _patched(settings, size, pairs)
+        rows = some * len(settings["directions"]) * units * pairs.positions
+        written["patch_positions"] = written["merge_positions"] = (
+            rows * operations.BYTES_PER_POSITION
+        )
     if not keeps_activations:
         written["cache_activations"] = 0.0
     return written.get(rule, 0.0) / 2**20
