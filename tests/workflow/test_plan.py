@@ -157,7 +157,7 @@ def test_a_plan_has_the_jobs_that_the_workflow_would_run(folder: Path, tmp_path:
 
 def test_a_plan_grows_with_pairs_and_heads(folder: Path) -> None:
     size = read_size(folder)
-    settings = study(shard_size=10)
+    settings = study(shard_size=10, positions={"pairs": "all"})
     costs = dict.fromkeys(amounts(settings, size, Pairs(3, 12, 5), ON, 1), Cost(2.0, 3.0))
 
     def planned(pairs: Pairs, size: Size = size) -> pd.DataFrame:
