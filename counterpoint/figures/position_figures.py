@@ -23,6 +23,8 @@ TITLES = {"residual": "residual stream", "attention": "attention", "mlp": "MLP",
 
 LONGEST_TOKEN = 14
 
+FEW_ROWS = 10
+
 
 def position_maps(positions: pd.DataFrame, pair: int | None = None) -> Figure:
     """Draw AP by layer and position of the residual stream, attention layers and MLPs.
@@ -113,7 +115,9 @@ def _draw(figure: Figure, ax: Axes, values: pd.DataFrame, rows: pd.DataFrame) ->
     for side in ("top", "right"):
         ax.spines[side].set_visible(True)
     bar = figure.colorbar(image, ax=ax, fraction=0.06, pad=0.03, aspect=30)
-    bar.set_ticks(root_ticks(norm))
+    ticks = root_ticks(norm)
+    # Beside few rows there is no room for more.
+    bar.set_ticks(ticks if len(table) >= FEW_ROWS else [ticks[0], 0.0, ticks[-1]])
     bar.ax.tick_params(labelsize=7, width=0.5, length=2)
 
 

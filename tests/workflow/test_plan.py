@@ -157,7 +157,7 @@ def test_a_plan_has_the_jobs_that_the_workflow_would_run(folder: Path, tmp_path:
 
 def test_a_plan_grows_with_pairs_and_heads(folder: Path) -> None:
     size = read_size(folder)
-    settings = study(shard_size=10, patterns={"pairs": "all"})
+    settings = study(shard_size=10, positions={"pairs": "all"}, patterns={"pairs": "all"})
     costs = dict.fromkeys(amounts(settings, size, Pairs(3, 12, 5), ON, 1), Cost(2.0, 3.0))
 
     def planned(pairs: Pairs, size: Size = size) -> pd.DataFrame:
@@ -224,6 +224,25 @@ def test_edges_are_planned_as_they_are_asked_for(folder: Path) -> None:
     assert found["merge_edges"] == (1, 6.0)
     some = planned(pairs=2, receivers=[[1, 0]], roles=["key"])["compute_edges"]
     assert some[1] == pytest.approx(2 * 2 * each)
+
+
+def test_positions_are_planned_as_they_are_asked_for(folder: Path) -> None:
+    size = read_size(folder)
+
+    def planned(**asked: Any) -> dict[str, tuple[int, float]]:
+        settings = study(shard_size=4, positions=asked)
+        return amounts(settings, size, Pairs(6, 12, 5), ON, targets=1)
+
+    assert not {"patch_positions", "merge_positions"} & planned(pairs="none").keys()
+    # At 5 positions what comes from each on, and all once more; of 3 layers and 12 heads.
+    each = (5 + 4 + 3 + 2 + 1 + 5) * size.operations / 2 / ON.rate
+    found = planned(pairs="all")
+    assert found["patch_positions"] == (2, pytest.approx(6 * 2 * (3 * 3 + 12) * each))
+    assert found["merge_positions"] == (1, 6.0)
+    assert planned(pairs=2)["patch_positions"][1] == pytest.approx(2 * 2 * (3 * 3 + 12) * each)
+    some = planned(pairs=9, components=["mlp", "head"], heads=[[0, 1]])["patch_positions"]
+    assert some[1] == pytest.approx(6 * 2 * (3 + 1) * each)
+    assert planned(pairs=1, components=["mlp"])["patch_positions"][1] == pytest.approx(2 * 3 * each)
 
 
 def test_records_are_what_a_plan_predicts_from(folder: Path) -> None:

@@ -26,6 +26,9 @@ BYTES_PER_ROW = 105
 EAP_IG_POINTS = 6
 """Of the path (`measures.input_path_gradients`), its end included, at which nothing is scored."""
 
+BYTES_PER_POSITION = 13
+"""Of `positions.parquet`, whose keys repeat: measured on a made-up table of SmolLM2's shape."""
+
 
 @dataclass(frozen=True)
 class Pairs:
@@ -73,15 +76,15 @@ def of_edges(size: Size, pairs: Pairs, receivers: int, roles: int) -> float:
     return receivers * roles * senders * pairs.positions * size.operations / 6
 
 
-def position_operations(size: Size, pairs: Pairs, components: int, heads: int) -> float:
-    """Floating-point operations of AP at every position, for one pair and direction, of so many
-    whole ``components`` of every layer and so many ``heads``.
+def position_operations(size: Size, pairs: Pairs, units: int) -> float:
+    """Floating-point operations of AP at every position of so many heads and whole components, for
+    one pair and direction.
 
     A patch at a position runs what comes from there on, half of the positions on average; and each
     is patched at all of them once.
     """
     run = pairs.positions * (pairs.positions + 1) / 2 + pairs.positions
-    return (components * size.n_layers + heads) * run * size.operations / 2
+    return units * run * size.operations / 2
 
 
 def baseline_operations(size: Size, pairs: Pairs, baselines: Sequence[str]) -> float:

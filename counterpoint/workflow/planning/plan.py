@@ -149,13 +149,9 @@ def amounts(
         found["compute_edges"] = shards, kept * directions * each / machine.rate_of("compute_edges")
         found["merge_edges"] = 1, float(kept)
 
-    wanted = settings["positions"]
-    if wanted["pairs"] != "none":
-        some = pairs.count if wanted["pairs"] == "all" else min(wanted["pairs"], pairs.count)
-        heads = size.heads if wanted["heads"] == "all" else len(wanted["heads"])
-        whole = [name for name in wanted["components"] if name != "head"]
-        heads = heads if len(whole) < len(wanted["components"]) else 0
-        each = operations.position_operations(size, pairs, len(whole), heads)
+    if settings["positions"]["pairs"] != "none":
+        units, some = _patched(settings, size, pairs)
+        each = operations.position_operations(size, pairs, units)
         rule = "patch_positions"
         found[rule] = shards, some * directions * each / machine.rate_of(rule)
         found["merge_positions"] = 1, float(some)
@@ -190,6 +186,15 @@ def amounts(
 def number_of_pairs(asked: int | str, count: int) -> int:
     """How many of ``count`` pairs a setting asks for: all, none, or the first so many."""
     return count if asked == "all" else 0 if asked == "none" else min(int(asked), count)
+
+
+def _patched(settings: Mapping[str, Any], size: Size, pairs: Pairs) -> tuple[int, int]:
+    """How many components are patched by position, on how many pairs."""
+    wanted = settings["positions"]
+    some = pairs.count if wanted["pairs"] == "all" else min(wanted["pairs"], pairs.count)
+    heads = size.heads if wanted["heads"] == "all" else len(wanted["heads"])
+    units = sum(heads if name == "head" else size.n_layers for name in wanted["components"])
+    return units, some
 
 
 def runs_of(rule: str, settings: Mapping[str, Any]) -> int:
@@ -281,6 +286,12 @@ def _disk_mb(
     if "patterns" in settings:
         kept = number_of_pairs(settings["patterns"]["pairs"], pairs.count)
         written["record_patterns"] = kept * operations.pattern_bytes(size, pairs)
+    if settings["positions"]["pairs"] != "none":
+        units, some = _patched(settings, size, pairs)
+        rows = some * len(settings["directions"]) * units * pairs.positions
+        written["patch_positions"] = written["merge_positions"] = (
+            rows * operations.BYTES_PER_POSITION
+        )
     if not keeps_activations:
         written["cache_activations"] = 0.0
     return written.get(rule, 0.0) / 2**20
