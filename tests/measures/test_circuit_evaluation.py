@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -16,12 +18,18 @@ from counterpoint.measures.circuit_evaluation import (
     run_circuits,
 )
 from counterpoint.measures.circuit_nodes import NODE_KINDS
+from counterpoint.measures.measured_pairs import checked_pairs
 from counterpoint.measures.node_gradients import worths
 from counterpoint.measures.patching import activation_patching
-from counterpoint.models.load import LanguageModel
+from counterpoint.measures.tables.shards import token_pairs
+from counterpoint.models.load import LanguageModel, load_language_model
+from counterpoint.pairs.buckets import buckets
+from tests.helpers.default_model import default_model
 from tests.helpers.float64_throughout import float64_throughout
 from tests.helpers.pair_factory import random_pairs
 from tests.helpers.plain_circuits import circuit_metric, moved_metric
+
+__all__ = ["default_model"]
 
 EXACT = ("gpt2", "llama", "gpt_neox", "gemma2")
 
@@ -113,3 +121,27 @@ def test_worths_are_the_slopes_of_whole_passes(exact: LanguageModel, direction: 
             for at in (step, -step)
         ]
         assert found[:, node] == pytest.approx((ends[0] - ends[1]) / (2 * step), rel=1e-5, abs=1e-6)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("direction", DIRECTIONS)
+def test_circuits_of_the_default_model_equal_whole_passes(
+    default_model: Path, direction: Direction
+) -> None:
+    model = load_language_model(default_model)
+    (bucket,) = buckets(checked_pairs(model, "ioi.default").head(1))
+    pairs = token_pairs(bucket)
+    engine = SuffixEngine(model, cache_activations(model, pairs))
+    nodes = nodes_of(model, NODE_KINDS)
+    circuits = np.random.default_rng(4).random((3, len(nodes))) < np.array([[0.1], [0.5], [0.9]])
+    circuits[:, 0] = True
+    found = run_circuits(engine, direction, circuits)
+    for circuit, metric in zip(circuits, found, strict=True):
+        expected = circuit_metric(model, pairs, direction, circuit)
+        assert metric == pytest.approx(expected, abs=1e-4)
+    changed = np.array([1, 95, 300])
+    beside = np.tile(circuits[1], (3, 1))
+    beside[np.arange(3), changed] ^= True
+    assert run_changed_circuits(engine, direction, circuits[1], changed) == pytest.approx(
+        run_circuits(engine, direction, beside), abs=1e-4
+    )
