@@ -7,7 +7,7 @@ architectures are written out by hand where a rule changes their way back.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 from typing import Any
 
@@ -34,11 +34,17 @@ def difference(model: LanguageModel, pairs: TokenPairs, tokens: Tensor, pair: in
     return found[correct] - found[incorrect]
 
 
-def series(model: LanguageModel, pairs: TokenPairs, direction: Direction) -> np.ndarray:
+Layers = Sequence[int] | None
+"""The layers whose heads are scored, the others staying 0; None for all."""
+
+
+def series(
+    model: LanguageModel, pairs: TokenPairs, direction: Direction, layers: Layers = None
+) -> np.ndarray:
     """g(0) and g'(0) of every head: [layer, pair, head, 2]."""
     background, other = sides(pairs, direction)
     found = np.zeros((model.n_layers, len(pairs), model.n_heads, 2))
-    for layer in range(model.n_layers):
+    for layer in layers or range(model.n_layers):
         module = model.output_projection(layer)
         start, end = (value_of(model, module, each, "head") for each in (background, other))
         width = start.shape[-1] // model.n_heads
@@ -63,11 +69,12 @@ def gradient_times_change(
     pairs: TokenPairs,
     direction: Direction,
     inside: Callable[[int], Any] = lambda pair: nullcontext(),
+    layers: Layers = None,
 ) -> np.ndarray:
     """The change of each head's values times their gradient in a pass made within ``inside``."""
     background, other = sides(pairs, direction)
     found = np.zeros((model.n_layers, len(pairs), model.n_heads))
-    for layer in range(model.n_layers):
+    for layer in layers or range(model.n_layers):
         module = model.output_projection(layer)
         start, end = (value_of(model, module, each, "head") for each in (background, other))
         for pair in range(len(pairs)):
@@ -82,7 +89,11 @@ def gradient_times_change(
 
 
 def input_path(
-    model: LanguageModel, pairs: TokenPairs, direction: Direction, steps: int
+    model: LanguageModel,
+    pairs: TokenPairs,
+    direction: Direction,
+    steps: int,
+    layers: Layers = None,
 ) -> np.ndarray:
     """EAP-IG of every head: the mean over k = 1 … steps, k/steps of the background's embeddings."""
     background, other = sides(pairs, direction)
@@ -101,11 +112,13 @@ def input_path(
             finally:
                 handle.remove()
 
-        total += gradient_times_change(model, pairs, direction, moved)
+        total += gradient_times_change(model, pairs, direction, moved, layers)
     return total / steps
 
 
-def gradient_dropout(model: LanguageModel, pairs: TokenPairs, direction: Direction) -> np.ndarray:
+def gradient_dropout(
+    model: LanguageModel, pairs: TokenPairs, direction: Direction, layers: Layers = None
+) -> np.ndarray:
     """Σ over dropped layers of |AtP| / (layers − 1); a dropped block's sum is h + constant."""
     total = np.zeros((model.n_layers, len(pairs), model.n_heads))
     for dropped in range(model.n_layers):
@@ -126,11 +139,13 @@ def gradient_dropout(model: LanguageModel, pairs: TokenPairs, direction: Directi
             finally:
                 del block.forward
 
-        total += np.abs(gradient_times_change(model, pairs, direction, inside))
+        total += np.abs(gradient_times_change(model, pairs, direction, inside, layers))
     return total / (model.n_layers - 1)
 
 
-def relevance(model: LanguageModel, pairs: TokenPairs, direction: Direction) -> np.ndarray:
+def relevance(
+    model: LanguageModel, pairs: TokenPairs, direction: Direction, layers: Layers = None
+) -> np.ndarray:
     """RelP of every head, with the modules of the four architectures written out."""
 
     @contextmanager
@@ -143,7 +158,7 @@ def relevance(model: LanguageModel, pairs: TokenPairs, direction: Direction) -> 
                     stack.callback(delattr, module, "forward")
             yield
 
-    return gradient_times_change(model, pairs, direction, inside)
+    return gradient_times_change(model, pairs, direction, inside, layers)
 
 
 def _by_rule(module: nn.Module) -> Callable[..., Tensor] | None:
