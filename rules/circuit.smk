@@ -39,9 +39,12 @@ rule find_circuits:
         gpu=gpus,
         runtime=240,
     params:
-        settings=settings(
-            *MODEL_SETTINGS, *MEASUREMENT_SETTINGS, "circuit", "statistics"
-        ),
+        settings=settings(*MODEL_SETTINGS, *MEASUREMENT_SETTINGS, "circuit"),
+        # Of the statistics only what its intervals use.
+        statistics=lambda wildcards: {
+            key: CONFIG.studies[wildcards.study]["statistics"][key]
+            for key in ("bootstrap_samples", "confidence", "seed")
+        },
         code=code_version("scripts/find_circuits.py"),
     message:
         "Finding circuits of study {wildcards.study}"

@@ -21,7 +21,7 @@ def main(snakemake: Any) -> None:
         read_table(given.heads),
         measurement(snakemake),
         circuit,
-        Settings(**settings["statistics"]),
+        Settings(**snakemake.params.statistics),
     )
     for table, path in (
         (found.members, made.members),

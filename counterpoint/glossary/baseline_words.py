@@ -18,7 +18,7 @@ BASELINE_WORDS = (
     ),
     Word(
         "eap-ig-head",
-        "EAP-IG",
+        "EAP-IG of a head",
         "The change of the head's output times its gradient, averaged over 5 points of the path on "
         "which the embeddings go from one prompt's to the other's (arXiv 2403.17806, there for "
         "edges). The background is a point, the other prompt is none.",

@@ -34,6 +34,8 @@ from tests.models.test_fetch import make_wheel
 pytestmark = [pytest.mark.workflow, pytest.mark.xdist_group("workflow")]
 
 AFTER_SCORES = {"compute_statistics", "draw_figures", "gather_provenance", "render_report"}
+RESAMPLED = AFTER_SCORES | {"compare_scores"}
+CIRCUITS = {"find_circuits", "export_importances"}
 
 
 @pytest.fixture(scope="session")
@@ -282,13 +284,16 @@ def test_a_deleted_report_is_all_that_is_made_again(study: Path, results: Path) 
 
 def test_other_bootstrap_samples_concern_the_statistics(study: Path) -> None:
     with configured(study, statistics__bootstrap_samples=30):
-        assert planned_rules(study) == AFTER_SCORES
+        assert planned_rules(study) == RESAMPLED | CIRCUITS
+    # Nothing of a circuit is permuted.
+    with configured(study, statistics__permutations=31):
+        assert planned_rules(study) == RESAMPLED
     assert planned_rules(study) == set()
 
 
 def test_values_that_change_places_are_seen(study: Path) -> None:
     with configured(study, statistics__bootstrap_samples=30, statistics__permutations=20):
-        assert planned_rules(study) == AFTER_SCORES
+        assert planned_rules(study) == RESAMPLED | CIRCUITS
 
 
 def test_a_report_setting_concerns_figures_and_report(study: Path) -> None:
