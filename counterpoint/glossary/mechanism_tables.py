@@ -21,7 +21,11 @@ CHANGES = (
         "answer-effect",
     ),
     Column("probability_change", "share", "The change of its probability.", "answer-effect"),
-    Column("log_probability", "nats", "Its log-probability in the background."),
+    Column(
+        "log_probability",
+        "nats",
+        "Its log-probability in the background; on the mean over pairs that of the mean probability.",
+    ),
 )
 """What patching a head does to one token."""
 

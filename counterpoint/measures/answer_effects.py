@@ -181,9 +181,11 @@ class AnswerEffects:
         self._on_answers.append([part[:, self.answers] for part in (changes.logit, *parts)])
         found = _both_ends(centred, changes.probability, self.tokens)
         self._on_tokens.append([found, *(part.gather(1, found) for part in parts)])
+        # A mean over pairs is of probabilities, as that of their changes is.
+        summed = [*parts[:-1], changes.background.exp()]
         if self.sums is None:
-            self.sums = [part.new_zeros(self.n_groups, part.shape[1]) for part in parts]
-        for total, part in zip(self.sums, parts, strict=True):
+            self.sums = [part.new_zeros(self.n_groups, part.shape[1]) for part in summed]
+        for total, part in zip(self.sums, summed, strict=True):
             total.index_add_(0, self.groups[chosen], part)
 
     def on_answers(self) -> OnAnswers:
@@ -204,8 +206,12 @@ def _joined(parts: tuple[Tensor, ...]) -> np.ndarray:
 def of_means(
     sums: list[Float[Tensor, "group token"]], count: Int[Tensor, " group"], tokens: int
 ) -> OnTokens:
-    """The tokens at both ends of the mean over pairs, from the sums of `AnswerEffects`."""
+    """The tokens at both ends of the mean over pairs, from the sums of `AnswerEffects`.
+
+    Beside them stands the logarithm of the mean probability in the backgrounds.
+    """
     means = [total / count[:, None] for total in sums]
+    means[-1] = means[-1].log()
     found = _both_ends(means[0], means[2], tokens)
     shape = (-1, len(ORDERS), len(SIDES), tokens)
     return OnTokens(

@@ -134,7 +134,7 @@ def _tokens(results: Results, rows: pd.DataFrame | None) -> Fragment:
                 "By the logit",
                 _token_table(results, rows[rows["pair"] == OF_MEAN], "logit"),
             ),
-            note("Means over pairs; p is the mean of log-probabilities, as a probability."),
+            note("Means over pairs, of p too."),
             folded(
                 "On the first pair",
                 _token_table(results, rows[rows["pair"] == first], "probability"),

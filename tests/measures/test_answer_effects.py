@@ -245,6 +245,8 @@ class TestTables:
         for name in ("centred_logit_change", "probability_change"):
             expected = of_pairs[name].mean().sort_index()
             np.testing.assert_allclose(mean[name], expected, atol=1e-9)
+        before = of_pairs["log_probability"].agg(lambda logs: np.exp(logs).mean()).sort_index()
+        np.testing.assert_allclose(np.exp(mean["log_probability"]), before, atol=1e-9)
 
     def test_the_public_functions_give_the_same_digits(self, tiny_model: LanguageModel) -> None:
         answers, tokens = self.tables(tiny_model, [" w20"])
