@@ -24,7 +24,7 @@ CHANGES = (
     Column(
         "log_probability",
         "nats",
-        "Its log-probability in the background; on the mean over pairs that of the mean probability.",
+        "Its log-probability in the background; of means over pairs, of the mean probability.",
     ),
 )
 """What patching a head does to one token."""
