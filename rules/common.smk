@@ -223,6 +223,18 @@ def edges(wildcards):
     return f"results/{wildcards.study}/edges.parquet" if asked else []
 
 
+def roles(wildcards):
+    """The table of roles, for a study that asks for it."""
+    asked = CONFIG.studies[wildcards.study]["roles"]["pairs"] != "none"
+    return f"results/{wildcards.study}/roles.parquet" if asked else []
+
+
+def patterns(wildcards):
+    """The attention patterns, for a study that asks for them."""
+    asked = CONFIG.studies[wildcards.study]["patterns"]["pairs"] != "none"
+    return f"results/{wildcards.study}/patterns.safetensors" if asked else []
+
+
 def positions(wildcards):
     """The table of positions, for a study that asks for one."""
     asked = CONFIG.studies[wildcards.study]["positions"]["pairs"] != "none"
@@ -273,8 +285,6 @@ def circuits(wildcards):
         ),
     ]
     return [f"results/{wildcards.study}/{name}" for name in names]
-
-
 
 
 def answers(wildcards):

@@ -1,18 +1,4 @@
 # What each head's query, key, value and pattern do, and what it looks at, where a study asks for it.
-
-
-def roles(wildcards):
-    """The table of roles, for a study that asks for it."""
-    asked = CONFIG.studies[wildcards.study]["roles"]["pairs"] != "none"
-    return f"results/{wildcards.study}/roles.parquet" if asked else []
-
-
-def patterns(wildcards):
-    """The attention patterns, for a study that asks for them."""
-    asked = CONFIG.studies[wildcards.study]["patterns"]["pairs"] != "none"
-    return f"results/{wildcards.study}/patterns.safetensors" if asked else []
-
-
 rule measure_roles:
     input:
         activations=rules.cache_activations.output.activations,

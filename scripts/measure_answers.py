@@ -11,8 +11,8 @@ from _model import load
 def main(snakemake: Any) -> None:
     """Call `counterpoint.measures.tables.answer_table.score_answers` on the study's first pairs."""
     from counterpoint.files.artifacts import read_table, write_table
-    from counterpoint.measures.measured_pairs import MeasuredPairs
     from counterpoint.measures.tables.answer_table import candidate_ids, score_answers
+    from counterpoint.measures.tables.shards import cached_buckets
     from counterpoint.models.model_shape import read_heads
     from counterpoint.workflow.targets import choose_targets
 
@@ -28,13 +28,13 @@ def main(snakemake: Any) -> None:
     model = load(snakemake)
     key = f"studies.{snakemake.wildcards.study}.answers.candidates"
     candidates = candidate_ids(model, asked["candidates"], pairs, key)
-    given = MeasuredPairs(model, pairs, measurement(snakemake), [])
+    settings = measurement(snakemake)
     answers, tokens = score_answers(
         model,
-        (cached for cached, _ in given.buckets()),
+        (cached for cached, _ in cached_buckets(model, pairs, settings.metric)),
         list(dict.fromkeys((layer, head) for layer, head in heads)),
         candidates,
-        given.measurement,
+        settings,
         tokens=asked["tokens"],
     )
     write_table(answers, snakemake.output.answers)

@@ -20,15 +20,11 @@ from counterpoint.engine.activations import Direction
 from counterpoint.errors import UserError
 from counterpoint.measures.call_checks import check_model, checked_memory
 from counterpoint.measures.tables.merging import KEYS
-from counterpoint.measures.tables.shards import Measurement, cache_shard
+from counterpoint.measures.tables.shards import Measurement, cached_buckets
 from counterpoint.models.load import LanguageModel
-from counterpoint.pairs.buckets import shard
 from counterpoint.pairs.doubtful_pairs import doubtful_answers, doubtful_texts, lines
 from counterpoint.pairs.given_pairs import pairs as given_pairs
 from counterpoint.pairs.pair_checks import validate_pairs
-
-PAIRS_PER_SHARD = 64
-"""As many as studies have by default."""
 
 
 @dataclass
@@ -57,12 +53,9 @@ class MeasuredPairs:
 
     def buckets(self) -> Iterator[tuple[Mapping[str, Tensor], int]]:
         """The activations of each bucket of each shard, and how many pairs they are of."""
-        for number in range(-(-len(self.pairs) // PAIRS_PER_SHARD)):
-            rows = shard(self.pairs, number, PAIRS_PER_SHARD)
-            for _, bucket in rows.groupby(["length", "first_difference"], sort=True):
-                cached, baseline = cache_shard(self.model, bucket, self.measurement.metric)
-                self.baselines.append(baseline)
-                yield cached, len(bucket)
+        for cached, baseline in cached_buckets(self.model, self.pairs, self.measurement.metric):
+            self.baselines.append(baseline)
+            yield cached, len(baseline)
 
     def say_doubts(self) -> None:
         """Warn of pairs that pass every check and were probably meant otherwise."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterator
 
 import numpy as np
 import pandas as pd
@@ -48,8 +49,12 @@ def plain_norm(self: torch.nn.Module, hidden: torch.Tensor) -> torch.Tensor:
 
 
 @pytest.fixture
-def throughout(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Models that cast to float32 inside compute in their own format instead."""
+def throughout(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Models that cast to float32 inside compute in their own format instead.
+
+    What is found of a model is kept on it, so that none is shared with other tests.
+    """
+    make_tiny_model.cache_clear()
     softmax = torch.nn.functional.softmax
     monkeypatch.setattr(llama.LlamaRMSNorm, "forward", plain_norm)
     monkeypatch.setattr(
@@ -62,6 +67,8 @@ def throughout(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         torch.nn.functional, "softmax", lambda x, dim=None, dtype=None, **_: softmax(x, dim=dim)
     )
+    yield
+    make_tiny_model.cache_clear()
 
 
 @torch.no_grad()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -66,8 +66,12 @@ SCORES: dict[str, tuple[Scores, Callable[..., np.ndarray]]] = {
 
 
 @pytest.fixture(autouse=True)
-def _double_throughout(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Llama and Gemma compute norms and softmax in float32 whatever their format; not here."""
+def _double_throughout(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Llama and Gemma compute norms and softmax in float32 whatever their format; not here.
+
+    What is found of a model is kept on it, so that none is shared with other tests.
+    """
+    make_tiny_model.cache_clear()
     plain = torch.nn.functional.softmax
 
     def softmax(values: torch.Tensor, *args: Any, dtype: Any = None, **kwargs: Any) -> torch.Tensor:
@@ -82,6 +86,8 @@ def _double_throughout(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.nn.functional, "softmax", softmax)
     monkeypatch.setattr(modeling_llama.LlamaRMSNorm, "forward", llama_norm)
     monkeypatch.setattr(modeling_gemma2.Gemma2RMSNorm, "forward", gemma_norm)
+    yield
+    make_tiny_model.cache_clear()
 
 
 @pytest.fixture
@@ -248,8 +254,8 @@ def test_unknown_baselines_are_refused(tiny_llama: LanguageModel) -> None:
 
 
 def test_scores_of_the_default_model_equal_plain_autograd(default_model: Path) -> None:
-    """In float32, of all heads of two layers, on the default study's first pair."""
-    model, layers = load_language_model(default_model), [20, 23]
+    """In float32, of all heads of a layer, on the default study's first pair."""
+    model, layers = load_language_model(default_model), [23]
     pairs, _ = validate_pairs(counterpoint.pairs("ioi.default")[:1], model.tokenizer)
     (bucket,) = buckets(pairs)
     tokens = token_pairs(bucket)

@@ -213,7 +213,8 @@ def test_the_default_model_equals_whole_passes(default_model: Path) -> None:
             expected = effects_by_position(
                 model, pairs, direction, component, units=places, positions=positions
             )
-            units, found, _ = position_patching(engine, direction, component)
+            heads = places if component == "head" else None
+            units, found, _ = position_patching(engine, direction, component, heads=heads)
             head = torch.zeros_like(units.layer) if units.head is None else units.head
             row = {
                 unit: place

@@ -35,8 +35,10 @@ PAIRS = [
 DIRECTIONS = ("noising", "denoising")
 
 
-def study(model: LanguageModel, pairs: pd.DataFrame, folder: Path, memory_mb: int) -> Path:
-    """The files that the workflow's jobs make of one shard."""
+def study_of_heads(
+    model: LanguageModel, pairs: pd.DataFrame, folder: Path, memory_mb: int
+) -> pd.DataFrame:
+    """The table of heads, and the other files, that the workflow's jobs make of one shard."""
     measurement = Measurement(memory_mb=memory_mb)
     activations, baseline = cache_shard(model, shard(pairs, 0, 64), measurement.metric)
     write_tensors(activations, folder / "activations.safetensors")
@@ -54,7 +56,14 @@ def study(model: LanguageModel, pairs: pd.DataFrame, folder: Path, memory_mb: in
         DIRECTIONS,
     )
     merge_curves([folder / "shard.safetensors"], folder / "curves.safetensors")
-    heads = read_table(folder / "heads.parquet")
+    return read_table(folder / "heads.parquet")
+
+
+def study(model: LanguageModel, pairs: pd.DataFrame, folder: Path, memory_mb: int) -> Path:
+    """The same with what is made beside it of partners, of parts inside heads, and of edges."""
+    measurement = Measurement(memory_mb=memory_mb)
+    heads = study_of_heads(model, pairs, folder, memory_mb)
+    cached = folder / "activations.safetensors"
     partners = score_interactions(model, cached, heads, measurement, heads_per_pair=2)
     write_table(partners, folder / "partners.parquet")
     keys = ["pair", "direction", "layer", "head", "partner"]
@@ -285,6 +294,6 @@ def test_the_default_study_s_first_pair(default_model: Path, tmp_path: Path) -> 
     model = load_language_model(default_model)
     pairs = counterpoint.pairs("ioi.default")[:1]
     checked, _ = validate_pairs(pairs, model.tokenizer)
-    expected = read_table(study(model, checked, tmp_path, 2000) / "heads.parquet")
+    expected = study_of_heads(model, checked, tmp_path, 2000)
     found = counterpoint.measure(counterpoint.load(default_model), pairs, memory_mb=2000)
     assert_same_table(found, expected)

@@ -239,6 +239,7 @@ def test_one_head_and_one_pair_with_a_divergence_work_to_the_report(tmp_path: Pa
         "directions": ["noising"],
         "on_bad_pair": "drop",
         "counterfactuals": {"targets": []},
+        "edges": {"pairs": 1, "receivers": {"top": 1}},
     }
     write_configuration(tmp_path, config)
     done = snakemake(tmp_path)

@@ -346,7 +346,7 @@ def test_an_edited_comment_reruns_nothing(study: Path) -> None:
 def test_an_edited_module_of_the_statistics_leaves_the_model_alone(study: Path) -> None:
     module = study / "counterpoint" / "statistics" / "coefficients.py"
     with changed(module, module.read_text() + "\nADDED = 1\n"):
-        assert planned_rules(study) == AFTER_SCORES
+        assert planned_rules(study) == RESAMPLED
 
 
 def test_the_notebooks_words_concern_the_report(study: Path) -> None:

@@ -22,7 +22,7 @@ from counterpoint.engine.evaluation_rows import WAYS
 from counterpoint.engine.head_outputs import Units
 from counterpoint.engine.suffix import SuffixEngine
 from counterpoint.models.load import LanguageModel
-from counterpoint.pairs.buckets import Bucket, buckets
+from counterpoint.pairs.buckets import Bucket, buckets, shard
 from counterpoint.progress import Progress
 
 KEYS = ("pair", "direction", "layer", "head")
@@ -83,6 +83,20 @@ def cache_shard(
 
 Shard = str | os.PathLike[str] | Mapping[str, Tensor]
 """What `cache_shard` made: the file that its tensors were written to, or the tensors themselves."""
+
+
+PAIRS_PER_SHARD = 64
+"""Of pairs at hand, which are run bucket by bucket: as many as a study's shard has by default."""
+
+
+def cached_buckets(
+    model: LanguageModel, pairs: pd.DataFrame, metric: str
+) -> Iterator[tuple[Mapping[str, Tensor], pd.DataFrame]]:
+    """What `cache_shard` makes of each bucket of each shard of ``pairs``, one after another."""
+    for number in range(-(-len(pairs) // PAIRS_PER_SHARD)):
+        rows = shard(pairs, number, PAIRS_PER_SHARD)
+        for _, bucket in rows.groupby(["length", "first_difference"], sort=True):
+            yield cache_shard(model, bucket, metric)
 
 
 def read_shard(shard: Shard, device: torch.device | str = "cpu") -> Iterator[Activations]:
