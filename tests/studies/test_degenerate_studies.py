@@ -240,6 +240,8 @@ def test_one_head_and_one_pair_with_a_divergence_work_to_the_report(tmp_path: Pa
         "on_bad_pair": "drop",
         "counterfactuals": {"targets": []},
         "edges": {"pairs": 1, "receivers": {"top": 1}},
+        # AtP* divides by the number of layers - 1, and refuses a model of one.
+        "baselines": ["eap_ig", "relp", "atp_hvp"],
     }
     write_configuration(tmp_path, config)
     done = snakemake(tmp_path)
