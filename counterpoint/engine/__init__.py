@@ -6,9 +6,10 @@ of what lies behind a change) with `evaluation_rows` (what is evaluated), `repla
 block at a time), `prefix_cache` (keys and values of the shared prefix) and `unembedding` (from the
 last block to logits); `position_views` are engines for changes at one position alone;
 `attention_parts` takes an attention apart into queries, keys, values and patterns; `sender_changes`
-are changes of the residual stream that one sender makes, `frozen_norms` norms that keep their
-scale. `selfcheck` compares the engine with the model's own passes; `metrics` is what is read from a
-run; `rounding`, `expert_routing`, `kinks` and `finite_values` say what its
+are changes of the residual stream that one sender makes, `receiver_inputs` what heads and MLPs
+compute where each reads a stream of its own, `frozen_norms` norms that keep their scale.
+`selfcheck` compares the engine with the model's own passes; `metrics` is what is read from a run;
+`rounding`, `expert_routing`, `kinks` and `finite_values` say what its
 numbers can be trusted for; `linear` is the same products sooner; `library_errors` puts what a
 library raises into words.
 """

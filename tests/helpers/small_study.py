@@ -45,6 +45,7 @@ MODEL_RULES = (
     "patch_positions",
     "score_baselines",
     "find_circuits",
+    "find_edge_circuits",
     "search_counterfactuals",
     "validate_counterfactuals",
     "measure_searches",
@@ -148,7 +149,7 @@ def configuration() -> dict[str, Any]:
                 "edges": {"pairs": 2, "receivers": {"top": 2}},
                 "positions": {"pairs": 2},
                 "baselines": ["eap_ig", "relp", "atp_star", "atp_hvp"],
-                "circuit": {"pairs": 2, "max_nodes": 3},
+                "circuit": {"pairs": 2, "level": "both", "max_nodes": 3, "max_edges": 20},
                 "statistics": {"bootstrap_samples": 20, "permutations": 30, "top_k": 3},
                 "counterfactuals": {
                     "targets": [[1, 2]],

@@ -48,6 +48,7 @@ SEVERAL_THREADS = (
     "patch_positions",
     "compute_edges",
     "find_circuits",
+    "find_edge_circuits",
     "validate_counterfactuals",
     "record_patterns",
 )
@@ -159,12 +160,26 @@ def amounts(
     circuit = settings["circuit"]
     if circuit["pairs"] != "none":
         asked = pairs.count if circuit["pairs"] == "all" else min(circuit["pairs"], pairs.count)
-        each = operations.circuit_operations(size, pairs, circuit)
-        rule = "find_circuits"
-        found[rule] = 1, asked * directions * each / machine.rate_of(rule)
-        exported = [name for name in circuit["methods"] if name != "greedy"]
-        if exported and "noising" in settings["directions"]:
-            found["export_importances"] = len(exported), 0.0
+        for level, rule, export, exported, each in (
+            (
+                "nodes",
+                "find_circuits",
+                "export_importances",
+                [name for name in circuit["methods"] if name != "greedy"],
+                operations.circuit_operations(size, pairs, circuit),
+            ),
+            (
+                "edges",
+                "find_edge_circuits",
+                "export_edge_importances",
+                [name for name in circuit["edge_methods"] if name != "pruned"],
+                operations.edge_circuit_operations(size, pairs, circuit),
+            ),
+        ):
+            if circuit["level"] in (level, "both"):
+                found[rule] = 1, asked * directions * each / machine.rate_of(rule)
+                if exported and "noising" in settings["directions"]:
+                    found[export] = len(exported), 0.0
 
     wanted = settings["counterfactuals"]
     methods, seeds = wanted["methods"], len(wanted["seeds"])
