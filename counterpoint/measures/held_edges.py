@@ -58,7 +58,7 @@ class HeldEdges:
         shape = len(pair), len(self.edges.nodes), *embeddings.shape[1:]
         sent = embeddings.new_zeros(shape, dtype=wide)
         sent[:, 0] = embeddings[pair].to(wide)
-        state = _Sent(pair, inside, inside.any(2), sent)
+        state = _Sent(pair, inside, np.any(inside, axis=2), sent)
         with through_onednn(self.model.submodules_of_blocks):
             for layer in range(self.model.n_layers):
                 heads = self._run_heads(state, layer)
@@ -74,7 +74,7 @@ class HeldEdges:
         own, readers = self.edges.heads(layer), self.edges.readers(layer)
         masks = state.inside[:, : own.start, readers].swapaxes(1, 2)
         by_role = masks.reshape(len(masks), len(HEAD_ROLES), self.model.n_heads, -1)
-        works = state.heard[:, own] & by_role.any(3).any(1)
+        works = state.heard[:, own] & np.any(by_role, axis=(1, 3))
         rows = np.flatnonzero(works.any(1))
         if not len(rows):
             return None

@@ -156,10 +156,10 @@ def _areas(areas: pd.DataFrame) -> Fragment:
     rows: list[list[Any]] = []
     keys = ["direction", "method", "ranked_by"]
     for (direction, method, ranked_by), own in areas.groupby(keys, sort=False):
-        by_area = own.set_index("area")
+        by_area = {str(row["area"]): row for row in own.to_dict("records")}
         cells: list[Any] = [direction, _method(method), ranked_by]
         for name in ("cpr", "cmd"):
-            one = by_area.loc[name]
+            one = by_area[name]
             bounds = [float(one["ci_low"]), float(one["ci_high"])]
             cells += [
                 number(float(one["estimate"]), 3),

@@ -202,7 +202,11 @@ def test_sums_of_paths_are_those_of_the_table_of_edges() -> None:
     assert sums.index.tolist() == [(layer, head) for layer in range(3) for head in range(4)]
     tables = [
         score_edges(
-            model, engine.activations.tensors(), Measurement(), receivers, first_order=False
+            model,
+            {f"0/{name}": tensor for name, tensor in engine.activations.tensors().items()},
+            Measurement(),
+            receivers,
+            first_order=False,
         )
         for engine in engines
     ]
