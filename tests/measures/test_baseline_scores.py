@@ -35,13 +35,12 @@ from counterpoint.measures.suffix_gradients import first_order_scores
 from counterpoint.measures.tables import integrated_gradients_table
 from counterpoint.measures.tables.baseline_score_table import score_baselines
 from counterpoint.measures.tables.merging import KEYS, merge_heads
-from counterpoint.measures.tables.shards import Measurement, cache_shard, token_pairs
-from counterpoint.models.load import LanguageModel, load_language_model
-from counterpoint.pairs.buckets import buckets
-from counterpoint.pairs.pair_checks import validate_pairs
+from counterpoint.measures.tables.shards import Measurement, cache_shard
+from counterpoint.models.load import LanguageModel
 from tests.engine.test_suffix import engine_for
 from tests.helpers import plain_scores
 from tests.helpers.default_model import default_model as default_model
+from tests.helpers.default_model import first_pair
 from tests.helpers.pair_factory import random_pairs
 from tests.helpers.tiny_models import make_tiny_model
 
@@ -255,11 +254,8 @@ def test_unknown_baselines_are_refused(tiny_llama: LanguageModel) -> None:
 
 def test_scores_of_the_default_model_equal_plain_autograd(default_model: Path) -> None:
     """In float32, of all heads of a layer, on the default study's first pair."""
-    model, layers = load_language_model(default_model), [23]
-    pairs, _ = validate_pairs(counterpoint.pairs("ioi.default")[:1], model.tokenizer)
-    (bucket,) = buckets(pairs)
-    tokens = token_pairs(bucket)
-    engine = engine_for(model, tokens)
+    engine, layers = first_pair(default_model), [23]
+    model, tokens = engine.model, engine.activations.pairs
     for ours, plain in SCORES.values():
         found, expected = ours(engine, "noising"), plain(model, tokens, "noising", layers)
         assert np.abs(found - expected)[layers].max() <= 1e-4
