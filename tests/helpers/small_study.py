@@ -48,6 +48,7 @@ MODEL_RULES = (
     "search_counterfactuals",
     "validate_counterfactuals",
     "measure_searches",
+    "plan_study",
 )
 
 

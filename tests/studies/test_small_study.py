@@ -236,6 +236,12 @@ def test_every_job_has_a_log_and_every_computing_one_a_benchmark(results: Path) 
     } <= measured
 
 
+def test_progress_is_told_with_what_was_done(results: Path) -> None:
+    told = "\n".join(path.read_text() for path in (results / "logs").rglob("*.log"))
+    assert re.search(r"pairs scored, noising, relp: 2 of 2 in \d+ s", told)
+    assert not re.findall(r".*: 0 (?:of [\d,]+ )?in \d+ s", told)
+
+
 def test_shards_do_not_show_in_the_results(study: Path, results: Path) -> None:
     heads = pd.read_parquet(results / "heads.parquet")
     whole = pd.concat(
