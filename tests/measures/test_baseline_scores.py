@@ -252,6 +252,7 @@ def test_unknown_baselines_are_refused(tiny_llama: LanguageModel) -> None:
         counterpoint.measure(tiny_llama, [], baselines=3)  # type: ignore[arg-type]
 
 
+@pytest.mark.slow
 def test_scores_of_the_default_model_equal_plain_autograd(default_model: Path) -> None:
     """In float32, of the heads of a layer, on the default study's first pair."""
     engine, layers = first_pair(default_model), [23]
