@@ -49,12 +49,10 @@ def position_patching(
     UserError for a head that the model has not, and where the component is not one value (several
     residual streams).
     """
-    units = named_units(every_unit(engine.model, len(engine.activations.pairs), component), heads)
+    units = patched_units(engine, component, heads)
     if layers is not None:
         own = torch.tensor([layer in layers for layer in units.layer.tolist()])
         units = units[own.nonzero()[:, 0].to(units.layer.device)]
-    if heads is not None and component == "head":
-        _check_all_there(units, heads)
     views = position_views(engine, direction)
     columns = []
     for position in views.positions:
@@ -72,6 +70,19 @@ def position_patching(
         engine, direction, units=units, component=component, advance=advance
     )
     return units, np.stack(columns, axis=1), joint
+
+
+def patched_units(
+    engine: SuffixEngine, component: Component, heads: Collection[tuple[int, int]] | None
+) -> Units:
+    """The units of ``component`` of every pair, or those of ``heads`` as (layer, head).
+
+    Raises UserError for a head that the model has not.
+    """
+    units = named_units(every_unit(engine.model, len(engine.activations.pairs), component), heads)
+    if heads is not None and component == "head":
+        _check_all_there(units, heads)
+    return units
 
 
 def _check_all_there(units: Units, heads: Collection[tuple[int, int]]) -> None:

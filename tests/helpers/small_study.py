@@ -43,6 +43,7 @@ MODEL_RULES = (
     "record_patterns",
     "compute_edges",
     "patch_positions",
+    "trace_positions",
     "score_baselines",
     "find_circuits",
     "search_counterfactuals",
@@ -148,6 +149,7 @@ def configuration() -> dict[str, Any]:
                 "patterns": {"pairs": 1},
                 "edges": {"pairs": 2, "receivers": {"top": 2}},
                 "positions": {"pairs": 2},
+                "position_curves": {"pairs": 1, "heads": [[1, 2]]},
                 "baselines": ["eap_ig", "relp", "atp_star", "atp_hvp"],
                 "circuit": {
                     "pairs": 2,
@@ -167,11 +169,14 @@ def configuration() -> dict[str, Any]:
 
 
 LEFT_OUT: dict[str, Any] = {
-    **{
-        name: {"pairs": "none"}
-        for name in ("answers", "roles", "patterns", "edges", "positions", "circuit")
-    },
     "baselines": [],
+    "answers": {"pairs": "none"},
+    "roles": {"pairs": "none"},
+    "patterns": {"pairs": "none"},
+    "edges": {"pairs": "none"},
+    "positions": {"pairs": "none"},
+    "position_curves": {"pairs": "none"},
+    "circuit": {"pairs": "none"},
 }
 """Settings that leave out of the small study what a study may do without. Each job starts Python
 and imports torch, and of where and how jobs run a dozen show as much as forty."""

@@ -14,7 +14,12 @@ import pytest
 from safetensors.numpy import save_file
 
 from counterpoint.files.artifacts import read_table
-from counterpoint.measures.tables import edge_table, position_table, role_table
+from counterpoint.measures.tables import (
+    edge_table,
+    position_curve_table,
+    position_table,
+    role_table,
+)
 from tests.helpers.small_study import ROOT
 
 LEAVING_A_THREAD = """
@@ -115,6 +120,7 @@ def test_a_failed_job_says_why(tmp_path: Path, main: str, message: str, tracebac
         ("measure_roles", "roles", role_table),
         ("compute_edges", "edges", edge_table),
         ("patch_positions", "positions", position_table),
+        ("trace_positions", "position_curves", position_curve_table),
     ],
 )
 def test_a_shard_without_the_pairs_asked_for_needs_no_model(
@@ -133,7 +139,10 @@ def test_a_shard_without_the_pairs_asked_for_needs_no_model(
         ),
         output=SimpleNamespace(scores=str(tmp_path / "scores.parquet")),
         params=SimpleNamespace(
-            settings={setting: {"pairs": 3, "heads": "all", "receivers": {"top": 1}}}
+            settings={
+                setting: {"pairs": 3, "heads": "all", "receivers": {"top": 1}},
+                "curves": {"keep": "none"},
+            }
         ),
     )
     main(job)
