@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Literal
 
 import pandas as pd
+from torch import Tensor
 
 from counterpoint.engine.activations import DIRECTIONS, Component, Direction
 from counterpoint.global_state import unchanged_state
@@ -16,7 +17,6 @@ from counterpoint.measures.tables.position_curve_table import score_position_cur
 from counterpoint.measures.tables.position_table import KEYS
 from counterpoint.models.load import LanguageModel
 from counterpoint.models.shared_weights import unchanged_modules
-from counterpoint.progress import Bar
 
 
 def position_curves(
@@ -64,23 +64,18 @@ def position_curves(
     chosen = None if heads is None else checked_heads(model, heads)
     with unchanged_state(), unchanged_modules(model.hf):
         given = MeasuredPairs.of(model, pairs, on_bad_pair, metric, directions, memory_mb)
-        tables = []
-        with Bar("tracing positions", 2 * len(given.pairs), shown=progress, unit=" stages") as bar:
-            for cached, count in given.buckets():
-                bar.advance(count)
-                tables.append(
-                    score_position_curves(
-                        model,
-                        cached,
-                        given.pairs,
-                        given.measurement,
-                        components=asked,
-                        heads=chosen,
-                        nodes=nodes,
-                        tolerance=tolerance,
-                        max_nodes=max_nodes,
-                    )
-                )
-                bar.advance(count)
-        given.say_doubts()
-        return given.whole(tables, KEYS)
+
+        def score(cached: Mapping[str, Tensor]) -> pd.DataFrame:
+            return score_position_curves(
+                model,
+                cached,
+                given.pairs,
+                given.measurement,
+                components=asked,
+                heads=chosen,
+                nodes=nodes,
+                tolerance=tolerance,
+                max_nodes=max_nodes,
+            )
+
+        return given.scored("tracing positions", score, KEYS, progress=progress)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Literal
 
 import pandas as pd
+from torch import Tensor
 
 from counterpoint.engine.activations import DIRECTIONS, Component, Direction
 from counterpoint.errors import UserError, did_you_mean
@@ -16,7 +17,6 @@ from counterpoint.measures.positions import COMPONENTS
 from counterpoint.measures.tables.position_table import KEYS, score_positions
 from counterpoint.models.load import LanguageModel
 from counterpoint.models.shared_weights import unchanged_modules
-from counterpoint.progress import Bar
 
 
 def positions(
@@ -66,23 +66,13 @@ def positions(
     chosen = None if heads is None else checked_heads(model, heads)
     with unchanged_state(), unchanged_modules(model.hf):
         given = MeasuredPairs.of(model, pairs, on_bad_pair, metric, directions, memory_mb)
-        tables = []
-        with Bar("patching positions", 2 * len(given.pairs), shown=progress, unit=" stages") as bar:
-            for cached, count in given.buckets():
-                bar.advance(count)
-                tables.append(
-                    score_positions(
-                        model,
-                        cached,
-                        given.pairs,
-                        given.measurement,
-                        components=asked,
-                        heads=chosen,
-                    )
-                )
-                bar.advance(count)
-        given.say_doubts()
-        return given.whole(tables, KEYS)
+
+        def score(cached: Mapping[str, Tensor]) -> pd.DataFrame:
+            return score_positions(
+                model, cached, given.pairs, given.measurement, components=asked, heads=chosen
+            )
+
+        return given.scored("patching positions", score, KEYS, progress=progress)
 
 
 def checked_components(components: Any) -> list[Component]:

@@ -189,6 +189,7 @@ def test_a_plan_grows_with_pairs_and_heads(folder: Path) -> None:
 def test_a_plan_counts_the_circuits_that_are_asked_for(folder: Path) -> None:
     size, pairs = read_size(folder), Pairs(3, 12, 5)
     wanted = study()["circuit"] | {"max_nodes": 4, "methods": ["greedy", "ap"], "candidates": 5}
+    wanted |= {"edge_methods": ["pruned", "eap_ig", "eap"], "max_edges": 20}
 
     def found(**changes: Any) -> dict[str, tuple[int, float]]:
         return amounts(study(circuit=wanted | changes), size, pairs, ON, targets=1)

@@ -88,5 +88,7 @@ def _columns(
             yield "atp_reliability", term_ratio(slope, bend)
             progress.say()
         else:
+            progress = Progress(f"pairs scored, {direction}, {name}", n_pairs)
             yield name, _OF_WHOLE_PASSES[name](engine, direction)[places]
-            Progress(f"{n_pairs} pairs, {direction}, {name}").say()
+            progress(n_pairs)
+            progress.say()
