@@ -76,10 +76,10 @@ def reading_pairs(
         first = torch.tensor([ids[0] for ids in getattr(pairs, kind)], device=pairs.clean.device)
         answer = torch.cat([first.unsqueeze(1), rest.to(first)], dim=1)
         for count in range(1, answer.shape[1]):
-            prompts = tuple(
+            clean, corrupted = (
                 torch.cat([getattr(pairs, prompt), answer[:, :count]], dim=1) for prompt in PROMPTS
             )
-            found.append((kind, _read(*prompts, answer[:, count], pairs.number)))
+            found.append((kind, _read(clean, corrupted, answer[:, count], pairs.number)))
     return found
 
 

@@ -58,11 +58,11 @@ def buckets(table: pd.DataFrame) -> list[Bucket]:
     one bucket; within a bucket the table's order is kept.
     """
     found = []
-    for key, group in table.groupby(keys_of_buckets(table), sort=True):
-        length, first, *read = key
+    grouped: Any = table.groupby(keys_of_buckets(table), sort=True)
+    for (length, first, *read), group in grouped:
         pairs = [int(pair) for pair in group["pair"]]
-        tokens = [_numbers(group[name]) for name in TOKENS]
-        bucket = Bucket(int(length), int(first), pairs, *tokens)
+        clean, corrupted, correct, incorrect = (_numbers(group[name]) for name in TOKENS)
+        bucket = Bucket(int(length), int(first), pairs, clean, corrupted, correct, incorrect)
         if read and read[0]:
             rests = [_numbers(group[name]) for name in _RESTS]
             bucket = replace(

@@ -286,7 +286,7 @@ def test_scores_of_other_papers_add_up(monkeypatch: pytest.MonkeyPatch) -> None:
     places = units.layer.numpy(), units.pair.numpy(), units.head.numpy()
     for name, score in (("eap_ig", input_path_scores), ("relp", relevance_scores)):
         parts = [sign * score(part, "noising")[places] for part, sign in engine.parts]
-        assert len(parts) == 3
+        assert len(parts) == 4
         assert table[name].to_numpy() == pytest.approx(sum(parts), rel=0, abs=1e-12)
     step = 1e-3
     alphas = np.tile([0.0, step, 2 * step], (len(units), 1))

@@ -55,10 +55,10 @@ Bucketed = Activations | AnswerReadings
 """What is kept of a bucket: one pair of runs, or those of every reading of its whole answers."""
 
 
-def _cached(model: LanguageModel, bucket: Bucket) -> Bucketed:
-    """Run every prompt of a bucket, behind each beginning of its answers where they are read whole.
+def _cached(model: LanguageModel, bucket: Bucket, metric: str) -> Bucketed:
+    """Run every prompt of a bucket and, of whole answers, each of them with what is read behind it.
 
-    Where every answer is one token, that is the prompts alone.
+    What both answers begin with cancels in their difference, and is read for no other metric.
     """
     pairs = token_pairs(bucket)
     rests = [torch.tensor(rest) for rest in (bucket.correct_rest, bucket.incorrect_rest)]
@@ -67,6 +67,7 @@ def _cached(model: LanguageModel, bucket: Bucket) -> Bucketed:
     readings: list[tuple[Kind, Activations]] = [
         (kind, cache_activations(model, prompts))
         for kind, prompts in reading_pairs(pairs, bucket.beginning, rests[0], rests[1])
+        if kind != "beginning" or metric == "log_probability"
     ]
     return AnswerReadings(tuple(readings))
 
@@ -99,7 +100,7 @@ def cache_shard(
     rows: list[pd.DataFrame] = []
     progress = Progress("pairs run", len(pairs))
     for place, bucket in enumerate(buckets(pairs)):
-        kept = _cached(model, bucket)
+        kept = _cached(model, bucket, metric)
         table = {"pair": np.array(bucket.pairs, dtype=np.int64)}
         for label, name in (("metric", metric), ("logit_difference", "logit_difference")):
             engine = engine_for(model, kept, name)
