@@ -276,7 +276,7 @@ class PairChecker:
             problems.append(Problem("empty cell", f"{name} is an empty list"))
         for text, tokens in zip(texts, self.tokenise(texts) if texts else [], strict=True):
             if len(tokens) != 1:
-                problems.append(self.explain_answer(name, text, tokens))
+                problems.append(self.explain_answer(name, text, tokens, len(texts) == 1))
             elif tokens[0] in self.special:
                 held = f"{name} {quoted(text)} is a special token"
                 problems.append(Problem("special token", held))
@@ -298,7 +298,7 @@ class PairChecker:
             return [Problem("spans", str(error))]
         return []
 
-    def explain_answer(self, name: str, text: str, tokens: list[int]) -> Problem:
+    def explain_answer(self, name: str, text: str, tokens: list[int], alone: bool) -> Problem:
         reason = f"{name} {quoted(text)} is {len(tokens)} tokens"
         if tokens:
             reason += f" ({', '.join(self.show([id_]) for id_ in tokens[:8])})"
@@ -310,7 +310,7 @@ class PairChecker:
         ):
             if other and other != text and len(self.tokenise([other])[0]) == 1:
                 return Problem("answer tokens", f"{reason}; {quoted(other)} is one: {hint}")
-        if self.several and len(tokens) > 1:
+        if self.several and alone and len(tokens) > 1:
             reason += f"; {self.several} takes several"
         return Problem("answer tokens", reason)
 

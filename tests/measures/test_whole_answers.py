@@ -16,11 +16,12 @@ from counterpoint.engine.activations import (
     DIRECTIONS,
     PROMPTS,
     Direction,
+    TokenPairs,
     background_prompt,
     other_prompt,
 )
 from counterpoint.engine.attention_parts import AttentionParts
-from counterpoint.engine.head_outputs import every_unit
+from counterpoint.engine.head_outputs import every_unit, named_units
 from counterpoint.engine.suffix import SuffixEngine
 from counterpoint.engine.whole_answers import WholeAnswerEngine
 from counterpoint.errors import UserError
@@ -35,7 +36,7 @@ from counterpoint.measures.positions import position_patching
 from counterpoint.measures.quadrature import gauss_legendre
 from counterpoint.measures.relevance import relevance_scores
 from counterpoint.measures.roles import role_effects
-from counterpoint.measures.slopes import attribution_patching, values
+from counterpoint.measures.slopes import attribution_patching, values, values_and_slopes
 from counterpoint.measures.suffix_gradients import suffix_run
 from counterpoint.measures.tables.baseline_score_table import score_baselines
 from counterpoint.measures.tables.edge_table import score_edges
@@ -48,9 +49,11 @@ from counterpoint.measures.tables.shards import (
     read_buckets,
     read_shard,
 )
-from counterpoint.models.load import LanguageModel
+from counterpoint.models.load import LanguageModel, load_language_model
+from counterpoint.pairs.pair_checks import validate_pairs
 from tests.helpers import answer_passes, role_passes, whole_passes
 from tests.helpers.answer_passes import Answered, added_up, random_answers
+from tests.helpers.default_model import default_model as default_model
 from tests.helpers.float64_throughout import float64_throughout
 from tests.helpers.plain_paths import PlainPaths
 from tests.helpers.tiny_models import make_tiny_model
@@ -288,12 +291,11 @@ def test_scores_of_other_papers_add_up(monkeypatch: pytest.MonkeyPatch) -> None:
         parts = [sign * score(part, "noising")[places] for part, sign in engine.parts]
         assert len(parts) == 4
         assert table[name].to_numpy() == pytest.approx(sum(parts), rel=0, abs=1e-12)
-    step = 1e-3
-    alphas = np.tile([0.0, step, 2 * step], (len(units), 1))
-    f = values(engine, "noising", "head", units, alphas)
-    bend = (f[:, 0] - 2 * f[:, 1] + f[:, 2]) / step**2
-    slope = attribution_patching(engine, "noising", "head", units)
-    assert table["atp_hvp"].to_numpy() == pytest.approx(slope + bend / 2, rel=0, abs=2e-2)
+    step = 1e-4
+    alphas = np.tile([-step, 0.0, step], (len(units), 1))
+    _, g = values_and_slopes(engine, "noising", "head", units, alphas)
+    bend = (g[:, 2] - g[:, 0]) / (2 * step)
+    assert table["atp_hvp"].to_numpy() == pytest.approx(g[:, 1] + bend / 2, rel=0, abs=1e-3)
     with pytest.raises(UserError, match="not measured of whole answers"):
         score_baselines(model, named, settings, ["atp_star"])
 
@@ -301,8 +303,8 @@ def test_scores_of_other_papers_add_up(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_curves_of_a_mixture_of_experts_keep_to_their_errors() -> None:
     """Jumps are found in every reading: the curve is off from plain points by what is stated."""
     model = make_tiny_model("mixtral")
-    engine = whole_engine(model, random_answers(48), 1)
-    units = every_unit(model, 1)
+    engine = whole_engine(model, random_answers(48, correct=2, incorrect=3), 1)
+    units = every_unit(model, 1)[slice(0, 3)]
     curves = output_curves(engine, "noising", units)
     grid, _ = gauss_legendre(50)
     plain = values(engine, "noising", "head", units, np.tile(grid, (len(units), 1)))
@@ -335,6 +337,56 @@ def test_of_what_reads_one_position_nothing_runs() -> None:
     for tried in tries:
         with pytest.raises(UserError, match="whole answers"):
             tried()
+
+
+@pytest.mark.slow
+def test_heads_of_the_default_model_equal_whole_passes(default_model: Path) -> None:
+    model = load_language_model(default_model)
+    texts = pd.DataFrame(
+        [
+            {
+                "row": 1,
+                "clean": "The capital of California is the city of",
+                "corrupted": "The capital of Massachusetts is the city of",
+                "correct": " San Diego",
+                "incorrect": " New York",
+            }
+        ]
+    )
+    pairs, _ = validate_pairs(texts, model.tokenizer, answer_tokens="whole")
+    (row,) = pairs.to_dict("records")
+    assert len(row["correct_rest"]) == len(row["incorrect_rest"]) == 1
+    named, _ = cache_shard(model, pairs, "logit_difference")
+    (bucket,) = read_buckets(named)
+    engine = engine_for(model, bucket, "logit_difference")
+    heads = [(20, 0), (29, 1)]
+    units = named_units(every_unit(model, 1), heads)
+    found = activation_patching(engine, "denoising", units=units)
+    prompts = (torch.tensor([row[f"{prompt}_tokens"].tolist()]) for prompt in PROMPTS)
+    answers = (
+        torch.tensor([[*row[f"{side}_tokens"].tolist(), *row[f"{side}_rest"].tolist()]])
+        for side in ("correct", "incorrect")
+    )
+    answered = Answered(TokenPairs(*prompts, ((0,),), ((1,),), (0,)), *answers)
+    start = answer_passes.unpatched(model, answered, "corrupted", "logit_difference")
+    for (layer, head), ap in zip(heads, found, strict=True):
+        module = model.output_projection(layer)
+        end = 0.0
+        for sign, answer in answered.answers("logit_difference"):
+            both = answered.behind(answer)
+            z = whole_passes.value_of(model, module, both.clean, "head")
+            width = z.shape[-1] // model.n_heads
+            own = slice(head * width, (head + 1) * width)
+
+            def put(value: Tensor, own: slice = own, z: Tensor = z) -> Tensor:
+                value = value.clone()
+                value[..., own] = z[..., own]
+                return value
+
+            with torch.no_grad(), whole_passes.changed(module, "head", put):
+                output = model.hf(input_ids=both.corrupted, use_cache=False).logits
+            end += sign * float(answer_passes.read(output, answer)[0, 0])
+        assert ap == pytest.approx(end - float(start[0]), rel=0, abs=1e-4)
 
 
 def test_readings_are_stored_and_read_back(tmp_path: Path) -> None:
