@@ -177,11 +177,7 @@ OF_BASELINES = (
 """Scores of other papers: columns of heads.parquet where the setting `baselines` names them."""
 
 OF_ANSWERS = (
-    Column(
-        "answer_beginning",
-        "count",
-        "Tokens that both answers begin with; both prompts' tokens end with them.",
-    ),
+    Column("answer_beginning", "count", "Tokens that both answers begin with, prompts' last."),
     Column("correct_rest", "number", "Token ids of the correct answer behind its first.", "token"),
     Column("incorrect_rest", "number", "Token ids of the incorrect one behind its first.", "token"),
     Column("read_whole", "", "Whether all tokens of the answers are read."),
