@@ -10,6 +10,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import Tensor
 
 from counterpoint.engine.activations import (
@@ -105,6 +107,40 @@ def test_patches_equal_whole_passes(
                 {place: float(effect) for place, effect in expected.items()}, rel=0, abs=1e-9
             )
             assert max(map(abs, found.values())) > 0.1
+
+
+@settings(max_examples=6, deadline=None)
+@given(
+    seed=st.integers(0, 10_000),
+    beginning=st.integers(0, 2),
+    rests=st.tuples(st.integers(1, 3), st.integers(1, 3)),
+    length=st.integers(2, 7),
+    data=st.data(),
+)
+def test_any_shape_equals_whole_passes(
+    seed: int, beginning: int, rests: tuple[int, int], length: int, data: Any
+) -> None:
+    """Answers of any numbers of tokens, those of one token behind what they begin with included."""
+    model = make_tiny_model("gpt2", "float64")
+    correct, incorrect = (beginning + rest for rest in rests)
+    answered = random_answers(
+        seed,
+        beginning=beginning,
+        correct=correct,
+        incorrect=incorrect,
+        length=length,
+        first_difference=data.draw(st.integers(0, length - 1)),
+    )
+    engine = whole_engine(model, answered, beginning)
+    found = by_place(engine, activation_patching(engine, "noising"))
+    expected = added_up(
+        answered,
+        "logit_difference",
+        lambda pairs: whole_passes.effects(model, pairs, "noising", "head"),
+    )
+    assert found == pytest.approx(
+        {place: float(effect) for place, effect in expected.items()}, rel=0, abs=1e-9
+    )
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
@@ -281,8 +317,8 @@ def test_scores_of_other_papers_add_up(monkeypatch: pytest.MonkeyPatch) -> None:
     """Those that are linear in the metric, and the second-order term; AtP* is not and refuses."""
     model = float64_throughout("llama", monkeypatch)
     named, _ = cache_shard(model, random_answers(47).table(1), "logit_difference")
-    settings = Measurement(directions=("noising",))
-    table = score_baselines(model, named, settings, ["atp_hvp", "eap_ig", "relp"])
+    noising = Measurement(directions=("noising",))
+    table = score_baselines(model, named, noising, ["atp_hvp", "eap_ig", "relp"])
     (bucket,) = read_buckets(named)
     engine = engine_for(model, bucket, "logit_difference")
     units = every_unit(model, 1)
@@ -297,7 +333,7 @@ def test_scores_of_other_papers_add_up(monkeypatch: pytest.MonkeyPatch) -> None:
     bend = (g[:, 2] - g[:, 0]) / (2 * step)
     assert table["atp_hvp"].to_numpy() == pytest.approx(g[:, 1] + bend / 2, rel=0, abs=1e-3)
     with pytest.raises(UserError, match="not measured of whole answers"):
-        score_baselines(model, named, settings, ["atp_star"])
+        score_baselines(model, named, noising, ["atp_star"])
 
 
 def test_curves_of_a_mixture_of_experts_keep_to_their_errors() -> None:
@@ -402,11 +438,11 @@ def test_readings_are_stored_and_read_back(tmp_path: Path) -> None:
     write_tensors(named, path)
     assert pair_numbers(path) == [0, 1, 2]
     assert baseline["pair"].tolist() == [0, 1, 2]
-    for stored, given in zip(read_buckets(path), read_buckets(named), strict=True):
+    for stored, kept in zip(read_buckets(path), read_buckets(named), strict=True):
         kinds = [kind for kind, _ in stored.readings]
-        assert kinds == [kind for kind, _ in given.readings]
+        assert kinds == [kind for kind, _ in kept.readings]
         for metric in METRICS:
-            one, other = (engine_for(model, each, metric) for each in (stored, given))
+            one, other = (engine_for(model, each, metric) for each in (stored, kept))
             assert torch.equal(one.unpatched("clean"), other.unpatched("clean"))
     # The logit difference is that of the whole answers, whatever the metric is.
     _, again = cache_shard(model, table, "logit_difference")
