@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -26,6 +26,7 @@ from counterpoint.pairs.answer_tokens import AnswerTokens
 from counterpoint.pairs.doubtful_pairs import doubtful_answers, doubtful_texts, lines
 from counterpoint.pairs.given_pairs import pairs as given_pairs
 from counterpoint.pairs.pair_checks import validate_pairs
+from counterpoint.progress import Bar
 
 SEVERAL = 'answer_tokens="first_difference" or answer_tokens="whole"'
 """How a caller takes pairs whose answers are several tokens."""
@@ -67,6 +68,27 @@ class MeasuredPairs:
         for cached, baseline in cached_buckets(self.model, self.pairs, self.measurement.metric):
             self.baselines.append(baseline)
             yield cached, len(baseline)
+
+    def scored(
+        self,
+        what: str,
+        score: Callable[[Mapping[str, Tensor]], pd.DataFrame],
+        keys: Sequence[str],
+        *,
+        progress: bool,
+    ) -> pd.DataFrame:
+        """The tables that ``score`` makes of the activations of each bucket, as one (`whole`).
+
+        A bar named ``what`` is shown meanwhile where ``progress``; of doubtful pairs it is warned.
+        """
+        tables = []
+        with Bar(what, 2 * len(self.pairs), shown=progress, unit=" stages") as bar:
+            for cached, count in self.buckets():
+                bar.advance(count)
+                tables.append(score(cached))
+                bar.advance(count)
+        self.say_doubts()
+        return self.whole(tables, keys)
 
     def say_doubts(self) -> None:
         """Warn of pairs that pass every check and were probably meant otherwise."""

@@ -5,10 +5,11 @@ The numbers are those of a study's `edges.parquet`.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Literal
 
 import pandas as pd
+from torch import Tensor
 
 from counterpoint.engine.activations import DIRECTIONS, Direction
 from counterpoint.errors import UserError
@@ -21,7 +22,6 @@ from counterpoint.measures.tables import edge_table
 from counterpoint.models.load import LanguageModel
 from counterpoint.models.shared_weights import unchanged_modules
 from counterpoint.pairs.answer_tokens import AnswerTokens
-from counterpoint.progress import Bar
 
 
 def edges(
@@ -100,22 +100,17 @@ def edges(
         given = MeasuredPairs.of(
             model, pairs, on_bad_pair, metric, directions, memory_mb, answer_tokens
         )
-        tables = []
-        with Bar("computing edges", 2 * len(given.pairs), shown=progress, unit=" stages") as bar:
-            for cached, count in given.buckets():
-                bar.advance(count)
-                tables.append(
-                    edge_table.score_edges(
-                        model,
-                        cached,
-                        given.measurement,
-                        chosen,
-                        roles=roles,
-                        norms=norms,
-                        first_order=first_order,
-                        all_receivers=all_receivers,
-                    )
-                )
-                bar.advance(count)
-        given.say_doubts()
-        return given.whole(tables, edge_table.KEYS)
+
+        def score(cached: Mapping[str, Tensor]) -> pd.DataFrame:
+            return edge_table.score_edges(
+                model,
+                cached,
+                given.measurement,
+                chosen,
+                roles=roles,
+                norms=norms,
+                first_order=first_order,
+                all_receivers=all_receivers,
+            )
+
+        return given.scored("computing edges", score, edge_table.KEYS, progress=progress)

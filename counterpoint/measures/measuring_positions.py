@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Literal
 
 import pandas as pd
+from torch import Tensor
 
 from counterpoint.engine.activations import DIRECTIONS, Component, Direction
 from counterpoint.errors import UserError, did_you_mean
@@ -17,7 +18,6 @@ from counterpoint.measures.tables.position_table import KEYS, score_positions
 from counterpoint.models.load import LanguageModel
 from counterpoint.models.shared_weights import unchanged_modules
 from counterpoint.pairs.answer_tokens import AnswerTokens
-from counterpoint.progress import Bar
 
 
 def positions(
@@ -65,7 +65,7 @@ def positions(
             of a model that has several.
     """
     directions = check_settings(model, directions, metric, "adaptive", 1e-4, 65, 1)
-    asked = _checked_components(components)
+    asked = checked_components(components)
     chosen = None if heads is None else checked_heads(model, heads)
     with unchanged_state(), unchanged_modules(model.hf):
         given = MeasuredPairs.of(
@@ -78,26 +78,16 @@ def positions(
             answer_tokens,
             takes_whole=False,
         )
-        tables = []
-        with Bar("patching positions", 2 * len(given.pairs), shown=progress, unit=" stages") as bar:
-            for cached, count in given.buckets():
-                bar.advance(count)
-                tables.append(
-                    score_positions(
-                        model,
-                        cached,
-                        given.pairs,
-                        given.measurement,
-                        components=asked,
-                        heads=chosen,
-                    )
-                )
-                bar.advance(count)
-        given.say_doubts()
-        return given.whole(tables, KEYS)
+
+        def score(cached: Mapping[str, Tensor]) -> pd.DataFrame:
+            return score_positions(
+                model, cached, given.pairs, given.measurement, components=asked, heads=chosen
+            )
+
+        return given.scored("patching positions", score, KEYS, progress=progress)
 
 
-def _checked_components(components: Any) -> list[Component]:
+def checked_components(components: Any) -> list[Component]:
     """The components, each once; raises UserError for what is none."""
     listed: list[Any] = [components] if isinstance(components, str) else list(components)
     for each in listed:

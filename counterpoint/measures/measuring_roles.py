@@ -5,10 +5,11 @@ The numbers are those of a study's `roles.parquet` and `patterns.safetensors`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import pandas as pd
+from torch import Tensor
 
 from counterpoint.engine.activations import DIRECTIONS, Direction
 from counterpoint.global_state import unchanged_state
@@ -66,14 +67,11 @@ def roles(
         given = MeasuredPairs.of(
             model, pairs, on_bad_pair, metric, directions, memory_mb, answer_tokens
         )
-        tables = []
-        with Bar("patching roles", 2 * len(given.pairs), shown=progress, unit=" stages") as bar:
-            for cached, count in given.buckets():
-                bar.advance(count)
-                tables.append(score_roles(model, cached, given.measurement))
-                bar.advance(count)
-        given.say_doubts()
-        return given.whole(tables, (*KEYS, "role"))
+
+        def score(cached: Mapping[str, Tensor]) -> pd.DataFrame:
+            return score_roles(model, cached, given.measurement)
+
+        return given.scored("patching roles", score, (*KEYS, "role"), progress=progress)
 
 
 def attention_patterns(

@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 import numpy as np
+import torch
 from jaxtyping import Float
 
 from counterpoint.engine.activations import Component, Direction
@@ -38,17 +39,20 @@ def position_patching(
     component: Component,
     *,
     heads: Collection[tuple[int, int]] | None = None,
+    layers: Collection[int] | None = None,
     advance: Advance | None = None,
 ) -> tuple[Units, Float[Array, "unit position"], Float[Array, " unit"]]:
     """Units, their AP at each position from the first difference on, and their joint AP.
 
     The units are every one of ``component`` of every pair, or of the ``heads`` that are named as
-    (layer, head). ``advance`` is told of evaluations as they are made. Raises UserError for a head
-    that the model has not, and where the component is not one value (several residual streams).
+    (layer, head), or in ``layers``. ``advance`` is told of evaluations as they are made. Raises
+    UserError for a head that the model has not, and where the component is not one value (several
+    residual streams).
     """
-    units = named_units(every_unit(engine.model, len(engine.activations.pairs), component), heads)
-    if heads is not None and component == "head":
-        _check_all_there(units, heads)
+    units = patched_units(engine, component, heads)
+    if layers is not None:
+        own = torch.tensor([layer in layers for layer in units.layer.tolist()])
+        units = units[own.nonzero()[:, 0].to(units.layer.device)]
     views = position_views(engine, direction)
     columns = []
     for position in views.positions:
@@ -66,6 +70,19 @@ def position_patching(
         engine, direction, units=units, component=component, advance=advance
     )
     return units, np.stack(columns, axis=1), joint
+
+
+def patched_units(
+    engine: SuffixEngine, component: Component, heads: Collection[tuple[int, int]] | None
+) -> Units:
+    """The units of ``component`` of every pair, or those of ``heads`` as (layer, head).
+
+    Raises UserError for a head that the model has not.
+    """
+    units = named_units(every_unit(engine.model, len(engine.activations.pairs), component), heads)
+    if heads is not None and component == "head":
+        _check_all_there(units, heads)
+    return units
 
 
 def _check_all_there(units: Units, heads: Collection[tuple[int, int]]) -> None:

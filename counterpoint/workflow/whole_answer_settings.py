@@ -11,6 +11,7 @@ from typing import Any
 
 NOT_OF_SUMS = {
     "positions": "the two answers' tokens are positions that they do not share",
+    "position_curves": "the two answers' tokens are positions that they do not share",
     "circuit": "circuits are chosen by what is read at one position",
     "answers": "other answers are compared at one position",
 }

@@ -11,20 +11,19 @@ import torch
 
 from counterpoint.engine import position_views as views_of
 from counterpoint.engine.activation_caching import cache_activations
-from counterpoint.engine.activations import DIRECTIONS, Component, Direction
+from counterpoint.engine.activations import DIRECTIONS, Component, Direction, Prompt
 from counterpoint.engine.position_views import PositionViews, position_views
 from counterpoint.engine.rounding import computed_eps
 from counterpoint.engine.suffix import SuffixEngine
 from counterpoint.errors import UserError
+from counterpoint.measures import quadrature
 from counterpoint.measures.curves import output_curves
-from counterpoint.measures.measured_pairs import checked_pairs
 from counterpoint.measures.patching import activation_patching
+from counterpoint.measures.position_curves import position_curves
 from counterpoint.measures.positions import COMPONENTS, position_patching
-from counterpoint.measures.tables.shards import token_pairs
-from counterpoint.models.load import LanguageModel, load_language_model
-from counterpoint.pairs.buckets import buckets
+from counterpoint.models.load import LanguageModel
 from tests.engine.test_architecture_kinds import WHOLE_PROMPT, make, tolerance
-from tests.helpers.default_model import default_model
+from tests.helpers.default_model import default_model, first_pair
 from tests.helpers.pair_factory import random_pairs
 from tests.helpers.position_passes import effects_by_position
 from tests.helpers.tiny_models import ARCHITECTURES, make_tiny_model
@@ -189,6 +188,46 @@ def test_curves_at_one_position_end_in_its_patch() -> None:
             assert curves.ig_own == pytest.approx(curves.ap, abs=2e-4)
 
 
+@pytest.mark.parametrize("architecture", sorted(ARCHITECTURES))
+@pytest.mark.parametrize("first", [0, 3])
+def test_curves_at_every_position_equal_whole_passes(architecture: str, first: int) -> None:
+    model = make_tiny_model(architecture, "float64")
+    engine = engine_for(model, length=6, first_difference=first)
+    pairs, nodes = engine.activations.pairs, quadrature.gauss_legendre(50)[0]
+    component: Component = "mlp" if first else "head"
+    for direction in DIRECTIONS:
+        side: Prompt = "clean" if direction == "noising" else "corrupted"
+        start = engine.unpatched(side).double().numpy()
+        expected = {
+            at: effects_by_position(model, pairs, direction, component, alpha=float(alpha))
+            for node in (3, 40)
+            for at, alpha in (((node, way), nodes[node] + way * STEP) for way in (-1, 0, 1))
+        }
+        seen = []
+        for position, units, curves in position_curves(
+            engine, direction, component, nodes="gauss-legendre-50"
+        ):
+            seen.append(position)
+            heads = torch.zeros_like(units.layer) if units.head is None else units.head
+            pair = units.pair.tolist()
+            keys = list(zip(pair, units.layer.tolist(), heads.tolist(), strict=True))
+            for node in (3, 40):
+                before, here, after = (
+                    np.array([expected[node, way][*key, position] for key in keys])
+                    for way in (-1, 0, 1)
+                )
+                shift = curves.output[:, node] - start[pair]
+                assert shift == pytest.approx(here, abs=close(model))
+                slope = (after - before) / (2 * STEP)
+                assert curves.gradient[:, node] == pytest.approx(slope, abs=close(model) / STEP)
+                assert np.abs(shift).max() > 1e-4
+        assert seen == list(range(pairs.first_difference, pairs.length))
+
+
+STEP = 1e-4
+"""Of a difference quotient, whose own error is about its square: far below what is allowed."""
+
+
 def test_mixtures_of_experts_equal_whole_passes() -> None:
     model = make_tiny_model("mixtral")
     engine = engine_for(model, length=7, first_difference=3)
@@ -198,30 +237,33 @@ def test_mixtures_of_experts_equal_whole_passes() -> None:
 
 @pytest.mark.slow
 def test_the_default_model_equals_whole_passes(default_model: Path) -> None:
-    model = load_language_model(default_model)
-    (bucket,) = buckets(checked_pairs(model, "ioi.default").head(1))
-    pairs = token_pairs(bucket)
-    engine = SuffixEngine(model, cache_activations(model, pairs))
-    chosen = {"head": [(0, 3), (23, 3), (29, 1)]}
-    whole = [(0, 0), (15, 0), (29, 0)]
-    # One before the first difference, the difference, one in between and the last.
+    engine = first_pair(default_model)
+    model, pairs = engine.model, engine.activations.pairs
+    chosen = {"head": [(0, 3), (23, 3)]}
+    whole = [(0, 0), (22, 0)]
+    # Each component in one direction: the tiny models have both.
+    directions: list[Direction] = ["noising", "denoising"] * 2
+    # One before the first difference, the difference and the last.
     first, last = pairs.first_difference, pairs.length - 1
-    positions = [first - 1, first, first + 2, last]
-    for direction in DIRECTIONS:
-        for component in COMPONENTS:
-            places = chosen.get(component, whole)
-            expected = effects_by_position(
-                model, pairs, direction, component, units=places, positions=positions
-            )
-            heads = places if component == "head" else None
-            units, found, _ = position_patching(engine, direction, component, heads=heads)
-            head = torch.zeros_like(units.layer) if units.head is None else units.head
-            row = {
-                unit: place
-                for place, unit in enumerate(zip(units.layer.tolist(), head.tolist(), strict=True))
-            }
-            for place in places:
-                assert abs(expected[0, *place, first - 1]) <= 1e-4
-                for at in positions[1:]:
-                    ours = found[row[place], at - first]
-                    assert ours == pytest.approx(expected[0, *place, at], abs=1e-4)
+    positions = [first - 1, first, last]
+    for direction, component in zip(directions, COMPONENTS, strict=True):
+        places = chosen.get(component, whole)
+        expected = effects_by_position(
+            model, pairs, direction, component, units=places, positions=positions
+        )
+        heads = places if component == "head" else None
+        layers = [layer for layer, _ in places]
+        units, found, _ = position_patching(
+            engine, direction, component, heads=heads, layers=layers
+        )
+        assert set(units.layer.tolist()) == set(layers)
+        head = torch.zeros_like(units.layer) if units.head is None else units.head
+        row = {
+            unit: place
+            for place, unit in enumerate(zip(units.layer.tolist(), head.tolist(), strict=True))
+        }
+        for place in places:
+            assert abs(expected[0, *place, first - 1]) <= 1e-4
+            for at in positions[1:]:
+                ours = found[row[place], at - first]
+                assert ours == pytest.approx(expected[0, *place, at], abs=1e-4)

@@ -98,6 +98,7 @@ def test_refusals_name_the_setting(model: LanguageModel) -> None:
     assert "atp_star" in message and "not measured of whole answers" in message
     for call, given in (
         (counterpoint.positions, ()),
+        (counterpoint.position_curves, ()),
         (counterpoint.token_effects, ([(0, 1)],)),
         (counterpoint.answer_effects, ([(0, 1)],)),
         (counterpoint.circuit, ()),

@@ -514,12 +514,14 @@ def test_what_is_not_made_of_whole_answers_is_told() -> None:
     with pytest.raises(UserError) as error:
         resolve(changed(**whole, studies__ioi__metric="kl_divergence",
                         studies__ioi__baselines=["relp", "atp_star"],
+                        studies__ioi__position_curves__pairs=1,
                         studies__ioi__circuit__pairs=1))  # fmt: skip
     message = str(error.value)
-    assert message.startswith("config.yaml: 5 mistakes in the configuration")
+    assert message.startswith("config.yaml: 6 mistakes in the configuration")
     for said in (
         "studies.ioi.metric: kl_divergence is of the predictions at one position",
         "studies.ioi.positions.pairs: 1 is not measured with `answer_tokens: whole`",
+        "studies.ioi.position_curves.pairs: 1 is not",
         "studies.ioi.circuit.pairs: 1 is not",
         "studies.ioi.answers.pairs: all is not",
         "studies.ioi.baselines: atp_star is a sum of sizes",

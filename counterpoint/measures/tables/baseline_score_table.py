@@ -94,8 +94,10 @@ def _columns(
             yield "atp_reliability", term_ratio(slope, bend)
             progress.say()
         else:
+            progress = Progress(f"pairs scored, {direction}, {name}", n_pairs)
             yield name, _of_whole_passes(name, engine, direction)[places]
-            Progress(f"{n_pairs} pairs, {direction}, {name}").say()
+            progress(n_pairs)
+            progress.say()
 
 
 def _of_whole_passes(

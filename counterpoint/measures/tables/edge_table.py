@@ -147,7 +147,7 @@ def first_receivers(heads: pd.DataFrame, count: int) -> list[Head]:
 def ordered(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
     """All rows in the order of `KEYS`, directions as measured; with no pair, no row."""
     if not tables:
-        return pd.DataFrame({name: np.empty(0, dtype=kind) for name, kind in COLUMNS.items()})
+        return no_rows()
     whole = pd.concat(tables, ignore_index=True)[list(COLUMNS)]
     order = list(dict.fromkeys(whole["direction"]))
     return whole.sort_values(
@@ -155,6 +155,11 @@ def ordered(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
         key=lambda column: column.map(order.index) if column.name == "direction" else column,
         ignore_index=True,
     )
+
+
+def no_rows() -> pd.DataFrame:
+    """The table of a shard that has none of the pairs."""
+    return pd.DataFrame({name: np.empty(0, dtype=kind) for name, kind in COLUMNS.items()})
 
 
 def by_layer(heads: Sequence[Head]) -> dict[int, list[int]]:

@@ -46,6 +46,7 @@ def score_faithfulness(
         engine = engine_for(model, bucket, measurement.metric, measurement.memory_mb)
         pairs = bucket.pairs.number
         for direction in measurement.directions:
+            progress = Progress(f"pairs, {direction}, heads patched together", len(pairs))
             scores = {name: score_of_pairs(heads, name, pairs, direction, model) for name in SCORES}
             scores["ig_unsaturated"] = unsaturated_integrated_gradients(engine, direction)
             share = recovered(engine, direction, scores, first_heads)
@@ -61,7 +62,8 @@ def score_faithfulness(
                     }
                 )
             )
-            Progress(f"{len(pairs)} pairs, {direction}, heads patched together").say()
+            progress(len(pairs))
+            progress.say()
     if not tables:
         return pd.DataFrame(columns=list(COLUMNS))
     return pd.concat(tables, ignore_index=True)

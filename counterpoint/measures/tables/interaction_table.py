@@ -56,8 +56,8 @@ def score_interactions(
                 score_of_pairs(heads, name, pairs, direction, model) for name in ("ap", "ig_joint")
             )
             targets = _largest(np.abs(joint - ap), heads_per_pair)
-            found = partners(engine, direction, targets)
             progress = Progress(f"{len(pairs)} pairs, {direction}, heads with partners")
+            found = partners(engine, direction, targets)
             for place, (pair, layer, head) in enumerate(targets):
                 others = [other for other in range(model.n_heads) if other != head]
                 interaction = found.interaction[place, others]

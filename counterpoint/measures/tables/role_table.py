@@ -73,7 +73,7 @@ def score_roles(
                 )
             )
     if not tables:
-        return pd.DataFrame({name: np.empty(0, dtype=kind) for name, kind in COLUMNS.items()})
+        return no_rows()
     table = pd.concat(tables, ignore_index=True)[list(COLUMNS)]
     place = {name: number for number, name in enumerate(measurement.directions)}
     return table.sort_values(
@@ -81,3 +81,8 @@ def score_roles(
         key=lambda column: column.map(place) if column.name == "direction" else column,
         ignore_index=True,
     )
+
+
+def no_rows() -> pd.DataFrame:
+    """The table of a shard that has none of the pairs."""
+    return pd.DataFrame({name: np.empty(0, dtype=kind) for name, kind in COLUMNS.items()})
