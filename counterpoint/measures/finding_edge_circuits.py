@@ -20,6 +20,7 @@ from counterpoint.measures.tables.edge_circuit_table import (
 )
 from counterpoint.models.load import LanguageModel
 from counterpoint.models.shared_weights import unchanged_modules
+from counterpoint.pairs.answer_tokens import AnswerTokens
 from counterpoint.statistics.resampling import Settings
 
 
@@ -33,6 +34,7 @@ def edge_circuit(
     directions: Sequence[Direction] = DIRECTIONS,
     metric: str = "logit_difference",
     settings: Settings | None = None,
+    answer_tokens: AnswerTokens = "one",
     on_bad_pair: Literal["error", "drop"] = "error",
     memory_mb: int | None = None,
 ) -> EdgeCircuitTables:
@@ -54,6 +56,7 @@ def edge_circuit(
         metric: See `measure`.
         settings: Of the intervals (`counterpoint.statistics.resampling.Settings`); None for the
             defaults.
+        answer_tokens: See `measure`; `"whole"` is not measured here.
         on_bad_pair: See `measure`.
         memory_mb: See `measure`.
 
@@ -75,5 +78,14 @@ def edge_circuit(
         checked_number("max_edges", max_edges, 1),
     )
     with unchanged_state(), unchanged_modules(model.hf):
-        given = MeasuredPairs.of(model, pairs, on_bad_pair, metric, directions, memory_mb)
+        given = MeasuredPairs.of(
+            model,
+            pairs,
+            on_bad_pair,
+            metric,
+            directions,
+            memory_mb,
+            answer_tokens,
+            takes_whole=False,
+        )
         return find_edge_circuits(model, given.pairs, given.measurement, wanted, settings)
