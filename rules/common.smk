@@ -10,6 +10,7 @@ from snakemake_interface_executor_plugins.settings import ExecMode
 
 sys.path.insert(0, workflow.basedir)
 
+from counterpoint.glossary.metric_words import measured_metric
 from counterpoint.pairs import hub
 from counterpoint.models.beginning_token import BOTH, measured
 from counterpoint.workflow.code_version import code_version

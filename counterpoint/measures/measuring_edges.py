@@ -21,6 +21,7 @@ from counterpoint.measures.measuring import measure
 from counterpoint.measures.tables import edge_table
 from counterpoint.models.load import LanguageModel
 from counterpoint.models.shared_weights import unchanged_modules
+from counterpoint.pairs.answer_tokens import AnswerTokens
 
 
 def edges(
@@ -35,6 +36,7 @@ def edges(
     all_receivers: bool = False,
     directions: Sequence[Direction] = DIRECTIONS,
     metric: str = "logit_difference",
+    answer_tokens: AnswerTokens = "one",
     on_bad_pair: Literal["error", "drop"] = "error",
     memory_mb: int | None = None,
     progress: bool = True,
@@ -59,6 +61,7 @@ def edges(
         all_receivers: Whether the edges into all other heads are scored too, to first order.
         directions: As in `measure`; likewise the arguments that follow.
         metric: See `measure`.
+        answer_tokens: See `measure`.
         on_bad_pair: See `measure`.
         memory_mb: See `measure`.
         progress: See `measure`.
@@ -84,6 +87,7 @@ def edges(
             pairs,
             directions=directions,
             metric=metric,
+            answer_tokens=answer_tokens,
             on_bad_pair=on_bad_pair,
             memory_mb=memory_mb,
             progress=progress,
@@ -93,7 +97,9 @@ def edges(
     else:
         chosen = checked_heads(model, receivers)
     with unchanged_state(), unchanged_modules(model.hf):
-        given = MeasuredPairs.of(model, pairs, on_bad_pair, metric, directions, memory_mb)
+        given = MeasuredPairs.of(
+            model, pairs, on_bad_pair, metric, directions, memory_mb, answer_tokens
+        )
 
         def score(cached: Mapping[str, Tensor]) -> pd.DataFrame:
             return edge_table.score_edges(
