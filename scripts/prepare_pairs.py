@@ -28,6 +28,7 @@ def main(snakemake: Any) -> None:
         vocabulary=shape.vocabulary,
         max_pairs=settings["max_pairs"],
         on_bad_pair=settings["on_bad_pair"],
+        unequal_lengths=settings["unequal_lengths"],
         source=snakemake.params.pairs,
     )
     write_table(pairs, snakemake.output.pairs)

@@ -1,7 +1,7 @@
 """Pairs that a caller gave: checked in the model's tokenizer, run shard by shard, bucket by bucket.
 
-As the workflow takes them: pairs of equal length stand together in shards of as many pairs, so that
-the same pairs share a batch. What is run is handed over bucket by bucket and never written.
+As the workflow takes them: pairs of the same lengths stand together in shards of as many pairs, so
+that the same pairs share a batch. What is run is handed over bucket by bucket and never written.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from counterpoint.measures.tables.shards import Measurement, cached_buckets
 from counterpoint.models.load import LanguageModel
 from counterpoint.pairs.doubtful_pairs import doubtful_answers, doubtful_texts, lines
 from counterpoint.pairs.given_pairs import pairs as given_pairs
-from counterpoint.pairs.pair_checks import validate_pairs
+from counterpoint.pairs.pair_checks import UnequalLengths, validate_pairs
 
 
 @dataclass
@@ -45,9 +45,10 @@ class MeasuredPairs:
         metric: str,
         directions: Sequence[Direction],
         memory_mb: int | None,
+        unequal_lengths: UnequalLengths | None = None,
     ) -> MeasuredPairs:
         """Check the pairs in the model's tokenizer; as `measure` raises."""
-        good = checked_pairs(model, pairs, on_bad_pair)
+        good = checked_pairs(model, pairs, on_bad_pair, unequal_lengths)
         memory = checked_memory(model, memory_mb)
         return cls(model, good, Measurement(metric, tuple(directions), memory), [])
 
@@ -90,16 +91,24 @@ class MeasuredPairs:
 
 
 def checked_pairs(
-    model: LanguageModel, pairs: Any, on_bad_pair: Literal["error", "drop"] = "error"
+    model: LanguageModel,
+    pairs: Any,
+    on_bad_pair: Literal["error", "drop"] = "error",
+    unequal_lengths: UnequalLengths | None = None,
 ) -> pd.DataFrame:
     """The pairs with their tokens in ``model``, as in ``pairs.parquet``.
 
-    Raises UserError listing the rows that cannot be used; with ``on_bad_pair="drop"`` these are
-    left out with a warning.
+    ``unequal_lengths`` is None where pairs of unequal length cannot be measured. Raises UserError
+    listing the rows that cannot be used; with ``on_bad_pair="drop"`` these are left out with a
+    warning.
     """
     check_model(model)
     if on_bad_pair not in ("error", "drop"):
         raise UserError(f"on_bad_pair={on_bad_pair!r} is unknown; expected 'error' or 'drop'.")
+    if unequal_lengths not in (None, "refuse", "align"):
+        raise UserError(
+            f"unequal_lengths={unequal_lengths!r} is unknown; expected 'refuse' or 'align'."
+        )
     table = given_pairs(pairs)
     if "row" not in table.columns:
         table = table.assign(row=np.arange(1, len(table) + 1))
@@ -110,6 +119,8 @@ def checked_pairs(
         max_length=model.max_length,
         vocabulary=model.d_vocab,
         on_bad_pair=on_bad_pair,
+        unequal_lengths=unequal_lengths or "refuse",
+        align_by='unequal_lengths="align"' if unequal_lengths else "",
         drop='on_bad_pair="drop"',
     )
     if len(dropped):

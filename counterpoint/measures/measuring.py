@@ -35,6 +35,7 @@ from counterpoint.measures.tables.interaction_table import score_interactions
 from counterpoint.measures.tables.merging import KEYS, join_heads
 from counterpoint.models.load import LanguageModel
 from counterpoint.models.shared_weights import unchanged_modules
+from counterpoint.pairs.pair_checks import UnequalLengths
 from counterpoint.progress import Bar
 
 
@@ -51,6 +52,7 @@ def measure(
     max_steps: int = 128,
     baselines: Sequence[str] = (),
     on_bad_pair: Literal["error", "drop"] = "error",
+    unequal_lengths: UnequalLengths = "refuse",
     memory_mb: int | None = None,
     progress: bool = True,
 ) -> pd.DataFrame:
@@ -75,6 +77,9 @@ def measure(
             name, the first one ``atp_reliability`` besides.
         on_bad_pair: ``"error"`` stops at pairs that fail a check and lists them all; ``"drop"``
             leaves them out with a warning.
+        unequal_lengths: ``"refuse"`` takes pairs whose prompts differ in their number of tokens
+            for bad ones; ``"align"`` aligns them, by their ``spans``, and replaces at aligned
+            positions only.
         memory_mb: MB for batches, besides the model; by default a part of what is free
             (`counterpoint.working_memory`).
         progress: Whether a bar is shown meanwhile.
@@ -94,8 +99,15 @@ def measure(
     if component not in ("head", "mlp"):
         raise UserError(f"component={component!r} is unknown; expected 'head' or 'mlp'.")
     wanted = checked_baselines(baselines, component)
+    if wanted and unequal_lengths == "align":
+        raise UserError(
+            f"baselines={baselines!r} are defined, in their papers, on prompts of equal length;"
+            " leave them out with unequal_lengths='align'."
+        )
     with unchanged_state(), unchanged_modules(model.hf):
-        given = MeasuredPairs.of(model, pairs, on_bad_pair, metric, directions, memory_mb)
+        given = MeasuredPairs.of(
+            model, pairs, on_bad_pair, metric, directions, memory_mb, unequal_lengths
+        )
         stages = (2 if component == "mlp" else 3) + bool(wanted)
         tables = []
         with Bar("measuring", stages * len(given.pairs), shown=progress, unit=" stages") as bar:
@@ -142,6 +154,7 @@ def curves(
     tolerance: float = 1e-4,
     max_nodes: int = 65,
     on_bad_pair: Literal["error", "drop"] = "error",
+    unequal_lengths: UnequalLengths = "refuse",
     memory_mb: int | None = None,
     progress: bool = True,
 ) -> Curves:
@@ -161,6 +174,7 @@ def curves(
         tolerance: See `measure`.
         max_nodes: See `measure`.
         on_bad_pair: See `measure`.
+        unequal_lengths: See `measure`.
         memory_mb: See `measure`.
         progress: See `measure`.
 
@@ -173,7 +187,9 @@ def curves(
     directions = check_settings(model, directions, metric, nodes, tolerance, max_nodes, 1)
     chosen = None if heads is None else set(checked_heads(model, heads))
     with unchanged_state(), unchanged_modules(model.hf):
-        given = MeasuredPairs.of(model, pairs, on_bad_pair, metric, directions, memory_mb)
+        given = MeasuredPairs.of(
+            model, pairs, on_bad_pair, metric, directions, memory_mb, unequal_lengths
+        )
         parts: list[dict[str, Tensor]] = []
         with Bar("computing curves", 2 * len(given.pairs), shown=progress, unit=" stages") as bar:
             for cached, count in given.buckets():
@@ -210,6 +226,7 @@ def interaction_partners(
     directions: Sequence[Direction] = DIRECTIONS,
     metric: str = "logit_difference",
     on_bad_pair: Literal["error", "drop"] = "error",
+    unequal_lengths: UnequalLengths = "refuse",
     memory_mb: int | None = None,
     progress: bool = True,
 ) -> pd.DataFrame:
@@ -228,6 +245,7 @@ def interaction_partners(
         directions: As in `measure`; likewise the arguments that follow.
         metric: See `measure`.
         on_bad_pair: See `measure`.
+        unequal_lengths: See `measure`.
         memory_mb: See `measure`.
         progress: See `measure`.
 
@@ -253,6 +271,7 @@ def interaction_partners(
             directions=directions,
             metric=metric,
             on_bad_pair=on_bad_pair,
+            unequal_lengths=unequal_lengths,
             memory_mb=memory_mb,
             progress=progress,
         )
@@ -260,7 +279,9 @@ def interaction_partners(
         keys = pd.MultiIndex.from_frame(table[["layer", "head"]])
         table, heads_per_pair = table[keys.isin(named)], len(named)
     with unchanged_state(), unchanged_modules(model.hf):
-        given = MeasuredPairs.of(model, pairs, on_bad_pair, metric, directions, memory_mb)
+        given = MeasuredPairs.of(
+            model, pairs, on_bad_pair, metric, directions, memory_mb, unequal_lengths
+        )
         table = checked_table(model, table, given.pairs, directions)
         tables = []
         with Bar("finding partners", 2 * len(given.pairs), shown=progress, unit=" stages") as bar:

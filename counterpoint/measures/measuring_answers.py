@@ -19,6 +19,7 @@ from counterpoint.measures.measured_pairs import MeasuredPairs
 from counterpoint.measures.tables.answer_table import candidate_ids, score_answers
 from counterpoint.models.load import LanguageModel
 from counterpoint.models.shared_weights import unchanged_modules
+from counterpoint.pairs.pair_checks import UnequalLengths
 from counterpoint.progress import Bar
 
 
@@ -30,6 +31,7 @@ def answer_effects(
     *,
     directions: Sequence[Direction] = DIRECTIONS,
     on_bad_pair: Literal["error", "drop"] = "error",
+    unequal_lengths: UnequalLengths = "refuse",
     memory_mb: int | None = None,
     progress: bool = True,
 ) -> pd.DataFrame:
@@ -47,6 +49,7 @@ def answer_effects(
             for the answers of all ``pairs``. Each pair's own are looked at as well.
         directions: As in `measure`; likewise the arguments that follow.
         on_bad_pair: See `measure`.
+        unequal_lengths: See `measure`.
         memory_mb: See `measure`.
         progress: See `measure`.
 
@@ -61,7 +64,16 @@ def answer_effects(
             not one token.
     """
     return _on_answers(
-        model, pairs, heads, answers, directions, on_bad_pair, memory_mb, progress, tokens=1
+        model,
+        pairs,
+        heads,
+        answers,
+        directions,
+        on_bad_pair,
+        unequal_lengths,
+        memory_mb,
+        progress,
+        tokens=1,
     )[0]
 
 
@@ -73,6 +85,7 @@ def token_effects(
     tokens: int = 10,
     directions: Sequence[Direction] = DIRECTIONS,
     on_bad_pair: Literal["error", "drop"] = "error",
+    unequal_lengths: UnequalLengths = "refuse",
     memory_mb: int | None = None,
     progress: bool = True,
 ) -> pd.DataFrame:
@@ -86,6 +99,7 @@ def token_effects(
         tokens: How many tokens on either side.
         directions: As in `measure`; likewise the arguments that follow.
         on_bad_pair: See `measure`.
+        unequal_lengths: See `measure`.
         memory_mb: See `measure`.
         progress: See `measure`.
 
@@ -100,7 +114,16 @@ def token_effects(
     """
     tokens = checked_number("tokens", tokens, 1)
     return _on_answers(
-        model, pairs, heads, (), directions, on_bad_pair, memory_mb, progress, tokens=tokens
+        model,
+        pairs,
+        heads,
+        (),
+        directions,
+        on_bad_pair,
+        unequal_lengths,
+        memory_mb,
+        progress,
+        tokens=tokens,
     )[1]
 
 
@@ -111,6 +134,7 @@ def _on_answers(
     answers: Collection[str] | None,
     directions: Sequence[Direction],
     on_bad_pair: Literal["error", "drop"],
+    unequal_lengths: UnequalLengths,
     memory_mb: int | None,
     progress: bool,
     *,
@@ -123,7 +147,13 @@ def _on_answers(
         raise UserError(f"answers={answers!r} is not allowed; expected a list, as in [' John'].")
     with unchanged_state(), unchanged_modules(model.hf):
         given = MeasuredPairs.of(
-            model, pairs, on_bad_pair, "logit_difference", directions, memory_mb
+            model,
+            pairs,
+            on_bad_pair,
+            "logit_difference",
+            directions,
+            memory_mb,
+            unequal_lengths,
         )
         candidates = candidate_ids(model, None if answers is None else list(answers), given.pairs)
         with Bar("looking at answers", len(given.pairs), shown=progress, unit=" pairs") as bar:

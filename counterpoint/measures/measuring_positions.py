@@ -16,6 +16,7 @@ from counterpoint.measures.positions import COMPONENTS
 from counterpoint.measures.tables.position_table import KEYS, score_positions
 from counterpoint.models.load import LanguageModel
 from counterpoint.models.shared_weights import unchanged_modules
+from counterpoint.pairs.pair_checks import UnequalLengths
 from counterpoint.progress import Bar
 
 
@@ -28,6 +29,7 @@ def positions(
     directions: Sequence[Direction] = DIRECTIONS,
     metric: str = "logit_difference",
     on_bad_pair: Literal["error", "drop"] = "error",
+    unequal_lengths: UnequalLengths = "refuse",
     memory_mb: int | None = None,
     progress: bool = True,
 ) -> pd.DataFrame:
@@ -47,6 +49,7 @@ def positions(
         directions: As in `measure`; likewise the arguments that follow.
         metric: See `measure`.
         on_bad_pair: See `measure`.
+        unequal_lengths: See `measure`.
         memory_mb: See `measure`.
         progress: See `measure`.
 
@@ -65,7 +68,9 @@ def positions(
     asked = _checked_components(components)
     chosen = None if heads is None else checked_heads(model, heads)
     with unchanged_state(), unchanged_modules(model.hf):
-        given = MeasuredPairs.of(model, pairs, on_bad_pair, metric, directions, memory_mb)
+        given = MeasuredPairs.of(
+            model, pairs, on_bad_pair, metric, directions, memory_mb, unequal_lengths
+        )
         tables = []
         with Bar("patching positions", 2 * len(given.pairs), shown=progress, unit=" stages") as bar:
             for cached, count in given.buckets():

@@ -24,6 +24,7 @@ from counterpoint.files.artifacts import is_file, user_path
 from counterpoint.models.known_models import specified
 from counterpoint.pairs import hub
 from counterpoint.workflow.config_mistakes import mistakes_of
+from counterpoint.workflow.equal_lengths import needing_equal_lengths
 from counterpoint.workflow.schema import accepts, complete, schema
 
 #: Command-line keys that stand in for a key of the chosen study.
@@ -71,7 +72,14 @@ def resolve(
     models = dict(config["models"])
     for study in chosen.values():
         study["model"] = _model_key(study["model"], models, folder or Path())
-    _refuse([*_missing(chosen, models, folder or Path()), *_incomparable(chosen)], source)
+    _refuse(
+        [
+            *_missing(chosen, models, folder or Path()),
+            *_incomparable(chosen),
+            *needing_equal_lengths(chosen),
+        ],
+        source,
+    )
     used = {study["model"] for study in chosen.values()}
     return Configuration(
         chosen, {name: models[name] for name in sorted(used)}, config["keep_activations"]

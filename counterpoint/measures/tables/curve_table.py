@@ -12,11 +12,17 @@ from torch import Tensor
 
 from counterpoint.engine.activations import Component
 from counterpoint.engine.head_outputs import every_unit, named_units
-from counterpoint.engine.suffix import SuffixEngine
 from counterpoint.measures import quadrature
 from counterpoint.measures.curve_measures import GRID_SIZE, OutputCurves
 from counterpoint.measures.curves import output_curves
-from counterpoint.measures.tables.shards import Measurement, Shard, ordered, read_shard, unit_table
+from counterpoint.measures.tables.shards import (
+    Measurement,
+    Shard,
+    engines,
+    ordered,
+    read_shard,
+    unit_table,
+)
 from counterpoint.models.load import LanguageModel
 from counterpoint.progress import Progress
 
@@ -47,9 +53,8 @@ def score_curves(
     numbers: list[int] = []
     n_units = model.n_heads if component == "head" else 1
     for activations in read_shard(shard, model.device):
-        engine = SuffixEngine(
-            model, activations, metric=measurement.metric, memory_mb=measurement.memory_mb
-        )
+        of_direction = engines(model, activations, measurement)
+        engine = next(iter(of_direction.values()))
         pairs = activations.pairs.number
         units = named_units(every_unit(model, len(pairs), component), heads)
         shape = (model.n_layers, len(pairs), n_units, GRID_SIZE)
@@ -59,7 +64,7 @@ def score_curves(
         chosen = [place for place, pair in enumerate(pairs) if _is_kept(pair, keep)]
         numbers += [pairs[place] for place in chosen]
         of_bucket: dict[str, list[np.ndarray]] = {"output": [], "gradient": []}
-        for direction in measurement.directions:
+        for direction, engine in of_direction.items():
             progress = Progress(f"{len(pairs)} pairs, {direction}, {component} evaluations")
             curves = output_curves(
                 engine,

@@ -8,13 +8,18 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from counterpoint.engine.suffix import SuffixEngine
 from counterpoint.measures.faithfulness import (
     FIRST_HEADS,
     recovered,
     unsaturated_integrated_gradients,
 )
-from counterpoint.measures.tables.shards import Measurement, Shard, read_shard, score_of_pairs
+from counterpoint.measures.tables.shards import (
+    Measurement,
+    Shard,
+    engines,
+    read_shard,
+    score_of_pairs,
+)
 from counterpoint.models.load import LanguageModel
 from counterpoint.progress import Progress
 
@@ -38,11 +43,8 @@ def score_faithfulness(
     tables: list[pd.DataFrame] = []
     first_heads = [k for k in FIRST_HEADS if k <= len(model.head_layers) * model.n_heads]
     for activations in read_shard(shard, model.device):
-        engine = SuffixEngine(
-            model, activations, metric=measurement.metric, memory_mb=measurement.memory_mb
-        )
         pairs = activations.pairs.number
-        for direction in measurement.directions:
+        for direction, engine in engines(model, activations, measurement).items():
             scores = {name: score_of_pairs(heads, name, pairs, direction, model) for name in SCORES}
             scores["ig_unsaturated"] = unsaturated_integrated_gradients(engine, direction)
             share = recovered(engine, direction, scores, first_heads)

@@ -5,9 +5,15 @@ from __future__ import annotations
 import pandas as pd
 
 from counterpoint.engine.head_outputs import every_unit
-from counterpoint.engine.suffix import SuffixEngine
 from counterpoint.measures.integrated_gradients import integrated_gradients
-from counterpoint.measures.tables.shards import Measurement, Shard, ordered, read_shard, unit_table
+from counterpoint.measures.tables.shards import (
+    Measurement,
+    Shard,
+    engines,
+    ordered,
+    read_shard,
+    unit_table,
+)
 from counterpoint.models.load import LanguageModel
 from counterpoint.progress import Progress
 
@@ -29,15 +35,12 @@ def score_integrated_gradients(
     """
     tables: list[pd.DataFrame] = []
     for activations in read_shard(shard, model.device):
-        engine = SuffixEngine(
-            model, activations, metric=measurement.metric, memory_mb=measurement.memory_mb
-        )
         pairs = activations.pairs.number
         units = every_unit(model, len(pairs))
         layer, pair = units.layer.cpu().numpy(), units.pair.cpu().numpy()
         assert units.head is not None
         head = units.head.cpu().numpy()
-        for direction in measurement.directions:
+        for direction, engine in engines(model, activations, measurement).items():
             progress = Progress(
                 f"{len(pairs)} pairs, {direction}, layers integrated",
                 len(model.head_layers) * len(pairs),

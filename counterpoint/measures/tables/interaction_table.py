@@ -8,9 +8,14 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from counterpoint.engine.suffix import SuffixEngine
 from counterpoint.measures.interaction import partners
-from counterpoint.measures.tables.shards import Measurement, Shard, read_shard, score_of_pairs
+from counterpoint.measures.tables.shards import (
+    Measurement,
+    Shard,
+    engines,
+    read_shard,
+    score_of_pairs,
+)
 from counterpoint.models.load import LanguageModel
 from counterpoint.progress import Progress
 
@@ -44,11 +49,8 @@ def score_interactions(
     """
     tables: list[pd.DataFrame] = []
     for activations in read_shard(shard, model.device):
-        engine = SuffixEngine(
-            model, activations, metric=measurement.metric, memory_mb=measurement.memory_mb
-        )
         pairs = activations.pairs.number
-        for direction in measurement.directions:
+        for direction, engine in engines(model, activations, measurement).items():
             ap, joint = (
                 score_of_pairs(heads, name, pairs, direction, model) for name in ("ap", "ig_joint")
             )

@@ -1,7 +1,8 @@
 """The table of positions of a shard: AP of every component at every position (`positions`).
 
 One row per pair, direction, component, layer, head and position. Positions are those from the first
-difference on, counted from 0 in the prompt with its first special token; before them every AP is 0.
+difference on, counted from 0 in the background's prompt with its first special token; before them
+every AP is 0. Where the prompts are of unequal length, positions that are not aligned have no row.
 """
 
 from __future__ import annotations
@@ -13,9 +14,8 @@ import numpy as np
 import pandas as pd
 
 from counterpoint.engine.activations import Activations, Component, Direction, background_prompt
-from counterpoint.engine.suffix import SuffixEngine
 from counterpoint.measures.positions import COMPONENTS, position_patching
-from counterpoint.measures.tables.shards import Measurement, Shard, read_shard
+from counterpoint.measures.tables.shards import Measurement, Shard, engines, read_shard
 from counterpoint.models.load import LanguageModel
 from counterpoint.pairs.spans import spans_of_positions
 from counterpoint.progress import Progress
@@ -63,12 +63,10 @@ def score_positions(
         if not places:
             continue
         activations = activations.of_pairs(places)
-        engine = SuffixEngine(
-            model, activations, metric=measurement.metric, memory_mb=measurement.memory_mb
-        )
         rows = [of_pair[number] for number in activations.pairs.number]
-        for direction in measurement.directions:
+        for direction, engine in engines(model, activations, measurement).items():
             texts = _texts(model, activations, direction, rows)
+            aligned = activations.pairs.partners(background_prompt(direction)).cpu().numpy() >= 0
             for component in components:
                 progress = Progress(
                     f"{len(places)} pairs, {direction}, patches of {component} by position"
@@ -79,7 +77,9 @@ def score_positions(
                 pair = units.pair.cpu().numpy()
                 count = ap.shape[1]
                 head = np.full(len(units), -1) if units.head is None else units.head.cpu().numpy()
-                position = np.arange(activations.pairs.length)[-count:]
+                position = np.arange(aligned.shape[1])[-count:]
+                # At a position without a partner nothing is put in place.
+                moved = aligned[np.repeat(pair, count), np.tile(position, len(units))]
                 of_unit = {
                     "pair": np.array(activations.pairs.number)[pair],
                     "layer": units.layer.cpu().numpy(),
@@ -99,7 +99,7 @@ def score_positions(
                             name: values[np.repeat(pair, count), np.tile(position, len(units))]
                             for name, values in texts.items()
                         }
-                    )
+                    )[moved]
                 )
                 progress.say()
     if not tables:
@@ -119,12 +119,15 @@ def _texts(
     rows: Sequence[dict[Any, Any]],
 ) -> dict[str, np.ndarray]:
     """Token and span of every pair and position, as [pair, position]."""
-    tokens = getattr(activations.pairs, background_prompt(direction)).tolist()
+    prompt = background_prompt(direction)
+    tokens = getattr(activations.pairs, prompt).tolist()
     texts = {
         token: str(model.tokenizer.decode([token], clean_up_tokenization_spaces=False))
         for token in {token for prompt in tokens for token in prompt}
     }
     return {
         "token": np.array([[texts[token] for token in prompt] for prompt in tokens], dtype=object),
-        "span": np.array([spans_of_positions(row, model.tokenizer) for row in rows], dtype=object),
+        "span": np.array(
+            [spans_of_positions(row, model.tokenizer, prompt) for row in rows], dtype=object
+        ),
     }

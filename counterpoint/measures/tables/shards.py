@@ -1,6 +1,6 @@
 """A shard of pairs: its activations, bucket by bucket, and the keys of the tables made from it.
 
-Pairs of a shard are grouped into buckets (equal length and first differing position), whose pairs
+Pairs of a shard are grouped into buckets (equal lengths and first differing position), whose pairs
 share batches. Activations are written bucket by bucket and read back one bucket at a time.
 """
 
@@ -20,9 +20,10 @@ from counterpoint.engine.activation_caching import cache_activations
 from counterpoint.engine.activations import PROMPTS, Activations, Component, Direction, TokenPairs
 from counterpoint.engine.evaluation_rows import WAYS
 from counterpoint.engine.head_outputs import Units
+from counterpoint.engine.laid_out_runs import laid_out
 from counterpoint.engine.suffix import SuffixEngine
 from counterpoint.models.load import LanguageModel
-from counterpoint.pairs.buckets import Bucket, buckets, shard
+from counterpoint.pairs.buckets import Bucket, buckets, groups, shard
 from counterpoint.progress import Progress
 
 KEYS = ("pair", "direction", "layer", "head")
@@ -45,7 +46,22 @@ def token_pairs(bucket: Bucket) -> TokenPairs:
         tuple(map(tuple, bucket.correct)),
         tuple(map(tuple, bucket.incorrect)),
         tuple(bucket.pairs),
+        None if bucket.aligned_with is None else torch.tensor(bucket.aligned_with),
     )
+
+
+def engines(
+    model: LanguageModel, activations: Activations, measurement: Measurement
+) -> dict[Direction, SuffixEngine]:
+    """The engine of each direction: the same one, unless the prompts are of unequal length."""
+    laid = {each: laid_out(activations, each) for each in measurement.directions}
+    made = {
+        id(own): SuffixEngine(
+            model, own, metric=measurement.metric, memory_mb=measurement.memory_mb
+        )
+        for own in laid.values()
+    }
+    return {direction: made[id(own)] for direction, own in laid.items()}
 
 
 def cache_shard(
@@ -63,10 +79,13 @@ def cache_shard(
         activations = cache_activations(model, token_pairs(bucket))
         table = {"pair": np.array(bucket.pairs, dtype=np.int64)}
         for label, name in (("metric", metric), ("logit_difference", "logit_difference")):
-            engine = SuffixEngine(model, activations, metric=name)
+            of_direction = engines(model, activations, Measurement(name))
             for prompt in PROMPTS:
-                table[f"{label}_{prompt}"] = engine.unpatched(prompt).double().cpu().numpy()
-            activations = replace(activations, head_way=WAYS.index(engine.way("head")))
+                metrics = of_direction["noising"].unpatched(prompt)
+                table[f"{label}_{prompt}"] = metrics.double().cpu().numpy()
+            # What is exact in both directions.
+            way = max(WAYS.index(engine.way("head")) for engine in of_direction.values())
+            activations = replace(activations, head_way=way)
         named |= {f"{place}/{name}": tensor for name, tensor in activations.tensors().items()}
         rows.append(pd.DataFrame(table))
         progress(len(bucket.pairs))
@@ -95,7 +114,7 @@ def cached_buckets(
     """What `cache_shard` makes of each bucket of each shard of ``pairs``, one after another."""
     for number in range(-(-len(pairs) // PAIRS_PER_SHARD)):
         rows = shard(pairs, number, PAIRS_PER_SHARD)
-        for _, bucket in rows.groupby(["length", "first_difference"], sort=True):
+        for bucket in groups(rows):
             yield cache_shard(model, bucket, metric)
 
 
