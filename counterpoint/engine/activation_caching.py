@@ -134,10 +134,10 @@ def _activations(model: LanguageModel, pairs: TokenPairs, start: int) -> Activat
     """Both prompts of every pair from position ``start`` on, behind a prefix that is run alone."""
     prefix = run_prefix(model, pairs.clean[:, :start])
     if pairs.aligned_with is not None:
-        own = (
+        one, other = (
             _record(model, getattr(pairs, side), start, prefix, pairs, (side,)) for side in PROMPTS
         )
-        return Activations(pairs, prefix, *own)
+        return Activations(pairs, prefix, one, other)
     both = torch.cat([pairs.clean, pairs.corrupted])
     whole = _record(model, both, start, prefix, pairs)
     runs = [

@@ -71,16 +71,17 @@ def align(
     first, last = first_difference(clean, corrupted), (len(clean) - 1, len(corrupted) - 1)
     pairs: list[tuple[int, int]] = []
     start = (0, 0)
-    for name, (own, other) in named:
-        pairs += _between(clean, corrupted, start, (own.start, other.start))
-        if len(own) == len(other):
-            pairs += zip(own, other, strict=True)
-            if any(a != b and min(a, b) < first for a, b in zip(own, other, strict=True)):
+    for name, (mine, its) in named:
+        pairs += _between(clean, corrupted, start, (mine.start, its.start))
+        if len(mine) == len(its):
+            together = list(zip(mine, its, strict=True))
+            if any(a != b and min(a, b) < first for a, b in together):
                 raise SpanError(
                     f"the span {quoted(name)} lies in the tokens that the prompts begin with in"
                     " common, but not at the same place in both, so that it cannot be aligned"
                 )
-        start = (own.stop, other.stop)
+            pairs += together
+        start = (mine.stop, its.stop)
     pairs += _between(clean, corrupted, start, last)
     partner = [UNALIGNED] * len(clean)
     for a, b in pairs:

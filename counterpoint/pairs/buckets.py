@@ -51,8 +51,11 @@ def buckets(table: pd.DataFrame) -> list[Bucket]:
                 length,
                 int(group["first_difference"].iloc[0]),
                 [int(pair) for pair in group["pair"]],
-                *lists.values(),
-                aligned_with=partners,
+                lists["clean_tokens"],
+                lists["corrupted_tokens"],
+                lists["correct_tokens"],
+                lists["incorrect_tokens"],
+                partners,
             )
         )
     return found

@@ -13,11 +13,22 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from counterpoint.report.html import Fragment, marked_difference
+from counterpoint.pairs.pair_files import PROMPTS
+from counterpoint.report.html import Fragment, marked_alignment, marked_difference
 
 PathLike = str | os.PathLike[str]
 
 WORD = re.compile(r"\s*\S+|\s+$")
+
+
+def is_unequal(row: Any) -> bool:
+    """Whether the prompts of a row of pairs.parquet are of unequal length, and aligned."""
+    tokens = [row.get(f"{name}_tokens") for name in PROMPTS]
+    return (
+        row.get("aligned_with") is not None
+        and all(ids is not None for ids in tokens)
+        and len(tokens[0]) != len(tokens[1])
+    )
 
 
 class Tokens:
@@ -35,13 +46,19 @@ class Tokens:
 
         The pieces together are always ``text``.
         """
-        if self._tokenizer is not None and ids is not None:
-            pieces = [self._tokenizer.decode([int(token)]) for token in ids]
-            pieces = [piece for piece in pieces if piece]
-            if "".join(pieces) == text:
-                return pieces
+        pieces = self._of_tokens(text, ids)
+        if pieces is not None:
+            return pieces
         words = WORD.findall(text)
         return words if "".join(words) == text else [text]
+
+    def _of_tokens(self, text: str, ids: Sequence[int] | None) -> list[str] | None:
+        """The texts of the tokens, special ones left out; None where they are not ``text``."""
+        if self._tokenizer is None or ids is None:
+            return None
+        pieces = [self._tokenizer.decode([int(token)]) for token in ids]
+        pieces = [piece for piece in pieces if piece]
+        return pieces if "".join(pieces) == text else None
 
     def of_each(self, ids: Sequence[int]) -> list[str]:
         """Return a text for each of the tokens ``ids``, special ones too; without a tokenizer the
@@ -53,11 +70,17 @@ class Tokens:
     def difference(self, row: Any) -> tuple[Fragment, Fragment]:
         """Return clean and corrupted prompt of a row with the tokens that differ marked.
 
-        ``row`` maps ``clean`` and ``corrupted``, and may map ``clean_tokens`` and
-        ``corrupted_tokens``.
+        ``row`` maps ``clean`` and ``corrupted``, and may map ``clean_tokens``, ``corrupted_tokens``
+        and, where these are not as many, ``aligned_with``: then tokens without a partner are told
+        apart, if the prompts can be shown token by token.
         """
-        first, second = (
-            self.pieces(str(row[name]), row.get(f"{name}_tokens"))
-            for name in ("clean", "corrupted")
-        )
+        if is_unequal(row):
+            clean, corrupted = (self._of_tokens(str(row[n]), row[f"{n}_tokens"]) for n in PROMPTS)
+            # The special token put in front is not shown.
+            before = len(row["clean_tokens"]) - len(clean or [])
+            same = len(row["corrupted_tokens"]) - len(corrupted or []) == before <= 1
+            if clean is not None and corrupted is not None and same:
+                partner = [max(int(place) - before, -1) for place in row["aligned_with"][before:]]
+                return marked_alignment(clean, corrupted, partner)
+        first, second = (self.pieces(str(row[name]), row.get(f"{name}_tokens")) for name in PROMPTS)
         return marked_difference(first, second)

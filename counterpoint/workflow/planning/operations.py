@@ -41,9 +41,10 @@ class Pairs:
 
 
 def pairs_of(table: pd.DataFrame) -> Pairs:
-    """What matters of the rows of `pairs.parquet`."""
-    after = table["length"] - table["first_difference"]
-    return Pairs(len(table), float(table["length"].mean()), float(after.mean()))
+    """What matters of the rows of `pairs.parquet`; prompts of unequal length count half each."""
+    length = (table["length"] + table["corrupted_tokens"].map(len)) / 2
+    after = length - table["first_difference"]
+    return Pairs(len(table), float(length.mean()), float(after.mean()))
 
 
 def operations(size: Size, pairs: Pairs) -> dict[str, float]:
