@@ -253,6 +253,23 @@ def test_pairs_of_one_bucket_have_alignments_of_their_own() -> None:
             assert activation_patching(few, direction) == pytest.approx(expected, abs=1e-9)
 
 
+def test_a_divergence_is_from_the_whole_clean_run() -> None:
+    model = make_tiny_model("llama", "float64")
+    pairs = token_pairs(*CASES["late"])
+    activations = cache_activations(model, pairs)
+    with torch.no_grad():
+        clean, corrupted = (
+            model.hf(input_ids=tokens, use_cache=False).logits[0, -1].log_softmax(-1)
+            for tokens in (pairs.clean, pairs.corrupted)
+        )
+    expected = float((clean.exp() * (clean - corrupted)).sum())
+    for direction in DIRECTIONS:
+        own = laid_out(activations, direction)
+        engine = SuffixEngine(model, own, metric="kl_divergence")
+        assert float(engine.unpatched("clean")) == pytest.approx(0, abs=1e-9)
+        assert float(engine.unpatched("corrupted")) == pytest.approx(expected, abs=1e-6)
+
+
 def test_what_is_stored_is_what_was_run() -> None:
     model = make_tiny_model("llama", "float64")
     activations = cache_activations(model, token_pairs(*CASES["late"]))
