@@ -100,10 +100,11 @@ def _alignment(pairs: pd.DataFrame) -> Fragment:
         f"In {len(rows)} of {len(pairs)} pairs the prompts have not as many tokens. There outputs "
         "are replaced at ",
         word("alignment", "aligned positions"),
-        f" only: {beyond} from the first difference on in these pairs together. {own} positions of "
-        f"the clean prompts and {other} of the corrupted ones have no partner "
-        "(they are underlined) and keep their own output. What is put at a position was computed "
-        "at another place in its prompt, and with position embeddings it may carry that place.",
+        f" only: {beyond} from the first difference on in these pairs together. Positions without "
+        "a partner, underlined here, keep their own output: "
+        f"{own} of the clean prompts and {other} of the corrupted ones. What is put at a position "
+        "was computed at another place in its prompt, and with position embeddings it may carry "
+        "that place.",
     )
 
 
