@@ -364,6 +364,19 @@ def test_the_public_functions_align_where_asked() -> None:
         passes = plain[row["direction"]]
         end, _ = passes.head(row["layer"], row["head"], 1.0)
         assert row["ap"] == pytest.approx(end - float(passes.metric().detach()), abs=1e-6)
+    ap = heads.set_index(["pair", "direction", "layer", "head"])["ap"]
+    keys = list(ap.index.names)
+    effects = counterpoint.answer_effects(model, both, [(1, 2)], unequal_lengths="align", **quiet)
+    changes = effects.pivot_table(index=keys, columns="role", values="logit_change")
+    expected = ap[changes.index].to_numpy()
+    assert (changes["correct"] - changes["incorrect"]).to_numpy() == pytest.approx(expected)
+    found = counterpoint.interaction_partners(
+        model, both, [(1, 2)], unequal_lengths="align", **quiet
+    ).drop_duplicates(["pair", "direction"])
+    assert found["ig_own"].to_numpy() == pytest.approx(found["ap"].to_numpy(), abs=1e-4)
+    assert found["ap"].to_numpy() == pytest.approx(ap.loc[pd.MultiIndex.from_frame(found[keys])])
+    curves = counterpoint.curves(model, both, [(1, 2)], unequal_lengths="align", **quiet)
+    assert np.isfinite(curves.output[:, :, 1, 2]).all()
     places = counterpoint.positions(
         model, both, unequal_lengths="align", components=["mlp"], **quiet
     )
