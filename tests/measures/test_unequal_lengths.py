@@ -385,6 +385,12 @@ def test_the_public_functions_align_where_asked() -> None:
         own = of_pair[of_pair["direction"] == direction]
         assert sorted(own["position"].unique()) == expected
         assert own.drop_duplicates("position")["span"].tolist() == ["S", "end"]
+    on_the_way = counterpoint.position_curves(
+        model, both, unequal_lengths="align", components=["mlp"], **quiet
+    )
+    same = ["pair", "direction", "layer", "position"]
+    assert on_the_way[same].equals(places[same])
+    assert on_the_way["ap"].to_numpy() == pytest.approx(places["ap"].to_numpy(), abs=1e-6)
     with pytest.raises(UserError, match="are defined, in their papers, on prompts of equal length"):
         counterpoint.measure(model, both, unequal_lengths="align", baselines=["relp"], **quiet)
     with pytest.raises(UserError, match="unequal_lengths='x' is unknown"):
