@@ -64,7 +64,7 @@ class AlignedPasses:
         where = torch.zeros(start.shape[1], 1, dtype=start.dtype)
         where[list(range(len(where)) if positions is None else positions)] = 1
         share = alphas.repeat_interleave(start.shape[-1] // len(alphas))
-        value = start + where * share * (end - start)
+        value = (start + where * share * (end - start)).to(start.dtype)
         return self.metric((component, layer, lambda _: value))
 
     def head(
