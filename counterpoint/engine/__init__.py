@@ -1,7 +1,8 @@
 """The engine: run only what a change of one component can reach.
 
 Imports `models` and `errors`. Read `activations` (what is kept of both runs) and
-`activation_caching` (how it is made), `head_outputs` (single heads out of it), then `suffix` (runs
+`activation_caching` (how it is made), `laid_out_runs` (that of prompts of unequal length, in the
+positions of one), `head_outputs` (single heads out of it), then `suffix` (runs
 of what lies behind a change) with `evaluation_rows` (what is evaluated), `replay` (calling one
 block at a time), `prefix_cache` (keys and values of the shared prefix) and `unembedding` (from the
 last block to logits); `whole_answers` is the engine of answers of several tokens, a sum over

@@ -33,6 +33,15 @@ MECHANISM_WORDS: tuple[Word, ...] = (
         computed_by="counterpoint.pairs.spans.span_tokens",
     ),
     Word(
+        "alignment",
+        "alignment, aligned position",
+        "Which positions of two prompts of unequal length belong together: what both begin with, "
+        "[spans](#span) of as many tokens, the text between the same spans, and the last position. "
+        "A position that has no partner keeps its own value. In prompts of equal length every "
+        "position is its own partner.",
+        computed_by="counterpoint.pairs.alignment.align",
+    ),
+    Word(
         "role",
         "role of a head's part",
         "What a head's output is made of: its *query*, *key* and *value*, and the *pattern* that "

@@ -55,11 +55,12 @@ class Pairs:
 
 
 def pairs_of(table: pd.DataFrame) -> Pairs:
-    """What matters of the rows of `pairs.parquet`.
+    """What matters of the rows of `pairs.parquet`; prompts of unequal length count half each.
 
     Whole answers are counted as their log odds are read (`engine.answer_readings`).
     """
-    length, after = table["length"], table["length"] - table["first_difference"]
+    length = (table["length"] + table["corrupted_tokens"].map(len)) / 2
+    after = length - table["first_difference"]
     tokens = float(length.mean())
     if "read_whole" not in table.columns:
         return Pairs(len(table), tokens, float(after.mean()))
