@@ -108,7 +108,8 @@ pass, batch 1, with a hook at `hook_result`, for each node of each head; it ran 
 {heads} (for gradients on every second of them) and is scaled to all {results["n_heads"]}. Captum
 ran on those heads' layers, 50 steps, at the best of its internal batch sizes
 ({details["ig"]["internal_batch_size"]}), and is scaled to all layers. TransformerLens' function
-ran whole. The error of f is over every node of every head; for it the plain passes of one head's nodes share a
+ran whole. The error of f is over every node of every head; for it the plain passes of one head's
+nodes share a
 batch. The error of g is at most
 {details["gradient_error_over_allowed"]:.2f} of what is allowed, 1e-3 + 1e-3 |g|.
 
