@@ -12,6 +12,7 @@ import counterpoint
 from counterpoint.files.artifacts import read_table
 from counterpoint.models.load import load_language_model
 from tests.helpers.small_study import (
+    LEFT_OUT,
     PAIRS,
     configuration,
     make_model,
@@ -47,19 +48,18 @@ def test_whole_answers_from_the_file_to_the_report(tmp_path: Path) -> None:
     study = config["studies"]["small"]
     study |= {"answer_tokens": "whole", "on_bad_pair": "drop", "directions": ["noising"]}
     study |= {"counterfactuals": {"targets": []}}
-    study |= {name: {"pairs": "none"} for name in ("roles", "edges", "patterns")}
     write_configuration(tmp_path, config)
     refused = snakemake(tmp_path, "--dry-run")
     assert refused.returncode != 0
     for key in (
         "positions.pairs: 2",
+        "position_curves.pairs: 1",
         "circuit.pairs: 2",
         "answers.pairs: 2",
         "baselines: atp_star",
     ):
         assert f"studies.small.{key}" in refused.stdout, refused.stdout
-    study |= {name: {"pairs": "none"} for name in ("positions", "circuit", "answers")}
-    study["baselines"] = ["eap_ig", "relp", "atp_hvp"]
+    study |= LEFT_OUT | {"baselines": ["eap_ig", "relp", "atp_hvp"]}
     write_configuration(tmp_path, config)
     done = snakemake(tmp_path)
     assert done.returncode == 0, done.stdout
