@@ -135,6 +135,16 @@ MECHANISM_WORDS: tuple[Word, ...] = (
         computed_by="counterpoint.measures.circuit_evaluation.run_circuits",
     ),
     Word(
+        "edge-circuit",
+        "circuit of edges",
+        "A set of *edges*, each from a [sender](#sender) into the query, key or value of a head, "
+        "an MLP or the logits. An edge inside carries what its sender gives in the run, an edge "
+        "outside what it gave on the other prompt; every receiver reads the sum of its own edges, "
+        "its norm computed anew. All edges from some nodes are the [circuit](#circuit) of these "
+        "nodes.",
+        computed_by="counterpoint.measures.edge_circuit_evaluation.run_edge_circuits",
+    ),
+    Word(
         "circuit-faithfulness",
         "faithfulness of a circuit",
         "How far a [circuit](#circuit) goes from the other run’s metric to the background’s, both "

@@ -41,7 +41,12 @@ pytestmark = [pytest.mark.workflow, pytest.mark.xdist_group("workflow")]
 
 AFTER_SCORES = {"compute_statistics", "draw_figures", "gather_provenance", "render_report"}
 RESAMPLED = AFTER_SCORES | {"compare_scores"}
-CIRCUITS = {"find_circuits", "export_importances"}
+CIRCUITS = {
+    "find_circuits",
+    "export_importances",
+    "find_edge_circuits",
+    "export_edge_importances",
+}
 
 
 @pytest.fixture(scope="session")
@@ -115,6 +120,9 @@ def test_one_run_makes_everything(study: Path, results: Path) -> None:
         "circuit.parquet",
         "circuit_areas.csv",
         "importances/ap.json",
+        "circuit_edges.parquet",
+        "circuit_edge_areas.csv",
+        "importances/edges/eap_ig.json",
         "correlations.csv",
         "claims.csv",
         "answers.parquet",

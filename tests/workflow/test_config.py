@@ -64,10 +64,11 @@ def test_the_default_configuration_shows_every_setting_with_the_schemas_default(
     defaults = complete(bare)["studies"]["ioi"]
     # The heading is the default study's own.
     study["report"]["title"] = None
-    # Off unless a study asks for them, as this one does of all but circuits.
+    # Off unless a study asks for them, as this one does of all but what takes minutes for a pair.
     for name in [name for name, own in study.items() if isinstance(own, dict) and "pairs" in own]:
         assert defaults[name].pop("pairs") == "none"
-        assert (study[name].pop("pairs") == "none") == (name == "circuit")
+        is_off = study[name].pop("pairs") == "none"
+        assert is_off == (name in ("circuit", "position_curves"))
     # Switched on here, and off where a study says nothing.
     assert study.pop("baselines") and not defaults.pop("baselines")
     assert study == defaults
