@@ -79,7 +79,8 @@ class Tokens:
         if is_unequal(row):
             clean, corrupted = (self._of_tokens(str(row[n]), own[n]) for n in PROMPTS)
             # The special token put in front is not shown, nor what the answers begin with.
-            lengths = [len(own[name] or ()) for name in PROMPTS]
+            # They may be arrays, which have no truth value.
+            lengths = [0 if (ids := own[name]) is None else len(ids) for name in PROMPTS]
             before = lengths[0] - len(clean or [])
             same = lengths[1] - len(corrupted or []) == before <= 1
             if clean is not None and corrupted is not None and same:
