@@ -84,10 +84,7 @@ class SuffixEngine:
         self.memory_mb = memory_mb
         pairs = activations.pairs
         if pairs.aligned_with is not None and activations.laid_out_for is None:
-            raise ValueError(
-                "pairs of unequal length are measured in one direction at a time, on activations"
-                " that are laid out for it (laid_out_runs.laid_out)"
-            )
+            raise ValueError("pairs of unequal length are measured in one direction at a time")
         with library_errors(model, "recording what its blocks are given"):
             self.arguments = block_arguments(model, activations.length, activations.start)
         self.evaluations = 0

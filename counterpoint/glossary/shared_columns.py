@@ -110,3 +110,11 @@ TEXTS = (CLEAN, CORRUPTED, CORRECT, INCORRECT)
 HEAD_KEYS = (PAIR, DIRECTION, LAYER, HEAD)
 INTERVAL = (CI_LOW, CI_HIGH)
 SCORE = Column("score", "", "The score that it is compared with or that heads are ranked by.")
+
+ALIGNED_WITH = Column(
+    "aligned_with",
+    "number",
+    "For each token of the clean prompt the position of its partner in the corrupted "
+    "one, −1 without one; its own where both have as many tokens.",
+    "alignment",
+)

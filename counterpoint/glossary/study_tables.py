@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from counterpoint.glossary.entries import METRIC, Column, Table
 from counterpoint.glossary.shared_columns import (
+    ALIGNED_WITH,
     CLEAN_TOKENS,
     CORRUPTED_TOKENS,
     DIRECTION,
@@ -198,14 +199,8 @@ STUDY_TABLES = (
             Column("incorrect_tokens", "number", "Token ids of the incorrect answers.", "token"),
             Column("length", "tokens", "Tokens of the clean prompt, a first special one counted."),
             Column("first_difference", "number", "First position, from 0, at which both differ."),
+            ALIGNED_WITH,
             *OF_ANSWERS,
-            Column(
-                "aligned_with",
-                "number",
-                "For each token of the clean prompt the position of its partner in the corrupted "
-                "one, −1 without one; its own where both have as many tokens.",
-                "alignment",
-            ),
         ),
         open=True,
     ),

@@ -107,6 +107,24 @@ def _between(
     return same + [(own[k - tail], other[k - tail]) for k in range(tail)]
 
 
+def partners_in_row(
+    row: Mapping[str, Any],
+    clean: list[int],
+    corrupted: list[int],
+    common: list[int],
+    decode: Callable[[list[int]], str],
+) -> list[int]:
+    """The partner of each token of a row's clean prompt, by the spans that the row names.
+
+    ``common`` stands behind both prompts: what both answers begin with. Raises SpanError for spans
+    by which the prompts cannot be aligned.
+    """
+    spans = {}
+    if len(clean) != len(corrupted):
+        spans = spans_in_both(row, clean, corrupted, decode)
+    return align(clean + common, corrupted + common, spans)
+
+
 def spans_in_both(
     row: Mapping[str, Any],
     clean: Sequence[int],

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from counterpoint.errors import UserError
-from counterpoint.pairs.alignment import align, first_difference, spans_in_both
+from counterpoint.pairs.alignment import first_difference, partners_in_row
 from counterpoint.pairs.answer_tokens import SETTING, AnswerPlaces, AnswerTokens, SeveralTokens
 from counterpoint.pairs.pair_files import (
     ANSWER_COLUMNS,
@@ -200,7 +200,10 @@ class PairChecker:
                 problems += self.check_length(max(len(clean), len(corrupted)), places)
         partners: list[int] = []
         if not problems:
-            partners, problems = self.aligned(row, clean, corrupted, common)
+            try:
+                partners = partners_in_row(row, clean, corrupted, common, self.decode)
+            except SpanError as error:
+                problems.append(Problem("alignment", str(error)))
         earlier = self.seen.setdefault(key, row["row"])
         if earlier != row["row"]:
             problems.append(Problem("duplicate", f"the same as row {earlier}"))
@@ -325,21 +328,6 @@ class PairChecker:
         except SpanError as error:
             return [Problem("spans", str(error))]
         return []
-
-    def aligned(
-        self, row: dict[str, Any], clean: list[int], corrupted: list[int], common: list[int]
-    ) -> tuple[list[int], list[Problem]]:
-        """The partner of each token of the clean prompt, and why there is no telling.
-
-        ``common`` is what both answers begin with, which stands behind both prompts.
-        """
-        try:
-            spans = {}
-            if len(clean) != len(corrupted):
-                spans = spans_in_both(row, clean, corrupted, self.decode)
-            return align(clean + common, corrupted + common, spans), []
-        except SpanError as error:
-            return [], [Problem("alignment", str(error))]
 
     def explain_answer(self, name: str, text: str, tokens: list[int], alone: bool) -> Problem:
         reason = f"{name} {quoted(text)} is {len(tokens)} tokens"
