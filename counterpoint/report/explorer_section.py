@@ -24,8 +24,8 @@ def explore(results: Results) -> Fragment:
             ),
             fill(
                 '<p class="note" id="explorer-note">{}</p>',
-                "The explorer needs a browser of 2023 or later that runs scripts; it loads "
-                "nothing. The figures below show the heads of largest effect without it.",
+                "The explorer works in report.html, in a browser of 2023 or later that runs "
+                "scripts; it loads nothing. The figures below stand without it.",
             ),
             Fragment('<div id="explorer" hidden></div>'),
             # Base64: it cannot end the element.

@@ -451,3 +451,37 @@ def test_the_script_is_built_of_its_source(tmp_path) -> None:
     assert installed.returncode == 0, installed.stderr
     subprocess.run(["node", "build.mjs", str(tmp_path / "built.js")], cwd=copied, check=True)
     assert (tmp_path / "built.js").read_bytes() == BUNDLE.read_bytes()
+
+
+def test_a_table_sorts_filters_and_copies(opened, study) -> None:
+    page = opened.page
+    scroll = page.locator("main .scroll", has=page.get_by_text("in the top 10")).first
+    table = scroll.locator("table")
+    tools = scroll.locator("xpath=preceding-sibling::details[1]")
+    tools.locator("summary").click()
+    before = table.locator("tbody th").all_inner_texts()
+    tools.get_by_label("Sort by").select_option(label="head")
+    tools.get_by_label("Order").select_option("1")
+    names = table.locator("tbody th").all_inner_texts()
+    assert names == sorted(before, key=lambda name: [int(part) for part in name.split(".")])
+    tools.get_by_label("Sort by").select_option(label="AP, noising")
+    tools.get_by_label("Order").select_option("0")
+    shown = [
+        text.split(" ")[0] for text in table.locator("tbody td:nth-child(2)").all_inner_texts()
+    ]
+    sizes = [abs(float(text.replace("\u2212", "-"))) for text in shown]
+    assert sizes == sorted(sizes, reverse=True)
+    tools.get_by_label("Show rows").fill(before[3])
+    assert "of 10 rows" in tools.locator(".explorer-status").inner_text()
+    tools.get_by_role("button", name="copy as CSV").click()
+    copied = pd.read_csv(io.StringIO(opened.clipboard()), dtype={"head": str})
+    row = copied[copied["head"] == before[3]].iloc[0]
+    heads = pd.read_parquet(study / "heads.parquet")
+    layer, head = before[3].split(".")
+    own = heads[(heads["layer"] == int(layer)) & (heads["head"] == int(head))]
+    mean = own[own["direction"] == "noising"]["ap"].mean()
+    assert row["AP, noising"] == pytest.approx(mean, abs=0.0006)
+    assert row["AP, noising low"] < row["AP, noising"] < row["AP, noising high"]
+    tools.get_by_label("Sort by").select_option("")
+    tools.get_by_label("Show rows").fill("")
+    assert table.locator("tbody th").all_inner_texts() == before

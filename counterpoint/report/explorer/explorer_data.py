@@ -30,7 +30,7 @@ from counterpoint.report.explorer.pair_choice import (
     spread_out,
 )
 from counterpoint.report.explorer.prompt_pieces import position_effects, prompt_pieces
-from counterpoint.report.explorer.quantised_curves import largest_error, quantise
+from counterpoint.report.explorer.quantised_curves import LEVELS, largest_error, quantise
 from counterpoint.report.study_results import Results
 from counterpoint.statistics.resampling import Settings
 
@@ -82,7 +82,7 @@ def explorer_arrays(results: Results) -> tuple[dict[str, Any], Arrays]:
         "pairs_in_all": len(all_pairs),
         "quantiles": list(QUANTILES),
         "measures": described,
-        "curves": {"pairs": drawn, "error": error},
+        "curves": {"pairs": drawn, "error": error, "levels": LEVELS},
         "positions": effects,
         "partners": partners(results.interaction, names, places),
         "edges": edges(results.edges, names, places),

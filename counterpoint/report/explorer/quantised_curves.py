@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Float32, Int16
 
-LEVELS = 2047
-"""Steps of a curve: second differences are then within ±4 × 2047, which fits 16 bits."""
+LEVELS = 1023
+"""Steps of a curve: second differences are then within ±4 × 1023, which fits 16 bits."""
 
 
 @dataclass(frozen=True, eq=False)

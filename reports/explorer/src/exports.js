@@ -8,7 +8,7 @@ function quoted(text) {
   return /[",\n\r]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
 }
 
-function csv(rows) {
+export function csv(rows) {
   return rows.map((row) => row.map((cell) => quoted(String(cell))).join(",")).join("\n") + "\n";
 }
 

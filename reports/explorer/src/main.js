@@ -10,6 +10,7 @@ import { exact, plain, shown } from "./numbers.js";
 import { Scatter } from "./scatter.js";
 import { MOST_PINNED, fromHash, startState, toHash } from "./state.js";
 import { DIFFERENCE, MEAN, SPREAD, SUM, Study } from "./study.js";
+import { tableTools } from "./tables.js";
 import { unpack } from "./unpack.js";
 
 const KEYS = [
@@ -389,4 +390,5 @@ async function begin() {
   }
 }
 
+tableTools();
 begin();

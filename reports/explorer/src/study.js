@@ -2,7 +2,7 @@
 // direction (one, their sum or their difference) and a pair (one, the mean or the spread of all).
 
 import { deviation, mean } from "d3-array";
-import { LEVELS, restoreCurve } from "./unpack.js";
+import { restoreCurve } from "./unpack.js";
 
 export const SUM = "sum";
 export const DIFFERENCE = "difference";
@@ -154,7 +154,7 @@ export class Study {
     return this.header.curves.pairs
       .map((pair, row) => {
         const curve = (row * this.directions.length + direction) * this.size + place;
-        return [pair, restoreCurve(ends, steps, curve)];
+        return [pair, restoreCurve(ends, steps, curve, this.header.curves.levels)];
       })
       .filter(([, values]) => values !== null);
   }
@@ -164,7 +164,7 @@ export class Study {
     const ends = this.arrays["f.ends"];
     let error = 0;
     for (let curve = place; curve < ends.shape[0]; curve += this.size) {
-      const half = (ends.data[2 * curve + 1] - ends.data[2 * curve]) / (2 * LEVELS);
+      const half = (ends.data[2 * curve + 1] - ends.data[2 * curve]) / (2 * this.header.curves.levels);
       if (half > error) error = half;
     }
     return error;

@@ -11,8 +11,6 @@ const ARRAYS = {
   "<i4": Int32Array,
 };
 
-export const LEVELS = 2047;
-
 export async function unpack(text) {
   const packed = Uint8Array.from(atob(text.trim()), (character) => character.charCodeAt(0));
   const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream("gzip"));
@@ -38,7 +36,7 @@ export async function unpack(text) {
 }
 
 // One curve's values from its ends and steps; null for a curve that is missing.
-export function restoreCurve(ends, steps, curve) {
+export function restoreCurve(ends, steps, curve, levels) {
   const nodes = steps.shape[1];
   const low = ends.data[2 * curve];
   const high = ends.data[2 * curve + 1];
@@ -54,7 +52,7 @@ export function restoreCurve(ends, steps, curve) {
       first += step;
       whole += first;
     }
-    values[node] = low + (whole / LEVELS) * (high - low);
+    values[node] = low + (whole / levels) * (high - low);
   }
   return values;
 }
