@@ -24,6 +24,7 @@ import torch
 
 from benchmarks import baselines, machine, report
 from benchmarks.machine import timed
+from benchmarks.original_pair import notebook_pair
 from counterpoint.engine.activation_caching import cache_activations
 from counterpoint.engine.activations import TokenPairs
 from counterpoint.engine.head_outputs import every_unit
@@ -36,12 +37,8 @@ from counterpoint.measures.integrated_gradients import integrated_gradients
 from counterpoint.measures.patching import activation_patching
 from counterpoint.measures.roles import ROLES, role_effects
 from counterpoint.measures.slopes import rounding_floor, values
-from counterpoint.models.load import LanguageModel, load_language_model
+from counterpoint.models.load import load_language_model
 from counterpoint.workflow.planning.matrix_rate import matrix_product_rates
-
-CLEAN = "After John and Mary went to the store, Mary gave a bottle of milk to"
-CORRUPTED = "After John and Mary went to the store, John gave a bottle of milk to"
-ANSWERS = " John", " Mary"
 
 GRID, _ = quadrature.gauss_legendre(GRID_SIZE)
 STEPS = 50
@@ -51,22 +48,6 @@ Array = np.ndarray
 ROOT = Path(__file__).parent.parent
 
 log = logging.getLogger("benchmarks")
-
-
-def notebook_pair(model: LanguageModel, repeat: int = 0) -> TokenPairs:
-    """The original notebook's pair; ``repeat`` puts as many more sentences of the same kind before
-    it."""
-    before = "Nobody else had been there that day, as far as they could tell. " * repeat
-    correct, incorrect = (
-        model.tokenizer.encode(text, add_special_tokens=False) for text in ANSWERS
-    )
-    return TokenPairs(
-        torch.tensor([model.encode(before + CLEAN)]),
-        torch.tensor([model.encode(before + CORRUPTED)]),
-        (tuple(correct),),
-        (tuple(incorrect),),
-        (0,),
-    )
 
 
 def repeated(pairs: TokenPairs, count: int) -> TokenPairs:

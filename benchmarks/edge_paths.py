@@ -4,13 +4,14 @@ All senders into the first receivers by |AP|, through query, key and value, on t
 notebook's pair. TransformerLens 4.3's `get_act_patch_direct_path` makes one whole pass for each
 edge; under grouped queries it gives queries alone, and senders are heads. So the edges into queries
 from a few heads are made with it, compared, and their time taken for every edge. In turns, on one
-machine; a ratio is the median over the turns.
+machine; a ratio is the median over the turns. `make bench` runs it and writes what was found into
+docs/performance.md.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
+import datetime
 import statistics
 import time
 from functools import partial
@@ -22,8 +23,9 @@ import pandas as pd
 import torch
 from transformer_lens import patching
 
-from benchmarks.__main__ import notebook_pair
+from benchmarks import machine
 from benchmarks.baselines import logit_difference
+from benchmarks.original_pair import notebook_pair
 from counterpoint.engine.activation_caching import cache_activations
 from counterpoint.engine.activations import TokenPairs
 from counterpoint.engine.head_outputs import every_unit
@@ -33,6 +35,9 @@ from counterpoint.measures.patching import activation_patching
 from counterpoint.measures.tables.edge_table import score_edges
 from counterpoint.measures.tables.shards import Measurement
 from counterpoint.models.load import LanguageModel, load_language_model
+from counterpoint.workflow.planning.matrix_rate import matrix_product_rates
+
+KEPT = Path(__file__).with_name("edge_paths.json")
 
 DIRECTION = "denoising"
 """TransformerLens patches the clean run's values into the corrupted one."""
@@ -84,7 +89,7 @@ def compare(
     """Both ways in turns; the largest difference of the edges that both have."""
     pairs = notebook_pair(model)
     receivers = first_heads(model, pairs, n_receivers)
-    own, other, worst, shared = [], [], 0.0, 0
+    own, other, rates, worst, shared = [], [], [], 0.0, 0
     n_edges = 0
     for _ in range(turns):
         began = time.perf_counter()
@@ -95,6 +100,7 @@ def compare(
         into_heads = table[table["receiver_head"] >= 0]
         n_edges = len(into_heads)
         other.append(seconds / passes * n_edges)
+        rates.append(max(matrix_product_rates().values()))
         queries = into_heads[into_heads["role"] == "query"].set_index(
             ["sender_layer", "sender_head", "receiver_layer", "receiver_head"]
         )["effect"]
@@ -111,7 +117,31 @@ def compare(
         "ratio": statistics.median(b / a for a, b in zip(own, other, strict=True)),
         "compared": shared // turns,
         "largest_difference": worst,
+        "sources": sources,
+        "date": datetime.date.today().isoformat(),
+        "machine": machine.describe(),
+        "turns": turns,
+        "matrix_product_rate": statistics.median(rates),
     }
+
+
+def section(results: dict[str, Any]) -> str:
+    """The results as a section of a page."""
+    sources = " and ".join(f"{layer}.{head}" for layer, head in results["sources"])
+    return f"""## Exact edges
+
+Made by `python -m benchmarks.edge_paths` on {results["date"]}: {results["machine"]}, at
+{results["matrix_product_rate"] / 1e9:.0f} · 10⁹ operations per second of float32 matrix products.
+The original notebook's pair, {DIRECTION}: from every head, MLP and the embeddings into query, key and
+value of the first {len(results["receivers"])} heads by |AP|, {results["turns"]} turns. TransformerLens'
+`get_act_patch_direct_path` makes a whole pass for each edge and under grouped queries knows those
+into queries alone: it ran from {sources} into the queries of all heads above, and its time is scaled
+to all edges. {results["compared"]} edges are in both.
+
+| {results["edges"]:,} edges | this engine, s | TransformerLens, s | ratio | asked for | largest error |
+|---|---:|---:|---:|---:|---:|
+| exact path patching (`get_act_patch_direct_path`) | {results["seconds"]:.1f} | {results["seconds_other"]:.0f} | {results["ratio"]:.0f} × | 50 × | {results["largest_difference"]:.1e} |
+"""  # noqa: E501
 
 
 def main() -> None:
@@ -122,7 +152,7 @@ def main() -> None:
     parser.add_argument("--sources", default="22.0,26.4", help="heads as layer.head")
     parser.add_argument("--turns", type=int, default=3)
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--output", type=Path)
+    parser.add_argument("--discard", action="store_true", help="do not keep the results")
     wanted = parser.parse_args()
     model = load_language_model(wanted.model, threads=wanted.threads)
     sources = [
@@ -130,9 +160,9 @@ def main() -> None:
         for layer, _, head in (one.partition(".") for one in wanted.sources.split(","))
     ]
     found = compare(model, wanted.receivers, sources, wanted.turns)
-    print(json.dumps(found, indent=2))
-    if wanted.output:
-        write_json(found, wanted.output)
+    if not wanted.discard:
+        write_json(found, KEPT)
+    print(section(found))
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from typing import Any
 
 import matplotlib.pyplot as plt
 
-from benchmarks import positions
+from benchmarks import edge_paths, positions
 from counterpoint.files.artifacts import atomic, write_text
 
 WAYS = {
@@ -146,8 +146,9 @@ IOI pairs of the shipped set, one direction, activations and curves, in a proces
 position.
 *length* puts sentences before the pair, so that the prefix grows and the suffix does not.
 """
-    if positions.KEPT.is_file():
-        text += "\n" + positions.section(json.loads(positions.KEPT.read_text(encoding="utf-8")))
+    for own in (positions, edge_paths):
+        if own.KEPT.is_file():
+            text += "\n" + own.section(json.loads(own.KEPT.read_text(encoding="utf-8")))
     write_text(text, folder / "performance.md")
 
 

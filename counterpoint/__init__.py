@@ -11,13 +11,13 @@ The public names, and nothing else; ``import counterpoint`` itself imports none 
 
 `load` takes a name, a folder, or a model in memory; `measure` gives the table of heads, `curves`
 their output curves, `interaction_partners` whom they interact with, `positions` where in the prompt
-they act, `roles` which part of them carries their effect, `attention_patterns` what they look at,
-`edges` whom they hear, `answer_effects` and `token_effects` what they do to other answers and to
-all tokens, `circuit` few nodes that answer as the whole model does; `compose` searches for pairs on
-which a head matters and `validate` checks them; `correlations`, `claims`, `stability`,
-`sample_sizes` and `variance_components` are said of any table of heads (to which `with_templates`
-adds the pairs' templates), and `counterpoint.figures` draws it. docs/package.md shows each by
-example.
+they act (`position_curves` how), `roles` which part of them carries their effect,
+`attention_patterns` what they look at, `edges` whom they hear, `answer_effects` and `token_effects`
+what they do to other answers and to all tokens, `circuit` few nodes that answer as the whole model
+does; `compose` searches for pairs on which a head matters and `validate` checks them;
+`correlations`, `claims`, `stability`, `sample_sizes` and `variance_components` are said of any
+table of heads (to which `with_templates` adds the pairs' templates), and `counterpoint.figures`
+draws it. docs/package.md shows each by example.
 """
 
 from importlib import import_module
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from counterpoint.measures.measuring_answers import answer_effects as answer_effects
     from counterpoint.measures.measuring_answers import token_effects as token_effects
     from counterpoint.measures.measuring_edges import edges as edges
+    from counterpoint.measures.measuring_position_curves import position_curves as position_curves
     from counterpoint.measures.measuring_positions import positions as positions
     from counterpoint.measures.measuring_roles import attention_patterns as attention_patterns
     from counterpoint.measures.measuring_roles import roles as roles
@@ -76,6 +77,7 @@ _HOMES = {
     "interaction_partners": "measures.measuring",
     "load": "models.given_models",
     "measure": "measures.measuring",
+    "position_curves": "measures.measuring_position_curves",
     "positions": "measures.measuring_positions",
     "roles": "measures.measuring_roles",
     "sample_sizes": "statistics.sample_sizes",
@@ -109,6 +111,7 @@ __all__ = [
     "load",
     "measure",
     "pairs",
+    "position_curves",
     "positions",
     "roles",
     "sample_sizes",

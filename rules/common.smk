@@ -247,6 +247,12 @@ def positions(wildcards):
     return f"results/{wildcards.study}/positions.parquet" if asked else []
 
 
+def position_curves(wildcards):
+    """The curves at single positions, for a study that asks for some."""
+    asked = CONFIG.studies[wildcards.study]["position_curves"]["pairs"] != "none"
+    return f"results/{wildcards.study}/position_curves.parquet" if asked else []
+
+
 def has_baselines(study):
     """Whether a study asks for scores of other papers; what it contains (without_bos) does not."""
     return study in CONFIG.studies and bool(CONFIG.studies[study]["baselines"])

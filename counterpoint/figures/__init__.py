@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from counterpoint.figures.interaction_figures import interaction_sums
     from counterpoint.figures.mlp_figures import mlp_layers
     from counterpoint.figures.pattern_figures import attention_maps
+    from counterpoint.figures.position_curve_figures import position_curves
     from counterpoint.figures.position_figures import head_position_maps, position_maps
     from counterpoint.figures.regression_figures import regressions
     from counterpoint.figures.role_figures import head_roles
@@ -66,6 +67,7 @@ __all__ = [
     "mlp_layers",
     "output_curves",
     "pair_curves",
+    "position_curves",
     "position_maps",
     "rank_stability",
     "read_curves",
@@ -95,6 +97,7 @@ _HOMES = {
     "mlp_layers": "mlp_figures",
     "output_curves": "curve_figures",
     "pair_curves": "counterfactual_figures",
+    "position_curves": "position_curve_figures",
     "position_maps": "position_figures",
     "rank_stability": "stability_figures",
     "read_curves": "curve_figures",

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from counterpoint.glossary.entries import METRIC, Column, Table
 from counterpoint.glossary.shared_columns import DIRECTION, HEAD_KEYS, LAYER, PAIR
+from counterpoint.glossary.study_tables import ATP, OF_CURVES
 
 CHANGES = (
     Column(
@@ -29,6 +30,43 @@ CHANGES = (
 )
 """What patching a head does to one token."""
 
+AT_POSITIONS = (
+    Column(
+        "component",
+        "",
+        "What is replaced.",
+        "position",
+        says={
+            "residual": "the residual stream before the layer's block; before layer 0 the "
+            "embeddings",
+            "attention": "the layer's whole attention output",
+            "mlp": "the layer's MLP output",
+            "head": "one head's output",
+        },
+    ),
+    LAYER,
+    Column("head", "number", "The head within its layer; −1 where all is replaced.", "head"),
+    Column("position", "number", "The position in the prompt, from 0.", "position"),
+    Column("token", "", "The text of the background prompt's token there.", "token"),
+    Column("span", "", "The span that has the position; empty where none has.", "span"),
+)
+"""What tells apart the rows of the tables of single positions, behind pair and direction."""
+
+ON_THE_WAY = (
+    "output_range",
+    "output_range_closed",
+    "gradient_range",
+    "total_variation",
+    "monotonicity",
+    "excess_range",
+    "saturation",
+    "quadrature_error",
+    "gradient_error",
+    "nodes",
+    "resolved",
+)
+"""Measures of a curve at one position that stand beside AP and AtP."""
+
 MECHANISM_TABLES = (
     Table(
         "positions.parquet",
@@ -37,26 +75,7 @@ MECHANISM_TABLES = (
         (
             PAIR,
             DIRECTION,
-            Column(
-                "component",
-                "",
-                "What is replaced.",
-                "position",
-                says={
-                    "residual": "the residual stream before the layer's block; before layer 0 the "
-                    "embeddings",
-                    "attention": "the layer's whole attention output",
-                    "mlp": "the layer's MLP output",
-                    "head": "one head's output",
-                },
-            ),
-            LAYER,
-            Column(
-                "head", "number", "The head within its layer; −1 where all is replaced.", "head"
-            ),
-            Column("position", "number", "The position in the prompt, from 0.", "position"),
-            Column("token", "", "The text of the background prompt's token there.", "token"),
-            Column("span", "", "The span that has the position; empty where none has.", "span"),
+            *AT_POSITIONS,
             Column(
                 "ap",
                 METRIC,
@@ -71,6 +90,32 @@ MECHANISM_TABLES = (
                 "ap",
                 "AP at all positions",
             ),
+        ),
+    ),
+    Table(
+        "position_curves.parquet",
+        "f and g with one position on its way: one row per pair, direction, component, layer, head "
+        "and position. A study has it where the setting `pairs` of `position_curves` asks for it.",
+        (
+            PAIR,
+            DIRECTION,
+            *AT_POSITIONS,
+            Column(
+                "ap",
+                METRIC,
+                "f(1) − f(0) with this position alone on its way.",
+                "position",
+                "AP at the position",
+            ),
+            ATP,
+            *(column for column in OF_CURVES if column.name in ON_THE_WAY),
+            Column(
+                "output",
+                METRIC,
+                "f at the 50 Gauss-Legendre nodes of [0, 1], as a list.",
+                "output-curve",
+            ),
+            Column("gradient", METRIC, "g at the same nodes, as a list.", "gradient"),
         ),
     ),
     Table(

@@ -62,7 +62,7 @@ def positions(
             of a model that has several.
     """
     directions = check_settings(model, directions, metric, "adaptive", 1e-4, 65, 1)
-    asked = _checked_components(components)
+    asked = checked_components(components)
     chosen = None if heads is None else checked_heads(model, heads)
     with unchanged_state(), unchanged_modules(model.hf):
         given = MeasuredPairs.of(model, pairs, on_bad_pair, metric, directions, memory_mb)
@@ -85,7 +85,7 @@ def positions(
         return given.whole(tables, KEYS)
 
 
-def _checked_components(components: Any) -> list[Component]:
+def checked_components(components: Any) -> list[Component]:
     """The components, each once; raises UserError for what is none."""
     listed: list[Any] = [components] if isinstance(components, str) else list(components)
     for each in listed:

@@ -46,9 +46,7 @@ def position_patching(
     (layer, head). ``advance`` is told of evaluations as they are made. Raises UserError for a head
     that the model has not, and where the component is not one value (several residual streams).
     """
-    units = named_units(every_unit(engine.model, len(engine.activations.pairs), component), heads)
-    if heads is not None and component == "head":
-        _check_all_there(units, heads)
+    units = patched_units(engine, component, heads)
     views = position_views(engine, direction)
     columns = []
     for position in views.positions:
@@ -66,6 +64,19 @@ def position_patching(
         engine, direction, units=units, component=component, advance=advance
     )
     return units, np.stack(columns, axis=1), joint
+
+
+def patched_units(
+    engine: SuffixEngine, component: Component, heads: Collection[tuple[int, int]] | None
+) -> Units:
+    """The units of ``component`` of every pair, or those of ``heads`` as (layer, head).
+
+    Raises UserError for a head that the model has not.
+    """
+    units = named_units(every_unit(engine.model, len(engine.activations.pairs), component), heads)
+    if heads is not None and component == "head":
+        _check_all_there(units, heads)
+    return units
 
 
 def _check_all_there(units: Units, heads: Collection[tuple[int, int]]) -> None:

@@ -36,6 +36,11 @@ def has_positions(settings: Mapping[str, Any]) -> bool:
     return settings.get("positions", {}).get("pairs", "all") != "none"
 
 
+def has_position_curves(settings: Mapping[str, Any]) -> bool:
+    """Whether curves at single positions are traced."""
+    return settings.get("position_curves", {}).get("pairs", "all") != "none"
+
+
 def has_baselines(settings: Mapping[str, Any]) -> bool:
     """Whether the heads are scored by other methods, too."""
     return bool(settings.get("baselines", True))
@@ -109,6 +114,8 @@ def is_current(
         "merge_edges": has_edges(settings),
         "patch_positions": has_positions(settings),
         "merge_positions": has_positions(settings),
+        "trace_positions": has_position_curves(settings),
+        "merge_position_curves": has_position_curves(settings),
         "find_circuits": has_circuits(settings),
         "measure_answers": has_answers(settings),
         "search_atlas": has_atlas(settings),

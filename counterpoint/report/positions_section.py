@@ -7,6 +7,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from counterpoint.figures.position_curve_figures import (
+    NAMED_POSITIONS,
+    farthest,
+    position_curves,
+)
+from counterpoint.figures.position_curve_figures import SHOWN_HEADS as CURVES_SHOWN
 from counterpoint.figures.position_figures import (
     TITLES,
     WHOLE,
@@ -40,7 +46,8 @@ def positions(results: Results) -> Fragment:
     """Return the section on positions, empty when the study has none."""
     found = results.positions
     if found is None or found.empty:
-        return Fragment("")
+        traced = _curves(results)
+        return join([heading("positions", "Where in the prompt"), *traced] if traced else [])
     pair, n_pairs = int(found["pair"].min()), found["pair"].nunique()
     whole = [name for name in WHOLE if (found["component"] == name).any()]
     heads = _shown_heads(results, found)
@@ -80,8 +87,41 @@ def positions(results: Results) -> Fragment:
             ),
             *drawn,
             *_by_span(results, found, heads, n_pairs),
+            *_curves(results),
         ]
     )
+
+
+def _curves(results: Results) -> list[Fragment]:
+    """The curves at single positions of the heads that move farthest, and those configured."""
+    traced = results.position_curves
+    if traced is None or not (traced["component"] == "head").any():
+        return []
+    pair, direction = int(traced["pair"].min()), directions(traced)[0]
+    rows = traced[(traced["pair"] == pair) & (traced["direction"] == direction)]
+    heads = farthest(rows, CURVES_SHOWN)
+    there = set(zip(rows["layer"], rows["head"], strict=True))
+    named = [(int(layer), int(head)) for layer, head in results.settings["report"]["heads"]]
+    heads += [each for each in named if each in there and each not in heads]
+    metric = results.settings["metric"]
+    return [
+        fill('<h3 id="positions-curves">{}</h3>', "Curves at single positions"),
+        paragraph(
+            "The ",
+            word("output-curve"),
+            " of a head while one position of its output alone is on its way; at its end stands AP "
+            "at the position.",
+        ),
+        drawn_here(
+            position_curves(
+                traced, results.baseline, heads, pair=pair, direction=direction, metric=metric
+            ),
+            f"Curves of {len(heads)} heads at single positions, of pair {pair}, {direction}.",
+            f"Pair {pair}, {direction}: f(α) − f(0), one line for each position from the first "
+            f"that differs on; the {NAMED_POSITIONS} that move farthest are named by number and "
+            "token (· is a space).",
+        ),
+    ]
 
 
 def _shown_heads(results: Results, found: pd.DataFrame) -> list[Unit]:

@@ -85,6 +85,7 @@ class Results:
     faithfulness: pd.DataFrame | None
     interaction: pd.DataFrame | None
     positions: pd.DataFrame | None
+    position_curves: pd.DataFrame | None
     circuits: Circuits | None
     generated: tuple[Generated, ...]
     atlas: pd.DataFrame | None
@@ -262,6 +263,11 @@ def load_results(
         interaction=optional("interaction.parquet"),
         positions=(
             optional("positions.parquet") if current_files.has_positions(settings) else None
+        ),
+        position_curves=(
+            optional("position_curves.parquet")
+            if current_files.has_position_curves(settings)
+            else None
         ),
         circuits=_read_circuits(folder) if current_files.has_circuits(settings) else None,
         generated=_read_generated(folder, settings),

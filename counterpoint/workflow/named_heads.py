@@ -47,7 +47,10 @@ def check_named_heads(configuration: Configuration, models: Path) -> None:
         for place, heads in (
             *((key, [] if isinstance(one, Mapping) else one) for key, one in asked.items()),
             (f"studies.{name}.report.heads", study["report"]["heads"]),
-            (f"studies.{name}.positions.heads", _listed(study["positions"]["heads"])),
+            *(
+                (f"studies.{name}.{block}.heads", _listed(study[block]["heads"]))
+                for block in ("positions", "position_curves")
+            ),
         ):
             check_heads(heads, n_layers=n_layers, n_heads=n_heads, key=place)
 

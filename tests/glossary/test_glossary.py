@@ -44,6 +44,7 @@ from counterpoint.measures.tables import (
     integrated_gradients_table,
     interaction_table,
     merging,
+    position_curve_table,
     position_table,
     role_table,
 )
@@ -107,6 +108,7 @@ WRITTEN: dict[str, Collection[str]] = {
     "roles.parquet": role_table.COLUMNS,
     "edges.parquet": edge_table.COLUMNS,
     "positions.parquet": position_table.COLUMNS,
+    "position_curves.parquet": position_curve_table.COLUMNS,
     "answers.parquet": answer_table.ANSWER_COLUMNS,
     "answer_tokens.parquet": answer_table.TOKEN_COLUMNS,
     "plan.csv": plan.COLUMNS,

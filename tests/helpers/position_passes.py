@@ -27,8 +27,10 @@ def effects_by_position(
     component: Component,
     units: Collection[tuple[int, int]] | None = None,
     positions: Sequence[int] | None = None,
+    alpha: float = 1.0,
 ) -> dict[Place, float]:
-    """f(1) − f(0) of every head, or whole component, replaced at every single position.
+    """f(α) − f(0) of every head, or whole component, moved at every single position; at α = 1 it is
+    replaced there.
 
     ``units``, (layer, head) with 0 for a whole component, and ``positions`` leave out the others.
     """
@@ -62,7 +64,8 @@ def effects_by_position(
                     width = value.shape[-1] // n_parts
                     own = slice(part * width, (part + 1) * width)
                     value = value.clone()
-                    value[:, position, own] = new[:, position, own]
+                    kept_here = (1 - alpha) * value[:, position, own]
+                    value[:, position, own] = kept_here + alpha * new[:, position, own]
                     return value
 
                 end = _run(model, background, layer, component, put)

@@ -15,6 +15,8 @@ import numpy as np
 import pandas as pd
 from safetensors.numpy import save_file
 
+from counterpoint.measures.tables.position_curve_table import COLUMNS as POSITION_CURVES
+from counterpoint.measures.tables.position_curve_table import MEASURES as POSITION_MEASURES
 from counterpoint.statistics.claims import claims
 from counterpoint.statistics.correlations import correlations
 from counterpoint.statistics.resampling import Settings
@@ -390,6 +392,28 @@ def make_positions(shape: Shape = Shape(), seed: int = 0) -> pd.DataFrame:
     units = table.groupby(names[:5], sort=False)["ap"]
     table["ap_joint"] = units.transform("sum") + 0.25 * table["layer"]
     return table
+
+
+def make_position_curves(shape: Shape = Shape(), seed: int = 0) -> pd.DataFrame:
+    """A table like position_curves.parquet, of heads: f goes up and partly back."""
+    random = np.random.default_rng(seed)
+    table = make_positions(shape, seed)
+    table = table[table["component"] == "head"].drop(columns=["ap", "ap_joint"])
+    alphas = (np.polynomial.legendre.leggauss(50)[0] + 1) / 2
+    rise = random.normal(size=(len(table), 1))
+    bend = random.normal(size=(len(table), 1))
+    zero = np.where(table["direction"] == "noising", 3.0, -3.0)[:, None]
+    output = zero + rise * alphas + bend * alphas * (1 - alphas)
+    gradient = rise + bend * (1 - 2 * alphas)
+    numbers = {
+        name: np.abs(random.normal(size=len(table)))
+        for name in POSITION_MEASURES
+        if name not in ("ap", "resolved")
+    }
+    table = table.assign(ap=rise[:, 0], **numbers, resolved=True)
+    table["output_range_closed"] = np.ptp(output, axis=1)
+    table["output"], table["gradient"] = list(output), list(gradient)
+    return table[list(POSITION_CURVES)].reset_index(drop=True)
 
 
 def write_study(folder: Path, shape: Shape = Shape(), *, seed: int = 0) -> Path:

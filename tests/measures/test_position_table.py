@@ -16,6 +16,9 @@ from counterpoint.errors import UserError
 from counterpoint.files.artifacts import write_table, write_tensors
 from counterpoint.measures.patching import activation_patching
 from counterpoint.measures.tables.merging import merge_tables
+from counterpoint.measures.tables.position_curve_table import COLUMNS as CURVE_COLUMNS
+from counterpoint.measures.tables.position_curve_table import no_rows as no_curves
+from counterpoint.measures.tables.position_curve_table import score_position_curves
 from counterpoint.measures.tables.position_table import (
     COLUMNS,
     KEYS,
@@ -132,6 +135,41 @@ def test_the_public_function_gives_the_workflows_table(
     pd.testing.assert_frame_equal(found, merged.astype(texts), check_exact=True)
     assert list(found["component"].unique()) == ["attention", "head", "mlp", "residual"]
     assert len(found.attrs["metric_clean"]) == 3
+
+
+def test_curves_have_the_tables_rows_and_end_in_its_patches(
+    table: pd.DataFrame, model: LanguageModel, pairs: pd.DataFrame, tmp_path: Path
+) -> None:
+    cached, _ = cache_shard(model, shard(pairs, 0, 64), "logit_difference")
+    found = score_position_curves(model, cached, pairs, Measurement(), heads=[(1, 2), (2, 0)])
+    assert list(found.columns) == list(CURVE_COLUMNS)
+    heads = table[table["component"] == "head"]
+    of_two = heads[heads.set_index(["layer", "head"]).index.isin([(1, 2), (2, 0)])]
+    both = found[[*KEYS, "token", "span", "ap"]].merge(
+        table, on=[*KEYS, "token", "span"], suffixes=("", "_patched"), validate="1:1"
+    )
+    n_heads = of_two.groupby(["pair", "direction", "position"]).ngroups * 2
+    whole = table["component"] != "head"
+    assert len(both) == len(found) == whole.sum() + n_heads
+    assert both["ap"].to_numpy() == pytest.approx(both["ap_patched"].to_numpy(), abs=1e-5)
+    output = np.stack(found["output"].tolist())
+    assert output.shape == (len(found), 50) and output.dtype == np.float32
+    ranged = output.max(1) - output.min(1)
+    assert ranged == pytest.approx(found["output_range"].to_numpy(), abs=1e-5)
+    # The table of several shards, one of them without pairs, keeps them as arrays.
+    write_table(found, tmp_path / "0.parquet")
+    write_table(no_curves(), tmp_path / "1.parquet")
+    parts = [tmp_path / "1.parquet", tmp_path / "0.parquet"]
+    merge_tables(parts, tmp_path / "all.parquet", KEYS, ["noising", "denoising"])
+    merged = pd.read_parquet(tmp_path / "all.parquet")
+    assert np.stack(merged["output"].tolist()).sum() == pytest.approx(output.sum(), rel=1e-6)
+    public = counterpoint.position_curves(
+        model, DICTS, components=["residual", "attention", "mlp", "head"], progress=False,
+        heads=[(1, 2), (2, 0)],
+    )  # fmt: skip
+    for name in CURVE_COLUMNS:
+        ours, theirs = public[name].tolist(), merged[name].tolist()
+        assert all(np.array_equal(a, b) for a, b in zip(ours, theirs, strict=True)), name
 
 
 def test_the_public_function_tells_mistakes(model: LanguageModel) -> None:

@@ -11,14 +11,16 @@ import torch
 
 from counterpoint.engine import position_views as views_of
 from counterpoint.engine.activation_caching import cache_activations
-from counterpoint.engine.activations import DIRECTIONS, Component, Direction
+from counterpoint.engine.activations import DIRECTIONS, Component, Direction, Prompt
 from counterpoint.engine.position_views import PositionViews, position_views
 from counterpoint.engine.rounding import computed_eps
 from counterpoint.engine.suffix import SuffixEngine
 from counterpoint.errors import UserError
+from counterpoint.measures import quadrature
 from counterpoint.measures.curves import output_curves
 from counterpoint.measures.measured_pairs import checked_pairs
 from counterpoint.measures.patching import activation_patching
+from counterpoint.measures.position_curves import position_curves
 from counterpoint.measures.positions import COMPONENTS, position_patching
 from counterpoint.measures.tables.shards import token_pairs
 from counterpoint.models.load import LanguageModel, load_language_model
@@ -187,6 +189,46 @@ def test_curves_at_one_position_end_in_its_patch() -> None:
             )
             assert curves.ap == pytest.approx(by_position[:, place], abs=1e-5)
             assert curves.ig_own == pytest.approx(curves.ap, abs=2e-4)
+
+
+@pytest.mark.parametrize("architecture", sorted(ARCHITECTURES))
+@pytest.mark.parametrize("first", [0, 3])
+def test_curves_at_every_position_equal_whole_passes(architecture: str, first: int) -> None:
+    model = make_tiny_model(architecture, "float64")
+    engine = engine_for(model, length=6, first_difference=first)
+    pairs, nodes = engine.activations.pairs, quadrature.gauss_legendre(50)[0]
+    component: Component = "mlp" if first else "head"
+    for direction in DIRECTIONS:
+        side: Prompt = "clean" if direction == "noising" else "corrupted"
+        start = engine.unpatched(side).double().numpy()
+        expected = {
+            at: effects_by_position(model, pairs, direction, component, alpha=float(alpha))
+            for node in (3, 40)
+            for at, alpha in (((node, way), nodes[node] + way * STEP) for way in (-1, 0, 1))
+        }
+        seen = []
+        for position, units, curves in position_curves(
+            engine, direction, component, nodes="gauss-legendre-50"
+        ):
+            seen.append(position)
+            heads = torch.zeros_like(units.layer) if units.head is None else units.head
+            pair = units.pair.tolist()
+            keys = list(zip(pair, units.layer.tolist(), heads.tolist(), strict=True))
+            for node in (3, 40):
+                before, here, after = (
+                    np.array([expected[node, way][*key, position] for key in keys])
+                    for way in (-1, 0, 1)
+                )
+                shift = curves.output[:, node] - start[pair]
+                assert shift == pytest.approx(here, abs=close(model))
+                slope = (after - before) / (2 * STEP)
+                assert curves.gradient[:, node] == pytest.approx(slope, abs=close(model) / STEP)
+                assert np.abs(shift).max() > 1e-4
+        assert seen == list(range(pairs.first_difference, pairs.length))
+
+
+STEP = 1e-4
+"""Of a difference quotient, whose own error is about its square: far below what is allowed."""
 
 
 def test_mixtures_of_experts_equal_whole_passes() -> None:

@@ -20,6 +20,7 @@ CALLS = (
     "measure",
     "curves",
     "interaction_partners",
+    "position_curves",
     "positions",
     "roles",
     "attention_patterns",

@@ -33,6 +33,7 @@ from tests.helpers.synthetic import (
     ARCHIVE_COLUMNS,
     Shape,
     make_atlas,
+    make_position_curves,
     make_positions,
     write_full_validation,
     write_generated,
@@ -554,6 +555,21 @@ def test_positions_are_shown_with_their_spans_escaped(study, tmp_path):
     assert shown.count("<img") == 1 and "[" not in Page(shown).text
     left = report.load_results("made-up", folder, SETTINGS | {"positions": {"pairs": "none"}})
     assert left.positions is None and not report.positions(left)
+
+
+def test_curves_at_positions_are_shown_with_and_without_the_table_of_positions(study, tmp_path):
+    folder = tmp_path / "position_curves"
+    shutil.copytree(study, folder)
+    table = make_position_curves()
+    table.to_parquet(folder / "position_curves.parquet", index=False)
+    shown = report.positions(sections_of(folder))
+    assert 'id="positions"' in shown and shown.count("<img") == 1
+    assert 'id="positions-curves"' in shown
+    make_positions().to_parquet(folder / "positions.parquet", index=False)
+    shown = report.positions(sections_of(folder))
+    assert shown.count('id="positions"') == 1 and shown.count("<img") == 3
+    left = report.load_results("made-up", folder, SETTINGS | {"position_curves": {"pairs": "none"}})
+    assert left.position_curves is None
 
 
 def test_a_missing_needed_file_is_named(study, tmp_path):

@@ -157,7 +157,12 @@ def test_a_plan_has_the_jobs_that_the_workflow_would_run(folder: Path, tmp_path:
 
 def test_a_plan_grows_with_pairs_and_heads(folder: Path) -> None:
     size = read_size(folder)
-    settings = study(shard_size=10, positions={"pairs": "all"}, patterns={"pairs": "all"})
+    settings = study(
+        shard_size=10,
+        positions={"pairs": "all"},
+        position_curves={"pairs": "all"},
+        patterns={"pairs": "all"},
+    )
     costs = dict.fromkeys(amounts(settings, size, Pairs(3, 12, 5), ON, 1), Cost(2.0, 3.0))
 
     def planned(pairs: Pairs, size: Size = size) -> pd.DataFrame:
@@ -224,6 +229,20 @@ def test_edges_are_planned_as_they_are_asked_for(folder: Path) -> None:
     assert found["merge_edges"] == (1, 6.0)
     some = planned(pairs=2, receivers=[[1, 0]], roles=["key"])["compute_edges"]
     assert some[1] == pytest.approx(2 * 2 * each)
+
+
+def test_curves_at_positions_are_planned_as_they_are_asked_for(folder: Path) -> None:
+    size = read_size(folder)
+
+    def planned(**asked: Any) -> dict[str, tuple[int, float]]:
+        settings = study(shard_size=4, position_curves=asked)
+        return amounts(settings, size, Pairs(6, 9.0, 5.0), ON, targets=0)
+
+    assert not {"trace_positions", "merge_position_curves"} & planned(pairs="none").keys()
+    each = (5 * 6 / 2 + 5) * size.operations / 2
+    found = planned(pairs=2, heads=[[0, 1], [1, 1]])
+    assert found["trace_positions"] == (2, pytest.approx(2 * 2 * 2 * each / ON.rate))
+    assert found["merge_position_curves"] == (1, 2.0)
 
 
 def test_positions_are_planned_as_they_are_asked_for(folder: Path) -> None:

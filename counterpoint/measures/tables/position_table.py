@@ -6,13 +6,14 @@ difference on, counted from 0 in the prompt with its first special token; before
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from counterpoint.engine.activations import Activations, Component, Direction, background_prompt
+from counterpoint.engine.head_outputs import Units
 from counterpoint.engine.suffix import SuffixEngine
 from counterpoint.measures.positions import COMPONENTS, position_patching
 from counterpoint.measures.tables.shards import Measurement, Shard, read_shard
@@ -55,8 +56,48 @@ def score_positions(
     the text of the background prompt's token alone, so that a part of a character is "�".
     ``ap_joint`` is AP with all positions at once, repeated in the rows of a unit.
     """
-    of_pair = {int(row["pair"]): row for row in pairs.to_dict("records")}
     tables: list[pd.DataFrame] = []
+    for engine, direction, texts in measured(model, shard, pairs, measurement, chosen):
+        numbers = engine.activations.pairs.number
+        for component in components:
+            progress = Progress(
+                f"{len(numbers)} pairs, {direction}, patches of {component} by position"
+            )
+            units, ap, joint = position_patching(
+                engine, direction, component, heads=heads, advance=progress
+            )
+            count = ap.shape[1]
+            position = np.arange(engine.activations.pairs.length)[-count:]
+            of_unit = unit_keys(units, numbers) | {"ap_joint": joint}
+            at = np.repeat(units.pair.cpu().numpy(), count), np.tile(position, len(units))
+            tables.append(
+                pd.DataFrame(
+                    {name: np.repeat(values, count) for name, values in of_unit.items()}
+                    | {
+                        "direction": direction,
+                        "component": component,
+                        "position": at[1],
+                        "ap": ap.reshape(-1),
+                    }
+                    | {name: values[at] for name, values in texts.items()}
+                )
+            )
+            progress.say()
+    if not tables:
+        return no_rows()
+    return pd.concat(tables, ignore_index=True)[list(COLUMNS)].astype(COLUMNS)
+
+
+def measured(
+    model: LanguageModel,
+    shard: Shard,
+    pairs: pd.DataFrame,
+    measurement: Measurement,
+    chosen: Collection[int] | None,
+) -> Iterator[tuple[SuffixEngine, Direction, dict[str, np.ndarray]]]:
+    """An engine for the ``chosen`` pairs of each bucket of a shard, in each direction, with the
+    ``token`` and the ``span`` of every pair and position, as [pair, position]."""
+    of_pair = {int(row["pair"]): row for row in pairs.to_dict("records")}
     for activations in read_shard(shard, model.device):
         numbers = activations.pairs.number
         places = [k for k, number in enumerate(numbers) if chosen is None or number in chosen]
@@ -68,43 +109,17 @@ def score_positions(
         )
         rows = [of_pair[number] for number in activations.pairs.number]
         for direction in measurement.directions:
-            texts = _texts(model, activations, direction, rows)
-            for component in components:
-                progress = Progress(
-                    f"{len(places)} pairs, {direction}, patches of {component} by position"
-                )
-                units, ap, joint = position_patching(
-                    engine, direction, component, heads=heads, advance=progress
-                )
-                pair = units.pair.cpu().numpy()
-                count = ap.shape[1]
-                head = np.full(len(units), -1) if units.head is None else units.head.cpu().numpy()
-                position = np.arange(activations.pairs.length)[-count:]
-                of_unit = {
-                    "pair": np.array(activations.pairs.number)[pair],
-                    "layer": units.layer.cpu().numpy(),
-                    "head": head,
-                    "ap_joint": joint,
-                }
-                tables.append(
-                    pd.DataFrame(
-                        {name: np.repeat(values, count) for name, values in of_unit.items()}
-                        | {
-                            "direction": direction,
-                            "component": component,
-                            "position": np.tile(position, len(units)),
-                            "ap": ap.reshape(-1),
-                        }
-                        | {
-                            name: values[np.repeat(pair, count), np.tile(position, len(units))]
-                            for name, values in texts.items()
-                        }
-                    )
-                )
-                progress.say()
-    if not tables:
-        return no_rows()
-    return pd.concat(tables, ignore_index=True)[list(COLUMNS)].astype(COLUMNS)
+            yield engine, direction, _texts(model, activations, direction, rows)
+
+
+def unit_keys(units: Units, numbers: Sequence[int]) -> dict[str, np.ndarray]:
+    """``pair``, ``layer`` and ``head`` of each unit, −1 for the head of a whole component."""
+    head = np.full(len(units), -1) if units.head is None else units.head.cpu().numpy()
+    return {
+        "pair": np.array(numbers)[units.pair.cpu().numpy()],
+        "layer": units.layer.cpu().numpy(),
+        "head": head,
+    }
 
 
 def no_rows() -> pd.DataFrame:

@@ -30,6 +30,10 @@ BYTES_PER_POSITION = 13
 """Of `positions.parquet`, whose keys repeat: measured on a made-up table of SmolLM2's shape."""
 
 
+BYTES_PER_POSITION_CURVE = 400
+"""Of `position_curves.parquet`: 2 × 50 numbers of four bytes, which hardly compress."""
+
+
 @dataclass(frozen=True)
 class Pairs:
     """What of a study's pairs matters: how many, their mean tokens (the one at the beginning

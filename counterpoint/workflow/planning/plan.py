@@ -46,6 +46,7 @@ SEVERAL_THREADS = (
     *OF_SHARDS,
     ANSWERS,
     "patch_positions",
+    "trace_positions",
     "compute_edges",
     "find_circuits",
     "validate_counterfactuals",
@@ -156,6 +157,13 @@ def amounts(
         found[rule] = shards, some * directions * each / machine.rate_of(rule)
         found["merge_positions"] = 1, float(some)
 
+    if settings["position_curves"]["pairs"] != "none":
+        units, some = _patched(settings, size, pairs, "position_curves")
+        each = operations.position_operations(size, pairs, units)
+        rule = "trace_positions"
+        found[rule] = shards, some * directions * each / machine.rate_of(rule)
+        found["merge_position_curves"] = 1, float(some)
+
     circuit = settings["circuit"]
     if circuit["pairs"] != "none":
         asked = pairs.count if circuit["pairs"] == "all" else min(circuit["pairs"], pairs.count)
@@ -188,9 +196,11 @@ def number_of_pairs(asked: int | str, count: int) -> int:
     return count if asked == "all" else 0 if asked == "none" else min(int(asked), count)
 
 
-def _patched(settings: Mapping[str, Any], size: Size, pairs: Pairs) -> tuple[int, int]:
-    """How many components are patched by position, on how many pairs."""
-    wanted = settings["positions"]
+def _patched(
+    settings: Mapping[str, Any], size: Size, pairs: Pairs, block: str = "positions"
+) -> tuple[int, int]:
+    """How many components are patched by position, or traced, on how many pairs."""
+    wanted = settings[block]
     some = pairs.count if wanted["pairs"] == "all" else min(wanted["pairs"], pairs.count)
     heads = size.heads if wanted["heads"] == "all" else len(wanted["heads"])
     units = sum(heads if name == "head" else size.n_layers for name in wanted["components"])
@@ -291,6 +301,12 @@ def _disk_mb(
         rows = some * len(settings["directions"]) * units * pairs.positions
         written["patch_positions"] = written["merge_positions"] = (
             rows * operations.BYTES_PER_POSITION
+        )
+    if settings["position_curves"]["pairs"] != "none":
+        units, some = _patched(settings, size, pairs, "position_curves")
+        rows = some * len(settings["directions"]) * units * pairs.positions
+        written["trace_positions"] = written["merge_position_curves"] = (
+            rows * operations.BYTES_PER_POSITION_CURVE
         )
     if not keeps_activations:
         written["cache_activations"] = 0.0
