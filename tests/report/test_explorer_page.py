@@ -375,7 +375,8 @@ def test_copied_numbers_can_be_read_by_a_program(opened) -> None:
     ("width", "dark"), [(1280, False), (1280, True), (390, False)], ids=["light", "dark", "narrow"]
 )
 def test_axe_finds_nothing(chromium, path, width, dark) -> None:
-    with chromium.opened(path, "#explore?pin=20.0,11.4&p=0", width=width, dark=dark) as one:
+    """With a card pinned and all its measures open."""
+    with chromium.opened(path, "#explore?pin=20.0&h=20.0&p=0", width=width, dark=dark) as one:
         one.page.wait_for_selector(READY)
         one.page.locator(".explorer-more summary").first.click()
         assert one.findings() == []

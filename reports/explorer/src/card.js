@@ -98,7 +98,7 @@ function measureTable(study, measures, place, chosen, calls, caption) {
       el(
         "tr",
         {},
-        el("th", { scope: "col" }, chosen === null ? `mean over ${study.header.pairs_in_all} pairs` : `pair ${chosen}`),
+        el("th", { scope: "col" }, chosen === null ? study.meanName : `pair ${chosen}`),
         study.directions.map((name) => el("th", { scope: "col" }, el("span", { class: `explorer-key ${name}` }), name)),
       ),
     ),

@@ -120,7 +120,7 @@ class Explorer {
       this.#select(
         "pair",
         "pair",
-        [{ value: MEAN, text: `mean over ${study.header.pairs_in_all} pairs` }, { value: SPREAD, text: "spread over pairs (standard deviation)" }, ...pairs],
+        [{ value: MEAN, text: study.meanName }, { value: SPREAD, text: "spread over pairs (standard deviation)" }, ...pairs],
         stored,
       ),
       this.#select("scale", "scale", [{ value: "own", text: "own" }, { value: "shared", text: "shared by all pairs" }]),
@@ -279,7 +279,7 @@ class Explorer {
 
   viewName() {
     const { state, study } = this;
-    const pair = state.pair === MEAN ? "mean over pairs" : state.pair === SPREAD ? "spread over pairs" : `pair ${state.pair}`;
+    const pair = state.pair === MEAN ? study.meanName : state.pair === SPREAD ? "spread over pairs" : `pair ${state.pair}`;
     return `${study.byKey.get(state.measure).label}, ${directionName(state.direction, study)}, ${pair}`;
   }
 

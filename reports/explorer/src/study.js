@@ -41,6 +41,12 @@ export class Study {
     return this.directions.length === 2 ? [...this.directions, SUM, DIFFERENCE] : [...this.directions];
   }
 
+  // "mean over 8 pairs", or what a mean over one is.
+  get meanName() {
+    const count = this.header.pairs_in_all;
+    return count === 1 ? "the only pair" : `mean over ${count} pairs`;
+  }
+
   // A value on one pair; NaN where it is not measured.
   value(key, direction, pair, place) {
     const row = this.byKey.get(key).pairs.indexOf(pair);
