@@ -119,7 +119,7 @@ $(DEVELOPMENT): requirements-dev.lock $(PACKAGE)
 	@cp requirements-dev.lock $@
 
 test: setup-dev
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not cluster" $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not cluster" $(ARGS)
 
 test-slurm: setup-dev
 	$(BIN)/python -m pytest -s --durations=0 tests/studies/test_slurm.py $(ARGS)

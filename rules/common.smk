@@ -10,6 +10,7 @@ from snakemake_interface_executor_plugins.settings import ExecMode
 
 sys.path.insert(0, workflow.basedir)
 
+from counterpoint.glossary.metric_words import measured_metric
 from counterpoint.pairs import hub
 from counterpoint.models.beginning_token import BOTH, measured
 from counterpoint.workflow.code_version import code_version
@@ -20,7 +21,10 @@ from counterpoint.errors import UserError
 from counterpoint.files.artifacts import user_path
 from counterpoint.workflow.config_layers import from_command_line, read_layers
 from counterpoint.models.weight_files import weights_mb
-from counterpoint.workflow.named_heads import check_named_heads
+from counterpoint.workflow.named_heads import (
+    check_depth_of_baselines,
+    check_named_heads,
+)
 from counterpoint.pairs.pair_files import count_rows
 from counterpoint.workflow.folder_locks import enter
 
@@ -62,6 +66,7 @@ try:
     raw, source, is_named = configuration()
     CONFIG = resolve(raw, source=source, is_named=is_named)
     check_named_heads(CONFIG, Path("resources/models"))
+    check_depth_of_baselines(CONFIG, Path("resources/models"))
     # Counted before anything has run, so that the number of shards is known.
     ROWS = {
         # Of a file on the hub nothing is known yet, so at most as many as are asked for.

@@ -36,7 +36,12 @@ rule compare_studies:
         runtime=60,
     params:
         studies=[
-            [name, study["report"]["title"] or name, study["model"], study["metric"]]
+            [
+                name,
+                study["report"]["title"] or name,
+                study["model"],
+                measured_metric(study["metric"], study["answer_tokens"]),
+            ]
             for name, study in CONFIG.studies.items()
         ],
         settings=next(iter(CONFIG.studies.values()))["statistics"],

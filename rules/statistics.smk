@@ -106,7 +106,9 @@ rule draw_figures:
         mem_mb=2000,
         runtime=30,
     params:
-        settings=settings("directions", "metric", "statistics", "report"),
+        settings=settings(
+            "directions", "metric", "answer_tokens", "statistics", "report"
+        ),
         code=code_version("scripts/draw_figures.py"),
     message:
         "Drawing the figures of study {wildcards.study}"

@@ -3,7 +3,7 @@
 from typing import Any
 
 from _job import log, run
-from _measurement import measurement
+from _measurement import chosen_pairs, measurement
 from _model import load
 
 
@@ -11,9 +11,13 @@ def main(snakemake: Any) -> None:
     """Call `counterpoint.measures.tables.edge_table.score_edges` with the heads asked for."""
     from counterpoint.files.artifacts import read_table, write_table
     from counterpoint.measures.call_checks import checked_heads
-    from counterpoint.measures.tables.edge_table import first_receivers, score_edges
+    from counterpoint.measures.tables.edge_table import first_receivers, no_rows, score_edges
 
-    model, settings = load(snakemake), dict(snakemake.params.settings["edges"])
+    settings = dict(snakemake.params.settings["edges"])
+    if not chosen_pairs(snakemake, settings["pairs"]):
+        write_table(no_rows(), snakemake.output.scores)
+        return
+    model = load(snakemake)
     receivers = settings.pop("receivers")
     if "top" in receivers:
         receivers = first_receivers(read_table(snakemake.input.heads), receivers["top"])

@@ -12,6 +12,7 @@ def main(snakemake: Any) -> None:
     from counterpoint.figures.study_figures import draw_figures
     from counterpoint.figures.theme import save_figure
     from counterpoint.files.artifacts import read_table
+    from counterpoint.glossary.metric_words import measured_metric
     from counterpoint.statistics.templates import with_templates
 
     settings = snakemake.params.settings
@@ -28,7 +29,7 @@ def main(snakemake: Any) -> None:
         heads_shown=report["heads_shown"],
         configured=[(layer, head) for layer, head in report["heads"]],
         top_k=statistics["top_k"],
-        metric=settings["metric"],
+        metric=measured_metric(settings["metric"], settings["answer_tokens"]),
         resample=statistics["resample"],
     )
     for name, figure in figures.items():

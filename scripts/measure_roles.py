@@ -3,20 +3,24 @@
 from typing import Any
 
 from _job import run
-from _measurement import measurement
+from _measurement import chosen_pairs, measurement
 from _model import load
 
 
 def main(snakemake: Any) -> None:
     """Call `counterpoint.measures.tables.role_table.score_roles`."""
     from counterpoint.files.artifacts import write_table
-    from counterpoint.measures.tables.role_table import score_roles
+    from counterpoint.measures.tables.role_table import no_rows, score_roles
 
+    settings = snakemake.params.settings["roles"]
+    if not chosen_pairs(snakemake, settings["pairs"]):
+        write_table(no_rows(), snakemake.output.scores)
+        return
     table = score_roles(
         load(snakemake),
         snakemake.input.activations,
         measurement(snakemake),
-        **snakemake.params.settings["roles"],
+        **settings,
     )
     write_table(table, snakemake.output.scores)
 

@@ -17,7 +17,9 @@ def main(snakemake: Any) -> None:
 
     wanted, threads = snakemake.params, snakemake.threads
     settings, costs = wanted.settings, read_costs()
-    machine = Machine(wanted.cores, threads, best_rate(1), best_rate(threads))
+    rate_of_one = best_rate(1)
+    rate = rate_of_one if threads == 1 else best_rate(threads)
+    machine = Machine(wanted.cores, threads, rate_of_one, rate)
     size = read_size(Path(snakemake.input.model).parent, settings["dtype"])
     table = plan(
         settings,

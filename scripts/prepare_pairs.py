@@ -27,6 +27,7 @@ def main(snakemake: Any) -> None:
         max_length=shape.max_length,
         vocabulary=shape.vocabulary,
         max_pairs=settings["max_pairs"],
+        answer_tokens=settings["answer_tokens"],
         on_bad_pair=settings["on_bad_pair"],
         source=snakemake.params.pairs,
     )

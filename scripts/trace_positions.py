@@ -3,7 +3,7 @@
 from typing import Any
 
 from _job import run
-from _measurement import measurement
+from _measurement import chosen_pairs, measurement
 from _model import load
 
 
@@ -11,20 +11,18 @@ def main(snakemake: Any) -> None:
     """Call `counterpoint.measures.tables.position_curve_table.score_position_curves`."""
     from counterpoint.files.artifacts import read_table, write_table
     from counterpoint.measures.tables.position_curve_table import no_rows, score_position_curves
-    from counterpoint.measures.tables.shards import pair_numbers
 
     settings = dict(snakemake.params.settings["position_curves"])
     first, heads = settings.pop("pairs"), settings.pop("heads")
     curves = dict(snakemake.params.settings["curves"])
     curves.pop("keep")
-    shard = snakemake.input.activations
-    chosen = [n for n in pair_numbers(shard) if first == "all" or n < first]
+    chosen = chosen_pairs(snakemake, first)
     if not chosen:
         write_table(no_rows(), snakemake.output.scores)
         return
     table = score_position_curves(
         load(snakemake),
-        shard,
+        snakemake.input.activations,
         read_table(snakemake.input.pairs),
         measurement(snakemake),
         chosen=chosen,

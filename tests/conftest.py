@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -28,3 +30,23 @@ def tiny_llama() -> LanguageModel:
 @pytest.fixture(scope="session")
 def tiny_gpt2() -> LanguageModel:
     return make_tiny_model("gpt2")
+
+
+LONGEST = (
+    "studies/test_small_study.py",
+    "studies/test_default_study.py",
+    "counterfactuals/test_search_methods.py",
+    "counterfactuals/test_method_comparison.py",
+    "measures/test_edges.py",
+    "measures/test_positions.py",
+    "studies/test_degenerate_studies.py",
+    "counterfactuals/test_atlas_search.py",
+    "statistics/test_correlations.py",
+)
+"""Files of half a minute and more, the longest first."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Workers of pytest-xdist take whole files in this order: no long one begins at the end."""
+    place = {Path(__file__).parent / name: number for number, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: place.get(item.path, len(LONGEST)))

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import LONGEST
+
 ROOT = Path(__file__).parents[1]
 HOUSE = ROOT / "counterpoint"
 TESTS = ROOT / "tests"
@@ -104,3 +106,7 @@ def test_a_test_stands_in_the_room_of_what_it_tests(path: Path) -> None:
     assert path.parent.parent == TESTS
     assert (HOUSE / room).is_dir(), f"there is no room {room}"
     assert room in imported or (room == "workflow" and not imported)
+
+
+def test_the_longest_files_of_tests_are_there() -> None:
+    assert [name for name in LONGEST if not (TESTS / name).is_file()] == []

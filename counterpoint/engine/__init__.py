@@ -4,7 +4,8 @@ Imports `models` and `errors`. Read `activations` (what is kept of both runs) an
 `activation_caching` (how it is made), `head_outputs` (single heads out of it), then `suffix` (runs
 of what lies behind a change) with `evaluation_rows` (what is evaluated), `replay` (calling one
 block at a time), `prefix_cache` (keys and values of the shared prefix) and `unembedding` (from the
-last block to logits); `position_views` are engines for changes at one position alone;
+last block to logits); `whole_answers` is the engine of answers of several tokens, a sum over
+`answer_readings`; `position_views` are engines for changes at one position alone;
 `attention_parts` takes an attention apart into queries, keys, values and patterns; `sender_changes`
 are changes of the residual stream that one sender makes, `frozen_norms` norms that keep their
 scale. `selfcheck` compares the engine with the model's own passes; `metrics` is what is read from a

@@ -92,6 +92,11 @@ class Floor:
         """The floors of some pairs or units."""
         return replace(self, output=np.asarray(self.output)[chosen])
 
+    def __add__(self, other: Floor) -> Floor:
+        """The floor of a sum of two metrics of the same model."""
+        output = np.asarray(self.output) + np.asarray(other.output)
+        return replace(self, settled=self.settled + other.settled, output=output)
+
     def of_output(self, scale: Float[np.ndarray, " unit"]) -> Float[np.ndarray, " unit"]:
         """How far f of each unit may be moved, by the largest scale of g on its path."""
         return self.output + self.per_scale * scale

@@ -37,6 +37,7 @@ from counterpoint.engine.activations import (
     background_prompt,
 )
 from counterpoint.engine.evaluation_rows import Rows, Way
+from counterpoint.engine.expert_routing import Choices, recorded
 from counterpoint.engine.library_errors import is_out_of_memory, library_errors
 from counterpoint.engine.linear import through_onednn
 from counterpoint.engine.metrics import Metric, make_metric
@@ -105,6 +106,14 @@ class SuffixEngine:
             self.way("head")
 
     @property
+    def parts(self) -> tuple[tuple[SuffixEngine, float], ...]:
+        """The engines whose values, times a sign, add up to this one's: here itself alone.
+
+        What is linear in the metric is the same sum (`whole_answers`).
+        """
+        return ((self, 1.0),)
+
+    @property
     def suffix_length(self) -> int:
         return self.activations.pairs.length - self.activations.start
 
@@ -143,6 +152,19 @@ class SuffixEngine:
         """The metric of each row, in one batch. Differentiable with respect to ``rows.shift``."""
         final = self.final(rows, direction, component)
         return self.metric(self.logits(final, self.metric.vocabulary), rows.pair)
+
+    def evaluate_with_choices(
+        self, rows: Rows, direction: Direction, component: Component
+    ) -> tuple[Float[Tensor, " row"], Choices]:
+        """The same, and which experts each row chose."""
+        # What the engine compares itself on first is no row of this batch.
+        self.way(component)
+        return recorded(
+            self.model,
+            len(rows.layer),
+            self.suffix_length,
+            lambda: self.evaluate(rows, direction, component),
+        )
 
     def final(
         self, rows: Rows, direction: Direction, component: Component = "head"

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 NOISING, DENOISING = "noising", "denoising"
 DEFAULT_METRIC = "logit_difference"
@@ -61,7 +61,7 @@ class MetricWords:
         return [name for name in directions if name in self.one_sided]
 
 
-METRICS: Mapping[str, MetricWords] = {
+METRICS: dict[str, MetricWords] = {
     "logit_difference": MetricWords(
         short="LD",
         name="logit difference",
@@ -128,9 +128,53 @@ METRICS: Mapping[str, MetricWords] = {
 """The words of every metric by its name in the configuration."""
 
 
+_OF_WHOLE_ANSWERS = " of whole answers"
+
+WHOLE_ANSWERS: dict[str, MetricWords] = {
+    f"logit_difference{_OF_WHOLE_ANSWERS}": replace(
+        METRICS["logit_difference"],
+        short="log odds",
+        name="log odds of the whole answers",
+        unit="nats",
+        meaning="Log-probability of the correct answer − that of the incorrect one, each "
+        "the sum over all of its tokens, read behind the prompt and the answer's tokens before it. "
+        "Above 0 the model prefers the correct one. Of answers of one token it is their logit "
+        "difference.",
+        signs={
+            NOISING: "In the direction noising a head that carries the task lowers the log odds: "
+            "its AP is negative.",
+            DENOISING: "In the direction denoising a head that carries the task raises the log "
+            "odds: its AP is positive.",
+        },
+        normalised="For a head that carries the task it is negative in noising and positive in "
+        "denoising, like AP, as long as the clean prompt has the larger log odds.",
+    ),
+    f"log_probability{_OF_WHOLE_ANSWERS}": replace(
+        METRICS["log_probability"],
+        name="log-probability of the whole correct answer",
+        meaning="Natural logarithm of the probability of the correct answer: the sum over all of "
+        "its tokens, each read behind the prompt and the tokens before it. It is never above 0. "
+        "The incorrect answer has no part in it, and whether the model prefers it is read from the "
+        "log odds.",
+    ),
+}
+"""The same where answers are read whole (`answer_tokens: whole`)."""
+
+
+def measured_metric(metric: str, answer_tokens: str = "one") -> str:
+    """The name by which a study's metric has its words: its own, or that of whole answers."""
+    return f"{metric}{_OF_WHOLE_ANSWERS}" if answer_tokens == "whole" else metric
+
+
+def of_whole_answers(name: str) -> bool:
+    """Whether a metric, as `measured_metric` names it, is read of whole answers."""
+    return name in WHOLE_ANSWERS
+
+
 def metric_words(name: str) -> MetricWords:
-    """The words of a metric; for an unknown one its name and nothing that could be wrong."""
-    return METRICS.get(name) or MetricWords(
+    """The words of a metric, as `measured_metric` names it; for an unknown one its name and nothing
+    that could be wrong."""
+    return (METRICS | WHOLE_ANSWERS).get(name) or MetricWords(
         short=name,
         name=name,
         unit="units of the metric",

@@ -176,6 +176,14 @@ OF_BASELINES = (
 )
 """Scores of other papers: columns of heads.parquet where the setting `baselines` names them."""
 
+OF_ANSWERS = (
+    Column("answer_beginning", "count", "Tokens that both answers begin with, prompts' last."),
+    Column("correct_rest", "number", "Token ids of the correct answer behind its first.", "token"),
+    Column("incorrect_rest", "number", "Token ids of the incorrect one behind its first.", "token"),
+    Column("read_whole", "", "Whether all tokens of the answers are read."),
+)
+"""Columns of pairs.parquet where the setting `answer_tokens` takes answers of several tokens."""
+
 STUDY_TABLES = (
     Table(
         "pairs.parquet",
@@ -190,6 +198,7 @@ STUDY_TABLES = (
             Column("incorrect_tokens", "number", "Token ids of the incorrect answers.", "token"),
             Column("length", "tokens", "Tokens of either prompt, a first special one counted."),
             Column("first_difference", "number", "First position, from 0, at which both differ."),
+            *OF_ANSWERS,
         ),
         open=True,
     ),

@@ -10,11 +10,13 @@ import numpy as np
 import pandas as pd
 
 from counterpoint.engine.activations import DIRECTIONS, Direction
+from counterpoint.engine.answer_readings import NOT_WHOLE, WHOLE_METRICS
 from counterpoint.engine.metrics import METRICS
 from counterpoint.errors import UserError, did_you_mean
 from counterpoint.measures.tables.baseline_score_table import BASELINES
 from counterpoint.measures.tables.merging import KEYS
 from counterpoint.models.load import LanguageModel
+from counterpoint.pairs.answer_tokens import ANSWER_TOKENS
 from counterpoint.working_memory import default_memory_mb
 
 Head = tuple[int, int]
@@ -68,7 +70,30 @@ def check_settings(
     return tuple(listed)
 
 
-def checked_baselines(baselines: Any, component: str) -> list[str]:
+def check_answer_tokens(answer_tokens: Any, metric: str, *, takes_whole: bool = True) -> None:
+    """Raise UserError for what is no way of taking answers, or none of what is to be measured.
+
+    Without ``takes_whole`` that is not defined for whole answers of several tokens.
+    """
+    if answer_tokens not in ANSWER_TOKENS:
+        near = did_you_mean(str(answer_tokens), list(ANSWER_TOKENS))
+        raise UserError(
+            f"answer_tokens={answer_tokens!r} is not allowed;{near} expected one of"
+            f" {', '.join(ANSWER_TOKENS)}."
+        )
+    if answer_tokens != "whole":
+        return
+    if not takes_whole:
+        raise UserError(f"answer_tokens='whole': {NOT_WHOLE}")
+    if metric not in WHOLE_METRICS:
+        raise UserError(
+            f"metric={metric!r} is of the predictions at one position and not defined for"
+            f" answer_tokens='whole'; expected one of {', '.join(WHOLE_METRICS)}, or"
+            " answer_tokens='first_difference'."
+        )
+
+
+def checked_baselines(baselines: Any, component: str, answer_tokens: str = "one") -> list[str]:
     """The baselines, in the order of their columns; raises UserError for what is none."""
     try:
         asked = [baselines] if isinstance(baselines, str) else list(baselines)
@@ -86,6 +111,8 @@ def checked_baselines(baselines: Any, component: str) -> list[str]:
             f"baselines={baselines!r} are scores of heads; leave them out with"
             f" component={component!r}."
         )
+    if "atp_star" in asked and answer_tokens == "whole":
+        raise UserError(f"baselines: atp_star, answer_tokens='whole': {NOT_WHOLE}")
     return [name for name in BASELINES if name in asked]
 
 

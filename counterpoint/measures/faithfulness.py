@@ -45,6 +45,17 @@ def patch_heads_together(
     chosen: Bool[Tensor, "row layer head"],
 ) -> Float[Tensor, " row"]:
     """The metric of background runs where the ``chosen`` heads have the other prompt's values."""
+    first, *rest = (sign * _of_one(part, direction, pair, chosen) for part, sign in engine.parts)
+    return sum(rest, start=first)
+
+
+def _of_one(
+    engine: SuffixEngine,
+    direction: Direction,
+    pair: Int[Tensor, " row"],
+    chosen: Bool[Tensor, "row layer head"],
+) -> Float[Tensor, " row"]:
+    """The same of an engine that reads one position."""
     model, activations = engine.model, engine.activations
     background, other = background_prompt(direction), activations.run(other_prompt(direction))
     tokens = activations.tokens(background)

@@ -30,6 +30,7 @@ from counterpoint.measures.tables.circuit_table import (
 )
 from counterpoint.models.load import LanguageModel
 from counterpoint.models.shared_weights import unchanged_modules
+from counterpoint.pairs.answer_tokens import AnswerTokens
 from counterpoint.statistics.resampling import Settings
 
 
@@ -46,6 +47,7 @@ def circuit(
     directions: Sequence[Direction] = DIRECTIONS,
     metric: str = "logit_difference",
     settings: Settings | None = None,
+    answer_tokens: AnswerTokens = "one",
     on_bad_pair: Literal["error", "drop"] = "error",
     memory_mb: int | None = None,
     progress: bool = True,
@@ -73,6 +75,7 @@ def circuit(
         metric: See `measure`.
         settings: Of the intervals (`counterpoint.statistics.resampling.Settings`); None for the
             defaults.
+        answer_tokens: See `measure`; `"whole"` is not measured here.
         on_bad_pair: See `measure`.
         memory_mb: See `measure`.
         progress: See `measure`.
@@ -100,12 +103,22 @@ def circuit(
             pairs,
             directions=directions,
             metric=metric,
+            answer_tokens=answer_tokens,
             on_bad_pair=on_bad_pair,
             memory_mb=memory_mb,
             progress=progress,
         )
     with unchanged_state(), unchanged_modules(model.hf):
-        given = MeasuredPairs.of(model, pairs, on_bad_pair, metric, directions, memory_mb)
+        given = MeasuredPairs.of(
+            model,
+            pairs,
+            on_bad_pair,
+            metric,
+            directions,
+            memory_mb,
+            answer_tokens,
+            takes_whole=False,
+        )
         table = checked_table(model, heads, given.pairs, directions)
         _check_whole(model, table, given.pairs, directions)
         for _ in given.buckets():

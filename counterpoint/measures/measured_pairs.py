@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -18,13 +18,18 @@ from torch import Tensor
 
 from counterpoint.engine.activations import Direction
 from counterpoint.errors import UserError
-from counterpoint.measures.call_checks import check_model, checked_memory
+from counterpoint.measures.call_checks import check_answer_tokens, check_model, checked_memory
 from counterpoint.measures.tables.merging import KEYS
 from counterpoint.measures.tables.shards import Measurement, cached_buckets
 from counterpoint.models.load import LanguageModel
+from counterpoint.pairs.answer_tokens import AnswerTokens
 from counterpoint.pairs.doubtful_pairs import doubtful_answers, doubtful_texts, lines
 from counterpoint.pairs.given_pairs import pairs as given_pairs
 from counterpoint.pairs.pair_checks import validate_pairs
+from counterpoint.progress import Bar
+
+SEVERAL = 'answer_tokens="first_difference" or answer_tokens="whole"'
+"""How a caller takes pairs whose answers are several tokens."""
 
 
 @dataclass
@@ -45,9 +50,16 @@ class MeasuredPairs:
         metric: str,
         directions: Sequence[Direction],
         memory_mb: int | None,
+        answer_tokens: AnswerTokens = "one",
+        *,
+        takes_whole: bool = True,
     ) -> MeasuredPairs:
-        """Check the pairs in the model's tokenizer; as `measure` raises."""
-        good = checked_pairs(model, pairs, on_bad_pair)
+        """Check the pairs in the model's tokenizer; as `measure` raises.
+
+        Without ``takes_whole`` what is measured is not defined for whole answers.
+        """
+        check_answer_tokens(answer_tokens, metric, takes_whole=takes_whole)
+        good = checked_pairs(model, pairs, on_bad_pair, answer_tokens)
         memory = checked_memory(model, memory_mb)
         return cls(model, good, Measurement(metric, tuple(directions), memory), [])
 
@@ -56,6 +68,27 @@ class MeasuredPairs:
         for cached, baseline in cached_buckets(self.model, self.pairs, self.measurement.metric):
             self.baselines.append(baseline)
             yield cached, len(baseline)
+
+    def scored(
+        self,
+        what: str,
+        score: Callable[[Mapping[str, Tensor]], pd.DataFrame],
+        keys: Sequence[str],
+        *,
+        progress: bool,
+    ) -> pd.DataFrame:
+        """The tables that ``score`` makes of the activations of each bucket, as one (`whole`).
+
+        A bar named ``what`` is shown meanwhile where ``progress``; of doubtful pairs it is warned.
+        """
+        tables = []
+        with Bar(what, 2 * len(self.pairs), shown=progress, unit=" stages") as bar:
+            for cached, count in self.buckets():
+                bar.advance(count)
+                tables.append(score(cached))
+                bar.advance(count)
+        self.say_doubts()
+        return self.whole(tables, keys)
 
     def say_doubts(self) -> None:
         """Warn of pairs that pass every check and were probably meant otherwise."""
@@ -90,9 +123,14 @@ class MeasuredPairs:
 
 
 def checked_pairs(
-    model: LanguageModel, pairs: Any, on_bad_pair: Literal["error", "drop"] = "error"
+    model: LanguageModel,
+    pairs: Any,
+    on_bad_pair: Literal["error", "drop"] = "error",
+    answer_tokens: AnswerTokens | None = None,
 ) -> pd.DataFrame:
     """The pairs with their tokens in ``model``, as in ``pairs.parquet``.
+
+    ``answer_tokens`` is what the caller was asked for; None where answers are always one token.
 
     Raises UserError listing the rows that cannot be used; with ``on_bad_pair="drop"`` these are
     left out with a warning.
@@ -109,7 +147,9 @@ def checked_pairs(
         prepend_bos=model.prepend_bos,
         max_length=model.max_length,
         vocabulary=model.d_vocab,
+        answer_tokens=answer_tokens or "one",
         on_bad_pair=on_bad_pair,
+        several=None if answer_tokens is None else SEVERAL,
         drop='on_bad_pair="drop"',
     )
     if len(dropped):

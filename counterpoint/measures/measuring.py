@@ -35,6 +35,7 @@ from counterpoint.measures.tables.interaction_table import score_interactions
 from counterpoint.measures.tables.merging import KEYS, join_heads
 from counterpoint.models.load import LanguageModel
 from counterpoint.models.shared_weights import unchanged_modules
+from counterpoint.pairs.answer_tokens import AnswerTokens
 from counterpoint.progress import Bar
 
 
@@ -50,6 +51,7 @@ def measure(
     max_nodes: int = 65,
     max_steps: int = 128,
     baselines: Sequence[str] = (),
+    answer_tokens: AnswerTokens = "one",
     on_bad_pair: Literal["error", "drop"] = "error",
     memory_mb: int | None = None,
     progress: bool = True,
@@ -73,6 +75,10 @@ def measure(
         baselines: Scores of other papers that are put beside ours, of heads only: some of
             ``"atp_hvp"``, ``"eap_ig"``, ``"relp"``, ``"atp_star"``. Each makes the column of its
             name, the first one ``atp_reliability`` besides.
+        answer_tokens: What becomes of answers of several tokens: ``"one"`` refuses them;
+            ``"first_difference"`` puts what both answers begin with behind both prompts and
+            measures at the first token at which they differ; ``"whole"`` measures the
+            log-probability of all their tokens, each behind those before it.
         on_bad_pair: ``"error"`` stops at pairs that fail a check and lists them all; ``"drop"``
             leaves them out with a warning.
         memory_mb: MB for batches, besides the model; by default a part of what is free
@@ -93,9 +99,11 @@ def measure(
     directions = check_settings(model, directions, metric, nodes, tolerance, max_nodes, max_steps)
     if component not in ("head", "mlp"):
         raise UserError(f"component={component!r} is unknown; expected 'head' or 'mlp'.")
-    wanted = checked_baselines(baselines, component)
+    wanted = checked_baselines(baselines, component, answer_tokens)
     with unchanged_state(), unchanged_modules(model.hf):
-        given = MeasuredPairs.of(model, pairs, on_bad_pair, metric, directions, memory_mb)
+        given = MeasuredPairs.of(
+            model, pairs, on_bad_pair, metric, directions, memory_mb, answer_tokens
+        )
         stages = (2 if component == "mlp" else 3) + bool(wanted)
         tables = []
         with Bar("measuring", stages * len(given.pairs), shown=progress, unit=" stages") as bar:
@@ -141,6 +149,7 @@ def curves(
     nodes: str = "adaptive",
     tolerance: float = 1e-4,
     max_nodes: int = 65,
+    answer_tokens: AnswerTokens = "one",
     on_bad_pair: Literal["error", "drop"] = "error",
     memory_mb: int | None = None,
     progress: bool = True,
@@ -160,6 +169,7 @@ def curves(
         nodes: See `measure`.
         tolerance: See `measure`.
         max_nodes: See `measure`.
+        answer_tokens: See `measure`.
         on_bad_pair: See `measure`.
         memory_mb: See `measure`.
         progress: See `measure`.
@@ -173,7 +183,9 @@ def curves(
     directions = check_settings(model, directions, metric, nodes, tolerance, max_nodes, 1)
     chosen = None if heads is None else set(checked_heads(model, heads))
     with unchanged_state(), unchanged_modules(model.hf):
-        given = MeasuredPairs.of(model, pairs, on_bad_pair, metric, directions, memory_mb)
+        given = MeasuredPairs.of(
+            model, pairs, on_bad_pair, metric, directions, memory_mb, answer_tokens
+        )
         parts: list[dict[str, Tensor]] = []
         with Bar("computing curves", 2 * len(given.pairs), shown=progress, unit=" stages") as bar:
             for cached, count in given.buckets():
@@ -209,6 +221,7 @@ def interaction_partners(
     heads_per_pair: int = 5,
     directions: Sequence[Direction] = DIRECTIONS,
     metric: str = "logit_difference",
+    answer_tokens: AnswerTokens = "one",
     on_bad_pair: Literal["error", "drop"] = "error",
     memory_mb: int | None = None,
     progress: bool = True,
@@ -227,6 +240,7 @@ def interaction_partners(
             largest |IG joint − AP| first; where ``heads`` names them, for all of these.
         directions: As in `measure`; likewise the arguments that follow.
         metric: See `measure`.
+        answer_tokens: See `measure`.
         on_bad_pair: See `measure`.
         memory_mb: See `measure`.
         progress: See `measure`.
@@ -252,6 +266,7 @@ def interaction_partners(
             pairs,
             directions=directions,
             metric=metric,
+            answer_tokens=answer_tokens,
             on_bad_pair=on_bad_pair,
             memory_mb=memory_mb,
             progress=progress,
@@ -260,7 +275,9 @@ def interaction_partners(
         keys = pd.MultiIndex.from_frame(table[["layer", "head"]])
         table, heads_per_pair = table[keys.isin(named)], len(named)
     with unchanged_state(), unchanged_modules(model.hf):
-        given = MeasuredPairs.of(model, pairs, on_bad_pair, metric, directions, memory_mb)
+        given = MeasuredPairs.of(
+            model, pairs, on_bad_pair, metric, directions, memory_mb, answer_tokens
+        )
         table = checked_table(model, table, given.pairs, directions)
         tables = []
         with Bar("finding partners", 2 * len(given.pairs), shown=progress, unit=" stages") as bar:

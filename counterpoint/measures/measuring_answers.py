@@ -19,6 +19,7 @@ from counterpoint.measures.measured_pairs import MeasuredPairs
 from counterpoint.measures.tables.answer_table import candidate_ids, score_answers
 from counterpoint.models.load import LanguageModel
 from counterpoint.models.shared_weights import unchanged_modules
+from counterpoint.pairs.answer_tokens import AnswerTokens
 from counterpoint.progress import Bar
 
 
@@ -29,6 +30,7 @@ def answer_effects(
     answers: Collection[str] | None = None,
     *,
     directions: Sequence[Direction] = DIRECTIONS,
+    answer_tokens: AnswerTokens = "one",
     on_bad_pair: Literal["error", "drop"] = "error",
     memory_mb: int | None = None,
     progress: bool = True,
@@ -46,6 +48,7 @@ def answer_effects(
         answers: Texts of one token each, usually with their leading space, as ``[" John"]``; None
             for the answers of all ``pairs``. Each pair's own are looked at as well.
         directions: As in `measure`; likewise the arguments that follow.
+        answer_tokens: See `measure`; `"whole"` is not measured here.
         on_bad_pair: See `measure`.
         memory_mb: See `measure`.
         progress: See `measure`.
@@ -61,7 +64,16 @@ def answer_effects(
             not one token.
     """
     return _on_answers(
-        model, pairs, heads, answers, directions, on_bad_pair, memory_mb, progress, tokens=1
+        model,
+        pairs,
+        heads,
+        answers,
+        directions,
+        answer_tokens,
+        on_bad_pair,
+        memory_mb,
+        progress,
+        tokens=1,
     )[0]
 
 
@@ -72,6 +84,7 @@ def token_effects(
     *,
     tokens: int = 10,
     directions: Sequence[Direction] = DIRECTIONS,
+    answer_tokens: AnswerTokens = "one",
     on_bad_pair: Literal["error", "drop"] = "error",
     memory_mb: int | None = None,
     progress: bool = True,
@@ -85,6 +98,7 @@ def token_effects(
             heads.
         tokens: How many tokens on either side.
         directions: As in `measure`; likewise the arguments that follow.
+        answer_tokens: See `measure`; `"whole"` is not measured here.
         on_bad_pair: See `measure`.
         memory_mb: See `measure`.
         progress: See `measure`.
@@ -100,7 +114,16 @@ def token_effects(
     """
     tokens = checked_number("tokens", tokens, 1)
     return _on_answers(
-        model, pairs, heads, (), directions, on_bad_pair, memory_mb, progress, tokens=tokens
+        model,
+        pairs,
+        heads,
+        (),
+        directions,
+        answer_tokens,
+        on_bad_pair,
+        memory_mb,
+        progress,
+        tokens=tokens,
     )[1]
 
 
@@ -110,6 +133,7 @@ def _on_answers(
     heads: Collection[Head] | pd.DataFrame,
     answers: Collection[str] | None,
     directions: Sequence[Direction],
+    answer_tokens: AnswerTokens,
     on_bad_pair: Literal["error", "drop"],
     memory_mb: int | None,
     progress: bool,
@@ -123,7 +147,14 @@ def _on_answers(
         raise UserError(f"answers={answers!r} is not allowed; expected a list, as in [' John'].")
     with unchanged_state(), unchanged_modules(model.hf):
         given = MeasuredPairs.of(
-            model, pairs, on_bad_pair, "logit_difference", directions, memory_mb
+            model,
+            pairs,
+            on_bad_pair,
+            "logit_difference",
+            directions,
+            memory_mb,
+            answer_tokens,
+            takes_whole=False,
         )
         candidates = candidate_ids(model, None if answers is None else list(answers), given.pairs)
         with Bar("looking at answers", len(given.pairs), shown=progress, unit=" pairs") as bar:

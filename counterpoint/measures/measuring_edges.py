@@ -5,10 +5,11 @@ The numbers are those of a study's `edges.parquet`.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Literal
 
 import pandas as pd
+from torch import Tensor
 
 from counterpoint.engine.activations import DIRECTIONS, Direction
 from counterpoint.errors import UserError
@@ -20,7 +21,7 @@ from counterpoint.measures.measuring import measure
 from counterpoint.measures.tables import edge_table
 from counterpoint.models.load import LanguageModel
 from counterpoint.models.shared_weights import unchanged_modules
-from counterpoint.progress import Bar
+from counterpoint.pairs.answer_tokens import AnswerTokens
 
 
 def edges(
@@ -35,6 +36,7 @@ def edges(
     all_receivers: bool = False,
     directions: Sequence[Direction] = DIRECTIONS,
     metric: str = "logit_difference",
+    answer_tokens: AnswerTokens = "one",
     on_bad_pair: Literal["error", "drop"] = "error",
     memory_mb: int | None = None,
     progress: bool = True,
@@ -59,6 +61,7 @@ def edges(
         all_receivers: Whether the edges into all other heads are scored too, to first order.
         directions: As in `measure`; likewise the arguments that follow.
         metric: See `measure`.
+        answer_tokens: See `measure`.
         on_bad_pair: See `measure`.
         memory_mb: See `measure`.
         progress: See `measure`.
@@ -84,6 +87,7 @@ def edges(
             pairs,
             directions=directions,
             metric=metric,
+            answer_tokens=answer_tokens,
             on_bad_pair=on_bad_pair,
             memory_mb=memory_mb,
             progress=progress,
@@ -93,23 +97,20 @@ def edges(
     else:
         chosen = checked_heads(model, receivers)
     with unchanged_state(), unchanged_modules(model.hf):
-        given = MeasuredPairs.of(model, pairs, on_bad_pair, metric, directions, memory_mb)
-        tables = []
-        with Bar("computing edges", 2 * len(given.pairs), shown=progress, unit=" stages") as bar:
-            for cached, count in given.buckets():
-                bar.advance(count)
-                tables.append(
-                    edge_table.score_edges(
-                        model,
-                        cached,
-                        given.measurement,
-                        chosen,
-                        roles=roles,
-                        norms=norms,
-                        first_order=first_order,
-                        all_receivers=all_receivers,
-                    )
-                )
-                bar.advance(count)
-        given.say_doubts()
-        return given.whole(tables, edge_table.KEYS)
+        given = MeasuredPairs.of(
+            model, pairs, on_bad_pair, metric, directions, memory_mb, answer_tokens
+        )
+
+        def score(cached: Mapping[str, Tensor]) -> pd.DataFrame:
+            return edge_table.score_edges(
+                model,
+                cached,
+                given.measurement,
+                chosen,
+                roles=roles,
+                norms=norms,
+                first_order=first_order,
+                all_receivers=all_receivers,
+            )
+
+        return given.scored("computing edges", score, edge_table.KEYS, progress=progress)

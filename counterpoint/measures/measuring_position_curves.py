@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Literal
 
 import pandas as pd
+from torch import Tensor
 
 from counterpoint.engine.activations import DIRECTIONS, Component, Direction
 from counterpoint.global_state import unchanged_state
@@ -16,7 +17,7 @@ from counterpoint.measures.tables.position_curve_table import score_position_cur
 from counterpoint.measures.tables.position_table import KEYS
 from counterpoint.models.load import LanguageModel
 from counterpoint.models.shared_weights import unchanged_modules
-from counterpoint.progress import Bar
+from counterpoint.pairs.answer_tokens import AnswerTokens
 
 
 def position_curves(
@@ -30,6 +31,7 @@ def position_curves(
     nodes: str = "adaptive",
     tolerance: float = 1e-4,
     max_nodes: int = 65,
+    answer_tokens: AnswerTokens = "one",
     on_bad_pair: Literal["error", "drop"] = "error",
     memory_mb: int | None = None,
     progress: bool = True,
@@ -47,6 +49,7 @@ def position_curves(
         nodes: See `measure`.
         tolerance: See `measure`.
         max_nodes: See `measure`.
+        answer_tokens: See `measure`; `"whole"` is not measured here.
         on_bad_pair: See `measure`.
         memory_mb: See `measure`.
         progress: See `measure`.
@@ -63,24 +66,28 @@ def position_curves(
     asked = checked_components(components)
     chosen = None if heads is None else checked_heads(model, heads)
     with unchanged_state(), unchanged_modules(model.hf):
-        given = MeasuredPairs.of(model, pairs, on_bad_pair, metric, directions, memory_mb)
-        tables = []
-        with Bar("tracing positions", 2 * len(given.pairs), shown=progress, unit=" stages") as bar:
-            for cached, count in given.buckets():
-                bar.advance(count)
-                tables.append(
-                    score_position_curves(
-                        model,
-                        cached,
-                        given.pairs,
-                        given.measurement,
-                        components=asked,
-                        heads=chosen,
-                        nodes=nodes,
-                        tolerance=tolerance,
-                        max_nodes=max_nodes,
-                    )
-                )
-                bar.advance(count)
-        given.say_doubts()
-        return given.whole(tables, KEYS)
+        given = MeasuredPairs.of(
+            model,
+            pairs,
+            on_bad_pair,
+            metric,
+            directions,
+            memory_mb,
+            answer_tokens,
+            takes_whole=False,
+        )
+
+        def score(cached: Mapping[str, Tensor]) -> pd.DataFrame:
+            return score_position_curves(
+                model,
+                cached,
+                given.pairs,
+                given.measurement,
+                components=asked,
+                heads=chosen,
+                nodes=nodes,
+                tolerance=tolerance,
+                max_nodes=max_nodes,
+            )
+
+        return given.scored("tracing positions", score, KEYS, progress=progress)

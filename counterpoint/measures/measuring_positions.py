@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Literal
 
 import pandas as pd
+from torch import Tensor
 
 from counterpoint.engine.activations import DIRECTIONS, Component, Direction
 from counterpoint.errors import UserError, did_you_mean
@@ -16,7 +17,7 @@ from counterpoint.measures.positions import COMPONENTS
 from counterpoint.measures.tables.position_table import KEYS, score_positions
 from counterpoint.models.load import LanguageModel
 from counterpoint.models.shared_weights import unchanged_modules
-from counterpoint.progress import Bar
+from counterpoint.pairs.answer_tokens import AnswerTokens
 
 
 def positions(
@@ -27,6 +28,7 @@ def positions(
     heads: Collection[Head] | pd.DataFrame | None = None,
     directions: Sequence[Direction] = DIRECTIONS,
     metric: str = "logit_difference",
+    answer_tokens: AnswerTokens = "one",
     on_bad_pair: Literal["error", "drop"] = "error",
     memory_mb: int | None = None,
     progress: bool = True,
@@ -46,6 +48,7 @@ def positions(
             heads; None for all.
         directions: As in `measure`; likewise the arguments that follow.
         metric: See `measure`.
+        answer_tokens: See `measure`; `"whole"` is not measured here.
         on_bad_pair: See `measure`.
         memory_mb: See `measure`.
         progress: See `measure`.
@@ -65,24 +68,23 @@ def positions(
     asked = checked_components(components)
     chosen = None if heads is None else checked_heads(model, heads)
     with unchanged_state(), unchanged_modules(model.hf):
-        given = MeasuredPairs.of(model, pairs, on_bad_pair, metric, directions, memory_mb)
-        tables = []
-        with Bar("patching positions", 2 * len(given.pairs), shown=progress, unit=" stages") as bar:
-            for cached, count in given.buckets():
-                bar.advance(count)
-                tables.append(
-                    score_positions(
-                        model,
-                        cached,
-                        given.pairs,
-                        given.measurement,
-                        components=asked,
-                        heads=chosen,
-                    )
-                )
-                bar.advance(count)
-        given.say_doubts()
-        return given.whole(tables, KEYS)
+        given = MeasuredPairs.of(
+            model,
+            pairs,
+            on_bad_pair,
+            metric,
+            directions,
+            memory_mb,
+            answer_tokens,
+            takes_whole=False,
+        )
+
+        def score(cached: Mapping[str, Tensor]) -> pd.DataFrame:
+            return score_positions(
+                model, cached, given.pairs, given.measurement, components=asked, heads=chosen
+            )
+
+        return given.scored("patching positions", score, KEYS, progress=progress)
 
 
 def checked_components(components: Any) -> list[Component]:

@@ -5,14 +5,15 @@ The numbers are those of a study's `roles.parquet` and `patterns.safetensors`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import pandas as pd
+from torch import Tensor
 
 from counterpoint.engine.activations import DIRECTIONS, Direction
 from counterpoint.global_state import unchanged_state
-from counterpoint.measures.call_checks import check_settings
+from counterpoint.measures.call_checks import check_answer_tokens, check_settings
 from counterpoint.measures.measured_pairs import MeasuredPairs, checked_pairs
 from counterpoint.measures.pattern_arrays import AttentionPatterns
 from counterpoint.measures.tables.merging import KEYS
@@ -20,6 +21,7 @@ from counterpoint.measures.tables.pattern_file import record_patterns
 from counterpoint.measures.tables.role_table import score_roles
 from counterpoint.models.load import LanguageModel
 from counterpoint.models.shared_weights import unchanged_modules
+from counterpoint.pairs.answer_tokens import AnswerTokens
 from counterpoint.progress import Bar
 
 
@@ -29,6 +31,7 @@ def roles(
     *,
     directions: Sequence[Direction] = DIRECTIONS,
     metric: str = "logit_difference",
+    answer_tokens: AnswerTokens = "one",
     on_bad_pair: Literal["error", "drop"] = "error",
     memory_mb: int | None = None,
     progress: bool = True,
@@ -43,6 +46,7 @@ def roles(
         pairs: What `counterpoint.pairs` gives, or anything that it takes.
         directions: As in `measure`; likewise the arguments that follow.
         metric: See `measure`.
+        answer_tokens: See `measure`.
         on_bad_pair: See `measure`.
         memory_mb: See `measure`.
         progress: See `measure`.
@@ -60,21 +64,21 @@ def roles(
     """
     directions = check_settings(model, directions, metric, "adaptive", 1e-4, 65, 1)
     with unchanged_state(), unchanged_modules(model.hf):
-        given = MeasuredPairs.of(model, pairs, on_bad_pair, metric, directions, memory_mb)
-        tables = []
-        with Bar("patching roles", 2 * len(given.pairs), shown=progress, unit=" stages") as bar:
-            for cached, count in given.buckets():
-                bar.advance(count)
-                tables.append(score_roles(model, cached, given.measurement))
-                bar.advance(count)
-        given.say_doubts()
-        return given.whole(tables, (*KEYS, "role"))
+        given = MeasuredPairs.of(
+            model, pairs, on_bad_pair, metric, directions, memory_mb, answer_tokens
+        )
+
+        def score(cached: Mapping[str, Tensor]) -> pd.DataFrame:
+            return score_roles(model, cached, given.measurement)
+
+        return given.scored("patching roles", score, (*KEYS, "role"), progress=progress)
 
 
 def attention_patterns(
     model: LanguageModel,
     pairs: Any,
     *,
+    answer_tokens: AnswerTokens = "one",
     on_bad_pair: Literal["error", "drop"] = "error",
     progress: bool = True,
 ) -> AttentionPatterns:
@@ -83,6 +87,7 @@ def attention_patterns(
     Args:
         model: What `counterpoint.load` gives.
         pairs: What `counterpoint.pairs` gives, or anything that it takes.
+        answer_tokens: See `measure`.
         on_bad_pair: See `measure`.
         progress: See `measure`.
 
@@ -94,7 +99,8 @@ def attention_patterns(
         UserError: As `measure` does, and with the reason for a model whose patterns cannot be seen.
     """
     with unchanged_state(), unchanged_modules(model.hf):
-        table = checked_pairs(model, pairs, on_bad_pair)
+        check_answer_tokens(answer_tokens, "logit_difference")
+        table = checked_pairs(model, pairs, on_bad_pair, answer_tokens)
         with Bar("recording patterns", len(table), shown=progress, unit=" pairs") as bar:
             found = record_patterns(model, table)
             bar.advance(len(table))

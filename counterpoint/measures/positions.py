@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 import numpy as np
+import torch
 from jaxtyping import Float
 
 from counterpoint.engine.activations import Component, Direction
@@ -38,15 +39,20 @@ def position_patching(
     component: Component,
     *,
     heads: Collection[tuple[int, int]] | None = None,
+    layers: Collection[int] | None = None,
     advance: Advance | None = None,
 ) -> tuple[Units, Float[Array, "unit position"], Float[Array, " unit"]]:
     """Units, their AP at each position from the first difference on, and their joint AP.
 
     The units are every one of ``component`` of every pair, or of the ``heads`` that are named as
-    (layer, head). ``advance`` is told of evaluations as they are made. Raises UserError for a head
-    that the model has not, and where the component is not one value (several residual streams).
+    (layer, head), or in ``layers``. ``advance`` is told of evaluations as they are made. Raises
+    UserError for a head that the model has not, and where the component is not one value (several
+    residual streams).
     """
     units = patched_units(engine, component, heads)
+    if layers is not None:
+        own = torch.tensor([layer in layers for layer in units.layer.tolist()])
+        units = units[own.nonzero()[:, 0].to(units.layer.device)]
     views = position_views(engine, direction)
     columns = []
     for position in views.positions:

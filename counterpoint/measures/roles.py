@@ -23,7 +23,7 @@ of the group.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -69,10 +69,12 @@ def role_effects(
     *,
     pairs: Sequence[int] | None = None,
     roles: Sequence[str] = ROLES,
+    layers: Collection[int] | None = None,
     parts: AttentionParts | None = None,
     advance: Callable[[int], object] | None = None,
 ) -> RoleEffects:
-    """The effects of ``roles`` of all heads on ``pairs`` of the engine's bucket, by default all.
+    """The effects of ``roles`` of all heads, or those in ``layers``, on ``pairs`` of the engine's
+    bucket, by default all.
 
     ``parts`` are the engine's attentions, where they were taken apart before. Raises UserError,
     with the reason, for a model whose attention cannot be (`AttentionParts`).
@@ -82,6 +84,8 @@ def role_effects(
     n_heads = engine.model.n_heads
     rows = []
     for layer in engine.model.head_layers:
+        if layers is not None and layer not in layers:
+            continue
         shared = mixtures.parts.group(layer)
         for number, role in enumerate(ROLES):
             count = shared if role in OF_GROUPS else 1

@@ -112,17 +112,9 @@ def evaluated(
 
     It is handed them after the batch: one that runs out of memory leaves nothing behind.
     """
-
-    def run() -> Tensor:
-        return engine.evaluate(rows, direction, component)
-
     if chosen_by is None:
-        return run()
-    # What the engine compares itself on first is no row of this batch.
-    engine.way(component)
-    output, choices = expert_routing.recorded(
-        engine.model, len(rows.layer), engine.suffix_length, run
-    )
+        return engine.evaluate(rows, direction, component)
+    output, choices = engine.evaluate_with_choices(rows, direction, component)
     chosen_by(choices)
     return output
 
@@ -224,6 +216,12 @@ def rounding_floor(engine: SuffixEngine, direction: Direction) -> Floor:
 
 
 def _rounding_floor(engine: SuffixEngine, direction: Direction) -> Floor:
+    # What each part may be off by, all may be off by together.
+    floors = [_floor_of_one(part, direction) for part, _ in engine.parts]
+    return sum(floors[1:], start=floors[0])
+
+
+def _floor_of_one(engine: SuffixEngine, direction: Direction) -> Floor:
     final = engine.activations.run(background_prompt(direction)).final
     answers = engine.logits(final, engine.metric.vocabulary)
     every = engine.logits(final)

@@ -171,12 +171,15 @@ def _of_row(row: dict[str, Any], tokenizer: PreTrainedTokenizerBase) -> Iterator
 def _joins(
     prompt: str, answer: str, tokens: Sequence[int], tokenizer: PreTrainedTokenizerBase
 ) -> bool:
-    """Whether the answer's letters would go on with the word in which the prompt ends."""
+    """Whether the answer's letters would go on with the word in which the prompt ends.
+
+    ``tokens`` are the prompt's and the answer's, of a long one the first at least.
+    """
     if not (spaced_letter(prompt[-1]) and spaced_letter(answer[0])):
         return False
     # Some tokenizers put the space themselves, so what counts is what the tokens read.
     read = tokenizer.decode([int(token) for token in tokens], clean_up_tokenization_spaces=False)
-    return str(read).endswith(prompt + answer)
+    return any(str(read).endswith(prompt + answer[:end]) for end in range(1, len(answer) + 1))
 
 
 def _takes_space(answer: str, tokenizer: PreTrainedTokenizerBase) -> bool:

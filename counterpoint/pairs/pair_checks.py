@@ -9,13 +9,15 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import numpy as np
 import pandas as pd
 
 from counterpoint.errors import UserError
+from counterpoint.pairs.answer_tokens import SETTING, AnswerPlaces, AnswerTokens, SeveralTokens
 from counterpoint.pairs.pair_files import (
+    ANSWER_COLUMNS,
     ANSWERS,
     COLUMNS,
     DROPPED_COLUMNS,
@@ -24,7 +26,7 @@ from counterpoint.pairs.pair_files import (
     PROMPTS,
     parse_answers,
 )
-from counterpoint.pairs.quoting import SHOWN_IN_FULL, quoted, ranges
+from counterpoint.pairs.quoting import SHOWN_IN_FULL, Problem, quoted, ranges
 from counterpoint.pairs.spans import SPANS, SpanError, span_tokens
 
 if TYPE_CHECKING:
@@ -32,13 +34,6 @@ if TYPE_CHECKING:
 
 
 TOKENISED_AT_ONCE = 1024
-
-
-class Problem(NamedTuple):
-    """One thing that is wrong with a row: its kind, for counting, and the whole reason."""
-
-    kind: str
-    reason: str
 
 
 def validate_pairs(
@@ -49,8 +44,10 @@ def validate_pairs(
     max_length: int | None = None,
     max_pairs: int | None = None,
     vocabulary: int | None = None,
+    answer_tokens: AnswerTokens = "one",
     on_bad_pair: Literal["error", "drop"] = "error",
     source: str = "the pairs",
+    several: str | None = SETTING,
     drop: str = "`on_bad_pair: drop` (ON_BAD_PAIR=drop)",
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Tokenise and check the pairs of `read_pairs`; return the good ones and the dropped ones.
@@ -67,13 +64,17 @@ def validate_pairs(
     token's id is not among the `vocabulary` rows of the model's embedding, a column `spans` does
     not name parts of the clean prompt (`pairs.spans`), or an earlier row is the same. With
     `max_pairs`, rows are looked at only until so many are good.
-    `source` is the name of the file in messages, `drop` how whoever reads them leaves rows out.
+    Where `answer_tokens` takes answers of several tokens (`pairs.answer_tokens`), there are the
+    columns `ANSWER_COLUMNS` too, the prompts' tokens end with those that both answers begin with,
+    and a row is bad when its answers have no first difference, or are other tokens behind a prompt.
+    `source` is the name of the file in messages, `drop` how whoever reads them leaves rows out,
+    `several` how they take such answers, if they can.
 
     Raises UserError, listing all bad rows at once, when there is one and `on_bad_pair` is
     "error", when no good pair is left, or when the beginning-of-sequence token has no row in the
     embedding. Good pairs that are likely meant otherwise are found by `pairs.doubtful_pairs`.
     """
-    checker = PairChecker(tokenizer, prepend_bos, max_length, vocabulary)
+    checker = PairChecker(tokenizer, prepend_bos, max_length, vocabulary, answer_tokens, several)
     good: list[dict[str, Any]] = []
     bad: list[tuple[dict[str, Any], list[Problem]]] = []
     for row, outcome in checker.check(table):
@@ -88,7 +89,8 @@ def validate_pairs(
     if not good:
         raise UserError(f"{source} holds no pairs: expected at least one row.")
     others = [name for name in table.columns if name not in {"row", *COLUMNS, MALFORMED}]
-    valid = pd.DataFrame(good, columns=[*PAIR_COLUMNS, *others])
+    read = [] if answer_tokens == "one" else ANSWER_COLUMNS
+    valid = pd.DataFrame(good, columns=[*PAIR_COLUMNS, *read, *others])
     reasons = [{**row, "reason": _join(problems)} for row, problems in bad]
     return valid, pd.DataFrame(reasons, columns=list(DROPPED_COLUMNS))
 
@@ -101,6 +103,8 @@ class PairChecker:
     prepend_bos: bool = True
     max_length: int | None = None
     vocabulary: int | None = None
+    answer_tokens: AnswerTokens = "one"
+    several: str | None = None
     seen: dict[tuple[str, ...], int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -145,11 +149,13 @@ class PairChecker:
         if problems:
             return problems  # what is not there cannot be tokenised
         key = tuple(row[name] for name in COLUMNS)
+        reader = SeveralTokens(self.tokenise, self.decode, self.explain_tokens)
+        several = self.answer_tokens != "one" and reader.stand_in(row)
         answers = {}
-        for name in ANSWERS:
+        for name in () if several else ANSWERS:
             answers[name], wrong = self.check_answers(name, row[name])
             problems += wrong
-        for id_ in sorted(set(answers["correct"]) & set(answers["incorrect"])):
+        for id_ in sorted(set(answers.get("correct", ())) & set(answers.get("incorrect", ()))):
             shared = f"correct and incorrect are both {self.show([id_])}"
             problems.append(Problem("same answer", shared))
         for name, ids in (("clean", clean), ("corrupted", corrupted)):
@@ -161,6 +167,15 @@ class PairChecker:
             lengths = f"clean has {len(clean)} tokens, corrupted has {len(corrupted)}"
             problems.append(Problem("unequal length", lengths))
         problems += self.check_spans(row, clean)
+        common: list[int] = []
+        read = self.read_once(answers)
+        if several and not problems:
+            places = reader.of_row(row, {"clean": clean, "corrupted": corrupted})
+            if isinstance(places, list):
+                problems += places
+            else:
+                common, read = places.beginning, self.read_several(places)
+                problems += self.check_length(len(clean), places)
         earlier = self.seen.setdefault(key, row["row"])
         if earlier != row["row"]:
             problems.append(Problem("duplicate", f"the same as row {earlier}"))
@@ -168,13 +183,55 @@ class PairChecker:
             return problems
         differs = np.array(clean) != np.array(corrupted)
         return {
-            "clean_tokens": _ids(self.first + clean),
-            "corrupted_tokens": _ids(self.first + corrupted),
-            "correct_tokens": _ids(answers["correct"]),
-            "incorrect_tokens": _ids(answers["incorrect"]),
-            "length": len(self.first) + len(clean),
+            "clean_tokens": _ids(self.first + clean + common),
+            "corrupted_tokens": _ids(self.first + corrupted + common),
+            **read,
+            "length": len(self.first) + len(clean) + len(common),
             "first_difference": len(self.first) + int(differs.argmax()),
         }
+
+    def read_once(self, answers: dict[str, list[int]]) -> dict[str, Any]:
+        """What is read of answers of one token each."""
+        found: dict[str, Any] = {f"{name}_tokens": _ids(ids) for name, ids in answers.items()}
+        if self.answer_tokens != "one":
+            found |= {"answer_beginning": 0, "read_whole": False}
+            found |= {f"{name}_rest": _ids([]) for name in ANSWERS}
+        return found
+
+    def read_several(self, places: AnswerPlaces) -> dict[str, Any]:
+        """What is read of answers of several tokens."""
+        whole = self.answer_tokens == "whole"
+        return {
+            "correct_tokens": _ids([places.correct]),
+            "incorrect_tokens": _ids([places.incorrect]),
+            "answer_beginning": len(places.beginning),
+            "correct_rest": _ids(places.correct_rest if whole else []),
+            "incorrect_rest": _ids(places.incorrect_rest if whole else []),
+            "read_whole": whole,
+        }
+
+    def check_length(self, prompt: int, places: AnswerPlaces) -> list[Problem]:
+        """Of a prompt of so many tokens with all of an answer's behind it but the last one read."""
+        rest = max(len(places.correct_rest), len(places.incorrect_rest))
+        read = len(places.beginning) + (rest if self.answer_tokens == "whole" else 0)
+        length = len(self.first) + prompt + read
+        if self.max_length is None or length <= self.max_length:
+            return []
+        reason = (
+            f"the prompts with their answers, up to the last token read, have {length} tokens, the"
+            f" model's context holds {self.max_length}"
+        )
+        return [Problem("too long", reason)]
+
+    def explain_tokens(self, name: str, ids: list[int]) -> Problem | None:
+        """What is wrong with these tokens of a text, if anything is."""
+        special = [id_ for id_ in ids if id_ in self.special]
+        if special:
+            return Problem(
+                "special token", f"{name} holds the special token {self.show(special[:1])}"
+            )
+        beyond = self.beyond(ids)
+        return self.explain_beyond(name, beyond[0]) if beyond else None
 
     def beyond(self, ids: list[int]) -> list[int]:
         """The ids that are not rows of the model's embedding."""
@@ -219,7 +276,7 @@ class PairChecker:
             problems.append(Problem("empty cell", f"{name} is an empty list"))
         for text, tokens in zip(texts, self.tokenise(texts) if texts else [], strict=True):
             if len(tokens) != 1:
-                problems.append(self.explain_answer(name, text, tokens))
+                problems.append(self.explain_answer(name, text, tokens, len(texts) == 1))
             elif tokens[0] in self.special:
                 held = f"{name} {quoted(text)} is a special token"
                 problems.append(Problem("special token", held))
@@ -241,7 +298,7 @@ class PairChecker:
             return [Problem("spans", str(error))]
         return []
 
-    def explain_answer(self, name: str, text: str, tokens: list[int]) -> Problem:
+    def explain_answer(self, name: str, text: str, tokens: list[int], alone: bool) -> Problem:
         reason = f"{name} {quoted(text)} is {len(tokens)} tokens"
         if tokens:
             reason += f" ({', '.join(self.show([id_]) for id_ in tokens[:8])})"
@@ -253,6 +310,8 @@ class PairChecker:
         ):
             if other and other != text and len(self.tokenise([other])[0]) == 1:
                 return Problem("answer tokens", f"{reason}; {quoted(other)} is one: {hint}")
+        if self.several and alone and len(tokens) > 1:
+            reason += f"; {self.several} takes several"
         return Problem("answer tokens", reason)
 
     def show(self, ids: list[int]) -> str:

@@ -1,9 +1,9 @@
 """Reading files of pairs, in every format: CSV, JSONL and Parquet.
 
 A *pair* is a clean and a corrupted prompt of equal token length, with a correct and an incorrect
-answer. An answer is one token, or a list of one-token answers that stand for the mean of their
-logits. Prompts and answers are tokenised as they are written: where words begin with a space, an
-answer does too (`" John"`).
+answer. An answer is one token, a list of one-token answers that stand for the mean of their logits,
+or, where the study's `answer_tokens` says so, several tokens. Prompts and answers are tokenised as
+they are written: where words begin with a space, an answer does too (`" John"`).
 
 Files are CSV, JSONL or Parquet with the columns `clean, corrupted, correct, incorrect`; other
 columns travel along as text. A list of answers is a JSON list, in a CSV cell as well. Rows are
@@ -36,13 +36,16 @@ TOKENS = ("clean_tokens", "corrupted_tokens", "correct_tokens", "incorrect_token
 PAIR_COLUMNS = ("pair", "row", *COLUMNS, *TOKENS, "length", "first_difference")
 """The columns of pairs.parquet; a file's own columns follow them."""
 
+ANSWER_COLUMNS = ("answer_beginning", "correct_rest", "incorrect_rest", "read_whole")
+"""Those that follow `PAIR_COLUMNS` where a study takes answers of several tokens."""
+
 DROPPED_COLUMNS = ("row", *COLUMNS, "reason")
 """The columns of dropped.csv."""
 
 MALFORMED = "malformed"
 """Column of a table that was read: what is wrong with the row's form, or an empty text."""
 
-_RESERVED = {*PAIR_COLUMNS, MALFORMED, "reason"} - set(COLUMNS)
+_RESERVED = {*PAIR_COLUMNS, *ANSWER_COLUMNS, MALFORMED, "reason"} - set(COLUMNS)
 _READERS = {".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet"}
 
 

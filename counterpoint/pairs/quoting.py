@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 SHOWN_IN_FULL = 50
 """Bad rows whose reasons an error message spells out; of further ones it gives the numbers."""
@@ -32,3 +32,10 @@ def ranges(numbers: Sequence[int]) -> str:
         else:
             runs.append([number, number])
     return ", ".join(f"{a}" if a == b else f"{a}-{b}" for a, b in runs)
+
+
+class Problem(NamedTuple):
+    """One thing that is wrong with a row: its kind, for counting, and the whole reason."""
+
+    kind: str
+    reason: str

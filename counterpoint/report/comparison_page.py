@@ -13,7 +13,7 @@ import pandas as pd
 
 from counterpoint.figures.comparison_figures import FIGURES, choose_heads
 from counterpoint.glossary import AGREEMENTS, signed_label, size_label
-from counterpoint.glossary.metric_words import metric_words
+from counterpoint.glossary.metric_words import metric_words, of_whole_answers
 from counterpoint.report.comparison_headline import headline
 from counterpoint.report.comparison_results import Comparison, load_comparison
 from counterpoint.report.html import (
@@ -101,7 +101,9 @@ def _metrics(compared: Comparison) -> Fragment:
         for words in one_sided
     ]
     if compared.metrics != ["logit_difference"]:
-        said.append("Right on clean prompts is by the logit difference whatever the metric.")
+        whole = any(map(of_whole_answers, compared.metrics))
+        also = " (of whole answers, their log odds)" if whole else ""
+        said.append(f"Right on clean prompts is by the logit difference{also} whatever the metric.")
     return note(" ".join(said)) if said else Fragment("")
 
 

@@ -116,7 +116,9 @@ def _key_numbers(results: Results) -> list[tuple[Any, Any, Any]]:
         (
             "correct answer preferred",
             f"{int(right.sum())} of {len(right)}",
-            "clean prompts" if results.metric == "logit_difference" else "clean prompts, by the LD",
+            "clean prompts"
+            if results.words.short == results.difference_short
+            else f"clean prompts, by the {results.difference_short}",
         ),
     ]
     compared = [("abs_ap", "|AP|"), ("ap", "AP, signed")]

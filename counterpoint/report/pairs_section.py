@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from counterpoint.pairs.pair_files import PAIR_COLUMNS, PROMPTS
+from counterpoint.pairs.pair_files import ANSWER_COLUMNS, PAIR_COLUMNS, PROMPTS
 from counterpoint.report.doubtful_pairs_section import doubtful_rows
 from counterpoint.report.html import (
     Fragment,
@@ -24,17 +24,29 @@ from counterpoint.report.html import (
 from counterpoint.report.section_parts import FOLDED_ROWS, SHOWN_ROWS, missing_as
 from counterpoint.report.study_results import Results
 
+SEVERAL_TOKENS = {
+    "first_difference": "Answers of several tokens are read at the first token at which the two of "
+    "a pair differ, behind both prompts and the tokens with which both answers begin. What follows "
+    "that token is not read.",
+    "whole": "Answers of several tokens are read whole: each token behind the prompt and the "
+    "answer's tokens before it. A head is patched at the answer's tokens as well.",
+}
+"""How answers are read, by the setting `answer_tokens`."""
+
 
 def pairs(results: Results) -> Fragment:
     """Return the prompt pairs with the model's answers on both prompts."""
     right = results.baseline.rename(columns={"correct": "right"})
     # The file's own columns may have any name.
-    merged = results.pairs[[name for name in PAIR_COLUMNS if name in results.pairs]]
+    known = (*PAIR_COLUMNS, *(ANSWER_COLUMNS if results.takes_several_tokens else ()))
+    merged = results.pairs[[name for name in known if name in results.pairs]]
     merged = merged.merge(right, on="pair")
     columns = {"metric": results.words.short}
-    if results.metric != "logit_difference" and "logit_difference_clean" in merged:
-        columns = {"logit_difference": "LD", **columns}
+    if results.words.short != results.difference_short and "logit_difference_clean" in merged:
+        columns = {"logit_difference": results.difference_short, **columns}
     header = ["pair", "clean and corrupted prompt", "correct", "incorrect", "tokens"]
+    several = "answer_beginning" in merged and bool((merged["answer_beginning"] > 0).any())
+    header += ["both begin with"] if several else []
     header += [f"{name} {prompt}" for name in columns.values() for prompt in PROMPTS]
 
     def rows(part: pd.DataFrame) -> list[list[Any]]:
@@ -45,6 +57,7 @@ def pairs(results: Results) -> Fragment:
                 answer(row["correct"]),
                 answer(row["incorrect"]),
                 row["length"],
+                *([answer(results.tokens.answer_beginning(row))] if several else []),
                 *[number(row[f"{name}_{prompt}"], 4) for name in columns for prompt in PROMPTS],
             ]
             for row in part.to_dict("records")
@@ -63,6 +76,7 @@ def pairs(results: Results) -> Fragment:
             f"{len(merged)} clean prompts{also}. Where the prompts of a pair differ is marked.",
             fill(" The pairs come from {}.", file) if file else "",
         ),
+        paragraph(SEVERAL_TOKENS[results.answers_read]) if results.takes_several_tokens else "",
         doubtful_rows(results),
         table(header, rows(merged.head(SHOWN_ROWS)), text=(1, 2, 3)),
     ]

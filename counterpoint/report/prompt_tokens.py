@@ -53,11 +53,22 @@ class Tokens:
     def difference(self, row: Any) -> tuple[Fragment, Fragment]:
         """Return clean and corrupted prompt of a row with the tokens that differ marked.
 
-        ``row`` maps ``clean`` and ``corrupted``, and may map ``clean_tokens`` and
-        ``corrupted_tokens``.
+        ``row`` maps ``clean`` and ``corrupted``, and may map ``clean_tokens``,
+        ``corrupted_tokens`` and ``answer_beginning``.
         """
         first, second = (
-            self.pieces(str(row[name]), row.get(f"{name}_tokens"))
+            self.pieces(str(row[name]), self._own(row, f"{name}_tokens"))
             for name in ("clean", "corrupted")
         )
         return marked_difference(first, second)
+
+    def answer_beginning(self, row: Any) -> str:
+        """Return the text of the tokens with which both answers of a row begin."""
+        ids, count = row.get("clean_tokens"), int(row.get("answer_beginning", 0))
+        return "" if ids is None or not count else "".join(self.of_each(ids[-count:]))
+
+    @staticmethod
+    def _own(row: Any, name: str) -> Sequence[int] | None:
+        """The tokens of a prompt without those of the answers that stand behind it."""
+        ids, count = row.get(name), int(row.get("answer_beginning", 0))
+        return ids if ids is None else ids[: len(ids) - count]

@@ -16,10 +16,16 @@ from counterpoint.counterfactuals.head_ranks import ranks_on_other_pairs
 from counterpoint.errors import UserError
 from counterpoint.figures.chosen_heads import mean_over_pairs
 from counterpoint.files.artifacts import read_table
-from counterpoint.glossary.metric_words import MetricWords, metric_words
+from counterpoint.glossary.metric_words import (
+    MetricWords,
+    measured_metric,
+    metric_words,
+    of_whole_answers,
+)
 from counterpoint.measures.pattern_arrays import AttentionPatterns, read_patterns
 from counterpoint.models.beginning_token import BOTH, WITHOUT
 from counterpoint.pairs.doubtful_pairs import doubtful_answers
+from counterpoint.pairs.pair_files import ANSWER_COLUMNS
 from counterpoint.report import current_files
 from counterpoint.report.prompt_tokens import Tokens
 from counterpoint.statistics.panel import directions, floor_of, template_names
@@ -152,16 +158,40 @@ class Results:
 
     @property
     def metric(self) -> str:
-        """The study's metric, as the configuration names it."""
-        return str(self.settings.get("metric", "logit_difference"))
+        """The study's metric, as `glossary.metric_words` names it."""
+        return measured_metric(
+            str(self.settings.get("metric", "logit_difference")),
+            self.answers_read,
+        )
 
     @property
     def words(self) -> MetricWords:
         """What may be said of the study's metric."""
         return metric_words(self.metric)
 
+    @property
+    def answers_read(self) -> str:
+        """How answers of several tokens are read: the study's setting `answer_tokens`."""
+        return str(self.settings.get("answer_tokens", "one"))
+
+    @property
+    def takes_several_tokens(self) -> bool:
+        """Whether the study takes answers of several tokens, and its pairs say which are."""
+        return self.answers_read != "one" and set(ANSWER_COLUMNS) <= set(self.pairs.columns)
+
+    @property
+    def difference_short(self) -> str:
+        """The short name of the difference of a pair's answers, which `logit_difference` gives."""
+        words = metric_words(
+            measured_metric("logit_difference", "whole" if of_whole_answers(self.metric) else "one")
+        )
+        return words.short
+
     def logit_difference(self, prompt: str) -> pd.Series | None:
-        """The logit difference of every pair on a prompt; None where it was not kept."""
+        """The logit difference of every pair on a prompt; None where it was not kept.
+
+        Of answers that are read whole it is their log odds.
+        """
         for name in (f"logit_difference_{prompt}", f"metric_{prompt}"):
             known = name in self.baseline and (
                 name.startswith("logit") or self.metric == "logit_difference"
@@ -174,7 +204,9 @@ class Results:
     def doubts(self) -> pd.DataFrame:
         """Pairs that were probably meant otherwise (`counterpoint.pairs.doubtful_pairs`)."""
         rows = self.pairs["row"].tolist() if "row" in self.pairs else None
-        answers = doubtful_answers(self.baseline, rows, self.metric)
+        answers = doubtful_answers(
+            self.baseline, rows, str(self.settings.get("metric", "logit_difference"))
+        )
         told = [table for table in (self.warnings, answers) if table is not None and len(table)]
         return pd.concat(told, ignore_index=True) if told else answers
 

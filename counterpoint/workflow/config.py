@@ -25,6 +25,7 @@ from counterpoint.models.known_models import specified
 from counterpoint.pairs import hub
 from counterpoint.workflow.config_mistakes import mistakes_of
 from counterpoint.workflow.schema import accepts, complete, schema
+from counterpoint.workflow.whole_answer_settings import not_of_whole_answers
 
 #: Command-line keys that stand in for a key of the chosen study.
 OVERRIDES = ("pairs", "model", "on_bad_pair", "max_pairs")
@@ -71,7 +72,8 @@ def resolve(
     models = dict(config["models"])
     for study in chosen.values():
         study["model"] = _model_key(study["model"], models, folder or Path())
-    _refuse([*_missing(chosen, models, folder or Path()), *_incomparable(chosen)], source)
+    mistakes = [*_missing(chosen, models, folder or Path()), *not_of_whole_answers(chosen)]
+    _refuse([*mistakes, *_incomparable(chosen)], source)
     used = {study["model"] for study in chosen.values()}
     return Configuration(
         chosen, {name: models[name] for name in sorted(used)}, config["keep_activations"]

@@ -1,14 +1,14 @@
-"""Heads that a configuration names, checked before anything runs where the model is at hand.
+"""Heads and layers that a configuration asks for, checked at start where the model is at hand.
 
 What a model's `config.json` says of its size is read without the libraries of the model, since
 every start of the workflow passes here. Where it says nothing that is understood, or the model is
-not there yet, the first job that uses a head checks it.
+not there yet, the first job that uses a head or a layer checks it.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,13 +25,7 @@ def check_named_heads(configuration: Configuration, models: Path) -> None:
 
     ``models`` is the folder that models are fetched into.
     """
-    for name, study in configuration.studies.items():
-        entry = configuration.models[study["model"]]
-        own = [user_path(entry["path"])] if entry["source"] == "local" else []
-        shape = declared_shape([*own, models / study["model"]])
-        if shape is None:
-            continue
-        n_layers, n_heads = shape
+    for name, study, n_layers, n_heads in _declared(configuration, models):
         asked = {
             f"studies.{name}.counterfactuals.targets": study["counterfactuals"]["targets"],
             f"studies.{name}.edges.receivers": study["edges"]["receivers"],
@@ -53,6 +47,32 @@ def check_named_heads(configuration: Configuration, models: Path) -> None:
             ),
         ):
             check_heads(heads, n_layers=n_layers, n_heads=n_heads, key=place)
+
+
+def check_depth_of_baselines(configuration: Configuration, models: Path) -> None:
+    """Raise UserError for scores of any study that its model has too few layers for.
+
+    AtP*'s GradDrop divides by the number of layers − 1 (`measures.gradient_dropout`, which is not
+    imported here because it imports torch, refuses such a model too).
+    """
+    for name, study, n_layers, _ in _declared(configuration, models):
+        if n_layers == 1 and "atp_star" in study["baselines"]:
+            raise UserError(
+                f"studies.{name}.baselines: the model {study['model']} has a single layer, and "
+                "atp_star divides by the number of layers − 1; leave atp_star out of baselines"
+            )
+
+
+def _declared(
+    configuration: Configuration, models: Path
+) -> Iterator[tuple[str, Mapping[str, Any], int, int]]:
+    """Name and settings of each study whose model says how large it is, its layers and heads."""
+    for name, study in configuration.studies.items():
+        entry = configuration.models[study["model"]]
+        own = [user_path(entry["path"])] if entry["source"] == "local" else []
+        shape = declared_shape([*own, models / study["model"]])
+        if shape is not None:
+            yield name, study, *shape
 
 
 def _listed(heads: list[list[int]] | str) -> list[list[int]]:

@@ -88,7 +88,7 @@ def _computed(name: str) -> list[str]:
 
 
 WRITTEN: dict[str, Collection[str]] = {
-    "pairs.parquet": pair_files.PAIR_COLUMNS,
+    "pairs.parquet": [*pair_files.PAIR_COLUMNS, *pair_files.ANSWER_COLUMNS],
     "dropped.csv": pair_files.DROPPED_COLUMNS,
     "warnings.csv": doubtful_pairs.COLUMNS,
     "heads.parquet": [

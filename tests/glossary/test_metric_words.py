@@ -20,7 +20,15 @@ from counterpoint.figures import (
     regression_figures,
     top_head_figures,
 )
-from counterpoint.glossary.metric_words import FLAT_START, METRICS, NO_SLOPE, ONE_SIGN, metric_words
+from counterpoint.glossary.metric_words import (
+    FLAT_START,
+    METRICS,
+    NO_SLOPE,
+    ONE_SIGN,
+    measured_metric,
+    metric_words,
+    searches,
+)
 from counterpoint.measures.patching import activation_patching
 from counterpoint.measures.slopes import attribution_patching
 from counterpoint.models.load import LanguageModel
@@ -49,6 +57,18 @@ def test_every_metric_has_words() -> None:
     allowed = schema()["$defs"]["study"]["properties"]["metric"]["enum"]
     assert list(METRICS) == allowed
     assert metric_words("own").name == "own" and metric_words("own").sign(BOTH) == ""
+
+
+@pytest.mark.parametrize("metric", [LD, LOG_P])
+def test_metrics_of_whole_answers_have_words_of_their_own(metric: str) -> None:
+    name = measured_metric(metric, "whole")
+    assert name == f"{metric} of whole answers" and measured_metric(metric) == metric
+    words = metric_words(name)
+    assert words.unit == "nats" and words.name != metric_words(metric).name
+    assert "all of its tokens" in words.meaning
+    assert "logit" not in words.sign(BOTH) + words.normalised
+    assert set(words.signs) == set(BOTH) and not words.one_sided and not words.starts_flat
+    assert words.name in searches(name)
 
 
 @pytest.mark.parametrize("metric", METRICS)

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 
 import pytest
 import yaml
 from filelock import FileLock
 
+from counterpoint.engine.activation_caching import cache_activations
+from counterpoint.engine.suffix import SuffixEngine
 from counterpoint.errors import UserError
+from counterpoint.measures.measured_pairs import checked_pairs
+from counterpoint.measures.tables.shards import token_pairs
 from counterpoint.models.fetch import fetch_model
+from counterpoint.models.load import LanguageModel, load_language_model
+from counterpoint.pairs.buckets import buckets
 
 ROOT = Path(__file__).resolve().parents[2]
 NAME = "smollm2-135m-instruct"
@@ -36,3 +43,20 @@ def default_model(pytestconfig: pytest.Config) -> Path:
             except UserError as error:
                 pytest.skip(f"the default model is not at hand: {error}")
     return folder
+
+
+# Shared by all tests of a process, which leave them as they were.
+
+
+@cache
+def loaded(folder: Path) -> LanguageModel:
+    """The default model of `default_model`."""
+    return load_language_model(folder)
+
+
+@cache
+def first_pair(folder: Path) -> SuffixEngine:
+    """The engine of the default study's first pair, in float32."""
+    model = loaded(folder)
+    (bucket,) = buckets(checked_pairs(model, "ioi.default").head(1))
+    return SuffixEngine(model, cache_activations(model, token_pairs(bucket)))

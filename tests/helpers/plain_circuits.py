@@ -11,7 +11,7 @@ from torch import Tensor
 
 from counterpoint.engine.activations import Direction, TokenPairs
 from counterpoint.models.load import LanguageModel
-from tests.helpers.whole_passes import changed, logits, value_of
+from tests.helpers.whole_passes import changed, logits, value_of, values_of
 
 
 @torch.no_grad()
@@ -33,7 +33,7 @@ def circuit_metric(
         ),
         *((model.mlp(layer), "mlp", blocks[layer, -1:]) for layer in model.mlp_layers),
     ]
-    values = [value_of(model, module, other, kind) for module, kind, _ in places]
+    values = values_of(model, [(module, kind) for module, kind, _ in places], other)
     with ExitStack() as hooks:
         for (module, kind, inside), new in zip(places, values, strict=True):
             hooks.enter_context(changed(module, kind, partial(_held, new=new, inside=inside)))
@@ -97,7 +97,7 @@ def moved_metric(
         ),
         *((model.mlp(layer), "mlp", blocks[layer, -1:]) for layer in model.mlp_layers),
     ]
-    values = [value_of(model, place, other, name) for place, name, _ in places]
+    values = values_of(model, [(place, name) for place, name, _ in places], other)
     with ExitStack() as hooks:
         # First of its module's hooks, and so given what the node computes.
         hooks.enter_context(changed(module, kind, lambda value: moved(value, [], step)))

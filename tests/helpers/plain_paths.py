@@ -153,8 +153,12 @@ class PlainPaths:
                 else:
                     handle = module.register_forward_hook(_replaced(change))
                 stack.callback(handle.remove)
-            output: Tensor = self.model.hf(input_ids=tokens, use_cache=False).logits[:, -1]
-        return output
+            output: Tensor = self.model.hf(input_ids=tokens, use_cache=False).logits
+        return self.seen(output)
+
+    def seen(self, logits: Tensor) -> Tensor:
+        """What is looked at of the logits of all positions."""
+        return logits[:, -1]
 
 
 def _projections(

@@ -15,9 +15,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from counterpoint.engine.activations import Direction, TokenPairs
+from counterpoint.engine.activations import Component, Direction, TokenPairs
 from counterpoint.models.load import LanguageModel
-from tests.helpers.whole_passes import changed, logits, value_of
+from tests.helpers.whole_passes import changed, logits, values_of
 
 
 def sides(pairs: TokenPairs, direction: Direction) -> tuple[Tensor, Tensor]:
@@ -38,18 +38,36 @@ Layers = Sequence[int] | None
 """The layers whose heads are scored, the others staying 0; None for all."""
 
 
-def series(
+Ends = dict[int, tuple[Tensor, Tensor]]
+"""By layer what its heads give in the background and in the other prompt's run."""
+
+
+def ends_of(
     model: LanguageModel, pairs: TokenPairs, direction: Direction, layers: Layers = None
+) -> Ends:
+    chosen = list(layers or range(model.n_layers))
+    places: list[tuple[nn.Module, Component]] = [
+        (model.output_projection(layer), "head") for layer in chosen
+    ]
+    found = [values_of(model, places, tokens) for tokens in sides(pairs, direction)]
+    return dict(zip(chosen, zip(*found, strict=True), strict=True))
+
+
+def series(
+    model: LanguageModel,
+    pairs: TokenPairs,
+    direction: Direction,
+    layers: Layers = None,
+    heads: Sequence[int] | None = None,
 ) -> np.ndarray:
-    """g(0) and g'(0) of every head: [layer, pair, head, 2]."""
-    background, other = sides(pairs, direction)
+    """g(0) and g'(0) of every head, or of ``heads`` alone: [layer, pair, head, 2]."""
+    background, _ = sides(pairs, direction)
     found = np.zeros((model.n_layers, len(pairs), model.n_heads, 2))
-    for layer in layers or range(model.n_layers):
+    for layer, (start, end) in ends_of(model, pairs, direction, layers).items():
         module = model.output_projection(layer)
-        start, end = (value_of(model, module, each, "head") for each in (background, other))
         width = start.shape[-1] // model.n_heads
         for pair in range(len(pairs)):
-            for head in range(model.n_heads):
+            for head in heads or range(model.n_heads):
                 own = torch.zeros(start.shape[-1], dtype=start.dtype)
                 own[head * width : (head + 1) * width] = 1
 
@@ -70,13 +88,14 @@ def gradient_times_change(
     direction: Direction,
     inside: Callable[[int], Any] = lambda pair: nullcontext(),
     layers: Layers = None,
+    ends: Ends | None = None,
 ) -> np.ndarray:
-    """The change of each head's values times their gradient in a pass made within ``inside``."""
-    background, other = sides(pairs, direction)
+    """The change of each head's values (``ends``, where they were taken before) times their
+    gradient in a pass made within ``inside``."""
+    background, _ = sides(pairs, direction)
     found = np.zeros((model.n_layers, len(pairs), model.n_heads))
-    for layer in layers or range(model.n_layers):
+    for layer, (start, end) in (ends or ends_of(model, pairs, direction, layers)).items():
         module = model.output_projection(layer)
-        start, end = (value_of(model, module, each, "head") for each in (background, other))
         for pair in range(len(pairs)):
             shift = torch.zeros_like(start[pair], requires_grad=True)
             with inside(pair), changed(module, "head", lambda value, add=shift: value + add):
@@ -99,20 +118,21 @@ def input_path(
     background, other = sides(pairs, direction)
     embedding = model.hf.get_input_embeddings()
     plain = embedding.forward
+    ends = ends_of(model, pairs, direction, layers)
     total = np.zeros((model.n_layers, len(pairs), model.n_heads))
     for k in range(1, steps + 1):
 
         @contextmanager
         def moved(pair: int, share: float = k / steps) -> Iterator[None]:
-            ends = [plain(each[pair : pair + 1]) for each in (background, other)]
-            between = share * ends[0] + (1 - share) * ends[1]
+            here, there = (plain(each[pair : pair + 1]) for each in (background, other))
+            between = share * here + (1 - share) * there
             handle = embedding.register_forward_hook(lambda m, args, out: between)
             try:
                 yield
             finally:
                 handle.remove()
 
-        total += gradient_times_change(model, pairs, direction, moved, layers)
+        total += gradient_times_change(model, pairs, direction, moved, layers, ends)
     return total / steps
 
 
@@ -120,6 +140,7 @@ def gradient_dropout(
     model: LanguageModel, pairs: TokenPairs, direction: Direction, layers: Layers = None
 ) -> np.ndarray:
     """Σ over dropped layers of |AtP| / (layers − 1); a dropped block's sum is h + constant."""
+    ends = ends_of(model, pairs, direction, layers)
     total = np.zeros((model.n_layers, len(pairs), model.n_heads))
     for dropped in range(model.n_layers):
 
@@ -139,7 +160,7 @@ def gradient_dropout(
             finally:
                 del block.forward
 
-        total += np.abs(gradient_times_change(model, pairs, direction, inside, layers))
+        total += np.abs(gradient_times_change(model, pairs, direction, inside, layers, ends))
     return total / (model.n_layers - 1)
 
 

@@ -49,6 +49,7 @@ MODEL_RULES = (
     "search_counterfactuals",
     "validate_counterfactuals",
     "measure_searches",
+    "plan_study",
 )
 
 
@@ -150,7 +151,11 @@ def configuration() -> dict[str, Any]:
                 "positions": {"pairs": 2},
                 "position_curves": {"pairs": 1, "heads": [[1, 2]]},
                 "baselines": ["eap_ig", "relp", "atp_star", "atp_hvp"],
-                "circuit": {"pairs": 2, "max_nodes": 3},
+                "circuit": {
+                    "pairs": 2,
+                    "max_nodes": 3,
+                    "methods": ["greedy", "ap", "eap_ig_inputs"],
+                },
                 "statistics": {"bootstrap_samples": 20, "permutations": 30, "top_k": 3},
                 "counterfactuals": {
                     "targets": [[1, 2]],
@@ -163,16 +168,32 @@ def configuration() -> dict[str, Any]:
     }
 
 
+LEFT_OUT: dict[str, Any] = {
+    "baselines": [],
+    "answers": {"pairs": "none"},
+    "roles": {"pairs": "none"},
+    "patterns": {"pairs": "none"},
+    "edges": {"pairs": "none"},
+    "positions": {"pairs": "none"},
+    "position_curves": {"pairs": "none"},
+    "circuit": {"pairs": "none"},
+}
+"""Settings that leave out of the small study what a study may do without. Each job starts Python
+and imports torch, and of where and how jobs run a dozen show as much as forty."""
+
+
 def write_configuration(folder: Path, config: dict[str, Any]) -> None:
     (folder / "small.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
 
 
-def prepare(folder: Path) -> Path:
-    """A copy of the project with the small study in it."""
+def prepare(folder: Path, **changes: Any) -> Path:
+    """A copy of the project with the small study in it, with ``changes`` to its settings."""
     project_copy(folder)
     make_model(folder / "tiny")
     write_pairs(folder / "small.csv")
-    write_configuration(folder, configuration())
+    config = configuration()
+    config["studies"]["small"] |= changes
+    write_configuration(folder, config)
     return folder
 
 
@@ -208,14 +229,21 @@ def told(output: str) -> str:
     return "\n".join(f"  {line}" for line in [*lines, *progress[-1:]])
 
 
-def planned_rules(folder: Path, *arguments: str, configfile: str | None = "small.yaml") -> set[str]:
-    """The rules that a dry run would run, without the target rule."""
+def planned_jobs(
+    folder: Path, *arguments: str, configfile: str | None = "small.yaml"
+) -> dict[str, int]:
+    """How many jobs of each rule a dry run would run, without the target rule."""
     # Targets first: --quiet takes every word that follows it.
     done = snakemake(folder, *arguments, "--dry-run", "--quiet", "rules", configfile=configfile)
     assert done.returncode == 0, done.stdout
     if "Nothing to be done" in done.stdout:
-        return set()
+        return {}
     table = done.stdout.partition("Job stats:")[2]
-    names = re.findall(r"^(\w+)\s+\d+\s*$", table, flags=re.MULTILINE)
-    assert names, done.stdout
-    return set(names) - {"total", "all"}
+    listed = re.findall(r"^(\w+)\s+(\d+)\s*$", table, flags=re.MULTILINE)
+    assert listed, done.stdout
+    return {rule: int(number) for rule, number in listed if rule not in ("total", "all")}
+
+
+def planned_rules(folder: Path, *arguments: str, configfile: str | None = "small.yaml") -> set[str]:
+    """The rules that a dry run would run, without the target rule."""
+    return set(planned_jobs(folder, *arguments, configfile=configfile))

@@ -7,8 +7,9 @@ no adapter.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import Any
 
 import torch
@@ -64,20 +65,29 @@ def logits(model: LanguageModel, tokens: Tensor) -> Tensor:
     return output
 
 
-@torch.no_grad()
 def value_of(
     model: LanguageModel, module: nn.Module, tokens: Tensor, component: Component
 ) -> Tensor:
     """What the module is given (the values of heads) or returns (an MLP)."""
-    kept: list[Tensor] = []
+    return values_of(model, [(module, component)], tokens)[0]
 
-    def keep(value: Tensor) -> Tensor:
-        kept.append(value.clone())
+
+@torch.no_grad()
+def values_of(
+    model: LanguageModel, places: Sequence[tuple[nn.Module, Component]], tokens: Tensor
+) -> list[Tensor]:
+    """The same of several modules, from one pass."""
+    kept: dict[int, Tensor] = {}
+
+    def keep(value: Tensor, number: int) -> Tensor:
+        kept[number] = value.clone()
         return value
 
-    with changed(module, component, keep):
+    with ExitStack() as hooks:
+        for number, (module, component) in enumerate(places):
+            hooks.enter_context(changed(module, component, partial(keep, number=number)))
         logits(model, tokens)
-    return kept[0]
+    return [kept[number] for number in range(len(places))]
 
 
 @contextmanager

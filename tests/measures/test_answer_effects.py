@@ -31,7 +31,6 @@ from counterpoint.measures.tables.answer_table import (
 )
 from counterpoint.models.load import LanguageModel, wrap
 from tests.helpers import whole_passes
-from tests.helpers.default_model import default_model as default_model
 from tests.helpers.pair_factory import random_pairs
 from tests.helpers.tiny_models import make_tiny_model
 

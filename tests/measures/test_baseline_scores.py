@@ -35,13 +35,12 @@ from counterpoint.measures.suffix_gradients import first_order_scores
 from counterpoint.measures.tables import integrated_gradients_table
 from counterpoint.measures.tables.baseline_score_table import score_baselines
 from counterpoint.measures.tables.merging import KEYS, merge_heads
-from counterpoint.measures.tables.shards import Measurement, cache_shard, token_pairs
-from counterpoint.models.load import LanguageModel, load_language_model
-from counterpoint.pairs.buckets import buckets
-from counterpoint.pairs.pair_checks import validate_pairs
+from counterpoint.measures.tables.shards import Measurement, cache_shard
+from counterpoint.models.load import LanguageModel
 from tests.engine.test_suffix import engine_for
 from tests.helpers import plain_scores
 from tests.helpers.default_model import default_model as default_model
+from tests.helpers.default_model import first_pair
 from tests.helpers.pair_factory import random_pairs
 from tests.helpers.tiny_models import make_tiny_model
 
@@ -253,18 +252,19 @@ def test_unknown_baselines_are_refused(tiny_llama: LanguageModel) -> None:
         counterpoint.measure(tiny_llama, [], baselines=3)  # type: ignore[arg-type]
 
 
+@pytest.mark.slow
 def test_scores_of_the_default_model_equal_plain_autograd(default_model: Path) -> None:
-    """In float32, of all heads of a layer, on the default study's first pair."""
-    model, layers = load_language_model(default_model), [23]
-    pairs, _ = validate_pairs(counterpoint.pairs("ioi.default")[:1], model.tokenizer)
-    (bucket,) = buckets(pairs)
-    tokens = token_pairs(bucket)
-    engine = engine_for(model, tokens)
+    """In float32, of the heads of a layer, on the default study's first pair."""
+    engine, layers = first_pair(default_model), [23]
+    model, tokens = engine.model, engine.activations.pairs
     for ours, plain in SCORES.values():
         found, expected = ours(engine, "noising"), plain(model, tokens, "noising", layers)
         assert np.abs(found - expected)[layers].max() <= 1e-4
     units = every_unit(model, 1)
-    units = units[(units.layer == 23).nonzero().flatten()]
+    heads = [0, 3, 8]
+    units = units[
+        ((units.layer == 23) & torch.isin(units.head, torch.tensor(heads))).nonzero()[:, 0]
+    ]
     derivatives = np.stack(slopes_and_bends_at_start(engine, "noising", units), axis=-1)
-    expected = plain_scores.series(model, tokens, "noising", [23])[23, 0]
+    expected = plain_scores.series(model, tokens, "noising", [23], heads)[23, 0, heads]
     assert np.abs(derivatives - expected).max() <= 1e-4 * max(1.0, np.abs(expected).max())

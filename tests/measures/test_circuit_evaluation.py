@@ -18,13 +18,10 @@ from counterpoint.measures.circuit_evaluation import (
     run_circuits,
 )
 from counterpoint.measures.circuit_nodes import NODE_KINDS
-from counterpoint.measures.measured_pairs import checked_pairs
 from counterpoint.measures.node_gradients import worths
 from counterpoint.measures.patching import activation_patching
-from counterpoint.measures.tables.shards import token_pairs
-from counterpoint.models.load import LanguageModel, load_language_model
-from counterpoint.pairs.buckets import buckets
-from tests.helpers.default_model import default_model
+from counterpoint.models.load import LanguageModel
+from tests.helpers.default_model import default_model, first_pair
 from tests.helpers.float64_throughout import float64_throughout
 from tests.helpers.pair_factory import random_pairs
 from tests.helpers.plain_circuits import circuit_metric, moved_metric
@@ -126,10 +123,8 @@ def test_worths_are_the_slopes_of_whole_passes(exact: LanguageModel, direction: 
 @pytest.mark.slow
 def test_circuits_of_the_default_model_equal_whole_passes(default_model: Path) -> None:
     direction: Direction = "noising"
-    model = load_language_model(default_model)
-    (bucket,) = buckets(checked_pairs(model, "ioi.default").head(1))
-    pairs = token_pairs(bucket)
-    engine = SuffixEngine(model, cache_activations(model, pairs))
+    engine = first_pair(default_model)
+    model, pairs = engine.model, engine.activations.pairs
     nodes = nodes_of(model, NODE_KINDS)
     circuits = np.random.default_rng(4).random((3, len(nodes))) < np.array([[0.1], [0.5], [0.9]])
     circuits[:, 0] = True

@@ -25,7 +25,6 @@ from counterpoint.engine.activation_caching import cache_activations
 from counterpoint.engine.activations import (
     DIRECTIONS,
     Direction,
-    TokenPairs,
     background_prompt,
     other_prompt,
 )
@@ -45,9 +44,9 @@ from counterpoint.measures.edges import LOGITS, ROLES, direct_effects, edge_effe
 from counterpoint.measures.tables.edge_table import COLUMNS, KEYS, first_receivers, score_edges
 from counterpoint.measures.tables.merging import merge_tables
 from counterpoint.measures.tables.shards import Measurement
-from counterpoint.models.load import LanguageModel, load_language_model, wrap
+from counterpoint.models.load import LanguageModel, wrap
 from tests.engine.test_suffix import engine_for
-from tests.helpers.default_model import default_model
+from tests.helpers.default_model import default_model, first_pair
 from tests.helpers.float64_throughout import float64_throughout
 from tests.helpers.pair_factory import random_pairs
 from tests.helpers.plain_paths import PlainPaths
@@ -402,23 +401,19 @@ def test_a_scaled_residual_is_exact_and_more_than_a_sum_is_refused() -> None:
 
 @pytest.mark.slow
 def test_edges_of_the_default_model_equal_whole_passes(default_model: Path) -> None:
-    model = load_language_model(default_model)
-    names = ["Mary", "John"]
-    texts = [
-        f"After John and Mary went to the store, {name} gave a bottle of milk to" for name in names
-    ]
-    tokens = [torch.tensor([model.encode(text)]) for text in texts]
-    answers = [model.tokenizer.encode(f" {name}", add_special_tokens=False) for name in names]
-    pairs = TokenPairs(*tokens, (tuple(answers[1]),), (tuple(answers[0]),), (0,))
-    engine = SuffixEngine(model, cache_activations(model, pairs))
+    engine = first_pair(default_model)
+    model, pairs = engine.model, engine.activations.pairs
     attention, senders = AttentionParts(engine), every_sender(model)
-    chosen = [(-1, -1), (0, -1), (3, 4), (12, 0), (20, 0), (22, -1)]
-    places = [
-        int(np.flatnonzero((senders.layer == layer) & (senders.head == head))[0])
-        for layer, head in chosen
-    ]
-    for direction in ("noising", "denoising"):
-        way: Direction = "noising" if direction == "noising" else "denoising"
+    # Every kind of sender, near and far; in either direction other ones, since a pass takes time.
+    by_direction: dict[Direction, list[tuple[int, int]]] = {
+        "noising": [(-1, -1), (12, 0), (22, -1)],
+        "denoising": [(0, -1), (3, 4), (20, 0)],
+    }
+    for way, chosen in by_direction.items():
+        places = [
+            int(np.flatnonzero((senders.layer == layer) & (senders.head == head))[0])
+            for layer, head in chosen
+        ]
         plain = PlainPaths(model, pairs, way)
         changes = sender_changes(engine, way, 0)[places]
         with torch.no_grad():

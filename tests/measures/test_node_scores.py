@@ -26,7 +26,7 @@ from counterpoint.models.load import LanguageModel
 from tests.helpers.float64_throughout import float64_throughout
 from tests.helpers.pair_factory import random_pairs
 from tests.helpers.plain_circuits import differences
-from tests.helpers.whole_passes import changed, logits, value_of
+from tests.helpers.whole_passes import changed, logits, values_of
 
 
 def plain_eap_ig_inputs(
@@ -39,10 +39,7 @@ def plain_eap_ig_inputs(
     modules: list[tuple[Any, Any]] = []
     for layer in range(model.n_layers):
         modules += [(model.output_projection(layer), "head"), (model.mlp(layer), "mlp")]
-    runs = [
-        [value_of(model, module, tokens, kind) for module, kind in modules]
-        for tokens in (background, other)
-    ]
+    runs = [values_of(model, modules, tokens) for tokens in (background, other)]
     alphas, weights = quadrature.gauss_legendre(steps)
     total = np.zeros((len(pairs), 1 + model.n_layers * (model.n_heads + 1)))
     for alpha, weight in zip(alphas, weights, strict=True):

@@ -18,15 +18,12 @@ from counterpoint.engine.suffix import SuffixEngine
 from counterpoint.errors import UserError
 from counterpoint.measures import quadrature
 from counterpoint.measures.curves import output_curves
-from counterpoint.measures.measured_pairs import checked_pairs
 from counterpoint.measures.patching import activation_patching
 from counterpoint.measures.position_curves import position_curves
 from counterpoint.measures.positions import COMPONENTS, position_patching
-from counterpoint.measures.tables.shards import token_pairs
-from counterpoint.models.load import LanguageModel, load_language_model
-from counterpoint.pairs.buckets import buckets
+from counterpoint.models.load import LanguageModel
 from tests.engine.test_architecture_kinds import WHOLE_PROMPT, make, tolerance
-from tests.helpers.default_model import default_model
+from tests.helpers.default_model import default_model, first_pair
 from tests.helpers.pair_factory import random_pairs
 from tests.helpers.position_passes import effects_by_position
 from tests.helpers.tiny_models import ARCHITECTURES, make_tiny_model
@@ -240,30 +237,33 @@ def test_mixtures_of_experts_equal_whole_passes() -> None:
 
 @pytest.mark.slow
 def test_the_default_model_equals_whole_passes(default_model: Path) -> None:
-    model = load_language_model(default_model)
-    (bucket,) = buckets(checked_pairs(model, "ioi.default").head(1))
-    pairs = token_pairs(bucket)
-    engine = SuffixEngine(model, cache_activations(model, pairs))
-    chosen = {"head": [(0, 3), (23, 3), (29, 1)]}
-    whole = [(0, 0), (15, 0), (29, 0)]
-    # One before the first difference, the difference, one in between and the last.
+    engine = first_pair(default_model)
+    model, pairs = engine.model, engine.activations.pairs
+    chosen = {"head": [(0, 3), (23, 3)]}
+    whole = [(0, 0), (22, 0)]
+    # Each component in one direction: the tiny models have both.
+    directions: list[Direction] = ["noising", "denoising"] * 2
+    # One before the first difference, the difference and the last.
     first, last = pairs.first_difference, pairs.length - 1
-    positions = [first - 1, first, first + 2, last]
-    for direction in DIRECTIONS:
-        for component in COMPONENTS:
-            places = chosen.get(component, whole)
-            expected = effects_by_position(
-                model, pairs, direction, component, units=places, positions=positions
-            )
-            heads = places if component == "head" else None
-            units, found, _ = position_patching(engine, direction, component, heads=heads)
-            head = torch.zeros_like(units.layer) if units.head is None else units.head
-            row = {
-                unit: place
-                for place, unit in enumerate(zip(units.layer.tolist(), head.tolist(), strict=True))
-            }
-            for place in places:
-                assert abs(expected[0, *place, first - 1]) <= 1e-4
-                for at in positions[1:]:
-                    ours = found[row[place], at - first]
-                    assert ours == pytest.approx(expected[0, *place, at], abs=1e-4)
+    positions = [first - 1, first, last]
+    for direction, component in zip(directions, COMPONENTS, strict=True):
+        places = chosen.get(component, whole)
+        expected = effects_by_position(
+            model, pairs, direction, component, units=places, positions=positions
+        )
+        heads = places if component == "head" else None
+        layers = [layer for layer, _ in places]
+        units, found, _ = position_patching(
+            engine, direction, component, heads=heads, layers=layers
+        )
+        assert set(units.layer.tolist()) == set(layers)
+        head = torch.zeros_like(units.layer) if units.head is None else units.head
+        row = {
+            unit: place
+            for place, unit in enumerate(zip(units.layer.tolist(), head.tolist(), strict=True))
+        }
+        for place in places:
+            assert abs(expected[0, *place, first - 1]) <= 1e-4
+            for at in positions[1:]:
+                ours = found[row[place], at - first]
+                assert ours == pytest.approx(expected[0, *place, at], abs=1e-4)

@@ -6,19 +6,16 @@ from pathlib import Path
 
 import pytest
 
-import counterpoint
 from counterpoint.engine.activations import DIRECTIONS, Direction
 from counterpoint.errors import UserError
 from counterpoint.measures.patching import activation_patching
 from counterpoint.measures.roles import ROLES, RoleEffects, role_effects
-from counterpoint.measures.tables.shards import token_pairs
-from counterpoint.models.load import LanguageModel, load_language_model
-from counterpoint.pairs.buckets import buckets
-from counterpoint.pairs.pair_checks import validate_pairs
+from counterpoint.models.load import LanguageModel
 from tests.engine.test_architecture_kinds import make
 from tests.engine.test_suffix import engine_for
 from tests.helpers import role_passes
 from tests.helpers.default_model import default_model as default_model
+from tests.helpers.default_model import first_pair
 from tests.helpers.float64_throughout import float64_throughout
 from tests.helpers.pair_factory import random_pairs
 
@@ -93,12 +90,11 @@ def test_a_model_whose_attention_cannot_be_taken_apart_is_refused() -> None:
 @pytest.mark.slow
 def test_roles_in_the_default_model(default_model: Path) -> None:
     direction: Direction = "denoising"
-    model = load_language_model(default_model)
-    table, _ = validate_pairs(counterpoint.pairs("ioi.default")[:1], model.tokenizer)
-    (bucket,) = buckets(table)
-    pairs = token_pairs(bucket)
-    found = by_place(role_effects(engine_for(model, pairs), direction))
-    heads = [(10, 4), (17, 4), (23, 3), (29, 1)]
+    engine = first_pair(default_model)
+    model, pairs = engine.model, engine.activations.pairs
+    heads = [(10, 4), (23, 3)]
+    found = by_place(role_effects(engine, direction, layers=[layer for layer, _ in heads]))
+    assert {place[1] for place in found} == {layer for layer, _ in heads}
     expected = role_passes.role_effects(model, pairs, direction, heads)
     assert {place[3] for place in expected} == set(ROLES)
     assert [found[place] for place in expected] == pytest.approx(

@@ -21,10 +21,9 @@ from counterpoint.measures.tables.merging import merge_curves, merge_heads, merg
 from counterpoint.measures.tables.pattern_file import record_patterns
 from counterpoint.measures.tables.role_table import score_roles
 from counterpoint.measures.tables.shards import Measurement, cache_shard
-from counterpoint.models.load import LanguageModel, load_language_model
+from counterpoint.models.load import LanguageModel
 from counterpoint.pairs.buckets import shard
 from counterpoint.pairs.pair_checks import validate_pairs
-from tests.helpers.default_model import default_model as default_model
 from tests.helpers.reference import PlainReference
 
 PAIRS = [
@@ -287,13 +286,3 @@ def test_composed_pairs_are_pairs(tiny_llama: LanguageModel) -> None:
     checked = counterpoint.validate(tiny_llama, (1, 2), best, transferred=0, nulls=2)
     assert checked["ap"].item() == pytest.approx(own, abs=1e-4)
     assert checked["ap_plain"].item() == pytest.approx(own, abs=1e-4)
-
-
-@pytest.mark.slow
-def test_the_default_study_s_first_pair(default_model: Path, tmp_path: Path) -> None:
-    model = load_language_model(default_model)
-    pairs = counterpoint.pairs("ioi.default")[:1]
-    checked, _ = validate_pairs(pairs, model.tokenizer)
-    expected = study_of_heads(model, checked, tmp_path, 2000)
-    found = counterpoint.measure(counterpoint.load(default_model), pairs, memory_mb=2000)
-    assert_same_table(found, expected)

@@ -83,7 +83,8 @@ BAD: dict[str, tuple[dict[str, str], str]] = {
     ),
     "multi-token answer": (
         {"correct": " John Tom"},
-        "correct ' John Tom' is 2 tokens (' John', ' Tom'), expected one",
+        "correct ' John Tom' is 2 tokens (' John', ' Tom'), expected one; `answer_tokens: "
+        "first_difference` or `answer_tokens: whole` takes several",
     ),
     "leading space missing": (
         {"incorrect": "Mary"},

@@ -9,7 +9,8 @@ import pytest
 import yaml
 from scipy.stats import pearsonr
 
-from tests.helpers.default_model import default_model
+import counterpoint
+from tests.helpers.default_model import default_model, loaded
 from tests.helpers.small_study import project_copy, snakemake
 
 __all__ = ["default_model"]
@@ -37,7 +38,7 @@ def results(default_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
         },
     }
     (folder / "real.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
-    done = snakemake(folder, "results/real/heads.parquet", configfile="real.yaml", threads=2)
+    done = snakemake(folder, "results/real/heads.parquet", configfile="real.yaml")
     assert done.returncode == 0, done.stdout
     return folder / "results" / "real"
 
@@ -69,3 +70,21 @@ def test_the_range_goes_with_the_size_of_ap_and_much_less_with_its_sign(results:
     signed = pearsonr(heads["output_range"], heads["ap"]).statistic
     assert size > 0.99
     assert abs(signed) < 0.9
+
+
+@pytest.mark.slow
+@pytest.mark.workflow
+def test_measured_from_python_the_pair_has_the_same_digits(
+    default_model: Path, results: Path
+) -> None:
+    """One thread and the memory of the study's jobs: sums are then made in the same order."""
+    expected = pd.read_parquet(results / "heads.parquet")
+    found = counterpoint.measure(
+        loaded(default_model),
+        counterpoint.pairs("ioi.default")[:N_PAIRS],
+        directions=["noising"],
+        memory_mb=2000,
+        progress=False,
+    )
+    assert list(found.columns) == list(expected.columns)
+    pd.testing.assert_frame_equal(found, expected, check_exact=True, check_dtype=False)

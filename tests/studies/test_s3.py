@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.helpers.same_results import assert_same_results, files
-from tests.helpers.small_study import prepare, snakemake, told
+from tests.helpers.small_study import LEFT_OUT, prepare, snakemake, told
 
 pytestmark = [pytest.mark.cluster, pytest.mark.xdist_group("s3")]
 
@@ -68,7 +68,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
 
 def test_results_in_object_storage_equal_the_local_ones(server: Server, tmp_path: Path) -> None:
     started = time.monotonic()
-    local, far = prepare(tmp_path / "local"), prepare(tmp_path / "far")
+    local, far = (prepare(tmp_path / name, **LEFT_OUT) for name in ("local", "far"))
     done = snakemake(local)
     assert done.returncode == 0, done.stdout
     done = snakemake(far, *server.options())

@@ -17,12 +17,11 @@ from tests.helpers import slurm_cluster
 from tests.helpers.same_results import assert_same_results, files
 from tests.helpers.slurm_cluster import NODE, call, node_state, wait_for
 from tests.helpers.small_study import (
+    LEFT_OUT,
     MODEL_RULES,
-    configuration,
     prepare,
     snakemake,
     told,
-    write_configuration,
 )
 
 pytestmark = [pytest.mark.cluster, pytest.mark.xdist_group("slurm")]
@@ -108,7 +107,9 @@ def test_a_study_under_slurm_survives_lost_jobs_and_equals_the_local_one(
     slurm: None, tmp_path: Path
 ) -> None:
     started = time.monotonic()
-    local, far = prepare(tmp_path / "local"), prepare(tmp_path / "far")
+    # Of what a study may leave out, one, with a job for each shard.
+    chosen = LEFT_OUT | {"roles": {"pairs": "all"}}
+    local, far = (prepare(tmp_path / name, **chosen) for name in ("local", "far"))
     results = far / "results" / "small"
 
     # A job is killed while it runs. Whatever does not need it is made all the same.
@@ -161,10 +162,7 @@ def test_a_study_under_slurm_survives_lost_jobs_and_equals_the_local_one(
 
 
 def test_a_gpu_is_asked_for_where_the_device_is_cuda(slurm: None, tmp_path: Path) -> None:
-    folder = prepare(tmp_path)
-    config = configuration()
-    config["studies"]["small"]["device"] = "cuda"
-    write_configuration(folder, config)
+    folder = prepare(tmp_path, device="cuda", **LEFT_OUT)
     run = Run(folder, "--until", "cache_activations", "--keep-incomplete")
     asked = call("scontrol", "--details", "show", "job", run.running_job("cache_activations"))
     # Not ended in an orderly way, which waits for the next look at the jobs; the cluster ends them.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -30,14 +31,15 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.setattr(module, "PACKAGE", "planet")
     monkeypatch.setattr(module, "ROOT", tmp_path)
-    module._graph.cache_clear()
+    monkeypatch.setattr(module, "MEMORY", tmp_path / "run" / "syntax.json")
+    module.look_again()
     yield tmp_path
-    module._graph.cache_clear()
+    module.look_again()
 
 
 def version_after(project: Path, name: str, text: str, script: str = "scripts/one.py") -> str:
     (project / name).write_text(text)
-    module._graph.cache_clear()
+    module.look_again()
     return module.code_version(script)
 
 
@@ -112,6 +114,51 @@ def test_a_notebook_counts_with_its_words(project: Path) -> None:
     first = version_after(project, "report.ipynb", notebook("one"), "report.ipynb")
     assert module.imported_modules("report.ipynb") == {"planet", "planet.c"}
     assert version_after(project, "report.ipynb", notebook("two"), "report.ipynb") != first
+
+
+def test_what_is_remembered_changes_no_version(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[str] = []
+    of_source = module._read_syntax
+    monkeypatch.setattr(
+        module,
+        "_read_syntax",
+        lambda suffix, source: read.append(source) or of_source(suffix, source),
+    )
+
+    def again() -> str:
+        read.clear()
+        module.look_again()
+        return module.code_version("scripts/one.py")
+
+    first = again()
+    assert read
+    memory = module.MEMORY.read_text()
+    assert again() == first and not read
+    # Whatever becomes of it, and of what it was read by.
+    other = json.loads(memory) | {"read_by": "another"}
+    damaged = json.loads(memory)
+    damaged["files"]["planet/a.py"] = damaged["files"]["planet/a.py"][:2]
+    for text in ("", "[]", "{}", memory[:-9], json.dumps(other), json.dumps(damaged)):
+        module.MEMORY.write_text(text)
+        assert again() == first and read
+        assert module.MEMORY.read_text() == memory
+    # A file is known by its contents, and not by its place or its time.
+    before = (project / "planet/deep/b.py").stat()
+    (project / "planet/deep/b.py").write_text("def f():\n    return 2\n")
+    os.utime(project / "planet/deep/b.py", ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert again() != first and len(read) == 1
+
+
+def test_a_folder_that_cannot_be_written_to_costs_time_alone(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = module.code_version("scripts/one.py")
+    (project / "file").write_text("")
+    monkeypatch.setattr(module, "MEMORY", project / "file" / "syntax.json")
+    module.look_again()
+    assert module.code_version("scripts/one.py") == first
 
 
 def test_the_real_scripts_are_all_found() -> None:

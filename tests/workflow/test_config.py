@@ -506,3 +506,29 @@ def test_what_would_only_fail_later_is_told_at_once(key: str, value: Any) -> Non
     text = message(changed(**{f"studies__ioi__counterfactuals__{key}": value}))
     assert f"studies.ioi.counterfactuals.{key}: " in text
     assert "no two of them the same" in text
+
+
+def test_what_is_not_made_of_whole_answers_is_told() -> None:
+    """Each of those settings with its reason; with the first difference all of them go."""
+    whole: dict[str, Any] = {"studies__ioi__answer_tokens": "whole"}
+    with pytest.raises(UserError) as error:
+        resolve(changed(**whole, studies__ioi__metric="kl_divergence",
+                        studies__ioi__baselines=["relp", "atp_star"],
+                        studies__ioi__position_curves__pairs=1,
+                        studies__ioi__circuit__pairs=1))  # fmt: skip
+    message = str(error.value)
+    assert message.startswith("config.yaml: 6 mistakes in the configuration")
+    for said in (
+        "studies.ioi.metric: kl_divergence is of the predictions at one position",
+        "studies.ioi.positions.pairs: 1 is not measured with `answer_tokens: whole`",
+        "studies.ioi.position_curves.pairs: 1 is not",
+        "studies.ioi.circuit.pairs: 1 is not",
+        "studies.ioi.answers.pairs: all is not",
+        "studies.ioi.baselines: atp_star is a sum of sizes",
+        "give none, or `answer_tokens: first_difference`",
+    ):
+        assert said in message, said
+    none = {f"studies__ioi__{name}__pairs": "none" for name in ("positions", "circuit", "answers")}
+    study = resolve(changed(**whole, **none)).studies["ioi"]
+    assert study["answer_tokens"] == "whole"
+    resolve(changed(studies__ioi__answer_tokens="first_difference"))

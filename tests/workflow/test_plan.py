@@ -87,11 +87,24 @@ def test_sizes_of_known_models() -> None:
     assert llama.heads == 1024 and llama.operations == pytest.approx(2 * 6.48e9, rel=0.01)
 
 
-def test_activations_take_the_bytes_that_are_planned(folder: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("answers", [None, (" John and Mary sat", " John and John")])
+def test_activations_take_the_bytes_that_are_planned(
+    folder: Path, tmp_path: Path, answers: tuple[str, str] | None
+) -> None:
     model = load_language_model(folder)
+    table = read_pairs(write_pairs(tmp_path / "small.csv"))
+    if answers is not None:
+        table = table.assign(correct=answers[0], incorrect=answers[1])
     pairs, _ = validate_pairs(
-        read_pairs(write_pairs(tmp_path / "small.csv")), model.tokenizer, source="small.csv"
+        table,
+        model.tokenizer,
+        answer_tokens="one" if answers is None else "whole",
+        source="small.csv",
     )
+    # With " sat" one reading more than the one at the first difference, a token longer.
+    once = pairs["length"] - pairs["first_difference"]
+    read = once.mean() if answers is None else (2 * once + 1).mean()
+    assert pairs_of(pairs).positions == read
     activations, _ = cache_shard(model, pairs, "logit_difference")
     write_tensors(activations, tmp_path / "activations.safetensors")
     tensors = sum(

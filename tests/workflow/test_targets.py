@@ -13,7 +13,11 @@ from counterpoint.errors import UserError
 from counterpoint.files.artifacts import write_table
 from counterpoint.models.model_shape import Shape
 from counterpoint.workflow.config import resolve
-from counterpoint.workflow.named_heads import check_named_heads, declared_shape
+from counterpoint.workflow.named_heads import (
+    check_depth_of_baselines,
+    check_named_heads,
+    declared_shape,
+)
 from counterpoint.workflow.targets import choose_targets
 
 SHAPE = Shape(n_layers=3, n_heads=2, max_length=None)
@@ -103,3 +107,31 @@ def test_named_heads_are_checked_at_start(
         # Nothing is known of a model that is not there.
         if "path" not in model:
             check_named_heads(found, tmp_path / "elsewhere")
+
+
+@pytest.mark.parametrize(
+    ("layers", "baselines", "is_refused"),
+    [
+        (1, ["eap_ig", "atp_star"], True),
+        (1, ["eap_ig", "relp", "atp_hvp"], False),
+        (1, [], False),
+        (2, ["atp_star"], False),
+    ],
+)
+def test_scores_that_a_single_layer_does_not_allow_are_refused_at_start(
+    tmp_path: Path, layers: int, baselines: list[str], is_refused: bool
+) -> None:
+    (tmp_path / "p.csv").write_text("clean\n")
+    study = {"pairs": str(tmp_path / "p.csv"), "model": "m", "baselines": baselines}
+    entry = {"source": "huggingface", "repository": "a/b"}
+    found = resolve({"models": {"m": entry}, "studies": {"a": study}}, source="here")
+    # Nothing is known of a model that is not there.
+    check_depth_of_baselines(found, tmp_path)
+    (tmp_path / "m").mkdir()
+    stored = {"num_hidden_layers": layers, "num_attention_heads": 4}
+    (tmp_path / "m" / "config.json").write_text(json.dumps(stored))
+    if is_refused:
+        with pytest.raises(UserError, match=r"studies\.a\.baselines: .*leave atp_star out"):
+            check_depth_of_baselines(found, tmp_path)
+    else:
+        check_depth_of_baselines(found, tmp_path)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
+from jaxtyping import Float
 
 from counterpoint.engine.activations import Direction
 from counterpoint.engine.head_outputs import every_unit
@@ -23,7 +24,14 @@ from counterpoint.measures.second_order import (
     slopes_and_bends_at_start,
     term_ratio,
 )
-from counterpoint.measures.tables.shards import Measurement, Shard, ordered, read_shard, unit_table
+from counterpoint.measures.tables.shards import (
+    Measurement,
+    Shard,
+    engine_for,
+    ordered,
+    read_buckets,
+    unit_table,
+)
 from counterpoint.models.load import LanguageModel
 from counterpoint.progress import Progress
 
@@ -58,11 +66,9 @@ def score_baselines(
     Raises UserError for one that is not defined for the model.
     """
     tables: list[pd.DataFrame] = []
-    for activations in read_shard(shard, model.device):
-        engine = SuffixEngine(
-            model, activations, metric=measurement.metric, memory_mb=measurement.memory_mb
-        )
-        pairs = activations.pairs.number
+    for bucket in read_buckets(shard, model.device):
+        engine = engine_for(model, bucket, measurement.metric, measurement.memory_mb)
+        pairs = bucket.pairs.number
         units = every_unit(model, len(pairs))
         for direction in measurement.directions:
             columns = dict(_columns(engine, direction, baselines))
@@ -88,5 +94,18 @@ def _columns(
             yield "atp_reliability", term_ratio(slope, bend)
             progress.say()
         else:
-            yield name, _OF_WHOLE_PASSES[name](engine, direction)[places]
-            Progress(f"{n_pairs} pairs, {direction}, {name}").say()
+            progress = Progress(f"pairs scored, {direction}, {name}", n_pairs)
+            yield name, _of_whole_passes(name, engine, direction)[places]
+            progress(n_pairs)
+            progress.say()
+
+
+def _of_whole_passes(
+    name: str, engine: SuffixEngine, direction: Direction
+) -> Float[np.ndarray, "layer pair head"]:
+    score = _OF_WHOLE_PASSES[name]
+    if name == "atp_star":
+        # A sum of sizes, which does not add up: of whole answers it refuses.
+        return score(engine, direction)
+    first, *rest = (sign * score(part, direction) for part, sign in engine.parts)
+    return sum(rest, start=first)

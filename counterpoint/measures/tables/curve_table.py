@@ -12,11 +12,17 @@ from torch import Tensor
 
 from counterpoint.engine.activations import Component
 from counterpoint.engine.head_outputs import every_unit, named_units
-from counterpoint.engine.suffix import SuffixEngine
 from counterpoint.measures import quadrature
 from counterpoint.measures.curve_measures import GRID_SIZE, OutputCurves
 from counterpoint.measures.curves import output_curves
-from counterpoint.measures.tables.shards import Measurement, Shard, ordered, read_shard, unit_table
+from counterpoint.measures.tables.shards import (
+    Measurement,
+    Shard,
+    engine_for,
+    ordered,
+    read_buckets,
+    unit_table,
+)
 from counterpoint.models.load import LanguageModel
 from counterpoint.progress import Progress
 
@@ -46,11 +52,9 @@ def score_curves(
     kept: dict[str, list[np.ndarray]] = {"output": [], "gradient": []}
     numbers: list[int] = []
     n_units = model.n_heads if component == "head" else 1
-    for activations in read_shard(shard, model.device):
-        engine = SuffixEngine(
-            model, activations, metric=measurement.metric, memory_mb=measurement.memory_mb
-        )
-        pairs = activations.pairs.number
+    for bucket in read_buckets(shard, model.device):
+        engine = engine_for(model, bucket, measurement.metric, measurement.memory_mb)
+        pairs = bucket.pairs.number
         units = named_units(every_unit(model, len(pairs), component), heads)
         shape = (model.n_layers, len(pairs), n_units, GRID_SIZE)
         head = 0 if units.head is None else units.head.cpu().numpy()

@@ -19,7 +19,6 @@ from counterpoint.engine.activations import Direction, background_prompt
 from counterpoint.engine.attention_parts import AttentionParts
 from counterpoint.engine.frozen_norms import FrozenNorms
 from counterpoint.engine.sender_changes import NO_HEAD, Senders, every_sender, sender_changes
-from counterpoint.engine.suffix import SuffixEngine
 from counterpoint.measures import edge_attribution
 from counterpoint.measures.edge_attribution import (
     PathGradients,
@@ -29,7 +28,7 @@ from counterpoint.measures.edge_attribution import (
     receiver_gradients,
 )
 from counterpoint.measures.edges import LOGITS, ROLES, Norms, Role, direct_effects, edge_effects
-from counterpoint.measures.tables.shards import Measurement, Shard, read_shard
+from counterpoint.measures.tables.shards import Measurement, Shard, engine_for, read_buckets
 from counterpoint.models.load import LanguageModel
 from counterpoint.progress import Progress
 
@@ -91,8 +90,8 @@ def score_edges(
     rest = [head for head in every if head not in chosen] if all_receivers and first_order else []
     senders = every_sender(model)
     tables: list[pd.DataFrame] = []
-    for activations in read_shard(shard, model.device):
-        numbers = activations.pairs.number
+    for bucket in read_buckets(shard, model.device):
+        numbers = bucket.pairs.number
         places = [
             place
             for place, number in enumerate(numbers)
@@ -100,26 +99,41 @@ def score_edges(
         ]
         if not places:
             continue
-        engine = SuffixEngine(
-            model, activations, metric=measurement.metric, memory_mb=measurement.memory_mb
-        )
-        attention = AttentionParts(engine)
-        frozen = FrozenNorms(engine) if norms == "frozen" else None
+        engine = engine_for(model, bucket, measurement.metric, measurement.memory_mb)
+        parts = [
+            (AttentionParts(part), FrozenNorms(part) if norms == "frozen" else None, sign)
+            for part, sign in engine.parts
+        ]
         progress = Progress("pairs with edges", len(places))
         for place in places:
-            runs = path_runs(engine, place) if first_order else None
+            runs = [
+                path_runs(attention.engine, place) if first_order else None
+                for attention, _, _ in parts
+            ]
             for direction in measurement.directions:
-                pair = _Pair(attention, direction, place, senders, frozen, runs)
-                found = [pair.into_logits()]
-                for layer, heads in by_layer(chosen).items():
-                    found.append(pair.into_heads(layer, heads, roles))
-                for layer, heads in by_layer(rest).items():
-                    found.append(pair.scores_into_heads(layer, heads, roles))
-                whole = pd.concat(found, ignore_index=True)
+                of_parts = []
+                for (attention, frozen, sign), own in zip(parts, runs, strict=True):
+                    pair = _Pair(attention, direction, place, senders, frozen, own)
+                    found = [pair.into_logits()]
+                    for layer, heads in by_layer(chosen).items():
+                        found.append(pair.into_heads(layer, heads, roles))
+                    for layer, heads in by_layer(rest).items():
+                        found.append(pair.scores_into_heads(layer, heads, roles))
+                    of_parts.append((pd.concat(found, ignore_index=True), sign))
+                whole = _added_up(of_parts)
                 tables.append(whole.assign(pair=numbers[place], direction=direction))
             progress(1)
         progress.say()
     return ordered(tables)
+
+
+def _added_up(of_parts: Sequence[tuple[pd.DataFrame, float]]) -> pd.DataFrame:
+    """The edges of one pair from tables of the same rows: effects and scores add up with signs."""
+    whole = of_parts[0][0]
+    added = ["effect", "eap", "eap_ig"]
+    return whole.assign(
+        **{name: sum(sign * table[name] for table, sign in of_parts) for name in added}
+    )
 
 
 def first_receivers(heads: pd.DataFrame, count: int) -> list[Head]:
@@ -133,7 +147,7 @@ def first_receivers(heads: pd.DataFrame, count: int) -> list[Head]:
 def ordered(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
     """All rows in the order of `KEYS`, directions as measured; with no pair, no row."""
     if not tables:
-        return pd.DataFrame({name: np.empty(0, dtype=kind) for name, kind in COLUMNS.items()})
+        return no_rows()
     whole = pd.concat(tables, ignore_index=True)[list(COLUMNS)]
     order = list(dict.fromkeys(whole["direction"]))
     return whole.sort_values(
@@ -141,6 +155,11 @@ def ordered(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
         key=lambda column: column.map(order.index) if column.name == "direction" else column,
         ignore_index=True,
     )
+
+
+def no_rows() -> pd.DataFrame:
+    """The table of a shard that has none of the pairs."""
+    return pd.DataFrame({name: np.empty(0, dtype=kind) for name, kind in COLUMNS.items()})
 
 
 def by_layer(heads: Sequence[Head]) -> dict[int, list[int]]:

@@ -8,13 +8,18 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from counterpoint.engine.suffix import SuffixEngine
 from counterpoint.measures.faithfulness import (
     FIRST_HEADS,
     recovered,
     unsaturated_integrated_gradients,
 )
-from counterpoint.measures.tables.shards import Measurement, Shard, read_shard, score_of_pairs
+from counterpoint.measures.tables.shards import (
+    Measurement,
+    Shard,
+    engine_for,
+    read_buckets,
+    score_of_pairs,
+)
 from counterpoint.models.load import LanguageModel
 from counterpoint.progress import Progress
 
@@ -37,12 +42,11 @@ def score_faithfulness(
     """
     tables: list[pd.DataFrame] = []
     first_heads = [k for k in FIRST_HEADS if k <= len(model.head_layers) * model.n_heads]
-    for activations in read_shard(shard, model.device):
-        engine = SuffixEngine(
-            model, activations, metric=measurement.metric, memory_mb=measurement.memory_mb
-        )
-        pairs = activations.pairs.number
+    for bucket in read_buckets(shard, model.device):
+        engine = engine_for(model, bucket, measurement.metric, measurement.memory_mb)
+        pairs = bucket.pairs.number
         for direction in measurement.directions:
+            progress = Progress(f"pairs, {direction}, heads patched together", len(pairs))
             scores = {name: score_of_pairs(heads, name, pairs, direction, model) for name in SCORES}
             scores["ig_unsaturated"] = unsaturated_integrated_gradients(engine, direction)
             share = recovered(engine, direction, scores, first_heads)
@@ -58,7 +62,8 @@ def score_faithfulness(
                     }
                 )
             )
-            Progress(f"{len(pairs)} pairs, {direction}, heads patched together").say()
+            progress(len(pairs))
+            progress.say()
     if not tables:
         return pd.DataFrame(columns=list(COLUMNS))
     return pd.concat(tables, ignore_index=True)

@@ -5,9 +5,15 @@ from __future__ import annotations
 import pandas as pd
 
 from counterpoint.engine.head_outputs import every_unit
-from counterpoint.engine.suffix import SuffixEngine
 from counterpoint.measures.integrated_gradients import integrated_gradients
-from counterpoint.measures.tables.shards import Measurement, Shard, ordered, read_shard, unit_table
+from counterpoint.measures.tables.shards import (
+    Measurement,
+    Shard,
+    engine_for,
+    ordered,
+    read_buckets,
+    unit_table,
+)
 from counterpoint.models.load import LanguageModel
 from counterpoint.progress import Progress
 
@@ -28,11 +34,9 @@ def score_integrated_gradients(
     are repeated in the rows of its heads (`integrated_gradients.IntegratedGradientScores`).
     """
     tables: list[pd.DataFrame] = []
-    for activations in read_shard(shard, model.device):
-        engine = SuffixEngine(
-            model, activations, metric=measurement.metric, memory_mb=measurement.memory_mb
-        )
-        pairs = activations.pairs.number
+    for bucket in read_buckets(shard, model.device):
+        engine = engine_for(model, bucket, measurement.metric, measurement.memory_mb)
+        pairs = bucket.pairs.number
         units = every_unit(model, len(pairs))
         layer, pair = units.layer.cpu().numpy(), units.pair.cpu().numpy()
         assert units.head is not None

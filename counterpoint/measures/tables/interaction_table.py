@@ -8,9 +8,14 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from counterpoint.engine.suffix import SuffixEngine
 from counterpoint.measures.interaction import partners
-from counterpoint.measures.tables.shards import Measurement, Shard, read_shard, score_of_pairs
+from counterpoint.measures.tables.shards import (
+    Measurement,
+    Shard,
+    engine_for,
+    read_buckets,
+    score_of_pairs,
+)
 from counterpoint.models.load import LanguageModel
 from counterpoint.progress import Progress
 
@@ -43,18 +48,16 @@ def score_interactions(
     in the rows of its partners. ``heads`` has the shard's scores.
     """
     tables: list[pd.DataFrame] = []
-    for activations in read_shard(shard, model.device):
-        engine = SuffixEngine(
-            model, activations, metric=measurement.metric, memory_mb=measurement.memory_mb
-        )
-        pairs = activations.pairs.number
+    for bucket in read_buckets(shard, model.device):
+        engine = engine_for(model, bucket, measurement.metric, measurement.memory_mb)
+        pairs = bucket.pairs.number
         for direction in measurement.directions:
             ap, joint = (
                 score_of_pairs(heads, name, pairs, direction, model) for name in ("ap", "ig_joint")
             )
             targets = _largest(np.abs(joint - ap), heads_per_pair)
-            found = partners(engine, direction, targets)
             progress = Progress(f"{len(pairs)} pairs, {direction}, heads with partners")
+            found = partners(engine, direction, targets)
             for place, (pair, layer, head) in enumerate(targets):
                 others = [other for other in range(model.n_heads) if other != head]
                 interaction = found.interaction[place, others]

@@ -9,9 +9,8 @@ import numpy as np
 import pandas as pd
 
 from counterpoint.engine.attention_parts import AttentionParts
-from counterpoint.engine.suffix import SuffixEngine
 from counterpoint.measures.roles import ROLES, role_effects
-from counterpoint.measures.tables.shards import KEYS, Measurement, Shard, read_shard
+from counterpoint.measures.tables.shards import KEYS, Measurement, Shard, engine_for, read_buckets
 from counterpoint.models.load import LanguageModel
 from counterpoint.progress import Progress
 
@@ -35,21 +34,32 @@ def score_roles(
     in which several query heads share one.
     """
     tables: list[pd.DataFrame] = []
-    for activations in read_shard(shard, model.device):
-        numbers = np.array(activations.pairs.number, dtype=np.int64)
+    for bucket in read_buckets(shard, model.device):
+        numbers = np.array(bucket.pairs.number, dtype=np.int64)
         measured = np.flatnonzero((numbers < pairs) if isinstance(pairs, int) else numbers >= 0)
         if not len(measured):
             continue
-        engine = SuffixEngine(
-            model, activations, metric=measurement.metric, memory_mb=measurement.memory_mb
-        )
-        parts = AttentionParts(engine)
+        engine = engine_for(model, bucket, measurement.metric, measurement.memory_mb)
+        # Effects add up as the metric does.
+        parts = [(AttentionParts(part), sign) for part, sign in engine.parts]
         for direction in measurement.directions:
             progress = Progress(f"{len(measured)} pairs, {direction}, role evaluations")
-            found = role_effects(
-                engine, direction, pairs=measured.tolist(), parts=parts, advance=progress
-            )
+            of_parts = [
+                role_effects(
+                    attention.engine,
+                    direction,
+                    pairs=measured.tolist(),
+                    parts=attention,
+                    advance=progress,
+                )
+                for attention, _ in parts
+            ]
             progress.say()
+            found = of_parts[0]
+            effect = sum(
+                (sign * one.effect for one, (_, sign) in zip(of_parts, parts, strict=True)),
+                start=np.zeros(len(found.effect)),
+            )
             tables.append(
                 pd.DataFrame(
                     {
@@ -58,12 +68,12 @@ def score_roles(
                         "layer": found.layer,
                         "head": found.head,
                         "role": np.array(ROLES, dtype=object)[found.role],
-                        "ap": found.effect,
+                        "ap": effect,
                     }
                 )
             )
     if not tables:
-        return pd.DataFrame({name: np.empty(0, dtype=kind) for name, kind in COLUMNS.items()})
+        return no_rows()
     table = pd.concat(tables, ignore_index=True)[list(COLUMNS)]
     place = {name: number for number, name in enumerate(measurement.directions)}
     return table.sort_values(
@@ -71,3 +81,8 @@ def score_roles(
         key=lambda column: column.map(place) if column.name == "direction" else column,
         ignore_index=True,
     )
+
+
+def no_rows() -> pd.DataFrame:
+    """The table of a shard that has none of the pairs."""
+    return pd.DataFrame({name: np.empty(0, dtype=kind) for name, kind in COLUMNS.items()})

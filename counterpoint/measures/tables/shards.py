@@ -18,11 +18,14 @@ from torch import Tensor
 
 from counterpoint.engine.activation_caching import cache_activations
 from counterpoint.engine.activations import PROMPTS, Activations, Component, Direction, TokenPairs
+from counterpoint.engine.answer_readings import NOT_WHOLE, AnswerReadings, Kind, reading_pairs
 from counterpoint.engine.evaluation_rows import WAYS
 from counterpoint.engine.head_outputs import Units
 from counterpoint.engine.suffix import SuffixEngine
+from counterpoint.engine.whole_answers import WholeAnswerEngine
+from counterpoint.errors import UserError
 from counterpoint.models.load import LanguageModel
-from counterpoint.pairs.buckets import Bucket, buckets, shard
+from counterpoint.pairs.buckets import Bucket, buckets, keys_of_buckets, shard
 from counterpoint.progress import Progress
 
 KEYS = ("pair", "direction", "layer", "head")
@@ -48,6 +51,43 @@ def token_pairs(bucket: Bucket) -> TokenPairs:
     )
 
 
+Bucketed = Activations | AnswerReadings
+"""What is kept of a bucket: one pair of runs, or those of every reading of its whole answers."""
+
+
+def _cached(model: LanguageModel, bucket: Bucket, metric: str) -> Bucketed:
+    """Run every prompt of a bucket and, of whole answers, each of them with what is read behind it.
+
+    What both answers begin with cancels in their difference, and is read for no other metric.
+    """
+    pairs = token_pairs(bucket)
+    rests = [torch.tensor(rest) for rest in (bucket.correct_rest, bucket.incorrect_rest)]
+    if not bucket.read_whole:
+        return cache_activations(model, pairs)
+    readings: list[tuple[Kind, Activations]] = [
+        (kind, cache_activations(model, prompts))
+        for kind, prompts in reading_pairs(pairs, bucket.beginning, rests[0], rests[1])
+        if kind != "beginning" or metric == "log_probability"
+    ]
+    return AnswerReadings(tuple(readings))
+
+
+def engine_for(
+    model: LanguageModel, kept: Bucketed, metric: str, memory_mb: int = 1000
+) -> SuffixEngine:
+    """The engine of a bucket. Measures that are not defined for whole answers refuse theirs.
+
+    Raises UserError for a metric that is not defined for them.
+    """
+    if isinstance(kept, Activations):
+        return SuffixEngine(model, kept, metric=metric, memory_mb=memory_mb)
+    used = kept.used_by(metric)
+    if [name for _, name, _ in used] == [metric] and used[0][0] == 1.0:
+        # One reading is all that the metric is made of.
+        return SuffixEngine(model, used[0][2], metric=metric, memory_mb=memory_mb)
+    return WholeAnswerEngine(model, kept, metric=metric, memory_mb=memory_mb)
+
+
 def cache_shard(
     model: LanguageModel, pairs: pd.DataFrame, metric: str
 ) -> tuple[dict[str, Tensor], pd.DataFrame]:
@@ -60,14 +100,17 @@ def cache_shard(
     rows: list[pd.DataFrame] = []
     progress = Progress("pairs run", len(pairs))
     for place, bucket in enumerate(buckets(pairs)):
-        activations = cache_activations(model, token_pairs(bucket))
+        kept = _cached(model, bucket, metric)
         table = {"pair": np.array(bucket.pairs, dtype=np.int64)}
         for label, name in (("metric", metric), ("logit_difference", "logit_difference")):
-            engine = SuffixEngine(model, activations, metric=name)
+            engine = engine_for(model, kept, name)
             for prompt in PROMPTS:
                 table[f"{label}_{prompt}"] = engine.unpatched(prompt).double().cpu().numpy()
-            activations = replace(activations, head_way=WAYS.index(engine.way("head")))
-        named |= {f"{place}/{name}": tensor for name, tensor in activations.tensors().items()}
+            if isinstance(kept, Activations):
+                kept = replace(kept, head_way=WAYS.index(engine.way("head")))
+        if isinstance(kept, AnswerReadings):
+            kept = _with_ways(model, kept)
+        named |= {f"{place}/{name}": tensor for name, tensor in kept.tensors().items()}
         rows.append(pd.DataFrame(table))
         progress(len(bucket.pairs))
     columns = [
@@ -79,6 +122,16 @@ def cache_shard(
     baseline = pd.concat(rows, ignore_index=True) if rows else empty
     baseline["correct"] = baseline["logit_difference_clean"] > 0
     return named, baseline.sort_values("pair", ignore_index=True)
+
+
+def _with_ways(model: LanguageModel, kept: AnswerReadings) -> AnswerReadings:
+    """With how each reading's rows are evaluated, which its own check found."""
+    return AnswerReadings(
+        tuple(
+            (kind, replace(one, head_way=WAYS.index(SuffixEngine(model, one).way("head"))))
+            for kind, one in kept.readings
+        )
+    )
 
 
 Shard = str | os.PathLike[str] | Mapping[str, Tensor]
@@ -95,12 +148,23 @@ def cached_buckets(
     """What `cache_shard` makes of each bucket of each shard of ``pairs``, one after another."""
     for number in range(-(-len(pairs) // PAIRS_PER_SHARD)):
         rows = shard(pairs, number, PAIRS_PER_SHARD)
-        for _, bucket in rows.groupby(["length", "first_difference"], sort=True):
+        for _, bucket in rows.groupby(keys_of_buckets(rows), sort=True):
             yield cache_shard(model, bucket, metric)
 
 
 def read_shard(shard: Shard, device: torch.device | str = "cpu") -> Iterator[Activations]:
-    """The activations that `cache_shard` made, one bucket after another."""
+    """The activations that `cache_shard` made, one bucket after another.
+
+    Raises UserError where they are of whole answers (`read_buckets`).
+    """
+    for kept in read_buckets(shard, device):
+        if isinstance(kept, AnswerReadings):
+            raise UserError(NOT_WHOLE)
+        yield kept
+
+
+def read_buckets(shard: Shard, device: torch.device | str = "cpu") -> Iterator[Bucketed]:
+    """What `cache_shard` made, one bucket after another."""
     if isinstance(shard, Mapping):
         # Laid out as they would come from a file: the same kernels, so the same digits.
         yield from _by_bucket(list(shard), lambda name: shard[name].contiguous(), device)
@@ -113,13 +177,15 @@ def read_shard(shard: Shard, device: torch.device | str = "cpu") -> Iterator[Act
 
 def _by_bucket(
     names: Sequence[str], tensor: Callable[[str], Tensor], device: torch.device | str
-) -> Iterator[Activations]:
+) -> Iterator[Bucketed]:
     for place in sorted({int(name.split("/")[0]) for name in names}):
         start = f"{place}/"
         own = [name for name in names if name.startswith(start)]
-        yield Activations.from_tensors(
-            {name.removeprefix(start): tensor(name) for name in own}, device
-        )
+        tensors = {name.removeprefix(start): tensor(name) for name in own}
+        if any("/" in name for name in tensors):
+            yield AnswerReadings.from_tensors(tensors, device)
+        else:
+            yield Activations.from_tensors(tensors, device)
 
 
 def pair_numbers(shard: str | os.PathLike[str]) -> list[int]:
@@ -128,7 +194,7 @@ def pair_numbers(shard: str | os.PathLike[str]) -> list[int]:
 
     with safe_open(shard, framework="np") as stored:
         names = [name for name in stored.keys() if name.endswith("/number")]  # noqa: SIM118
-        return sorted(int(n) for name in names for n in stored.get_tensor(name))
+        return sorted({int(n) for name in names for n in stored.get_tensor(name)})
 
 
 def unit_table(pairs: Sequence[int], direction: Direction, units: Units) -> pd.DataFrame:

@@ -37,17 +37,37 @@ BYTES_PER_POSITION_CURVE = 400
 @dataclass(frozen=True)
 class Pairs:
     """What of a study's pairs matters: how many, their mean tokens (the one at the beginning
-    included), and the mean number of *positions* from the first that differs to the end."""
+    included), and the mean number of *positions* from the first that differs to the end.
+
+    Of answers that are read whole, positions are those of all that is read of a pair, and ``run``
+    are the tokens of all those prompts; without it a pair's prompts are run once.
+    """
 
     count: int
     tokens: float
     positions: float
+    run: float | None = None
+
+    @property
+    def run_tokens(self) -> float:
+        """Tokens of one prompt of a pair with each beginning of its answers that is read."""
+        return self.tokens if self.run is None else self.run
 
 
 def pairs_of(table: pd.DataFrame) -> Pairs:
-    """What matters of the rows of `pairs.parquet`."""
-    after = table["length"] - table["first_difference"]
-    return Pairs(len(table), float(table["length"].mean()), float(after.mean()))
+    """What matters of the rows of `pairs.parquet`.
+
+    Whole answers are counted as their log odds are read (`engine.answer_readings`).
+    """
+    length, after = table["length"], table["length"] - table["first_difference"]
+    tokens = float(length.mean())
+    if "read_whole" not in table.columns:
+        return Pairs(len(table), tokens, float(after.mean()))
+    rests = [table[name].map(len) for name in ("correct_rest", "incorrect_rest")]
+    readings = 1 + sum(rests)
+    longer = sum(rest * (rest + 1) / 2 for rest in rests)
+    run = (readings * length + longer).mean()
+    return Pairs(len(table), tokens, float((readings * after + longer).mean()), float(run))
 
 
 def operations(size: Size, pairs: Pairs) -> dict[str, float]:
@@ -59,7 +79,7 @@ def operations(size: Size, pairs: Pairs) -> dict[str, float]:
     """
     above = pairs.positions * size.operations / 2
     return {
-        "cache_activations": 2 * pairs.tokens * size.operations,
+        "cache_activations": 2 * pairs.run_tokens * size.operations,
         "compute_curves": size.heads * above,
         "integrate_gradients": size.n_layers * above,
         "measure_faithfulness": size.n_layers * above,
@@ -149,7 +169,7 @@ def activation_bytes(size: Size, pairs: Pairs) -> float:
     """Bytes of a pair's cached activations (`activations.Activations`): of both prompts four
     tensors for each layer and position, and the keys and values of what comes before."""
     numbers = 2 * pairs.positions * size.n_layers * (3 * size.width + size.head_values)
-    prefix = (pairs.tokens - pairs.positions) * size.n_layers * 2 * size.keys_values
+    prefix = (pairs.run_tokens - pairs.positions) * size.n_layers * 2 * size.keys_values
     return (numbers + prefix) * size.bytes_per_number
 
 

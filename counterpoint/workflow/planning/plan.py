@@ -122,8 +122,8 @@ def amounts(
         found[rule] = shards, pairs.count * directions * each / machine.rate_of(rule)
 
     answers = settings["answers"]
-    if answers["pairs"] != "none":
-        looked_at = pairs.count if answers["pairs"] == "all" else min(answers["pairs"], pairs.count)
+    looked_at = number_of_pairs(answers["pairs"], pairs.count)
+    if looked_at:
         shown = min(answers["heads"] + len(settings["report"]["heads"]), size.heads)
         each = operations.of_answers(size, pairs, directions, shown)
         found[ANSWERS] = 1, looked_at * each / machine.rate_of(ANSWERS)
@@ -143,30 +143,30 @@ def amounts(
             found[rule] = 1 if once else jobs, amount * share
 
     edges = settings["edges"]
-    if edges["pairs"] != "none":
-        kept = pairs.count if edges["pairs"] == "all" else min(pairs.count, edges["pairs"])
+    kept = number_of_pairs(edges["pairs"], pairs.count)
+    if kept:
         receivers = number_of_targets(edges["receivers"])
         each = operations.of_edges(size, pairs, receivers, len(edges["roles"]))
         found["compute_edges"] = shards, kept * directions * each / machine.rate_of("compute_edges")
         found["merge_edges"] = 1, float(kept)
 
-    if settings["positions"]["pairs"] != "none":
-        units, some = _patched(settings, size, pairs)
+    units, some = _patched(settings, size, pairs)
+    if some:
         each = operations.position_operations(size, pairs, units)
         rule = "patch_positions"
         found[rule] = shards, some * directions * each / machine.rate_of(rule)
         found["merge_positions"] = 1, float(some)
 
-    if settings["position_curves"]["pairs"] != "none":
-        units, some = _patched(settings, size, pairs, "position_curves")
+    units, some = _patched(settings, size, pairs, "position_curves")
+    if some:
         each = operations.position_operations(size, pairs, units)
         rule = "trace_positions"
         found[rule] = shards, some * directions * each / machine.rate_of(rule)
         found["merge_position_curves"] = 1, float(some)
 
     circuit = settings["circuit"]
-    if circuit["pairs"] != "none":
-        asked = pairs.count if circuit["pairs"] == "all" else min(circuit["pairs"], pairs.count)
+    asked = number_of_pairs(circuit["pairs"], pairs.count)
+    if asked:
         each = operations.circuit_operations(size, pairs, circuit)
         rule = "find_circuits"
         found[rule] = 1, asked * directions * each / machine.rate_of(rule)
@@ -201,7 +201,7 @@ def _patched(
 ) -> tuple[int, int]:
     """How many components are patched by position, or traced, on how many pairs."""
     wanted = settings[block]
-    some = pairs.count if wanted["pairs"] == "all" else min(wanted["pairs"], pairs.count)
+    some = number_of_pairs(wanted["pairs"], pairs.count)
     heads = size.heads if wanted["heads"] == "all" else len(wanted["heads"])
     units = sum(heads if name == "head" else size.n_layers for name in wanted["components"])
     return units, some
@@ -296,14 +296,14 @@ def _disk_mb(
     if "patterns" in settings:
         kept = number_of_pairs(settings["patterns"]["pairs"], pairs.count)
         written["record_patterns"] = kept * operations.pattern_bytes(size, pairs)
-    if settings["positions"]["pairs"] != "none":
-        units, some = _patched(settings, size, pairs)
+    units, some = _patched(settings, size, pairs)
+    if some:
         rows = some * len(settings["directions"]) * units * pairs.positions
         written["patch_positions"] = written["merge_positions"] = (
             rows * operations.BYTES_PER_POSITION
         )
-    if settings["position_curves"]["pairs"] != "none":
-        units, some = _patched(settings, size, pairs, "position_curves")
+    units, some = _patched(settings, size, pairs, "position_curves")
+    if some:
         rows = some * len(settings["directions"]) * units * pairs.positions
         written["trace_positions"] = written["merge_position_curves"] = (
             rows * operations.BYTES_PER_POSITION_CURVE
