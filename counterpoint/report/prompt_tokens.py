@@ -57,7 +57,7 @@ class Tokens:
         ``corrupted_tokens`` and ``answer_beginning``.
         """
         first, second = (
-            self.pieces(str(row[name]), self._own(row, f"{name}_tokens"))
+            self.pieces(str(row[name]), self.own(row, f"{name}_tokens"))
             for name in ("clean", "corrupted")
         )
         return marked_difference(first, second)
@@ -68,7 +68,7 @@ class Tokens:
         return "" if ids is None or not count else "".join(self.of_each(ids[-count:]))
 
     @staticmethod
-    def _own(row: Any, name: str) -> Sequence[int] | None:
+    def own(row: Any, name: str) -> Sequence[int] | None:
         """The tokens of a prompt without those of the answers that stand behind it."""
         ids, count = row.get(name), int(row.get("answer_beginning", 0))
         return ids if ids is None else ids[: len(ids) - count]

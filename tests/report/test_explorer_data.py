@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays_of
+from tokenizers import Tokenizer, models
 
 from counterpoint import report
 from counterpoint.figures.top_head_figures import ap_intervals
@@ -21,12 +22,14 @@ from counterpoint.report.explorer import explorer_data, pair_choice
 from counterpoint.report.explorer.explorer_data import explorer_arrays
 from counterpoint.report.explorer.packed_arrays import pack, unpack
 from counterpoint.report.explorer.pair_choice import spread_out
+from counterpoint.report.explorer.prompt_pieces import prompt_pieces
 from counterpoint.report.explorer.quantised_curves import (
     LEVELS,
     largest_error,
     quantise,
     restore,
 )
+from counterpoint.report.prompt_tokens import Tokens
 from tests.helpers.synthetic import (
     Shape,
     make_atlas,
@@ -236,6 +239,23 @@ def test_prompts_are_shown_whole(study: Path, packed: Any) -> None:
     for shown, row in zip(header["pairs"], pairs.to_dict("records"), strict=True):
         assert "".join(shown["clean"]) == row["clean"]
         assert "".join(shown["corrupted"]) == row["corrupted"]
+
+
+def test_pieces_are_tokens_with_their_positions_where_they_can_be(tmp_path: Path) -> None:
+    vocabulary = {"<s>": 0, "He": 1, "llo": 2, "there": 3, "?": 4}
+    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="?"))
+    tokenizer.add_special_tokens(["<s>"])
+    tokenizer.save(str(tmp_path / "tokenizer.json"))
+    tokens = Tokens(tmp_path / "tokenizer.json")
+    row = {"clean": "Hello", "corrupted": "there", "clean_tokens": [0, 1, 2]}
+    first = prompt_pieces(row | {"corrupted_tokens": [0, 3]}, tokens)
+    assert first == {"clean": ["He", "llo"], "corrupted": ["there"], "first": 1}
+    # Tokens with which both answers begin stand behind the prompt, and are no part of it.
+    longer = {"clean_tokens": [0, 1, 2, 3], "corrupted_tokens": [0, 3, 3], "answer_beginning": 1}
+    assert prompt_pieces(row | longer, tokens) == first
+    # A prompt whose tokens cannot be shown is shown by its words, without positions.
+    other = prompt_pieces(row | {"clean": "Hallo du", "corrupted_tokens": [0, 3]}, tokens)
+    assert other == {"clean": ["Hallo", " du"], "corrupted": ["there"], "first": None}
 
 
 def test_of_many_pairs_a_sample_is_shown_and_all_are_counted(

@@ -30,8 +30,8 @@ def prompt_pieces(row: Mapping[str, Any], tokens: Tokens) -> dict[str, Any]:
     found: dict[str, Any] = {}
     firsts = set()
     for side in SIDES:
-        text, ids = str(row[side]), row.get(f"{side}_tokens")
-        pieces, first = _positioned(text, ids, tokens)
+        ids = tokens.own(row, f"{side}_tokens")
+        pieces, first = _positioned(str(row[side]), ids, tokens)
         found[side] = pieces
         firsts.add(first)
     found["first"] = firsts.pop() if len(firsts) == 1 else None
