@@ -14,10 +14,10 @@ their output curves, `interaction_partners` whom they interact with, `positions`
 they act (`position_curves` how), `roles` which part of them carries their effect,
 `attention_patterns` what they look at, `edges` whom they hear, `answer_effects` and `token_effects`
 what they do to other answers and to all tokens, `circuit` few nodes that answer as the whole model
-does; `compose` searches for pairs on which a head matters and `validate` checks them;
-`correlations`, `claims`, `stability`, `sample_sizes` and `variance_components` are said of any
-table of heads (to which `with_templates` adds the pairs' templates), and `counterpoint.figures`
-draws it. docs/package.md shows each by example.
+does and `edge_circuit` few edges; `compose` searches for pairs on which a head matters and
+`validate` checks them; `correlations`, `claims`, `stability`, `sample_sizes` and
+`variance_components` are said of any table of heads (to which `with_templates` adds the pairs'
+templates), and `counterpoint.figures` draws it. docs/package.md shows each by example.
 """
 
 from importlib import import_module
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from counterpoint.errors import UserError as UserError
     from counterpoint.measures.curve_arrays import Curves as Curves
     from counterpoint.measures.finding_circuits import circuit as circuit
+    from counterpoint.measures.finding_edge_circuits import edge_circuit as edge_circuit
     from counterpoint.measures.measuring import curves as curves
     from counterpoint.measures.measuring import interaction_partners as interaction_partners
     from counterpoint.measures.measuring import measure as measure
@@ -43,6 +44,9 @@ if TYPE_CHECKING:
     from counterpoint.measures.measuring_roles import roles as roles
     from counterpoint.measures.pattern_arrays import AttentionPatterns as AttentionPatterns
     from counterpoint.measures.tables.circuit_table import CircuitTables as CircuitTables
+    from counterpoint.measures.tables.edge_circuit_table import (
+        EdgeCircuitTables as EdgeCircuitTables,
+    )
     from counterpoint.models.given_models import load as load
     from counterpoint.models.load import LanguageModel as LanguageModel
     from counterpoint.pairs.given_pairs import pairs as pairs
@@ -64,6 +68,7 @@ _HOMES = {
     "CircuitTables": "measures.tables.circuit_table",
     "Composed": "counterfactuals.composing",
     "Curves": "measures.curve_arrays",
+    "EdgeCircuitTables": "measures.tables.edge_circuit_table",
     "LanguageModel": "models.load",
     "UserError": "errors",
     "answer_effects": "measures.measuring_answers",
@@ -73,6 +78,7 @@ _HOMES = {
     "compose": "counterfactuals.composing",
     "correlations": "statistics.correlations",
     "curves": "measures.measuring",
+    "edge_circuit": "measures.finding_edge_circuits",
     "edges": "measures.measuring_edges",
     "interaction_partners": "measures.measuring",
     "load": "models.given_models",
@@ -95,6 +101,7 @@ __all__ = [
     "CircuitTables",
     "Composed",
     "Curves",
+    "EdgeCircuitTables",
     "LanguageModel",
     "UserError",
     "__version__",
@@ -105,6 +112,7 @@ __all__ = [
     "compose",
     "correlations",
     "curves",
+    "edge_circuit",
     "edges",
     "figures",
     "interaction_partners",

@@ -280,27 +280,50 @@ def score_agreement(wildcards):
     ]
 
 
+def circuit_settings(*keys):
+    """What a study's key `circuit` says of one level of circuits."""
+    return lambda wildcards: {
+        key: CONFIG.studies[wildcards.study]["circuit"][key] for key in keys
+    }
+
+
+def circuit_statistics(wildcards):
+    """What the intervals of circuits use of a study's statistics."""
+    statistics = CONFIG.studies[wildcards.study]["statistics"]
+    return {key: statistics[key] for key in ("bootstrap_samples", "confidence", "seed")}
+
+
 def circuits(wildcards):
-    """The study's circuits and the exported scores of their nodes, for a study that asks for them.
+    """The study's circuits and the exported scores of their members, for a study that asks for
+    them.
 
     The benchmark has one direction, which is `noising`.
     """
     study = CONFIG.studies[wildcards.study]
-    if study["circuit"]["pairs"] == "none":
+    circuit = study["circuit"]
+    if circuit["pairs"] == "none":
         return []
-    exported = [name for name in study["circuit"]["methods"] if name != "greedy"]
-    names = [
-        "circuit.parquet",
-        "circuit_nodes.parquet",
-        "circuit_faithfulness.parquet",
-        "circuit_curves.csv",
-        "circuit_areas.csv",
-        *(
-            f"importances/{name}.json"
-            for name in exported
-            if "noising" in study["directions"]
-        ),
-    ]
+    is_exported, names = "noising" in study["directions"], []
+    if circuit["level"] != "edges":
+        names += [
+            "circuit.parquet",
+            "circuit_nodes.parquet",
+            "circuit_faithfulness.parquet",
+            "circuit_curves.csv",
+            "circuit_areas.csv",
+        ]
+        exported = [name for name in circuit["methods"] if name != "greedy"]
+        names += [f"importances/{name}.json" for name in exported if is_exported]
+    if circuit["level"] != "nodes":
+        names += [
+            "circuit_edges.parquet",
+            "circuit_edge_scores.parquet",
+            "circuit_edge_faithfulness.parquet",
+            "circuit_edge_curves.csv",
+            "circuit_edge_areas.csv",
+        ]
+        exported = [name for name in circuit["edge_methods"] if name != "pruned"]
+        names += [f"importances/edges/{name}.json" for name in exported if is_exported]
     return [f"results/{wildcards.study}/{name}" for name in names]
 
 

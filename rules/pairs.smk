@@ -53,7 +53,13 @@ rule prepare_pairs:
     params:
         pairs=pairs_path,
         contents=contents(lambda wildcards: [pairs_path(wildcards)]),
-        settings=settings("prepend_bos", "on_bad_pair", "answer_tokens", "max_pairs"),
+        settings=settings(
+            "prepend_bos",
+            "on_bad_pair",
+            "answer_tokens",
+            "unequal_lengths",
+            "max_pairs",
+        ),
         code=code_version("scripts/prepare_pairs.py"),
     message:
         "Checking and tokenising the pairs of study {wildcards.study}"

@@ -10,17 +10,17 @@ from _model import load
 def main(snakemake: Any) -> None:
     """Call `counterpoint.measures.tables.circuit_table.find_circuits`."""
     from counterpoint.files.artifacts import read_table, write_json, write_table
-    from counterpoint.measures.tables.circuit_table import find_circuits, first_pairs, settings_of
+    from counterpoint.measures.tables.circuit_rows import first_pairs
+    from counterpoint.measures.tables.circuit_table import find_circuits, settings_of
     from counterpoint.statistics.resampling import Settings
 
-    given, made, settings = snakemake.input, snakemake.output, snakemake.params.settings
-    wanted, circuit = settings["circuit"]["pairs"], settings_of(settings["circuit"])
+    given, made, circuit = snakemake.input, snakemake.output, snakemake.params.circuit
     found = find_circuits(
         load(snakemake),
-        first_pairs(read_table(given.pairs), wanted),
+        first_pairs(read_table(given.pairs), circuit["pairs"]),
         read_table(given.heads),
         measurement(snakemake),
-        circuit,
+        settings_of(circuit),
         Settings(**snakemake.params.statistics),
     )
     for table, path in (

@@ -29,6 +29,7 @@ def main(snakemake: Any) -> None:
         max_pairs=settings["max_pairs"],
         answer_tokens=settings["answer_tokens"],
         on_bad_pair=settings["on_bad_pair"],
+        unequal_lengths=settings["unequal_lengths"],
         source=snakemake.params.pairs,
     )
     write_table(pairs, snakemake.output.pairs)

@@ -8,6 +8,7 @@ once for each shape; where it differs, the suffix begins at the first token and 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import ExitStack
 from typing import Any, cast
 
@@ -15,7 +16,7 @@ import torch
 from jaxtyping import Int
 from torch import Tensor, nn
 
-from counterpoint.engine.activations import PROMPTS, Activations, Run, TokenPairs
+from counterpoint.engine.activations import PROMPTS, Activations, Prompt, Run, TokenPairs
 from counterpoint.engine.finite_values import check_answers, check_finite
 from counterpoint.engine.head_outputs import head_outputs, output_bias, spread
 from counterpoint.engine.library_errors import library_errors
@@ -54,12 +55,12 @@ def cache_activations(
     """
     pairs = pairs.to(model.device)
     starts = _starts(model)
-    known = starts.get((pairs.length, pairs.first_difference))
+    known = [starts.get(shape) for shape in _shapes(pairs)]
     # Shapes without a prefix say nothing of whether one may be used.
     alike = [first for _, first in starts if first > 0 or pairs.first_difference == 0]
-    if known is None and (verify or not alike):
+    if None in known and (verify or not alike):
         return _compared(model, pairs)
-    reuses = reuses_prefix(model, pairs.length) and known != 0
+    reuses = 0 not in known and all(reuses_prefix(model, length) for length, _ in _shapes(pairs))
     return _activations(model, pairs, pairs.first_difference if reuses else 0)
 
 
@@ -72,6 +73,12 @@ def reuses_prefix(model: LanguageModel, length: int) -> bool:
     return all(found) and not crosses_rotary_length(model.hf.config, length)
 
 
+def _shapes(pairs: TokenPairs) -> list[tuple[int, int]]:
+    """Length and first differing position of each prompt; once where both have the same."""
+    lengths = dict.fromkeys(map(pairs.length_of, PROMPTS))
+    return [(length, pairs.first_difference) for length in lengths]
+
+
 def _starts(model: LanguageModel) -> dict[tuple[int, int], int]:
     """The first position that is kept, for each length and first differing position compared."""
     return cast("dict[tuple[int, int], int]", model.__dict__.setdefault("_starts", {}))
@@ -82,7 +89,8 @@ def _compared(model: LanguageModel, pairs: TokenPairs) -> Activations:
     with library_errors(model, "running a prompt"):
         whole = [_record(model, getattr(pairs, side)[:1], 0, None) for side in PROMPTS]
     starts = [0]
-    if pairs.first_difference > 0 and reuses_prefix(model, pairs.length):
+    shapes = _shapes(pairs)
+    if pairs.first_difference > 0 and all(reuses_prefix(model, length) for length, _ in shapes):
         starts = [pairs.first_difference, 0]
     for start in starts:
         try:
@@ -99,11 +107,11 @@ def _compared(model: LanguageModel, pairs: TokenPairs) -> Activations:
         # In a coarse format rounding alone may send a token to another expert. Whole runs are the
         # model's own whatever they are off by, and what depends on the batch shows in float32.
         if error <= allowed or (start == 0 and eps > COARSE_EPSILON):
-            _starts(model)[pairs.length, pairs.first_difference] = start
+            _starts(model).update(dict.fromkeys(shapes, start))
             _check_partition(model, found)
             return found
     raise UserError(
-        f"model architecture {type(model.hf).__name__}: a prompt of {pairs.length} tokens run with"
+        f"model architecture {type(model.hf).__name__}: a prompt of {shapes[0][0]} tokens run with"
         f" others differs from the same prompt run alone by {error:.1e} of its activations' size"
         f" (at most {allowed:.0e} is allowed). Its answer depends on what else is in the batch."
         f" {REMEDY}"
@@ -125,6 +133,11 @@ def _largest_difference(run: Run, whole: Run, start: int) -> float:
 def _activations(model: LanguageModel, pairs: TokenPairs, start: int) -> Activations:
     """Both prompts of every pair from position ``start`` on, behind a prefix that is run alone."""
     prefix = run_prefix(model, pairs.clean[:, :start])
+    if pairs.aligned_with is not None:
+        one, other = (
+            _record(model, getattr(pairs, side), start, prefix, pairs, (side,)) for side in PROMPTS
+        )
+        return Activations(pairs, prefix, one, other)
     both = torch.cat([pairs.clean, pairs.corrupted])
     whole = _record(model, both, start, prefix, pairs)
     runs = [
@@ -146,10 +159,11 @@ def _record(
     start: int,
     prefix: PrefixKeysValues | None,
     pairs: TokenPairs | None = None,
+    prompts: Sequence[Prompt] = PROMPTS,
 ) -> Run:
     """Run the positions from ``start`` on; rows beyond the prefix's own take them in turn.
 
-    Where the rows are the prompts of ``pairs``, NaN and infinity are errors.
+    Where the rows are the ``prompts`` of ``pairs``, NaN and infinity are errors.
     """
     rows, suffix = len(tokens), tokens.shape[1] - start
     kept: dict[tuple[str, int], Tensor] = {}
@@ -212,8 +226,9 @@ def _record(
             ]
             for name in ("attention", "mlp", "z")
         } | {"residual": residual}
-        check_finite(model, tokens, pairs.number, runs, logits)
-        check_answers(model, tokens, pairs.number, logits, (pairs.correct, pairs.incorrect))
+        check_finite(model, tokens, pairs.number, runs, logits, prompts)
+        answers = pairs.correct, pairs.incorrect
+        check_answers(model, tokens, pairs.number, logits, answers, prompts)
     like = by_row(kept["attention", model.head_layers[0]], rows)
 
     def stacked(name: str) -> Tensor:

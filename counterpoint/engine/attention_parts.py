@@ -187,6 +187,10 @@ class AttentionParts:
         """How many query heads of a layer share a key-value head."""
         return self._group[layer]
 
+    def is_whole(self, layer: int) -> bool:
+        """Whether z follows from queries, keys and values alone: no gate reads the stream, too."""
+        return layer in self._direct
+
     def of_prompt(self, prompt: Prompt, layer: int, pair: Int[Tensor, " row"]) -> Parts:
         """The parts of a pair's own run."""
         return self.of_residual(
@@ -274,7 +278,7 @@ class AttentionParts:
         prefix = self.engine.activations.prefix
         cache = None if prefix is None else prefix.cache(pair)
         with (
-            through_onednn(model.submodules_of_blocks),
+            through_onednn(model.blocks[layer].modules()),
             replaced_forward(model.output_projection(layer), stopping),
             intercepted_attention(model.attention(layer), intercept),
         ):
@@ -390,5 +394,5 @@ class AttentionParts:
         return NotApart(
             f"model architecture {type(self.engine.model.hf).__name__}: queries, keys and values of"
             f" its heads cannot be told apart: {reason}. Set `pairs: none` under `roles:` and"
-            " `edges:`, or choose another model."
+            " `edges:` and `level: nodes` under `circuit:`, or choose another model."
         )

@@ -13,6 +13,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from counterpoint.engine.activations import PROMPTS, Prompt
 from counterpoint.errors import UserError
 from counterpoint.models.load import LanguageModel
 
@@ -26,12 +27,13 @@ def check_finite(
     numbers: Sequence[int],
     values: Mapping[str, Sequence[Float[Tensor, "row suffix _"]]],
     logits: Float[Tensor, "row token"],
+    prompts: Sequence[Prompt] = PROMPTS,
 ) -> None:
     """Raise UserError when a run holds NaN or infinity, for the first pair that does.
 
-    ``tokens`` are the clean prompts of the pairs ``numbers``, then the corrupted ones, and
-    ``values`` what the blocks gave for them, by name and layer. A logit of −∞ is let pass: it says
-    that a token is forbidden.
+    ``tokens`` are the ``prompts`` of the pairs ``numbers``: the clean ones, then the corrupted
+    ones, or those of one side alone; ``values`` is what the blocks gave for them, by name and
+    layer. A logit of −∞ is let pass: it says that a token is forbidden.
     """
     bad = torch.isnan(logits).any(1) | torch.isposinf(logits).any(1)
     for layers in values.values():
@@ -40,7 +42,7 @@ def check_finite(
     if not bool(bad.any()):
         return
     row = int(bad.nonzero()[0])
-    side = "clean" if row < len(numbers) else "corrupted"
+    side = prompts[row // len(numbers)]
     number = numbers[row % len(numbers)]
     text = model.decode(tokens[row].tolist())
     layer = next(
@@ -70,6 +72,7 @@ def check_answers(
     numbers: Sequence[int],
     logits: Float[Tensor, "row token"],
     answers: Sequence[Sequence[Sequence[int]]],
+    prompts: Sequence[Prompt] = PROMPTS,
 ) -> None:
     """Raise UserError for an answer that the model forbids: its logit is −∞, and so would be what
     is measured of it.
@@ -79,10 +82,10 @@ def check_answers(
     """
     for side in answers:
         for place, ids in enumerate(side):
-            for row in (place, place + len(numbers)):
+            for number, prompt in enumerate(prompts):
+                row = place + number * len(numbers)
                 bad = [token for token in ids if not bool(torch.isfinite(logits[row, token]))]
                 if bad:
-                    prompt = "clean" if row < len(numbers) else "corrupted"
                     raise UserError(
                         f"pair {numbers[place]}, {prompt} prompt"
                         f" {model.decode(tokens[row].tolist())!r}: the model forbids the answer"

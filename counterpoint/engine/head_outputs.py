@@ -185,7 +185,7 @@ def _placed(
     """Changes at the positions of the suffix that they belong to."""
     if units.position is None:
         return found
-    suffix = activations.pairs.length - activations.start
+    suffix = activations.length - activations.start
     whole = found.new_zeros(len(found), suffix, found.shape[-1])
     whole[torch.arange(len(found), device=found.device), units.position] = found[:, 0]
     return whole

@@ -44,8 +44,8 @@ class PositionViews:
     @property
     def positions(self) -> range:
         """Every position at which a change can matter: from the first difference on."""
-        pairs = self.engine.activations.pairs
-        return range(pairs.first_difference, pairs.length)
+        activations = self.engine.activations
+        return range(activations.pairs.first_difference, activations.length)
 
     def at(self, position: int, component: Component) -> tuple[SuffixEngine, int]:
         """An engine for changes of ``component`` at ``position``, and the place of that position in
@@ -68,14 +68,14 @@ class PositionViews:
 
 def position_views(engine: SuffixEngine, direction: Direction) -> PositionViews:
     """The views of an engine's pairs, compared with the whole suffix where their shape is new."""
-    model, pairs = engine.model, engine.activations.pairs
+    model, pairs, length = engine.model, engine.activations.pairs, engine.activations.length
     plain = PositionViews(engine, direction, None)
-    shape = pairs.length, pairs.first_difference
+    shape = length, pairs.first_difference
     found = _exact(model)
     if (
         engine.activations.start != pairs.first_difference
-        or pairs.first_difference == pairs.length - 1
-        or not reuses_prefix(model, pairs.length)
+        or pairs.first_difference == length - 1
+        or not reuses_prefix(model, length)
         or found.get(shape) is False
     ):
         return plain

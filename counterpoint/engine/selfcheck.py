@@ -2,7 +2,8 @@
 
 For the first pair of each shape, and for each component that is measured:
 
-- entered at every layer without a shift, the engine must give the logits of the model's own pass;
+- entered at every layer without a shift, the engine must give the logits of the model's own pass
+  over the background's prompt;
 - with one component of the first, the middle and the last layer at the other prompt's value, it
   must give the logits of a whole pass in which a hook puts that value in place.
 
@@ -16,11 +17,16 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from counterpoint.engine.activations import Component
+from counterpoint.engine.activations import (
+    Component,
+    Direction,
+    background_prompt,
+    other_prompt,
+)
 from counterpoint.engine.evaluation_rows import WAYS, Rows, Way
 from counterpoint.engine.head_outputs import Units, differences, layers_with, packed
 from counterpoint.engine.library_errors import library_errors
@@ -57,7 +63,7 @@ def known_way(engine: SuffixEngine, component: Component, *, verify: bool) -> Wa
     """
     kept = _ways(engine.model).setdefault(component, {})
     pairs = engine.activations.pairs
-    shape = pairs.length, pairs.first_difference, engine.activations.start
+    shape = engine.activations.length, pairs.first_difference, engine.activations.start
     if component == "head" and engine.activations.head_way is not None:
         kept.setdefault(shape, WAYS[engine.activations.head_way])
     if shape not in kept:
@@ -154,9 +160,10 @@ def _found(
     layers: list[int],
     patched: list[int],
 ) -> Float[Tensor, "row vocabulary"]:
-    """The engine's logits: the clean prompt as it was kept, entered at every layer, and with a
+    """The engine's logits: the background as it was kept, entered at every layer, and with a
     component of each layer in ``patched`` at the other prompt's value."""
-    model, activations = engine.model, engine.activations
+    model, activations, direction = engine.model, engine.activations, _direction(engine)
+    background = background_prompt(direction)
     zero = torch.zeros_like(activations.clean.attention[layers[0], :1])
     shifts = [(layer, zero) for layer in layers]
     for layer in patched:
@@ -165,16 +172,27 @@ def _found(
             torch.full((1,), layer, device=zero.device),
             _head(engine, layer) if component == "head" else None,
         )
-        shifts.append((layer, differences(model, activations, "noising", units, component)))
+        shifts.append((layer, differences(model, activations, direction, units, component)))
     order = sorted(range(len(shifts)), key=lambda place: shifts[place][0])
     rows = Rows(
         torch.zeros(len(shifts), dtype=torch.long, device=zero.device),
         tuple(shifts[place][0] for place in order),
         torch.cat([shifts[place][1] for place in order]),
     )
-    swept = engine.sweep(rows, "clean", component, way)
+    swept = engine.sweep(rows, background, component, way)
     final = swept[torch.argsort(torch.tensor(order, device=swept.device))]
-    return engine.logits(torch.cat([activations.clean.final[:1], final]))
+    return engine.logits(torch.cat([activations.run(background).final[:1], final]))
+
+
+def _direction(engine: SuffixEngine) -> Direction:
+    """The direction that is compared: any, but of runs that are laid out for one alone."""
+    return engine.activations.laid_out_for or "noising"
+
+
+def _prompt(engine: SuffixEngine) -> Int[Tensor, "1 length"]:
+    """The first pair's background."""
+    tokens: Tensor = getattr(engine.activations.pairs, background_prompt(_direction(engine)))
+    return tokens[:1]
 
 
 def _head(engine: SuffixEngine, layer: int) -> Tensor:
@@ -187,19 +205,20 @@ def _expected(
 ) -> Float[Tensor, "row vocabulary"]:
     """The same logits by the model's own passes. The prompt runs alone, so that a model whose
     answer depends on what else is in the batch is seen."""
-    prompt = engine.activations.pairs.clean[:1]
-    clean = engine.model.hf(input_ids=prompt, use_cache=False, logits_to_keep=1).logits[:, -1]
+    prompt = _prompt(engine)
+    plain = engine.model.hf(input_ids=prompt, use_cache=False, logits_to_keep=1).logits[:, -1]
     ours = _patched(engine, component, patched)
-    return torch.cat([clean.expand(1 + len(layers), -1), ours])
+    return torch.cat([plain.expand(1 + len(layers), -1), ours])
 
 
 def _patched(
     engine: SuffixEngine, component: Component, layers: list[int]
 ) -> Float[Tensor, "row vocabulary"]:
-    """Logits of whole passes of the first pair's clean prompt, each with the corrupted prompt's
-    value at the component of one of ``layers``: one row each."""
+    """Logits of whole passes of the first pair's background, each with the other prompt's value at
+    the component of one of ``layers``: one row each."""
     model, activations = engine.model, engine.activations
-    start, n_rows, other = activations.start, len(layers), activations.corrupted
+    start, n_rows = activations.start, len(layers)
+    other = activations.run(other_prompt(_direction(engine)))
 
     def put(value: Tensor, row: int, new: Tensor, width: slice) -> Tensor:
         shaped = by_row(value, n_rows).clone()
@@ -256,5 +275,5 @@ def _patched(
     with ExitStack() as hooks:
         for row, layer in enumerate(layers):
             hooks.callback(patch(row, layer).remove)
-        tokens = activations.pairs.clean[:1].expand(n_rows, -1)
+        tokens = _prompt(engine).expand(n_rows, -1)
         return model.hf(input_ids=tokens, use_cache=False, logits_to_keep=1).logits[:, -1]

@@ -48,6 +48,11 @@ Tiny GPT-2, Llama, GPT-NeoX, Gemma 2 and Qwen 3 leave at most 4; blocks that do 
 miss by a thousand and more."""
 
 
+_REMEDY = (
+    "Set `pairs: none` under `edges:` and `level: nodes` under `circuit:`, or choose another model"
+)
+
+
 @dataclass(frozen=True, eq=False)
 class Senders:
     """Senders in order of layer: the embeddings, then each layer's heads and its MLP."""
@@ -95,16 +100,16 @@ def sender_changes(
             z = (other.z[layer] - background.z[layer])[pair].expand(model.n_heads, -1, -1)
             shift = head_outputs(model, layer, z, every_head)
             attention = background.attention[layer, pair] + torch.cat([shift, shift[:1] * 0])
-            added = _added(engine, layer, attention, torch.zeros_like(attention))
+            added = added_to_stream(engine, layer, attention, torch.zeros_like(attention))
             found.append(added[:-1] - added[-1:])
         if layer in model.mlp_layers:
             mlp = torch.stack([run.mlp[layer, pair] for run in (other, background)])
-            added = _added(engine, layer, torch.zeros_like(mlp), mlp)
+            added = added_to_stream(engine, layer, torch.zeros_like(mlp), mlp)
             found.append(added[:1] - added[1:])
     return torch.cat(found)
 
 
-def _added(
+def added_to_stream(
     engine: SuffixEngine,
     layer: int,
     attention: Float[Tensor, "row suffix d_model"],
@@ -120,6 +125,22 @@ def _added(
             if module is not None:
                 replaced.enter_context(returning(module, value, arity))
         return arguments.call(model.blocks[layer], torch.zeros_like(attention), None)
+
+
+@torch.no_grad()
+def adds_heads_apart(engine: SuffixEngine, layer: int) -> bool:
+    """Whether what a block adds of its heads is the sum of what it adds of each.
+
+    It is not where a norm reads the sum of all of them, as in Gemma 2. Seen on the first pair.
+    """
+    clean, corrupted = (
+        run.attention[layer, :1] for run in (engine.activations.run(prompt) for prompt in PROMPTS)
+    )
+    attention = torch.cat([clean, corrupted, clean - corrupted, torch.zeros_like(clean)])
+    added = added_to_stream(engine, layer, attention, torch.zeros_like(attention))
+    error = added[0] - added[1] - (added[2] - added[3])
+    allowed = min(ADDING_TOLERANCE * computed_eps(engine.model), COARSEST_CHECK)
+    return float(error.abs().amax()) <= allowed * float(added.abs().amax())
 
 
 @contextlib.contextmanager
@@ -157,16 +178,14 @@ def check_blocks_add(engine: SuffixEngine) -> None:
     if activations.clean.residual.shape[-1] == 0:
         raise UserError(
             f"{architecture}: its blocks carry several residual streams beside each other, so that"
-            " there is no one direct path from a sender to a receiver. Set `pairs: none` under"
-            " `edges:`, or choose another model."
+            f" there is no one direct path from a sender to a receiver. {_REMEDY}."
         )
     without = sorted(set(range(model.n_layers)) - set(model.head_layers))
     if without:
         raise UserError(
             f"{architecture}: layer {without[0]} has no attention heads (it is of another kind,"
             " such as a recurrent one), so that what it adds cannot be held while a change passes"
-            " it, and direct paths are not defined. Set `pairs: none` under `edges:`, or choose a"
-            " model with attention in every layer."
+            f" it, and direct paths are not defined. {_REMEDY} with attention in every layer."
         )
     allowed = min(ADDING_TOLERANCE * computed_eps(model), COARSEST_CHECK)
     for layer in range(model.n_layers):
@@ -175,7 +194,7 @@ def check_blocks_add(engine: SuffixEngine) -> None:
             attention, mlp = run.attention[layer, :1], run.mlp[layer, :1].nan_to_num()
             nothing = torch.zeros_like(attention)
             with library_errors(model, "adding up what a block is made of"):
-                parts = _added(
+                parts = added_to_stream(
                     engine,
                     layer,
                     torch.cat([attention, nothing, nothing]),
@@ -191,7 +210,7 @@ def check_blocks_add(engine: SuffixEngine) -> None:
                     f"{architecture}: block {layer} does more to the residual stream than add its"
                     f" attention's and its MLP's output (what these add misses its output by"
                     f" {float(error):.1e} of its size, at most {allowed:.0e} is allowed), so that"
-                    " a sender's change cannot pass it alone and edges are not defined here. Set"
-                    " `pairs: none` under `edges:`, or choose another model."
+                    " a sender's change cannot pass it alone and edges are not defined here."
+                    f" {_REMEDY}."
                 )
     model.__dict__["_blocks_add"] = True

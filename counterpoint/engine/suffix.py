@@ -83,8 +83,13 @@ class SuffixEngine:
         self.activations = activations
         self.memory_mb = memory_mb
         pairs = activations.pairs
+        if pairs.aligned_with is not None and activations.laid_out_for is None:
+            raise ValueError(
+                "pairs of unequal length are measured in one direction at a time, on activations"
+                " that are laid out for it (laid_out_runs.laid_out)"
+            )
         with library_errors(model, "recording what its blocks are given"):
-            self.arguments = block_arguments(model, pairs.length, activations.start)
+            self.arguments = block_arguments(model, activations.length, activations.start)
         self.evaluations = 0
         """Rows evaluated so far."""
         self._rows_that_fit: dict[bool, int] = {}
@@ -115,7 +120,7 @@ class SuffixEngine:
 
     @property
     def suffix_length(self) -> int:
-        return self.activations.pairs.length - self.activations.start
+        return self.activations.length - self.activations.start
 
     def way(self, component: Component) -> Way:
         """How rows that enter at ``component`` are evaluated; see `selfcheck.find_way`.
@@ -134,7 +139,7 @@ class SuffixEngine:
         """
         view = copy.copy(self)
         view.activations = self.activations.behind(start, prefix)
-        view.arguments = block_arguments(self.model, self.activations.pairs.length, start)
+        view.arguments = block_arguments(self.model, self.activations.length, start)
         view._rows_that_fit = {}
         return view
 
@@ -223,7 +228,7 @@ class SuffixEngine:
         width = getattr(config, "intermediate_size", None) or 4 * model.d_model
         if not isinstance(width, int):
             width = max(width)
-        keys = self.activations.pairs.length
+        keys = self.activations.length
         per_position = 12 * model.d_model + 4 * width + 4 * model.n_heads * keys
         prefix = 4 * model.d_model * keys
         elements = self.suffix_length * per_position + prefix
@@ -251,6 +256,9 @@ class SuffixEngine:
         self, rows: Rows, background: Prompt, component: Component, way: Way
     ) -> Float[Tensor, "row d_model"]:
         """The output of the last block at the last position, for every row."""
+        laid_out_for = self.activations.laid_out_for
+        if laid_out_for is not None and background != background_prompt(laid_out_for):
+            raise ValueError(f"this engine's runs are laid out for {laid_out_for} alone")
         if not way.replays:
             return self._whole(rows, background, component)
         model, run = self.model, self.activations.run(background)

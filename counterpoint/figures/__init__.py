@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from counterpoint.figures.answer_figures import answer_map
     from counterpoint.figures.atlas_figures import atlas_map
-    from counterpoint.figures.circuit_figures import circuit_curves
+    from counterpoint.figures.circuit_figures import circuit_curves, edge_circuit_curves
     from counterpoint.figures.correlation_figures import correlation_matrices
     from counterpoint.figures.counterfactual_figures import (
         archive_scatter,
@@ -57,6 +57,7 @@ __all__ = [
     "attention_maps",
     "circuit_curves",
     "correlation_matrices",
+    "edge_circuit_curves",
     "faithfulness_curves",
     "figure_svg",
     "found_by_checks",
@@ -87,6 +88,7 @@ _HOMES = {
     "attention_maps": "pattern_figures",
     "circuit_curves": "circuit_figures",
     "correlation_matrices": "correlation_figures",
+    "edge_circuit_curves": "circuit_figures",
     "faithfulness_curves": "faithfulness_figures",
     "figure_svg": "theme",
     "head_position_maps": "position_figures",

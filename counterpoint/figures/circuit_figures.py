@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
@@ -11,6 +13,9 @@ from counterpoint.figures.theme import FAINT, SCORE_COLOURS, new_figure
 from counterpoint.glossary import COLUMNS
 from counterpoint.statistics.panel import directions
 
+SHOWN = ["direction", "method", "k", "faithfulness", "ci_low", "ci_high"]
+"""Columns that are drawn."""
+
 
 def circuit_curves(members: pd.DataFrame, curves: pd.DataFrame) -> Figure:
     """Draw f of the circuits of the first k nodes by each method, and its interval over pairs.
@@ -19,11 +24,27 @@ def circuit_curves(members: pd.DataFrame, curves: pd.DataFrame) -> Figure:
     `circuit_curves.csv` (the benchmark's shares up to all nodes), both with the columns
     ``direction, method, k, faithfulness, ci_low, ci_high``. Nodes are ranked by value.
     """
-    shown = directions(members)
-    says = COLUMNS["circuit.parquet"]["method"].says
     by_value = curves[curves["ranked_by"] == "value"]
-    columns = ["direction", "method", "k", "faithfulness", "ci_low", "ci_high"]
-    every = pd.concat([members[columns], by_value[columns]], ignore_index=True)
+    every = pd.concat([members[SHOWN], by_value[SHOWN]], ignore_index=True)
+    says = COLUMNS["circuit.parquet"]["method"].says
+    return _drawn(every, directions(members), says, "nodes")
+
+
+def edge_circuit_curves(curves: pd.DataFrame) -> Figure:
+    """Draw f of the circuits of the first k edges by each method, and its interval over pairs.
+
+    ``curves`` is `circuit_edge_curves.csv`: the sizes that were tried for small sets, and the
+    benchmark's shares. Edges are ranked by value; what pruning leaves is one point.
+    """
+    by_value = curves.loc[curves["ranked_by"] == "value", SHOWN]
+    says = COLUMNS["circuit_edges.parquet"]["method"].says
+    return _drawn(by_value, directions(curves), says, "edges")
+
+
+def _drawn(
+    every: pd.DataFrame, shown: Sequence[str], says: Mapping[str, str], members: str
+) -> Figure:
+    """One panel for each direction."""
     every = every[every["k"] > 0].drop_duplicates(["direction", "method", "k"])
     # Without mathematical type, which is never read (`theme`).
     plain = FuncFormatter(lambda k, _: f"{k:g}")
@@ -58,7 +79,7 @@ def circuit_curves(members: pd.DataFrame, curves: pd.DataFrame) -> Figure:
             ax.set_xscale("log")
             ax.xaxis.set_major_formatter(plain)
             ax.set_title(direction)
-            ax.set_xlabel("nodes inside, k")
+            ax.set_xlabel(f"{members} inside, k")
         grid[0].set_ylabel("faithfulness f")
         grid[0].legend(loc="best")
         return figure

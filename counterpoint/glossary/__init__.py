@@ -16,7 +16,7 @@ from collections.abc import Mapping
 
 from counterpoint.glossary.baseline_tables import BASELINE_TABLES
 from counterpoint.glossary.baseline_words import BASELINE_WORDS
-from counterpoint.glossary.circuit_tables import CIRCUIT_TABLES
+from counterpoint.glossary.circuit_tables import CIRCUIT_TABLES, EDGE_CIRCUIT_TABLES
 from counterpoint.glossary.entries import UNITS, Column, Table, Word
 from counterpoint.glossary.measurement_words import MEASUREMENT_WORDS
 from counterpoint.glossary.mechanism_tables import MECHANISM_TABLES
@@ -55,6 +55,7 @@ TABLES: Mapping[str, Table] = {
         *STUDY_TABLES,
         *MECHANISM_TABLES,
         *CIRCUIT_TABLES,
+        *EDGE_CIRCUIT_TABLES,
         *STATISTICS_TABLES,
         *BASELINE_TABLES,
         *SEARCH_TABLES,

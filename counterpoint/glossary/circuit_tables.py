@@ -44,6 +44,179 @@ IMPORTANCE = Column(
     "node-score",
 )
 
+EDGE_METHOD = Column(
+    "method",
+    "",
+    "How edges are chosen.",
+    "edge-circuit",
+    says={
+        "pruned": "pruning of the set by EAP-IG",
+        "eap": "EAP",
+        "eap_ig": "EAP-IG",
+    },
+)
+EDGE_RANKED_BY = Column(
+    "ranked_by",
+    "",
+    "Whether edges are ranked by their importance or by its size.",
+    "edge-circuit",
+    says=RANKED_BY.says,
+)
+EDGE_KEYS = (
+    Column("sender_layer", "number", "The layer of the sender; −1 for embeddings.", "sender"),
+    Column(
+        "sender_head", "number", "The head of the sender; −1 for embeddings and MLPs.", "sender"
+    ),
+    Column(
+        "receiver_layer",
+        "number",
+        "The layer of the receiver; for the logits the one after the last.",
+        "receiver",
+    ),
+    Column(
+        "receiver_head",
+        "number",
+        "The head of the receiver; −1 for MLPs and logits.",
+        "receiver",
+    ),
+    Column(
+        "role",
+        "",
+        "What of the receiver reads the edge.",
+        "receiver",
+        says={
+            "query": "a head's query",
+            "key": "a head's key",
+            "value": "a head's value",
+            "mlp": "an MLP",
+            "logits": "the logits",
+        },
+    ),
+)
+EDGE_K = Column("k", "count", "How many first edges are inside.", "edge-circuit")
+
+EDGE_CIRCUIT_TABLES = (
+    Table(
+        "circuit_edges.parquet",
+        "The edges of each method's small set for the largest share that it recovers: one row per "
+        "direction, method and edge.",
+        (
+            DIRECTION,
+            EDGE_METHOD,
+            Column("k", "count", "The edge's place in the set, by its score.", "edge-circuit"),
+            *EDGE_KEYS,
+            Column(
+                "importance",
+                "share",
+                "−score ÷ the change of the metric between the runs: a guess of how much f of the "
+                "whole model would fall without the edge.",
+                "edge-circuit",
+            ),
+            Column(
+                "cost",
+                "share",
+                "How much f of the set falls without this edge; 0 or less for an idle one; missing "
+                "where the set is too large for the check.",
+                "idle",
+                "cost of leaving out",
+            ),
+        ),
+    ),
+    Table(
+        "circuit_edge_scores.parquet",
+        "Scores of all edges, means over the pairs: one row per direction, method and edge.",
+        (
+            DIRECTION,
+            EDGE_METHOD,
+            *EDGE_KEYS,
+            Column("score", METRIC, "The first-order guess of the edge's effect.", "eap"),
+        ),
+    ),
+    Table(
+        "circuit_edge_faithfulness.parquet",
+        "Every circuit of edges on every pair: one row per pair, direction, method, ranking and "
+        "circuit.",
+        (
+            PAIR,
+            DIRECTION,
+            EDGE_METHOD,
+            EDGE_RANKED_BY,
+            Column(
+                "share",
+                "share",
+                "The benchmark's share of edges; missing for sizes tried for small sets.",
+                "cpr",
+                "share of edges",
+            ),
+            EDGE_K,
+            Column("metric", METRIC, "The metric of the circuit.", "metric"),
+            Column(
+                "recovered",
+                "share",
+                "How far it goes from the other run to the background's, on this pair alone.",
+                "circuit-faithfulness",
+            ),
+        ),
+    ),
+    Table(
+        "circuit_edge_curves.csv",
+        "Faithfulness of circuits of edges: one row per direction, method, ranking and number of "
+        "edges.",
+        (
+            DIRECTION,
+            EDGE_METHOD,
+            EDGE_RANKED_BY,
+            Column(
+                "share",
+                "share",
+                "The benchmark's share of edges; missing for sizes tried for small sets.",
+                "cpr",
+                "share of edges",
+            ),
+            EDGE_K,
+            Column(
+                "faithfulness",
+                "share",
+                "f of the circuit of the first k edges, a ratio of means over pairs.",
+                "circuit-faithfulness",
+            ),
+            *INTERVAL,
+        ),
+    ),
+    Table(
+        "circuit_edge_areas.csv",
+        "CPR and CMD of circuits of edges: one row per direction, method, ranking and area.",
+        (
+            DIRECTION,
+            EDGE_METHOD,
+            EDGE_RANKED_BY,
+            Column(
+                "area",
+                "",
+                "Which area it is.",
+                "cpr",
+                says={"cpr": "under f: more is better", "cmd": "under |1 − f|: less is better"},
+            ),
+            Column("estimate", "1", "The area, over all pairs.", "cpr"),
+            *INTERVAL,
+            Column("n_edges", "count", "All edges of the model.", "edge-circuit"),
+            Column("n_pairs", "count", "Pairs that circuits are sought on.", "pair"),
+        ),
+    ),
+    Table(
+        "circuit_edge_graph.json",
+        "The model as the benchmark describes it: one record.",
+        (
+            Column("n_layers", "count", "Blocks of the model."),
+            Column("n_heads", "count", "Query heads of a layer."),
+            Column(
+                "parallel_attn_mlp", "", "Whether an MLP reads what its layer's attention reads."
+            ),
+            Column("d_model", "count", "Width of the residual stream."),
+        ),
+    ),
+)
+
 CIRCUIT_TABLES = (
     Table(
         "circuit.parquet",

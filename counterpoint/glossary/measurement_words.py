@@ -16,8 +16,9 @@ MEASUREMENT_WORDS = (
     Word(
         "pair",
         "pair",
-        "A *clean* and a *corrupted* prompt of equal token length, with a *correct* and an "
-        "*incorrect* answer. The prompts differ in what decides the answer.",
+        "A *clean* and a *corrupted* prompt of equal token length, or with an "
+        "[alignment](#alignment), and a *correct* and an *incorrect* answer. The prompts differ in "
+        "what decides the answer.",
         computed_by="counterpoint.pairs.pair_checks.validate_pairs",
     ),
     Word(

@@ -33,6 +33,15 @@ MECHANISM_WORDS: tuple[Word, ...] = (
         computed_by="counterpoint.pairs.spans.span_tokens",
     ),
     Word(
+        "alignment",
+        "alignment, aligned position",
+        "Which positions of two prompts of unequal length belong together: what both begin with, "
+        "[spans](#span) of as many tokens, the text between the same spans, and the last position. "
+        "A position that has no partner keeps its own value. In prompts of equal length every "
+        "position is its own partner.",
+        computed_by="counterpoint.pairs.alignment.align",
+    ),
+    Word(
         "role",
         "role of a head's part",
         "What a head's output is made of: its *query*, *key* and *value*, and the *pattern* that "
@@ -124,6 +133,16 @@ MECHANISM_WORDS: tuple[Word, ...] = (
         "every node outside is held at its output on the other prompt. The prompt is the "
         "background's. With all nodes inside it is the background run, with none the other run.",
         computed_by="counterpoint.measures.circuit_evaluation.run_circuits",
+    ),
+    Word(
+        "edge-circuit",
+        "circuit of edges",
+        "A set of *edges*, each from a [sender](#sender) into the query, key or value of a head, "
+        "an MLP or the logits. An edge inside carries what its sender gives in the run, an edge "
+        "outside what it gave on the other prompt; every receiver reads the sum of its own edges, "
+        "its norm computed anew. All edges from some nodes are the [circuit](#circuit) of these "
+        "nodes.",
+        computed_by="counterpoint.measures.edge_circuit_evaluation.run_edge_circuits",
     ),
     Word(
         "circuit-faithfulness",

@@ -196,9 +196,16 @@ STUDY_TABLES = (
             CORRUPTED_TOKENS,
             Column("correct_tokens", "number", "Token ids of the correct answers.", "token"),
             Column("incorrect_tokens", "number", "Token ids of the incorrect answers.", "token"),
-            Column("length", "tokens", "Tokens of either prompt, a first special one counted."),
+            Column("length", "tokens", "Tokens of the clean prompt, a first special one counted."),
             Column("first_difference", "number", "First position, from 0, at which both differ."),
             *OF_ANSWERS,
+            Column(
+                "aligned_with",
+                "number",
+                "For each token of the clean prompt the position of its partner in the corrupted "
+                "one, −1 without one; its own where both have as many tokens.",
+                "alignment",
+            ),
         ),
         open=True,
     ),

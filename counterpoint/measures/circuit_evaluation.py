@@ -22,7 +22,7 @@ are held.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from typing import Any
 
@@ -34,26 +34,18 @@ from torch import Tensor, nn
 from counterpoint.engine.activations import (
     Component,
     Direction,
-    background_prompt,
-    other_prompt,
 )
 from counterpoint.engine.head_outputs import layers_with, packed
 from counterpoint.engine.linear import through_onednn
 from counterpoint.engine.replay import hidden_states_of, last_of
 from counterpoint.engine.suffix import SuffixEngine
-from counterpoint.errors import UserError
 from counterpoint.measures.circuit_nodes import Nodes
 from counterpoint.measures.held_nodes import Held, changed_layers, final_of
+from counterpoint.measures.known_circuits import KnownCircuits
 from counterpoint.measures.node_gradients import worths
-from counterpoint.models.architecture_support import REMEDY
 from counterpoint.models.load import LanguageModel
 
 Array = np.ndarray
-
-END_TOLERANCE = 1e-2
-"""How far the full circuit may be from the background run, and the empty one from the other run,
-as a share of what the two runs differ by. SmolLM2 leaves 3e-6 in float32; a model in which
-something besides the nodes and the prompt matters misses by order one."""
 
 
 def nodes_of(model: LanguageModel, kinds: Sequence[str]) -> Nodes:
@@ -67,43 +59,20 @@ def nodes_of(model: LanguageModel, kinds: Sequence[str]) -> Nodes:
     )
 
 
-class CircuitRuns:
-    """Runs circuits on all pairs of some buckets in one direction.
+class CircuitRuns(KnownCircuits):
+    """Runs circuits of nodes on all pairs of some buckets in one direction.
 
-    Every circuit is run once, however often it is asked for. The order of pairs is that of the
-    engines, one after another. Raises UserError where the full circuit is not the background run,
-    or the empty one not the other run.
+    Raises UserError where the full circuit is not the background run, or the empty one not the
+    other run.
     """
 
     def __init__(self, engines: Sequence[SuffixEngine], direction: Direction, nodes: Nodes) -> None:
-        self.engines, self.direction, self.nodes = engines, direction, nodes
-        self.evaluations = 0
-        """Circuits run so far, each on all pairs."""
-        self._known: dict[bytes, Float[Array, " pair"]] = {}
-        self.full, self.empty = (
-            np.concatenate([engine.unpatched(side(direction)).double().cpu() for engine in engines])
-            for side in (background_prompt, other_prompt)
-        )
+        super().__init__(engines, direction)
+        self.nodes = nodes
         nothing, everything = np.zeros((2, len(nodes)), dtype=bool)
         everything[:] = True
-        found = self.metric(np.stack([nothing, everything]))
-        size = np.abs(self.full - self.empty).max()
-        missed = np.abs(found - np.stack([self.empty, self.full])).max()
-        if not missed <= END_TOLERANCE * size:
-            raise UserError(
-                f"model architecture {type(self.model.hf).__name__}: with every node, or with none,"
-                f" a circuit does not give what the prompt's own run gives: it misses {missed:.1e}"
-                f" of {size:.1e}. Something besides embeddings, heads and MLPs carries the"
-                f" prompt. Leave the study's circuit out (circuit: pairs: none). {REMEDY}"
-            )
-
-    @property
-    def model(self) -> LanguageModel:
-        return self.engines[0].model
-
-    @property
-    def n_pairs(self) -> int:
-        return len(self.full)
+        ends = self.metric(np.stack([nothing, everything]))
+        self.check_ends(ends, "node", "embeddings, heads and MLPs")
 
     def metric(self, circuits: Bool[Array, "circuit node"]) -> Float[Array, "circuit pair"]:
         """The metric of each circuit on each pair."""
@@ -123,26 +92,6 @@ class CircuitRuns:
             lambda engine, new: run_changed_circuits(engine, self.direction, circuit, changed[new]),
         )
         return self.faithfulness(circuits)
-
-    def _found(
-        self,
-        circuits: Bool[Array, "circuit node"],
-        run: Callable[[SuffixEngine, list[int]], Float[Array, "circuit pair"]],
-    ) -> Float[Array, "circuit pair"]:
-        """The metric of each circuit; ``run`` makes those, by their places, that are not known."""
-        keys = [np.packbits(circuit).tobytes() for circuit in circuits]
-        new = {key: place for place, key in enumerate(keys) if key not in self._known}
-        if new:
-            self.evaluations += len(new)
-            found = [run(engine, list(new.values())) for engine in self.engines]
-            self._known |= dict(zip(new, np.concatenate(found, axis=1), strict=True))
-        return np.stack([self._known[key] for key in keys])
-
-    def faithfulness(self, circuits: Bool[Array, "circuit node"]) -> Float[Array, " circuit"]:
-        """f of each circuit, over all pairs."""
-        whole = (self.full - self.empty).mean()
-        # And 0 is added, so that no share is −0.
-        return (self.metric(circuits) - self.empty).mean(1) / whole + 0.0
 
     def worth(self, circuit: Bool[Array, " node"]) -> Float[Array, " node"]:
         """`worths` as a change of f over all pairs."""

@@ -1,7 +1,7 @@
 """Pairs that a caller gave: checked in the model's tokenizer, run shard by shard, bucket by bucket.
 
-As the workflow takes them: pairs of equal length stand together in shards of as many pairs, so that
-the same pairs share a batch. What is run is handed over bucket by bucket and never written.
+As the workflow takes them: pairs of the same lengths stand together in shards of as many pairs, so
+that the same pairs share a batch. What is run is handed over bucket by bucket and never written.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from counterpoint.models.load import LanguageModel
 from counterpoint.pairs.answer_tokens import AnswerTokens
 from counterpoint.pairs.doubtful_pairs import doubtful_answers, doubtful_texts, lines
 from counterpoint.pairs.given_pairs import pairs as given_pairs
-from counterpoint.pairs.pair_checks import validate_pairs
+from counterpoint.pairs.pair_checks import UnequalLengths, validate_pairs
 from counterpoint.progress import Bar
 
 SEVERAL = 'answer_tokens="first_difference" or answer_tokens="whole"'
@@ -51,15 +51,23 @@ class MeasuredPairs:
         directions: Sequence[Direction],
         memory_mb: int | None,
         answer_tokens: AnswerTokens = "one",
+        unequal_lengths: UnequalLengths | None = None,
         *,
         takes_whole: bool = True,
     ) -> MeasuredPairs:
         """Check the pairs in the model's tokenizer; as `measure` raises.
 
-        Without ``takes_whole`` what is measured is not defined for whole answers.
+        Without ``takes_whole`` what is measured is not defined for whole answers;
+        ``unequal_lengths`` is None where pairs of unequal length cannot be measured.
         """
         check_answer_tokens(answer_tokens, metric, takes_whole=takes_whole)
-        good = checked_pairs(model, pairs, on_bad_pair, answer_tokens)
+        if answer_tokens == "whole" and unequal_lengths == "align":
+            raise UserError(
+                "answer_tokens='whole': whole answers of several tokens are measured behind prompts"
+                " of equal length; expected answer_tokens='first_difference', or"
+                " unequal_lengths='refuse'."
+            )
+        good = checked_pairs(model, pairs, on_bad_pair, answer_tokens, unequal_lengths)
         memory = checked_memory(model, memory_mb)
         return cls(model, good, Measurement(metric, tuple(directions), memory), [])
 
@@ -127,10 +135,12 @@ def checked_pairs(
     pairs: Any,
     on_bad_pair: Literal["error", "drop"] = "error",
     answer_tokens: AnswerTokens | None = None,
+    unequal_lengths: UnequalLengths | None = None,
 ) -> pd.DataFrame:
     """The pairs with their tokens in ``model``, as in ``pairs.parquet``.
 
     ``answer_tokens`` is what the caller was asked for; None where answers are always one token.
+    ``unequal_lengths`` likewise, None where pairs of unequal length cannot be measured.
 
     Raises UserError listing the rows that cannot be used; with ``on_bad_pair="drop"`` these are
     left out with a warning.
@@ -138,6 +148,10 @@ def checked_pairs(
     check_model(model)
     if on_bad_pair not in ("error", "drop"):
         raise UserError(f"on_bad_pair={on_bad_pair!r} is unknown; expected 'error' or 'drop'.")
+    if unequal_lengths not in (None, "refuse", "align"):
+        raise UserError(
+            f"unequal_lengths={unequal_lengths!r} is unknown; expected 'refuse' or 'align'."
+        )
     table = given_pairs(pairs)
     if "row" not in table.columns:
         table = table.assign(row=np.arange(1, len(table) + 1))
@@ -150,6 +164,8 @@ def checked_pairs(
         answer_tokens=answer_tokens or "one",
         on_bad_pair=on_bad_pair,
         several=None if answer_tokens is None else SEVERAL,
+        unequal_lengths=unequal_lengths or "refuse",
+        align_by='unequal_lengths="align"' if unequal_lengths else "",
         drop='on_bad_pair="drop"',
     )
     if len(dropped):

@@ -36,6 +36,7 @@ from counterpoint.measures.tables.merging import KEYS, join_heads
 from counterpoint.models.load import LanguageModel
 from counterpoint.models.shared_weights import unchanged_modules
 from counterpoint.pairs.answer_tokens import AnswerTokens
+from counterpoint.pairs.pair_checks import UnequalLengths
 from counterpoint.progress import Bar
 
 
@@ -53,6 +54,7 @@ def measure(
     baselines: Sequence[str] = (),
     answer_tokens: AnswerTokens = "one",
     on_bad_pair: Literal["error", "drop"] = "error",
+    unequal_lengths: UnequalLengths = "refuse",
     memory_mb: int | None = None,
     progress: bool = True,
 ) -> pd.DataFrame:
@@ -81,6 +83,9 @@ def measure(
             log-probability of all their tokens, each behind those before it.
         on_bad_pair: ``"error"`` stops at pairs that fail a check and lists them all; ``"drop"``
             leaves them out with a warning.
+        unequal_lengths: ``"refuse"`` takes pairs whose prompts differ in their number of tokens
+            for bad ones; ``"align"`` aligns them, by their ``spans``, and replaces at aligned
+            positions only.
         memory_mb: MB for batches, besides the model; by default a part of what is free
             (`counterpoint.working_memory`).
         progress: Whether a bar is shown meanwhile.
@@ -100,9 +105,21 @@ def measure(
     if component not in ("head", "mlp"):
         raise UserError(f"component={component!r} is unknown; expected 'head' or 'mlp'.")
     wanted = checked_baselines(baselines, component, answer_tokens)
+    if wanted and unequal_lengths == "align":
+        raise UserError(
+            f"baselines={baselines!r} are defined, in their papers, on prompts of equal length;"
+            " leave them out with unequal_lengths='align'."
+        )
     with unchanged_state(), unchanged_modules(model.hf):
         given = MeasuredPairs.of(
-            model, pairs, on_bad_pair, metric, directions, memory_mb, answer_tokens
+            model,
+            pairs,
+            on_bad_pair,
+            metric,
+            directions,
+            memory_mb,
+            answer_tokens,
+            unequal_lengths,
         )
         stages = (2 if component == "mlp" else 3) + bool(wanted)
         tables = []
@@ -151,6 +168,7 @@ def curves(
     max_nodes: int = 65,
     answer_tokens: AnswerTokens = "one",
     on_bad_pair: Literal["error", "drop"] = "error",
+    unequal_lengths: UnequalLengths = "refuse",
     memory_mb: int | None = None,
     progress: bool = True,
 ) -> Curves:
@@ -171,6 +189,7 @@ def curves(
         max_nodes: See `measure`.
         answer_tokens: See `measure`.
         on_bad_pair: See `measure`.
+        unequal_lengths: See `measure`.
         memory_mb: See `measure`.
         progress: See `measure`.
 
@@ -184,7 +203,14 @@ def curves(
     chosen = None if heads is None else set(checked_heads(model, heads))
     with unchanged_state(), unchanged_modules(model.hf):
         given = MeasuredPairs.of(
-            model, pairs, on_bad_pair, metric, directions, memory_mb, answer_tokens
+            model,
+            pairs,
+            on_bad_pair,
+            metric,
+            directions,
+            memory_mb,
+            answer_tokens,
+            unequal_lengths,
         )
         parts: list[dict[str, Tensor]] = []
         with Bar("computing curves", 2 * len(given.pairs), shown=progress, unit=" stages") as bar:
@@ -223,6 +249,7 @@ def interaction_partners(
     metric: str = "logit_difference",
     answer_tokens: AnswerTokens = "one",
     on_bad_pair: Literal["error", "drop"] = "error",
+    unequal_lengths: UnequalLengths = "refuse",
     memory_mb: int | None = None,
     progress: bool = True,
 ) -> pd.DataFrame:
@@ -242,6 +269,7 @@ def interaction_partners(
         metric: See `measure`.
         answer_tokens: See `measure`.
         on_bad_pair: See `measure`.
+        unequal_lengths: See `measure`.
         memory_mb: See `measure`.
         progress: See `measure`.
 
@@ -268,6 +296,7 @@ def interaction_partners(
             metric=metric,
             answer_tokens=answer_tokens,
             on_bad_pair=on_bad_pair,
+            unequal_lengths=unequal_lengths,
             memory_mb=memory_mb,
             progress=progress,
         )
@@ -276,7 +305,14 @@ def interaction_partners(
         table, heads_per_pair = table[keys.isin(named)], len(named)
     with unchanged_state(), unchanged_modules(model.hf):
         given = MeasuredPairs.of(
-            model, pairs, on_bad_pair, metric, directions, memory_mb, answer_tokens
+            model,
+            pairs,
+            on_bad_pair,
+            metric,
+            directions,
+            memory_mb,
+            answer_tokens,
+            unequal_lengths,
         )
         table = checked_table(model, table, given.pairs, directions)
         tables = []

@@ -20,6 +20,7 @@ from counterpoint.measures.tables.answer_table import candidate_ids, score_answe
 from counterpoint.models.load import LanguageModel
 from counterpoint.models.shared_weights import unchanged_modules
 from counterpoint.pairs.answer_tokens import AnswerTokens
+from counterpoint.pairs.pair_checks import UnequalLengths
 from counterpoint.progress import Bar
 
 
@@ -32,6 +33,7 @@ def answer_effects(
     directions: Sequence[Direction] = DIRECTIONS,
     answer_tokens: AnswerTokens = "one",
     on_bad_pair: Literal["error", "drop"] = "error",
+    unequal_lengths: UnequalLengths = "refuse",
     memory_mb: int | None = None,
     progress: bool = True,
 ) -> pd.DataFrame:
@@ -50,6 +52,7 @@ def answer_effects(
         directions: As in `measure`; likewise the arguments that follow.
         answer_tokens: See `measure`; `"whole"` is not measured here.
         on_bad_pair: See `measure`.
+        unequal_lengths: See `measure`.
         memory_mb: See `measure`.
         progress: See `measure`.
 
@@ -71,6 +74,7 @@ def answer_effects(
         directions,
         answer_tokens,
         on_bad_pair,
+        unequal_lengths,
         memory_mb,
         progress,
         tokens=1,
@@ -86,6 +90,7 @@ def token_effects(
     directions: Sequence[Direction] = DIRECTIONS,
     answer_tokens: AnswerTokens = "one",
     on_bad_pair: Literal["error", "drop"] = "error",
+    unequal_lengths: UnequalLengths = "refuse",
     memory_mb: int | None = None,
     progress: bool = True,
 ) -> pd.DataFrame:
@@ -100,6 +105,7 @@ def token_effects(
         directions: As in `measure`; likewise the arguments that follow.
         answer_tokens: See `measure`; `"whole"` is not measured here.
         on_bad_pair: See `measure`.
+        unequal_lengths: See `measure`.
         memory_mb: See `measure`.
         progress: See `measure`.
 
@@ -121,6 +127,7 @@ def token_effects(
         directions,
         answer_tokens,
         on_bad_pair,
+        unequal_lengths,
         memory_mb,
         progress,
         tokens=tokens,
@@ -135,6 +142,7 @@ def _on_answers(
     directions: Sequence[Direction],
     answer_tokens: AnswerTokens,
     on_bad_pair: Literal["error", "drop"],
+    unequal_lengths: UnequalLengths,
     memory_mb: int | None,
     progress: bool,
     *,
@@ -154,6 +162,7 @@ def _on_answers(
             directions,
             memory_mb,
             answer_tokens,
+            unequal_lengths,
             takes_whole=False,
         )
         candidates = candidate_ids(model, None if answers is None else list(answers), given.pairs)

@@ -18,6 +18,7 @@ from counterpoint.measures.tables.position_table import KEYS
 from counterpoint.models.load import LanguageModel
 from counterpoint.models.shared_weights import unchanged_modules
 from counterpoint.pairs.answer_tokens import AnswerTokens
+from counterpoint.pairs.pair_checks import UnequalLengths
 
 
 def position_curves(
@@ -33,6 +34,7 @@ def position_curves(
     max_nodes: int = 65,
     answer_tokens: AnswerTokens = "one",
     on_bad_pair: Literal["error", "drop"] = "error",
+    unequal_lengths: UnequalLengths = "refuse",
     memory_mb: int | None = None,
     progress: bool = True,
 ) -> pd.DataFrame:
@@ -51,6 +53,7 @@ def position_curves(
         max_nodes: See `measure`.
         answer_tokens: See `measure`; `"whole"` is not measured here.
         on_bad_pair: See `measure`.
+        unequal_lengths: See `measure`.
         memory_mb: See `measure`.
         progress: See `measure`.
 
@@ -74,6 +77,7 @@ def position_curves(
             directions,
             memory_mb,
             answer_tokens,
+            unequal_lengths,
             takes_whole=False,
         )
 

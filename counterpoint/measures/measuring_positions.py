@@ -18,6 +18,7 @@ from counterpoint.measures.tables.position_table import KEYS, score_positions
 from counterpoint.models.load import LanguageModel
 from counterpoint.models.shared_weights import unchanged_modules
 from counterpoint.pairs.answer_tokens import AnswerTokens
+from counterpoint.pairs.pair_checks import UnequalLengths
 
 
 def positions(
@@ -30,6 +31,7 @@ def positions(
     metric: str = "logit_difference",
     answer_tokens: AnswerTokens = "one",
     on_bad_pair: Literal["error", "drop"] = "error",
+    unequal_lengths: UnequalLengths = "refuse",
     memory_mb: int | None = None,
     progress: bool = True,
 ) -> pd.DataFrame:
@@ -50,6 +52,7 @@ def positions(
         metric: See `measure`.
         answer_tokens: See `measure`; `"whole"` is not measured here.
         on_bad_pair: See `measure`.
+        unequal_lengths: See `measure`.
         memory_mb: See `measure`.
         progress: See `measure`.
 
@@ -76,6 +79,7 @@ def positions(
             directions,
             memory_mb,
             answer_tokens,
+            unequal_lengths,
             takes_whole=False,
         )
 

@@ -83,4 +83,7 @@ def without_beginning(
             raise ValueError(f"{name} begins with {wrong[0]}, not with {beginning['id']}")
         shorter[name] = [ids[1:] for ids in pairs[name]]
     shorter[["length", "first_difference"]] -= 1
+    shorter["aligned_with"] = [
+        [max(int(place) - 1, -1) for place in own[1:]] for own in pairs["aligned_with"]
+    ]
     return shorter

@@ -3,8 +3,9 @@
 Imports `files` and `errors`; no torch. Read `pair_files` first (every format that is read), then
 `pair_checks` (which rows can be used in a model's tokenizer, and why not the others), with
 `answer_tokens` for answers of several tokens, and `buckets` (pairs that share a batch, shards of a
-study). `spans` are names for parts of prompts. `hub` fetches data sets, `doubtful_pairs` finds what
-passes every check and was probably meant otherwise, and `sets` are generators of the shipped pairs.
+study). `spans` are names for parts of prompts, `alignment` says which positions of prompts of
+unequal length belong together. `hub` fetches data sets, `doubtful_pairs` finds what passes every
+check and was probably meant otherwise, and `sets` are generators of the shipped pairs.
 `quoting` is how messages show texts and rows. `given_pairs` takes pairs in whatever form a caller
 has them, and the room itself can be called for it: ``counterpoint.pairs([...])``.
 """

@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from counterpoint.errors import UserError
+from counterpoint.pairs.alignment import align, first_difference, spans_in_both
 from counterpoint.pairs.answer_tokens import SETTING, AnswerPlaces, AnswerTokens, SeveralTokens
 from counterpoint.pairs.pair_files import (
     ANSWER_COLUMNS,
@@ -35,6 +36,9 @@ if TYPE_CHECKING:
 
 TOKENISED_AT_ONCE = 1024
 
+UnequalLengths = Literal["refuse", "align"]
+"""What becomes of a pair whose prompts differ in their number of tokens."""
+
 
 def validate_pairs(
     table: pd.DataFrame,
@@ -46,6 +50,8 @@ def validate_pairs(
     vocabulary: int | None = None,
     answer_tokens: AnswerTokens = "one",
     on_bad_pair: Literal["error", "drop"] = "error",
+    unequal_lengths: UnequalLengths = "refuse",
+    align_by: str = "`unequal_lengths: align`",
     source: str = "the pairs",
     several: str | None = SETTING,
     drop: str = "`on_bad_pair: drop` (ON_BAD_PAIR=drop)",
@@ -55,26 +61,38 @@ def validate_pairs(
     The good ones have the columns `PAIR_COLUMNS` and then the file's own: `pair` counts them from
     0 in the file's order; `*_tokens` are int32 arrays (prompts with the beginning-of-sequence token
     where `prepend_bos` asks for it and the tokenizer has one); `length` is the number of tokens of
-    either prompt and `first_difference` the first position at which they differ, both with that
-    token counted. The dropped ones have `DROPPED_COLUMNS`.
+    the clean prompt and `first_difference` the first position at which they differ, both with that
+    token counted; `aligned_with` is the partner of each token of the clean prompt. The dropped ones
+    have `DROPPED_COLUMNS`.
 
-    A row is bad when a cell is empty or malformed, the prompts differ in token length or not at
-    all, an answer is not one token, an answer stands on both sides, a prompt holds a special
-    token, does not come back from its tokens unchanged or is longer than `max_length` tokens, a
-    token's id is not among the `vocabulary` rows of the model's embedding, a column `spans` does
-    not name parts of the clean prompt (`pairs.spans`), or an earlier row is the same. With
-    `max_pairs`, rows are looked at only until so many are good.
+    A row is bad when a cell is empty or malformed, the prompts do not differ, or in token length
+    (unless `unequal_lengths` is "align" and `pairs.alignment` can align them), an answer is not one
+    token, an answer stands on both sides, a prompt holds a special token, does not come back from
+    its tokens unchanged or is longer than `max_length` tokens, a token's id is not among the
+    `vocabulary` rows of the model's embedding, a column `spans` does not name parts of the clean
+    prompt (`pairs.spans`), or an earlier row is the same. With `max_pairs`, rows are looked at only
+    until so many are good.
     Where `answer_tokens` takes answers of several tokens (`pairs.answer_tokens`), there are the
     columns `ANSWER_COLUMNS` too, the prompts' tokens end with those that both answers begin with,
     and a row is bad when its answers have no first difference, or are other tokens behind a prompt.
-    `source` is the name of the file in messages, `drop` how whoever reads them leaves rows out,
-    `several` how they take such answers, if they can.
+    `source` is the name of the file in messages; `drop`, `several` and `align_by` are how whoever
+    reads them leaves rows out, takes such answers, and has prompts of unequal length aligned, the
+    last two empty or None where that is not offered.
 
     Raises UserError, listing all bad rows at once, when there is one and `on_bad_pair` is
     "error", when no good pair is left, or when the beginning-of-sequence token has no row in the
     embedding. Good pairs that are likely meant otherwise are found by `pairs.doubtful_pairs`.
     """
-    checker = PairChecker(tokenizer, prepend_bos, max_length, vocabulary, answer_tokens, several)
+    checker = PairChecker(
+        tokenizer,
+        prepend_bos,
+        max_length,
+        vocabulary,
+        answer_tokens,
+        several,
+        unequal_lengths,
+        align_by,
+    )
     good: list[dict[str, Any]] = []
     bad: list[tuple[dict[str, Any], list[Problem]]] = []
     for row, outcome in checker.check(table):
@@ -105,6 +123,8 @@ class PairChecker:
     vocabulary: int | None = None
     answer_tokens: AnswerTokens = "one"
     several: str | None = None
+    unequal_lengths: UnequalLengths = "refuse"
+    align_by: str = ""
     seen: dict[tuple[str, ...], int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -163,10 +183,15 @@ class PairChecker:
         if clean == corrupted:
             same = f"clean and corrupted are the same {len(clean)} tokens"
             problems.append(Problem("no difference", same))
-        elif len(clean) != len(corrupted):
+        elif len(clean) != len(corrupted) and self.unequal_lengths == "refuse":
             lengths = f"clean has {len(clean)} tokens, corrupted has {len(corrupted)}"
+            if self.align_by:
+                lengths += f" (with {self.align_by} such a pair is aligned, best by a column spans)"
             problems.append(Problem("unequal length", lengths))
         problems += self.check_spans(row, clean)
+        partners: list[int] = []
+        if not problems:
+            partners, problems = self.aligned(row, clean, corrupted)
         common: list[int] = []
         read = self.read_once(answers)
         if several and not problems:
@@ -175,19 +200,24 @@ class PairChecker:
                 problems += places
             else:
                 common, read = places.beginning, self.read_several(places)
-                problems += self.check_length(len(clean), places)
+                problems += self.check_length(max(len(clean), len(corrupted)), places)
+                # What both answers begin with stands behind both prompts.
+                partners += range(len(corrupted), len(corrupted) + len(common))
         earlier = self.seen.setdefault(key, row["row"])
         if earlier != row["row"]:
             problems.append(Problem("duplicate", f"the same as row {earlier}"))
         if problems:
             return problems
-        differs = np.array(clean) != np.array(corrupted)
+        before = len(self.first)
         return {
             "clean_tokens": _ids(self.first + clean + common),
             "corrupted_tokens": _ids(self.first + corrupted + common),
             **read,
-            "length": len(self.first) + len(clean) + len(common),
-            "first_difference": len(self.first) + int(differs.argmax()),
+            "length": before + len(clean) + len(common),
+            "first_difference": before + first_difference(clean, corrupted),
+            "aligned_with": _ids(
+                [*range(before), *(k + before if k >= 0 else k for k in partners)]
+            ),
         }
 
     def read_once(self, answers: dict[str, list[int]]) -> dict[str, Any]:
@@ -297,6 +327,18 @@ class PairChecker:
         except SpanError as error:
             return [Problem("spans", str(error))]
         return []
+
+    def aligned(
+        self, row: dict[str, Any], clean: list[int], corrupted: list[int]
+    ) -> tuple[list[int], list[Problem]]:
+        """The partner of each token of the clean prompt, and why there is no telling."""
+        try:
+            spans = {}
+            if len(clean) != len(corrupted):
+                spans = spans_in_both(row, clean, corrupted, self.decode)
+            return align(clean, corrupted, spans), []
+        except SpanError as error:
+            return [], [Problem("alignment", str(error))]
 
     def explain_answer(self, name: str, text: str, tokens: list[int], alone: bool) -> Problem:
         reason = f"{name} {quoted(text)} is {len(tokens)} tokens"

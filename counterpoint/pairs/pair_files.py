@@ -1,9 +1,10 @@
 """Reading files of pairs, in every format: CSV, JSONL and Parquet.
 
-A *pair* is a clean and a corrupted prompt of equal token length, with a correct and an incorrect
-answer. An answer is one token, a list of one-token answers that stand for the mean of their logits,
-or, where the study's `answer_tokens` says so, several tokens. Prompts and answers are tokenised as
-they are written: where words begin with a space, an answer does too (`" John"`).
+A *pair* is a clean and a corrupted prompt, of equal token length unless they can be aligned
+(`pairs.alignment`), with a correct and an incorrect answer. An answer is one token, a list of
+one-token answers that stand for the mean of their logits, or, where the study's `answer_tokens`
+says so, several tokens. Prompts and answers are tokenised as they are written: where words begin
+with a space, an answer does too (`" John"`).
 
 Files are CSV, JSONL or Parquet with the columns `clean, corrupted, correct, incorrect`; other
 columns travel along as text. A list of answers is a JSON list, in a CSV cell as well. Rows are
@@ -33,7 +34,7 @@ PROMPTS = ("clean", "corrupted")
 ANSWERS = ("correct", "incorrect")
 TOKENS = ("clean_tokens", "corrupted_tokens", "correct_tokens", "incorrect_tokens")
 
-PAIR_COLUMNS = ("pair", "row", *COLUMNS, *TOKENS, "length", "first_difference")
+PAIR_COLUMNS = ("pair", "row", *COLUMNS, *TOKENS, "length", "first_difference", "aligned_with")
 """The columns of pairs.parquet; a file's own columns follow them."""
 
 ANSWER_COLUMNS = ("answer_beginning", "correct_rest", "incorrect_rest", "read_whole")

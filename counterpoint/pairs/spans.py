@@ -10,8 +10,10 @@ whose values are words or a range of characters, from 0 and without its end::
 
     {"S2": "Mary#2", "place": [26, 35]}
 
-A span is every token that has a character of it: positions, which hold for both prompts, since
-these have as many tokens. The last position is the span `end`, unless another one has it.
+A span is every token that has a character of it: positions, which hold for both prompts where
+these have as many tokens. In a corrupted prompt of another length the same words are looked for, or
+those of its own column `corrupted_spans`. The last position is the span `end`, unless another one
+has it.
 """
 
 from __future__ import annotations
@@ -28,6 +30,9 @@ if TYPE_CHECKING:
 
 SPANS = "spans"
 """The column of a file of pairs that names spans."""
+
+CORRUPTED_SPANS = "corrupted_spans"
+"""The column that names the same spans in the corrupted prompt, where that has another length."""
 
 END = "end"
 """The span of the last position, where no other has it."""
@@ -76,8 +81,9 @@ def parse_spans(cell: str) -> dict[str, str | list[Any]]:
     return found
 
 
-def locate(text: str, name: str, place: Any) -> tuple[int, int]:
-    """Where a span stands in ``text``: its first character and the one after its last.
+def locate(text: str, name: str, place: Any, prompt: str = "clean") -> tuple[int, int]:
+    """Where a span stands in ``text``, a ``prompt``: its first character and the one after its
+    last.
 
     Raises SpanError where it does not stand there.
     """
@@ -86,13 +92,13 @@ def locate(text: str, name: str, place: Any) -> tuple[int, int]:
         if len(place) != 2 or not whole or not 0 <= place[0] < place[1] <= len(text):
             raise SpanError(
                 f"the span {quoted(name)} is {shortened(place)}, expected [first, end] with 0 ≤"
-                f" first < end ≤ {len(text)}, the characters of the clean prompt"
+                f" first < end ≤ {len(text)}, the characters of the {prompt} prompt"
             )
         return place[0], place[1]
     if not isinstance(place, str) or not place.strip():
         raise SpanError(
-            f"the span {quoted(name)} is {shortened(place)}, expected words of the clean prompt or"
-            " [first, end]"
+            f"the span {quoted(name)} is {shortened(place)}, expected words of the {prompt} prompt"
+            " or [first, end]"
         )
     words, number = place.strip(), 1
     numbered = _NUMBERED.fullmatch(words)
@@ -105,14 +111,22 @@ def locate(text: str, name: str, place: Any) -> tuple[int, int]:
         times = {0: "does not hold it", 1: "holds it once"}.get(
             len(found), f"holds it {len(found)} times"
         )
-        raise SpanError(f"the span {quoted(name)} is {quoted(place)}, and the clean prompt {times}")
+        raise SpanError(
+            f"the span {quoted(name)} is {quoted(place)}, and the {prompt} prompt {times}"
+        )
     return found[number - 1].span()
 
 
 def span_tokens(
-    cell: str, text: str, ids: Sequence[int], decode: Callable[[list[int]], str]
+    cell: str,
+    text: str,
+    ids: Sequence[int],
+    decode: Callable[[list[int]], str],
+    prompt: str = "clean",
 ) -> dict[str, range]:
     """The places among ``ids``, the tokens of ``text``, of every span that a cell names.
+
+    ``prompt`` says in messages which prompt it is.
 
     Raises SpanError where the cell is wrong, and where two spans share a token.
     """
@@ -123,7 +137,7 @@ def span_tokens(
     found: dict[str, range] = {}
     owner: dict[int, str] = {}
     for name, place in parse_spans(cell).items():
-        first, end = locate(text, name, place)
+        first, end = locate(text, name, place, prompt)
         tokens = [k for k in range(len(ids)) if starts[k] < end and stops[k] > first]
         if not tokens:
             raise SpanError(f"the span {quoted(name)} has no token of its own")
@@ -138,25 +152,40 @@ def span_tokens(
     return found
 
 
+def cell_of(row: Mapping[str, Any], prompt: str = "clean") -> str:
+    """What a row says of the spans of one prompt; empty where it says nothing."""
+    names = [CORRUPTED_SPANS, SPANS] if prompt == "corrupted" else [SPANS]
+    cells = (row.get(name) for name in names)
+    return next((cell for cell in cells if isinstance(cell, str) and cell.strip()), "")
+
+
 def _shared(one: str, other: str) -> int:
     """How many characters two texts begin with that are the same."""
     pairs = enumerate(zip(one, other, strict=False))
     return next((place for place, (a, b) in pairs if a != b), min(len(one), len(other)))
 
 
-def spans_of_positions(row: Mapping[str, Any], tokenizer: PreTrainedTokenizerBase) -> list[str]:
-    """The span of every position of a row of `pairs.parquet`; empty where there is none."""
+def spans_of_positions(
+    row: Mapping[str, Any], tokenizer: PreTrainedTokenizerBase, prompt: str = "clean"
+) -> list[str]:
+    """The span of every position of a row of `pairs.parquet`; empty where there is none.
+
+    Those of a corrupted ``prompt`` of another length than the clean one are found in it by the
+    column `CORRUPTED_SPANS`, or by the same words.
+    """
 
     def decode(ids: list[int]) -> str:
         return str(tokenizer.decode(ids, clean_up_tokenization_spaces=False))
 
-    ids = [int(token) for token in row["clean_tokens"]]
+    if len(row["corrupted_tokens"]) == len(row["clean_tokens"]):
+        prompt = "clean"
+    ids = [int(token) for token in row[f"{prompt}_tokens"]]
     # A prompt holds no special token of its own.
     before = 1 if ids[0] == tokenizer.bos_token_id else 0
     names = [""] * len(ids)
-    cell = row.get(SPANS)
-    if isinstance(cell, str) and cell.strip():
-        for name, tokens in span_tokens(cell, row["clean"], ids[before:], decode).items():
+    cell = cell_of(row, prompt)
+    if cell:
+        for name, tokens in span_tokens(cell, row[prompt], ids[before:], decode, prompt).items():
             for token in tokens:
                 names[before + token] = name
     names[-1] = names[-1] or END

@@ -22,6 +22,7 @@ from counterpoint.report.claims_section import claims
 from counterpoint.report.counterfactuals_section import generated
 from counterpoint.report.curves_section import curves
 from counterpoint.report.disagreement_section import reasons
+from counterpoint.report.edge_circuit_section import edge_circuits
 from counterpoint.report.edges_section import edges
 from counterpoint.report.exactness_section import exactness
 from counterpoint.report.explorer_section import explore
@@ -51,6 +52,7 @@ __all__ = [
     "claims",
     "curves",
     "dropped",
+    "edge_circuits",
     "edges",
     "exactness",
     "explore",

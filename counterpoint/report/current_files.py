@@ -13,7 +13,7 @@ import json
 import re
 from collections.abc import Mapping
 from pathlib import Path, PurePath
-from typing import Any
+from typing import Any, Literal
 
 from counterpoint.models.beginning_token import BOTH
 
@@ -61,9 +61,10 @@ def has_patterns(settings: Mapping[str, Any]) -> bool:
     return settings.get("patterns", {}).get("pairs", "all") != "none"
 
 
-def has_circuits(settings: Mapping[str, Any]) -> bool:
-    """Whether circuits are sought."""
-    return settings.get("circuit", {}).get("pairs") != "none"
+def has_circuits(settings: Mapping[str, Any], level: Literal["nodes", "edges"]) -> bool:
+    """Whether circuits are sought, as sets of nodes or of edges."""
+    circuit = settings.get("circuit", {})
+    return circuit.get("pairs") != "none" and circuit.get("level", "both") in (level, "both")
 
 
 def has_answers(settings: Mapping[str, Any]) -> bool:
@@ -116,7 +117,8 @@ def is_current(
         "merge_positions": has_positions(settings),
         "trace_positions": has_position_curves(settings),
         "merge_position_curves": has_position_curves(settings),
-        "find_circuits": has_circuits(settings),
+        "find_circuits": has_circuits(settings, "nodes"),
+        "find_edge_circuits": has_circuits(settings, "edges"),
         "measure_answers": has_answers(settings),
         "search_atlas": has_atlas(settings),
         "verify_atlas": has_atlas(settings),

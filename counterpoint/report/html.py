@@ -248,3 +248,36 @@ def marked_difference(first: Sequence[str], second: Sequence[str]) -> tuple[Frag
         ]
         shown.append(fill('<code class="prompt">{}</code>', join(parts)))
     return shown[0], shown[1]
+
+
+def marked_alignment(
+    first: Sequence[str], second: Sequence[str], partner: Sequence[int]
+) -> tuple[Fragment, Fragment]:
+    """Return two token sequences as prompts, of which ``partner`` says what belongs together.
+
+    It has for each token of the first the place of its partner in the second, −1 without one.
+    Tokens that differ from their partner are marked, those without one in another way.
+    """
+    back = {other: own for own, other in enumerate(partner) if other >= 0}
+    others = (
+        [second[place] if place >= 0 else None for place in partner],
+        [first[back[place]] if place in back else None for place in range(len(second))],
+    )
+    shown = []
+    for tokens, beside in zip((first, second), others, strict=True):
+        parts = [
+            _unaligned(token)
+            if other is None
+            else escape(token)
+            if token == other
+            else _marked(token, other)
+            for token, other in zip(tokens, beside, strict=True)
+        ]
+        shown.append(fill('<code class="prompt">{}</code>', join(parts)))
+    return shown[0], shown[1]
+
+
+def _unaligned(token: str) -> Fragment:
+    """Return a token that belongs to none of the other prompt, its leading spaces left outside."""
+    bare = token.lstrip(" ")
+    return fill('{}<span class="unaligned">{}</span>', token[: len(token) - len(bare)], bare)

@@ -20,7 +20,9 @@ from counterpoint.report.html import (
     paragraph,
     prompt,
     table,
+    word,
 )
+from counterpoint.report.prompt_tokens import is_unequal
 from counterpoint.report.section_parts import FOLDED_ROWS, SHOWN_ROWS, missing_as
 from counterpoint.report.study_results import Results
 
@@ -56,7 +58,7 @@ def pairs(results: Results) -> Fragment:
                 fill("{}<br>{}", *results.tokens.difference(row)),
                 answer(row["correct"]),
                 answer(row["incorrect"]),
-                row["length"],
+                _tokens(row),
                 *([answer(results.tokens.answer_beginning(row))] if several else []),
                 *[number(row[f"{name}_{prompt}"], 4) for name in columns for prompt in PROMPTS],
             ]
@@ -77,6 +79,7 @@ def pairs(results: Results) -> Fragment:
             fill(" The pairs come from {}.", file) if file else "",
         ),
         paragraph(SEVERAL_TOKENS[results.answers_read]) if results.takes_several_tokens else "",
+        _alignment(merged),
         doubtful_rows(results),
         table(header, rows(merged.head(SHOWN_ROWS)), text=(1, 2, 3)),
     ]
@@ -89,6 +92,34 @@ def pairs(results: Results) -> Fragment:
         card = fill('<pre class="card">{}</pre>', results.card)
         parts.append(folded("The whole pair set: its data card", card))
     return join(parts)
+
+
+def _tokens(row: Any) -> Any:
+    """How many tokens the prompts have: one number, or that of the clean and of the corrupted."""
+    both = len(row["clean_tokens"]), len(row["corrupted_tokens"])
+    return f"{both[0]} / {both[1]}" if is_unequal(row) else row["length"]
+
+
+def _alignment(pairs: pd.DataFrame) -> Fragment:
+    """Return what is to be known of pairs of unequal length, empty without such a pair."""
+    rows = [row for row in pairs.to_dict("records") if is_unequal(row)]
+    if not rows:
+        return Fragment("")
+    partners = [[int(place) for place in row["aligned_with"]] for row in rows]
+    own = sum(place < 0 for row in partners for place in row)
+    used = sum(place >= 0 for row in partners for place in row)
+    other = sum(len(row["corrupted_tokens"]) for row in rows) - used
+    beyond = used - sum(row["first_difference"] for row in rows)
+    return paragraph(
+        f"In {len(rows)} of {len(pairs)} pairs the prompts have not as many tokens. There outputs "
+        "are replaced at ",
+        word("alignment", "aligned positions"),
+        f" only: {beyond} from the first difference on in these pairs together. Positions without "
+        "a partner, underlined here, keep their own output: "
+        f"{own} of the clean prompts and {other} of the corrupted ones. What is put at a position "
+        "was computed at another place in its prompt, and with position embeddings it may carry "
+        "that place.",
+    )
 
 
 def dropped(results: Results) -> Fragment:

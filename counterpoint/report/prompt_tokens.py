@@ -13,11 +13,22 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from counterpoint.report.html import Fragment, marked_difference
+from counterpoint.pairs.pair_files import PROMPTS
+from counterpoint.report.html import Fragment, marked_alignment, marked_difference
 
 PathLike = str | os.PathLike[str]
 
 WORD = re.compile(r"\s*\S+|\s+$")
+
+
+def is_unequal(row: Any) -> bool:
+    """Whether the prompts of a row of pairs.parquet are of unequal length, and aligned."""
+    tokens = [row.get(f"{name}_tokens") for name in PROMPTS]
+    return (
+        row.get("aligned_with") is not None
+        and all(ids is not None for ids in tokens)
+        and len(tokens[0]) != len(tokens[1])
+    )
 
 
 class Tokens:
@@ -35,13 +46,19 @@ class Tokens:
 
         The pieces together are always ``text``.
         """
-        if self._tokenizer is not None and ids is not None:
-            pieces = [self._tokenizer.decode([int(token)]) for token in ids]
-            pieces = [piece for piece in pieces if piece]
-            if "".join(pieces) == text:
-                return pieces
+        pieces = self._of_tokens(text, ids)
+        if pieces is not None:
+            return pieces
         words = WORD.findall(text)
         return words if "".join(words) == text else [text]
+
+    def _of_tokens(self, text: str, ids: Sequence[int] | None) -> list[str] | None:
+        """The texts of the tokens, special ones left out; None where they are not ``text``."""
+        if self._tokenizer is None or ids is None:
+            return None
+        pieces = [self._tokenizer.decode([int(token)]) for token in ids]
+        pieces = [piece for piece in pieces if piece]
+        return pieces if "".join(pieces) == text else None
 
     def of_each(self, ids: Sequence[int]) -> list[str]:
         """Return a text for each of the tokens ``ids``, special ones too; without a tokenizer the
@@ -54,12 +71,22 @@ class Tokens:
         """Return clean and corrupted prompt of a row with the tokens that differ marked.
 
         ``row`` maps ``clean`` and ``corrupted``, and may map ``clean_tokens``,
-        ``corrupted_tokens`` and ``answer_beginning``.
+        ``corrupted_tokens``, ``answer_beginning`` and, where the prompts are not of as many tokens,
+        ``aligned_with``: then tokens without a partner are told apart, if the prompts can be shown
+        token by token.
         """
-        first, second = (
-            self.pieces(str(row[name]), self.own(row, f"{name}_tokens"))
-            for name in ("clean", "corrupted")
-        )
+        own = {name: self.own(row, f"{name}_tokens") for name in PROMPTS}
+        if is_unequal(row):
+            clean, corrupted = (self._of_tokens(str(row[n]), own[n]) for n in PROMPTS)
+            # The special token put in front is not shown, nor what the answers begin with.
+            lengths = [0 if ids is None else len(ids) for ids in own.values()]
+            before = lengths[0] - len(clean or [])
+            same = lengths[1] - len(corrupted or []) == before <= 1
+            if clean is not None and corrupted is not None and same:
+                shown = row["aligned_with"][before : lengths[0]]
+                partner = [max(int(place) - before, -1) for place in shown]
+                return marked_alignment(clean, corrupted, partner)
+        first, second = (self.pieces(str(row[name]), own[name]) for name in PROMPTS)
         return marked_difference(first, second)
 
     def answer_beginning(self, row: Any) -> str:

@@ -61,14 +61,14 @@ class Generated:
 
 @dataclass(frozen=True)
 class Circuits:
-    """The circuits of a study."""
+    """The circuits of a study, of nodes or of edges."""
 
     members: pd.DataFrame
-    """`circuit.parquet`"""
+    """`circuit.parquet`, `circuit_edges.parquet`"""
     curves: pd.DataFrame
-    """`circuit_curves.csv`"""
+    """`circuit_curves.csv`, `circuit_edge_curves.csv`"""
     areas: pd.DataFrame
-    """`circuit_areas.csv`"""
+    """`circuit_areas.csv`, `circuit_edge_areas.csv`"""
 
 
 @dataclass(frozen=True)
@@ -109,6 +109,7 @@ class Results:
     edges: pd.DataFrame | None = None
     score_agreement: pd.DataFrame | None = None
     one_direction_heads: pd.DataFrame | None = None
+    edge_circuits: Circuits | None = None
 
     @cached_property
     def directions(self) -> list[str]:
@@ -301,7 +302,11 @@ def load_results(
             if current_files.has_position_curves(settings)
             else None
         ),
-        circuits=_read_circuits(folder) if current_files.has_circuits(settings) else None,
+        circuits=(
+            _read_circuits(folder, "circuit.parquet", "circuit")
+            if current_files.has_circuits(settings, "nodes")
+            else None
+        ),
         generated=_read_generated(folder, settings),
         atlas=optional("atlas.parquet") if current_files.has_atlas(settings) else None,
         methods=(
@@ -324,6 +329,11 @@ def load_results(
         edges=optional("edges.parquet") if current_files.has_edges(settings) else None,
         score_agreement=optional("score_agreement.csv") if scored else None,
         one_direction_heads=optional("one_direction_heads.csv") if scored else None,
+        edge_circuits=(
+            _read_circuits(folder, "circuit_edges.parquet", "circuit_edge")
+            if current_files.has_circuits(settings, "edges")
+            else None
+        ),
     )
 
 
@@ -332,11 +342,9 @@ def _read_patterns(folder: Path) -> AttentionPatterns | None:
     return read_patterns(path) if path.exists() else None
 
 
-def _read_circuits(folder: Path) -> Circuits | None:
-    """The tables of circuits; None where one of them is not there."""
-    paths = [
-        folder / name for name in ("circuit.parquet", "circuit_curves.csv", "circuit_areas.csv")
-    ]
+def _read_circuits(folder: Path, members: str, stem: str) -> Circuits | None:
+    """The tables of circuits, of which two begin with ``stem``; None where one is not there."""
+    paths = [folder / name for name in (members, f"{stem}_curves.csv", f"{stem}_areas.csv")]
     return Circuits(*map(read_table, paths)) if all(path.exists() for path in paths) else None
 
 

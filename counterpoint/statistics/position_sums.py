@@ -66,8 +66,9 @@ def span_effects(positions: pd.DataFrame, settings: Settings | None = None) -> p
 
 def spans_in_order(positions: pd.DataFrame) -> list[str]:
     """The names of spans by their mean distance from the end of the prompt, "" last."""
-    places = positions[["pair", "position", "span"]].drop_duplicates()
-    last = places.groupby("pair")["position"].transform("max")
+    # The prompts of a pair, and so its directions, may be of unequal length.
+    places = positions[["pair", "direction", "position", "span"]].drop_duplicates()
+    last = places.groupby(["pair", "direction"])["position"].transform("max")
     mean = (places["position"] - last).groupby(places["span"]).mean()
     names = [str(name) for name in mean.sort_values(kind="stable").index]
     return [*(name for name in names if name), *(name for name in names if not name)]

@@ -1,7 +1,8 @@
 """What only Snakemake's side needs: configuration, provenance, plans, what must be made again.
 
 Nothing in the other rooms imports this one, and nothing here imports snakemake. Read `config` (with
-`schema`, `config_layers`, `config_mistakes`, `whole_answer_settings`), `named_heads`, `targets` and
+`schema`, `config_layers`, `config_mistakes`, `whole_answer_settings`, `equal_lengths`),
+`named_heads`, `targets` and
 `search_settings` (what a configuration asks of searches; `shown_settings` writes their settings
 into schema and config), then `code_version`, `provenance`, `command_line`, `folder_locks`, and the
 room `planning`. What is imported while the Snakefile is parsed needs no torch.

@@ -24,6 +24,7 @@ from counterpoint.files.artifacts import is_file, user_path
 from counterpoint.models.known_models import specified
 from counterpoint.pairs import hub
 from counterpoint.workflow.config_mistakes import mistakes_of
+from counterpoint.workflow.equal_lengths import needing_equal_lengths
 from counterpoint.workflow.schema import accepts, complete, schema
 from counterpoint.workflow.whole_answer_settings import not_of_whole_answers
 
@@ -72,8 +73,15 @@ def resolve(
     models = dict(config["models"])
     for study in chosen.values():
         study["model"] = _model_key(study["model"], models, folder or Path())
-    mistakes = [*_missing(chosen, models, folder or Path()), *not_of_whole_answers(chosen)]
-    _refuse([*mistakes, *_incomparable(chosen)], source)
+    _refuse(
+        [
+            *_missing(chosen, models, folder or Path()),
+            *not_of_whole_answers(chosen),
+            *_incomparable(chosen),
+            *needing_equal_lengths(chosen),
+        ],
+        source,
+    )
     used = {study["model"] for study in chosen.values()}
     return Configuration(
         chosen, {name: models[name] for name in sorted(used)}, config["keep_activations"]

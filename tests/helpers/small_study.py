@@ -46,6 +46,7 @@ MODEL_RULES = (
     "trace_positions",
     "score_baselines",
     "find_circuits",
+    "find_edge_circuits",
     "search_counterfactuals",
     "validate_counterfactuals",
     "measure_searches",
@@ -153,8 +154,11 @@ def configuration() -> dict[str, Any]:
                 "baselines": ["eap_ig", "relp", "atp_star", "atp_hvp"],
                 "circuit": {
                     "pairs": 2,
+                    "level": "both",
                     "max_nodes": 3,
                     "methods": ["greedy", "ap", "eap_ig_inputs"],
+                    "edge_methods": ["pruned", "eap_ig"],
+                    "max_edges": 20,
                 },
                 "statistics": {"bootstrap_samples": 20, "permutations": 30, "top_k": 3},
                 "counterfactuals": {

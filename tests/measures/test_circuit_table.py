@@ -15,12 +15,12 @@ from counterpoint.measures.circuit_nodes import NODE_KINDS, Nodes
 from counterpoint.measures.measured_pairs import checked_pairs
 from counterpoint.measures.measuring import measure
 from counterpoint.measures.node_importances import importances
+from counterpoint.measures.tables.circuit_rows import first_pairs
 from counterpoint.measures.tables.circuit_table import (
     METHODS,
     CircuitSettings,
     CircuitTables,
     find_circuits,
-    first_pairs,
     settings_of,
 )
 from counterpoint.measures.tables.shards import Measurement

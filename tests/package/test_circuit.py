@@ -10,6 +10,7 @@ import pytest
 import counterpoint
 from counterpoint.measures.measured_pairs import checked_pairs
 from counterpoint.measures.tables.circuit_table import CircuitSettings, find_circuits
+from counterpoint.measures.tables.edge_circuit_table import EdgeCircuitSettings, find_edge_circuits
 from counterpoint.measures.tables.shards import Measurement
 from counterpoint.models.load import LanguageModel
 from counterpoint.statistics.resampling import Settings
@@ -77,3 +78,27 @@ def test_what_cannot_be_answered_is_refused(
     other.attrs = {**heads.attrs, "metric_clean": [99.0, 99.0]}
     with pytest.raises(counterpoint.UserError, match="of other pairs, or of another metric"):
         counterpoint.circuit(model, GIVEN, other, progress=False)
+
+
+def test_circuits_of_edges_are_the_workflows(model: LanguageModel) -> None:
+    found = counterpoint.edge_circuit(
+        model, GIVEN, methods="pruned", directions=["noising"], max_edges=200, settings=FEW
+    )
+    again = find_edge_circuits(
+        model,
+        checked_pairs(model, GIVEN),
+        Measurement(directions=("noising",)),
+        EdgeCircuitSettings(edge_methods=("pruned",), max_edges=200),
+        FEW,
+    )
+    for name in ("members", "scores", "faithfulness", "curves", "areas"):
+        pd.testing.assert_frame_equal(getattr(found, name), getattr(again, name))
+    assert isinstance(found, counterpoint.EdgeCircuitTables) and found.n_pairs == 2
+    assert len(found.members) and set(found.members["direction"]) == {"noising"}
+    for changes, expected in (
+        ({"methods": ["ap"]}, "edge_methods has 'ap'"),
+        ({"recovered": [2.0]}, "recovered is"),
+        ({"max_edges": 0}, "max_edges"),
+    ):
+        with pytest.raises(counterpoint.UserError, match=expected):
+            counterpoint.edge_circuit(model, GIVEN, **changes)

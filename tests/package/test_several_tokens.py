@@ -102,5 +102,6 @@ def test_refusals_name_the_setting(model: LanguageModel) -> None:
         (counterpoint.token_effects, ([(0, 1)],)),
         (counterpoint.answer_effects, ([(0, 1)],)),
         (counterpoint.circuit, ()),
+        (counterpoint.edge_circuit, ()),
     ):
         assert "not measured of whole answers" in said(call, SEVERAL, *given, answer_tokens="whole")

@@ -71,6 +71,7 @@ def test_a_list_of_answers_has_several_ids(tokenizer: PreTrainedTokenizerFast) -
     assert len(valid.loc[0, "incorrect_tokens"]) == 1
 
 
+REMEDY = "(with `unequal_lengths: align` such a pair is aligned, best by a column spans)"
 LONG = " and".join(["After", *[" John"] * 9])
 BAD: dict[str, tuple[dict[str, str], str]] = {
     "empty prompt": ({"clean": ""}, "clean is empty"),
@@ -79,7 +80,7 @@ BAD: dict[str, tuple[dict[str, str], str]] = {
     "two empty": ({"clean": "", "correct": ""}, "clean is empty; correct is empty"),
     "unequal": (
         {"corrupted": "After John and Mary went to the shop, John gave a milk and bread to"},
-        "clean has 14 tokens, corrupted has 16",
+        f"clean has 14 tokens, corrupted has 16 {REMEDY}",
     ),
     "multi-token answer": (
         {"correct": " John Tom"},
@@ -125,7 +126,7 @@ BAD: dict[str, tuple[dict[str, str], str]] = {
     ),
     "several at once": (
         {"corrupted": "After", "incorrect": " John"},
-        "correct and incorrect are both ' John'; clean has 14 tokens, corrupted has 1",
+        f"correct and incorrect are both ' John'; clean has 14 tokens, corrupted has 1 {REMEDY}",
     ),
 }
 

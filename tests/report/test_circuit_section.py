@@ -108,7 +108,11 @@ def test_times_of_circuits_are_of_studies_that_ask_for_them(pairs, expected: boo
     from pathlib import PurePath
 
     settings = {"circuit": {"pairs": pairs}}
-    assert is_current(PurePath("find_circuits.tsv"), settings, 1, None) is expected
+    for rule in ("find_circuits.tsv", "find_edge_circuits.tsv"):
+        assert is_current(PurePath(rule), settings, 1, None) is expected
+    settings["circuit"]["level"] = "edges"
+    assert not is_current(PurePath("find_circuits.tsv"), settings, 1, None)
+    assert is_current(PurePath("find_edge_circuits.tsv"), settings, 1, None) is expected
 
 
 def test_the_curves_are_drawn_with_their_intervals() -> None:

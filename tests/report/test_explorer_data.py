@@ -253,6 +253,9 @@ def test_pieces_are_tokens_with_their_positions_where_they_can_be(tmp_path: Path
     # Tokens with which both answers begin stand behind the prompt, and are no part of it.
     longer = {"clean_tokens": [0, 1, 2, 3], "corrupted_tokens": [0, 3, 3], "answer_beginning": 1}
     assert prompt_pieces(row | longer, tokens) == first
+    # Prompts of unequal length say which positions belong together.
+    unequal = {"clean_tokens": [0, 1, 2], "corrupted_tokens": [0, 3], "aligned_with": [0, -1, 1]}
+    assert prompt_pieces(row | unequal, tokens) == first | {"aligned": [0, -1, 1]}
     # A prompt whose tokens cannot be shown is shown by its words, without positions.
     other = prompt_pieces(row | {"clean": "Hallo du", "corrupted_tokens": [0, 3]}, tokens)
     assert other == {"clean": ["Hallo", " du"], "corrupted": ["there"], "first": None}

@@ -270,6 +270,35 @@ def test_which_positions_matter(opened, study) -> None:
     assert shown.locator(".explorer-positions").count() == 1
 
 
+def test_positions_of_prompts_of_unequal_length_stand_beside_their_partners(
+    chromium, tmp_path
+) -> None:
+    shape = Shape(pairs=1, layers=2, heads=2)
+    folder = write(tmp_path / "unequal", shape)
+    (folder / "interaction.parquet").unlink()  # of a head that only the large study has
+    pairs = make_pairs(shape)
+    pairs["clean_tokens"], pairs["corrupted_tokens"] = [[*range(4)]], [[*range(3)]]
+    pairs["aligned_with"] = [[0, -1, 1, 2]]
+    pairs.to_parquet(folder / "pairs.parquet", index=False)
+    keys = {"pair": 0, "component": "head", "layer": 1, "head": 0, "span": ""}
+    rows = [
+        keys | {"direction": direction, "position": position, "token": token, "ap": effect}
+        for direction, position, token, effect in (
+            ("noising", 2, "c", 0.25), ("noising", 3, "d", 0.5),
+            ("denoising", 1, "C", -0.75), ("denoising", 2, "d", -1.0),
+        )
+    ]  # fmt: skip
+    pd.DataFrame(rows).assign(ap_joint=0.0).to_parquet(folder / "positions.parquet", index=False)
+    with chromium.opened(page_of(folder), "#explore?pin=1.0") as one:
+        one.page.wait_for_selector(READY)
+        lines = card(one.page, "1.0").locator(".explorer-positions tbody tr").all_inner_texts()
+        assert [line.split() for line in lines] == [
+            ["2", "c", "/", "C", "0.250", "\u22120.750"],
+            ["3", "d", "0.500", "\u22121.000"],
+        ]
+        assert one.said == []
+
+
 def test_whom_23_0_interacts_with_and_which_pair_was_composed(opened) -> None:
     shown = find(opened.page, "23.0")
     text = shown.inner_text()

@@ -240,6 +240,7 @@ def test_one_head_and_one_pair_with_a_divergence_work_to_the_report(tmp_path: Pa
         "on_bad_pair": "drop",
         "counterfactuals": {"targets": []},
         "edges": {"pairs": 1, "receivers": {"top": 1}},
+        "position_curves": {"pairs": 1, "heads": [[0, 0]]},
         # AtP* divides by the number of layers - 1, and refuses a model of one.
         "baselines": ["eap_ig", "relp", "atp_hvp"],
     }

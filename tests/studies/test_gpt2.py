@@ -11,6 +11,7 @@ import os
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import yaml
 
@@ -21,11 +22,15 @@ from counterpoint.engine.suffix import SuffixEngine
 from counterpoint.measures.curve_measures import OutputCurves
 from counterpoint.measures.curves import output_curves
 from counterpoint.measures.patching import activation_patching
-from counterpoint.measures.tables.shards import token_pairs
+from counterpoint.measures.tables.edge_table import score_edges
+from counterpoint.measures.tables.shards import Measurement, token_pairs
 from counterpoint.models.load import LanguageModel, load_language_model
 from counterpoint.pairs.buckets import buckets
 from counterpoint.pairs.pair_checks import validate_pairs
 from counterpoint.pairs.pair_files import read_pairs
+from tests.helpers.pair_factory import random_pairs
+from tests.helpers.path_sums import first_heads, path_sums
+from tests.helpers.tiny_models import make_tiny_model
 
 ROOT = Path(__file__).parents[2]
 VARIABLE = "COUNTERPOINT_GPT2"
@@ -150,3 +155,69 @@ def test_the_known_heads_rank_on_top(engines: list[SuffixEngine], direction: Dir
     assert len(set(first[:5]) & set(KNOWN)) >= 4
     for role in ("S-inhibition", "name mover", "negative name mover"):
         assert set(ROLES[role]) & set(first[:15]), f"no {role} head among the first 15"
+
+
+# Wang et al. 2022 (arXiv 2211.00593) found the circuit by path patching: the name movers' queries
+# hear the S-inhibition heads (their figure 4), whose values hear duplicate-token and induction
+# heads (figure 5). They average over prompts whose names are all others, and patch the receivers
+# together; here the corrupted prompt turns the two names about at their second mention, and the
+# effects through single receivers are added up. So nothing is asked for but what either must show:
+# a clean answer that suffers, and the published heads among the first, with room for others.
+
+
+def test_s_inhibition_heads_act_through_the_name_movers_queries(
+    engines: list[SuffixEngine],
+) -> None:
+    sums = path_sums(engines, "noising", ROLES["name mover"], ["query", "key", "value"])
+    heads = ROLES["S-inhibition"]
+    assert len(set(first_heads(sums["query"], 6)) & set(heads)) >= 3
+    together = sums.loc[heads].sum()
+    assert together["query"] < 0
+    assert together["query"] < together["key"] and together["query"] < together["value"]
+    back = path_sums(engines, "denoising", ROLES["name mover"], ["query"])
+    assert back.loc[heads, "query"].sum() > 0
+
+
+def test_duplicate_token_and_induction_heads_act_on_s_inhibition_values(
+    engines: list[SuffixEngine],
+) -> None:
+    sums = path_sums(engines, "noising", ROLES["S-inhibition"], ["value"])["value"]
+    heads = [*ROLES["duplicate token"], *ROLES["induction"]]
+    # Figure 5 has two more induction heads, 5.8 and 5.9, and the duplicate-token head 0.10.
+    assert len(set(first_heads(sums, 8)) & set(heads)) >= 2
+    assert sums.loc[heads].sum() < 0
+    back = path_sums(engines, "denoising", ROLES["S-inhibition"], ["value"])["value"]
+    assert back.loc[heads].sum() > 0
+
+
+def test_sums_of_paths_are_those_of_the_table_of_edges() -> None:
+    """The sums that the two tests above read, on a tiny model, which is always at hand."""
+    model = make_tiny_model("gpt2")
+    engines = [
+        SuffixEngine(model, cache_activations(model, random_pairs(seed, n_pairs=n_pairs)))
+        for seed, n_pairs in ((51, 2), (52, 1))
+    ]
+    receivers = [(1, 2), (2, 0), (2, 3)]
+    sums = path_sums(engines, "noising", receivers, ["query", "value"])
+    assert sums.index.tolist() == [(layer, head) for layer in range(3) for head in range(4)]
+    tables = [
+        score_edges(
+            model,
+            {f"0/{name}": tensor for name, tensor in engine.activations.tensors().items()},
+            Measurement(),
+            receivers,
+            first_order=False,
+        )
+        for engine in engines
+    ]
+    rows = pd.concat(tables)
+    rows = rows[(rows["direction"] == "noising") & (rows["sender_head"] >= 0)]
+    expected = rows.pivot_table(
+        index=["sender_layer", "sender_head"], columns="role", values="effect", aggfunc="sum"
+    )
+    for role in ("query", "value"):
+        below = sums.loc[sums.index.get_level_values(0) < 2, role]
+        assert below.to_numpy() == pytest.approx(expected[role].loc[:1].to_numpy() / 3, abs=1e-6)
+    assert (sums.loc[2] == 0).all(axis=None) and sums.loc[1].abs().max(axis=None) > 1e-3
+    first = first_heads(sums["query"], 3)
+    assert [sums.loc[head, "query"] for head in first] == sorted(sums["query"])[:3]

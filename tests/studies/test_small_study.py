@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import re
@@ -15,9 +16,13 @@ from typing import Any
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
+import yaml
 from safetensors import safe_open
 
 from counterpoint.glossary import COLUMNS
+from counterpoint.models.load import load_language_model
+from counterpoint.pairs.pair_files import PROMPTS
+from tests.helpers.aligned_passes import AlignedPasses
 from tests.helpers.small_study import (
     ANSWERS,
     PAIRS,
@@ -36,7 +41,12 @@ pytestmark = [pytest.mark.workflow, pytest.mark.xdist_group("workflow")]
 
 AFTER_SCORES = {"compute_statistics", "draw_figures", "gather_provenance", "render_report"}
 RESAMPLED = AFTER_SCORES | {"compare_scores"}
-CIRCUITS = {"find_circuits", "export_importances"}
+CIRCUITS = {
+    "find_circuits",
+    "export_importances",
+    "find_edge_circuits",
+    "export_edge_importances",
+}
 
 
 @pytest.fixture(scope="session")
@@ -110,6 +120,9 @@ def test_one_run_makes_everything(study: Path, results: Path) -> None:
         "circuit.parquet",
         "circuit_areas.csv",
         "importances/ap.json",
+        "circuit_edges.parquet",
+        "circuit_edge_areas.csv",
+        "importances/edges/eap_ig.json",
         "correlations.csv",
         "claims.csv",
         "answers.parquet",
@@ -560,3 +573,62 @@ def test_the_lint_is_clean() -> None:
     done = snakemake(ROOT, "--lint", configfile=None)
     assert done.returncode == 0, done.stdout
     assert "Congratulations" in done.stdout
+
+
+# --------------------------------------------------------------------- prompts of unequal length
+
+
+def test_a_pair_of_unequal_length_is_measured_at_aligned_positions(study: Path) -> None:
+    """Of a study beside the small one: its first pair, and one whose clean prompt is longer."""
+    longer = "Then John and Mary sat and Mary gave a big big cup to"
+    pairs = [PAIRS[0], (longer, PAIRS[2][1])]
+    with (study / "unequal.csv").open("w", encoding="utf-8", newline="") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(["clean", "corrupted", "correct", "incorrect", "spans", "corrupted_spans"])
+        for number, pair in enumerate(pairs):
+            spans = ("S=Mary#2; thing=cup", "S=John#2; thing=cup") if number else ("", "")
+            writer.writerow([*pair, *ANSWERS, *spans])
+    config = configuration()
+    own = config["studies"].pop("small") | {
+        "pairs": "unequal.csv",
+        "unequal_lengths": "align",
+        "baselines": [],
+        "counterfactuals": {"targets": []},
+        "positions": {"pairs": 2, "components": ["mlp", "head"]},
+        **{key: {"pairs": "none"} for key in ("roles", "patterns", "edges", "circuit")},
+    }
+    config |= {"study": "unequal", "studies": {"unequal": own}}
+    (study / "unequal.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
+    results = study / "results" / "unequal"
+    made = [f"results/unequal/{name}.parquet" for name in ("heads", "positions")]
+    done = snakemake(study, *made, configfile="unequal.yaml")
+    assert done.returncode == 0, done.stdout
+    rows = pd.read_parquet(results / "pairs.parquet")
+    # <s> and 10 words in both to "big", of which there are two, and then the last two words.
+    assert rows["aligned_with"].map(list).tolist() == [list(range(12)), [*range(11), -1, 11, 12]]
+    heads = pd.read_parquet(results / "heads.parquet")
+    assert heads.groupby(["pair", "direction"]).size().tolist() == [12] * 4
+    # The first pair is the small study's first, and gives what it gives there.
+    small = pd.read_parquet(study / "results" / "small" / "heads.parquet")
+    same = ["direction", "layer", "head", "ap", "atp", "ig_joint", "output_range"]
+    both = [table.loc[table["pair"] == 0, same].reset_index(drop=True) for table in (heads, small)]
+    pd.testing.assert_frame_equal(*both, rtol=1e-4, atol=1e-4)
+    model = load_language_model(study / "resources" / "models" / "tiny")
+    clean, corrupted = (list(map(int, rows[f"{side}_tokens"][1])) for side in PROMPTS)
+    answers = tuple(int(rows[f"{side}_tokens"][1][0]) for side in ("correct", "incorrect"))
+    partner = {k: k for k in range(11)} | {12: 11, 13: 12}
+    plain = {
+        "noising": AlignedPasses(model, clean, corrupted, partner, answers),
+        "denoising": AlignedPasses(
+            model, corrupted, clean, {b: a for a, b in partner.items()}, answers
+        ),
+    }
+    for row in heads[(heads["pair"] == 1) & (heads["layer"] == 1)].to_dict("records"):
+        passes = plain[row["direction"]]
+        end, _ = passes.head(1, row["head"], 1.0)
+        assert row["ap"] == pytest.approx(end - float(passes.metric().detach()), abs=1e-4)
+    positions = pd.read_parquet(results / "positions.parquet")
+    own_rows = positions[positions["pair"] == 1]
+    for direction, places in (("noising", [7, 8, 9, 10, 12, 13]), ("denoising", [*range(7, 13)])):
+        of_direction = own_rows[own_rows["direction"] == direction]
+        assert sorted(of_direction["position"].unique()) == places

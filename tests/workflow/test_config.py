@@ -64,10 +64,11 @@ def test_the_default_configuration_shows_every_setting_with_the_schemas_default(
     defaults = complete(bare)["studies"]["ioi"]
     # The heading is the default study's own.
     study["report"]["title"] = None
-    # Off unless a study asks for them, as this one does of all but circuits.
+    # Off unless a study asks for them, as this one does of all but what takes minutes for a pair.
     for name in [name for name, own in study.items() if isinstance(own, dict) and "pairs" in own]:
         assert defaults[name].pop("pairs") == "none"
-        assert (study[name].pop("pairs") == "none") == (name == "circuit")
+        is_off = study[name].pop("pairs") == "none"
+        assert is_off == (name in ("circuit", "position_curves"))
     # Switched on here, and off where a study says nothing.
     assert study.pop("baselines") and not defaults.pop("baselines")
     assert study == defaults
@@ -255,6 +256,41 @@ def test_heads_out_of_range() -> None:
     config.check_heads([[29, 8]], n_layers=30, n_heads=9, key=key)
     with pytest.raises(UserError, match=r"\[30, 0\], \[0, 9\].*0 to 29.*0 to 8"):
         config.check_heads([[30, 0], [1, 1], [0, 9]], n_layers=30, n_heads=9, key=key)
+
+
+def test_what_needs_prompts_of_equal_length_is_refused_with_the_reason() -> None:
+    # The default study asks for most of it.
+    text = message(
+        changed(
+            studies__ioi__unequal_lengths="align",
+            studies__ioi__circuit__pairs=1,
+            studies__ioi__counterfactuals__atlas__seeds=[0],
+        )
+    )
+    assert "7 mistakes" in text
+    for key, reason, remedy in (
+        ("roles.pairs", "a query, key or pattern belongs to a position", "set it to none"),
+        ("patterns.pairs", "have no difference", "set it to none"),
+        ("edges.pairs", "queries and keys of positions", "set it to none"),
+        ("circuit.pairs", "positions without a partner do not have", "set it to none"),
+        ("baselines", "defined, in their papers, on prompts of equal length", "set it to []"),
+        ("counterfactuals.start", "starts at the pairs of the study", "set targets to []"),
+        ("counterfactuals.atlas.start", "starts at the pairs of the study", "set seeds to []"),
+    ):
+        (line,) = [line for line in text.splitlines() if f"studies.ioi.{key}: " in line]
+        assert "not with unequal_lengths: align, since" in line
+        assert reason in line and remedy in line
+
+
+def test_what_is_defined_for_prompts_of_unequal_length_may_be_asked_for() -> None:
+    raw = changed(
+        studies__ioi__unequal_lengths="align",
+        studies__ioi__baselines=[],
+        studies__ioi__counterfactuals__start="Then John and Mary went to",
+        **{f"studies__ioi__{key}__pairs": "none" for key in ("roles", "patterns", "edges")},
+    )
+    study = resolve(raw).studies["ioi"]
+    assert study["positions"]["pairs"] == 1 and study["answers"]["pairs"] == "all"
 
 
 def counterfactuals_schema() -> dict[str, Any]:

@@ -202,11 +202,16 @@ def test_a_plan_grows_with_pairs_and_heads(folder: Path) -> None:
 def test_a_plan_counts_the_circuits_that_are_asked_for(folder: Path) -> None:
     size, pairs = read_size(folder), Pairs(3, 12, 5)
     wanted = study()["circuit"] | {"max_nodes": 4, "methods": ["greedy", "ap"], "candidates": 5}
+    wanted |= {"edge_methods": ["pruned", "eap_ig", "eap"], "max_edges": 20}
 
     def found(**changes: Any) -> dict[str, tuple[int, float]]:
         return amounts(study(circuit=wanted | changes), size, pairs, ON, targets=1)
 
-    assert not {"find_circuits", "export_importances"} & found(pairs="none").keys()
+    nodes = {"find_circuits", "export_importances"}
+    edges = {"find_edge_circuits", "export_edge_importances"}
+    assert not (nodes | edges) & found(pairs="none").keys()
+    assert (nodes | edges) & found(level="nodes").keys() == nodes
+    assert (nodes | edges) & found(level="edges").keys() == edges
     of_two = found(pairs=2)
     # A ranking: 4 sizes, 4 left out, 10 shares by value and by size. The search: 4 steps of 5 nodes
     # and a guess, 4 left out, 10 shares.
@@ -216,6 +221,14 @@ def test_a_plan_counts_the_circuits_that_are_asked_for(folder: Path) -> None:
         pytest.approx(2 * 2 * passes * 5 * size.operations / ON.rate),
     )
     assert of_two["export_importances"] == (1, 0.0)
+    # Two rankings: 36 sizes, 10 shares by value and by size, 20 edges left out; pruning: 20 tried
+    # and 20 left out. A run is 5 passes, and the scores take 100.
+    of_edges = 5 * (2 * (36 + 20 + 20) + 20 + 20) + 100
+    assert of_two["find_edge_circuits"] == (
+        1,
+        pytest.approx(2 * 2 * of_edges * 5 * size.operations / ON.rate),
+    )
+    assert of_two["export_edge_importances"] == (2, 0.0)
     whole = found(pairs="all", candidates="all")["find_circuits"][1]
     assert (
         whole == found(pairs=99, candidates="all")["find_circuits"][1] > of_two["find_circuits"][1]
@@ -224,7 +237,7 @@ def test_a_plan_counts_the_circuits_that_are_asked_for(folder: Path) -> None:
     one = amounts(
         study(circuit=wanted | {"pairs": 2}, directions=["denoising"]), size, pairs, ON, targets=1
     )
-    assert "export_importances" not in one
+    assert not {"export_importances", "export_edge_importances"} & one.keys()
 
 
 def test_edges_are_planned_as_they_are_asked_for(folder: Path) -> None:

@@ -8,6 +8,7 @@ lowers most, on each pair and on the mean over pairs (whose pair is −1).
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -17,7 +18,6 @@ from torch import Tensor
 
 from counterpoint.engine.activations import Activations, Direction
 from counterpoint.engine.head_outputs import Units
-from counterpoint.engine.suffix import SuffixEngine
 from counterpoint.errors import UserError
 from counterpoint.measures.answer_effects import (
     ORDERS,
@@ -27,7 +27,13 @@ from counterpoint.measures.answer_effects import (
     logit_changes,
     of_means,
 )
-from counterpoint.measures.tables.shards import Measurement, Shard, read_shard, unit_table
+from counterpoint.measures.tables.shards import (
+    Measurement,
+    Shard,
+    engines,
+    read_shard,
+    unit_table,
+)
 from counterpoint.models.load import LanguageModel
 from counterpoint.progress import Progress
 
@@ -123,8 +129,9 @@ def score_answers(
     progress = Progress("pairs whose answers are looked at")
     for shard in shards:
         for activations in read_shard(shard, model.device):
-            engine = SuffixEngine(model, activations, memory_mb=measurement.memory_mb)
-            for direction in measurement.directions:
+            # Logits are looked at, whatever the study's metric is.
+            logits = replace(measurement, metric="logit_difference")
+            for direction, engine in engines(model, activations, logits).items():
                 units, group = _units(model, heads, len(activations.pairs))
                 asked = torch.tensor(
                     sorted({*candidates, *_own_answers(activations)}), device=model.device

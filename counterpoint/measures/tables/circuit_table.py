@@ -13,9 +13,8 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Float, Int
+from jaxtyping import Float
 
-from counterpoint.engine.activation_caching import cache_activations
 from counterpoint.engine.activations import Direction
 from counterpoint.engine.suffix import SuffixEngine
 from counterpoint.errors import UserError
@@ -27,9 +26,15 @@ from counterpoint.measures.circuit_evaluation import (
 from counterpoint.measures.circuit_nodes import NODE_KINDS, Nodes
 from counterpoint.measures.circuit_search import Growth, costs, final_size, first_nodes, greedy
 from counterpoint.measures.node_scores import RANKINGS, node_scores
-from counterpoint.measures.tables.shards import Measurement, score_of_pairs, token_pairs
+from counterpoint.measures.tables.circuit_rows import (
+    RANKED_BY,
+    area_rows,
+    curve_rows,
+    engines_of,
+    rows_of_pairs,
+)
+from counterpoint.measures.tables.shards import Measurement, score_of_pairs
 from counterpoint.models.load import LanguageModel
-from counterpoint.pairs.buckets import buckets
 from counterpoint.progress import Progress
 from counterpoint.statistics import circuit_areas
 from counterpoint.statistics.resampling import Settings
@@ -90,9 +95,6 @@ COLUMNS: Mapping[str, tuple[str, ...]] = {
     ),
 }
 """Columns of the tables. That of nodes has no row where circuits are searched alone."""
-
-RANKED_BY = {"value": False, "size": True}
-"""How a score ranks nodes, by its name in tables: whether by its size alone."""
 
 
 @dataclass(frozen=True)
@@ -170,15 +172,7 @@ def find_circuits(
 ) -> CircuitTables:
     """The circuits of ``pairs`` (rows of `pairs.parquet`), whose heads' scores are in ``heads``."""
     nodes = nodes_of(model, settings.nodes)
-    engines = [
-        SuffixEngine(
-            model,
-            cache_activations(model, token_pairs(bucket)),
-            metric=measurement.metric,
-            memory_mb=measurement.memory_mb,
-        )
-        for bucket in buckets(pairs)
-    ]
+    engines = engines_of(model, pairs, measurement)
     numbers = [number for engine in engines for number in engine.activations.pairs.number]
     tables: dict[str, list[pd.DataFrame]] = {name: [] for name in COLUMNS}
     evaluations, found = 0, None
@@ -283,43 +277,17 @@ class _OfDirection:
             growth = first_nodes(runs, orders["value"], share=largest, max_nodes=settings.max_nodes)
         keys = {"direction": self.direction, "method": method}
         tables = {"members": self._members(growth, importance).assign(**keys)}
-        faithfulness = [
-            self._curve(np.arange(1, len(growth.order) + 1), growth.metric, "value", None)
-        ]
+        k = np.arange(1, len(growth.order) + 1)
+        faithfulness = [rows_of_pairs(runs, self.numbers, k, growth.metric, "value")]
         areas, curves = [], []
         for name, order in orders.items():
-            k = circuit_areas.sizes(len(order))
+            k, shares = circuit_areas.sizes(len(order)), circuit_areas.SHARES
             metric = runs.metric(self.nodes.firsts(order, k))
-            faithfulness.append(self._curve(k, metric, name, np.array(circuit_areas.SHARES)))
-            height = circuit_areas.faithfulness(metric, runs.full, runs.empty, self.statistics)
-            curves.append(
-                pd.DataFrame(
-                    {
-                        "ranked_by": name,
-                        "share": circuit_areas.SHARES,
-                        "k": k,
-                        "faithfulness": height.estimate,
-                        "ci_low": height.low,
-                        "ci_high": height.high,
-                    }
-                )
-            )
-            found = circuit_areas.areas(metric, runs.full, runs.empty, self.statistics)
-            areas += [
-                {
-                    "ranked_by": name,
-                    "area": area,
-                    "estimate": float(interval.estimate),
-                    "ci_low": float(interval.low),
-                    "ci_high": float(interval.high),
-                    "n_nodes": len(order),
-                    "n_pairs": runs.n_pairs,
-                }
-                for area, interval in found.items()
-            ]
-        tables["faithfulness"] = pd.concat(faithfulness, ignore_index=True).assign(**keys)
-        tables["curves"] = pd.concat(curves, ignore_index=True).assign(**keys)
-        tables["areas"] = pd.DataFrame(areas).assign(**keys)
+            faithfulness.append(rows_of_pairs(runs, self.numbers, k, metric, name, shares))
+            curves.append(curve_rows(runs, k, metric, name, self.statistics, shares))
+            areas.append(area_rows(runs, metric, name, self.statistics, n_nodes=len(order)))
+        for name, rows in (("faithfulness", faithfulness), ("curves", curves), ("areas", areas)):
+            tables[name] = pd.concat(rows, ignore_index=True).assign(**keys)
         if method != GREEDY:
             places = np.flatnonzero(self.nodes.candidates)
             tables["nodes"] = self.nodes.keys(places).assign(
@@ -353,35 +321,3 @@ class _OfDirection:
             ],
             axis=1,
         )
-
-    def _curve(
-        self,
-        k: Int[Array, " circuit"],
-        metric: Float[Array, "circuit pair"],
-        ranked_by: str,
-        shares: Float[Array, " circuit"] | None,
-    ) -> pd.DataFrame:
-        """One row for each circuit and pair."""
-        runs = self.runs
-        circuit, pair = (axis.reshape(-1) for axis in np.indices(metric.shape))
-        gone, whole = metric - runs.empty, (runs.full - runs.empty)[pair]
-        recovered = np.divide(
-            gone.reshape(-1), whole, out=np.full(len(pair), np.nan), where=whole != 0
-        )
-        table = pd.DataFrame(
-            {
-                "pair": self.numbers[pair],
-                "ranked_by": ranked_by,
-                "share": np.nan if shares is None else shares[circuit],
-                "k": k[circuit],
-                "metric": metric.reshape(-1),
-                "recovered": recovered,
-            }
-        )
-        return table.sort_values(["pair"], kind="stable", ignore_index=True)
-
-
-def first_pairs(pairs: pd.DataFrame, wanted: Any) -> pd.DataFrame:
-    """The pairs that the setting ``circuit: pairs`` takes: ``"all"``, or the first so many."""
-    ordered = pairs.sort_values("pair", ignore_index=True)
-    return ordered if wanted == "all" else ordered.head(int(wanted))

@@ -18,7 +18,7 @@ from counterpoint.measures.curves import output_curves
 from counterpoint.measures.tables.shards import (
     Measurement,
     Shard,
-    engine_for,
+    engines,
     ordered,
     read_buckets,
     unit_table,
@@ -53,7 +53,8 @@ def score_curves(
     numbers: list[int] = []
     n_units = model.n_heads if component == "head" else 1
     for bucket in read_buckets(shard, model.device):
-        engine = engine_for(model, bucket, measurement.metric, measurement.memory_mb)
+        of_direction = engines(model, bucket, measurement)
+        engine = next(iter(of_direction.values()))
         pairs = bucket.pairs.number
         units = named_units(every_unit(model, len(pairs), component), heads)
         shape = (model.n_layers, len(pairs), n_units, GRID_SIZE)
@@ -63,7 +64,7 @@ def score_curves(
         chosen = [place for place, pair in enumerate(pairs) if _is_kept(pair, keep)]
         numbers += [pairs[place] for place in chosen]
         of_bucket: dict[str, list[np.ndarray]] = {"output": [], "gradient": []}
-        for direction in measurement.directions:
+        for direction, engine in of_direction.items():
             progress = Progress(f"{len(pairs)} pairs, {direction}, {component} evaluations")
             curves = output_curves(
                 engine,

@@ -16,7 +16,7 @@ from counterpoint.measures.faithfulness import (
 from counterpoint.measures.tables.shards import (
     Measurement,
     Shard,
-    engine_for,
+    engines,
     read_buckets,
     score_of_pairs,
 )
@@ -43,9 +43,8 @@ def score_faithfulness(
     tables: list[pd.DataFrame] = []
     first_heads = [k for k in FIRST_HEADS if k <= len(model.head_layers) * model.n_heads]
     for bucket in read_buckets(shard, model.device):
-        engine = engine_for(model, bucket, measurement.metric, measurement.memory_mb)
         pairs = bucket.pairs.number
-        for direction in measurement.directions:
+        for direction, engine in engines(model, bucket, measurement).items():
             progress = Progress(f"pairs, {direction}, heads patched together", len(pairs))
             scores = {name: score_of_pairs(heads, name, pairs, direction, model) for name in SCORES}
             scores["ig_unsaturated"] = unsaturated_integrated_gradients(engine, direction)

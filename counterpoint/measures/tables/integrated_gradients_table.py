@@ -9,7 +9,7 @@ from counterpoint.measures.integrated_gradients import integrated_gradients
 from counterpoint.measures.tables.shards import (
     Measurement,
     Shard,
-    engine_for,
+    engines,
     ordered,
     read_buckets,
     unit_table,
@@ -35,13 +35,12 @@ def score_integrated_gradients(
     """
     tables: list[pd.DataFrame] = []
     for bucket in read_buckets(shard, model.device):
-        engine = engine_for(model, bucket, measurement.metric, measurement.memory_mb)
         pairs = bucket.pairs.number
         units = every_unit(model, len(pairs))
         layer, pair = units.layer.cpu().numpy(), units.pair.cpu().numpy()
         assert units.head is not None
         head = units.head.cpu().numpy()
-        for direction in measurement.directions:
+        for direction, engine in engines(model, bucket, measurement).items():
             progress = Progress(
                 f"{len(pairs)} pairs, {direction}, layers integrated",
                 len(model.head_layers) * len(pairs),

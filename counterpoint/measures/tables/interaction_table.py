@@ -12,7 +12,7 @@ from counterpoint.measures.interaction import partners
 from counterpoint.measures.tables.shards import (
     Measurement,
     Shard,
-    engine_for,
+    engines,
     read_buckets,
     score_of_pairs,
 )
@@ -49,9 +49,8 @@ def score_interactions(
     """
     tables: list[pd.DataFrame] = []
     for bucket in read_buckets(shard, model.device):
-        engine = engine_for(model, bucket, measurement.metric, measurement.memory_mb)
         pairs = bucket.pairs.number
-        for direction in measurement.directions:
+        for direction, engine in engines(model, bucket, measurement).items():
             ap, joint = (
                 score_of_pairs(heads, name, pairs, direction, model) for name in ("ap", "ig_joint")
             )

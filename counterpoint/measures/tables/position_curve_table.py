@@ -14,7 +14,7 @@ import pandas as pd
 from counterpoint.engine.activations import Component
 from counterpoint.measures.position_curves import position_curves
 from counterpoint.measures.positions import COMPONENTS
-from counterpoint.measures.tables.position_table import measured, unit_keys
+from counterpoint.measures.tables.position_table import measured, replaced, unit_keys
 from counterpoint.measures.tables.shards import Measurement, Shard
 from counterpoint.models.load import LanguageModel
 from counterpoint.progress import Progress
@@ -88,6 +88,7 @@ def score_position_curves(
                 advance=progress,
             ):
                 pair = units.pair.cpu().numpy()
+                here = replaced(engine, direction)[pair, position]
                 table = pd.DataFrame(
                     unit_keys(units, numbers)
                     | {"direction": direction, "component": component, "position": position}
@@ -97,7 +98,7 @@ def score_position_curves(
                 for name in CURVES:
                     rows = list(getattr(curves, name).astype(np.float32))
                     table[name] = pd.Series(rows, dtype=object)
-                tables.append(table)
+                tables.append(table[here])
             progress.say()
     if not tables:
         return no_rows()

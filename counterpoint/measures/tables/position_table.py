@@ -1,7 +1,8 @@
 """The table of positions of a shard: AP of every component at every position (`positions`).
 
 One row per pair, direction, component, layer, head and position. Positions are those from the first
-difference on, counted from 0 in the prompt with its first special token; before them every AP is 0.
+difference on, counted from 0 in the background's prompt with its first special token; before them
+every AP is 0. Where the prompts are of unequal length, positions that are not aligned have no row.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from counterpoint.engine.activations import Activations, Component, Direction, b
 from counterpoint.engine.head_outputs import Units
 from counterpoint.engine.suffix import SuffixEngine
 from counterpoint.measures.positions import COMPONENTS, position_patching
-from counterpoint.measures.tables.shards import Measurement, Shard, read_shard
+from counterpoint.measures.tables.shards import Measurement, Shard, engines, read_shard
 from counterpoint.models.load import LanguageModel
 from counterpoint.pairs.spans import spans_of_positions
 from counterpoint.progress import Progress
@@ -67,7 +68,7 @@ def score_positions(
                 engine, direction, component, heads=heads, advance=progress
             )
             count = ap.shape[1]
-            position = np.arange(engine.activations.pairs.length)[-count:]
+            position = np.arange(engine.activations.length)[-count:]
             of_unit = unit_keys(units, numbers) | {"ap_joint": joint}
             at = np.repeat(units.pair.cpu().numpy(), count), np.tile(position, len(units))
             tables.append(
@@ -80,7 +81,7 @@ def score_positions(
                         "ap": ap.reshape(-1),
                     }
                     | {name: values[at] for name, values in texts.items()}
-                )
+                )[replaced(engine, direction)[at]]
             )
             progress.say()
     if not tables:
@@ -104,12 +105,16 @@ def measured(
         if not places:
             continue
         activations = activations.of_pairs(places)
-        engine = SuffixEngine(
-            model, activations, metric=measurement.metric, memory_mb=measurement.memory_mb
-        )
         rows = [of_pair[number] for number in activations.pairs.number]
-        for direction in measurement.directions:
+        for direction, engine in engines(model, activations, measurement).items():
             yield engine, direction, _texts(model, activations, direction, rows)
+
+
+def replaced(engine: SuffixEngine, direction: Direction) -> np.ndarray:
+    """Whether something is put at each position of the background, as [pair, position]: where
+    prompts are of unequal length, not at one without a partner."""
+    partners = engine.activations.pairs.partners(background_prompt(direction))
+    return partners.cpu().numpy() >= 0
 
 
 def unit_keys(units: Units, numbers: Sequence[int]) -> dict[str, np.ndarray]:
@@ -134,12 +139,15 @@ def _texts(
     rows: Sequence[dict[Any, Any]],
 ) -> dict[str, np.ndarray]:
     """Token and span of every pair and position, as [pair, position]."""
-    tokens = getattr(activations.pairs, background_prompt(direction)).tolist()
+    prompt = background_prompt(direction)
+    tokens = getattr(activations.pairs, prompt).tolist()
     texts = {
         token: str(model.tokenizer.decode([token], clean_up_tokenization_spaces=False))
         for token in {token for prompt in tokens for token in prompt}
     }
     return {
         "token": np.array([[texts[token] for token in prompt] for prompt in tokens], dtype=object),
-        "span": np.array([spans_of_positions(row, model.tokenizer) for row in rows], dtype=object),
+        "span": np.array(
+            [spans_of_positions(row, model.tokenizer, prompt) for row in rows], dtype=object
+        ),
     }

@@ -1,6 +1,6 @@
 """A shard of pairs: its activations, bucket by bucket, and the keys of the tables made from it.
 
-Pairs of a shard are grouped into buckets (equal length and first differing position), whose pairs
+Pairs of a shard are grouped into buckets (equal lengths and first differing position), whose pairs
 share batches. Activations are written bucket by bucket and read back one bucket at a time.
 """
 
@@ -21,11 +21,12 @@ from counterpoint.engine.activations import PROMPTS, Activations, Component, Dir
 from counterpoint.engine.answer_readings import NOT_WHOLE, AnswerReadings, Kind, reading_pairs
 from counterpoint.engine.evaluation_rows import WAYS
 from counterpoint.engine.head_outputs import Units
+from counterpoint.engine.laid_out_runs import laid_out
 from counterpoint.engine.suffix import SuffixEngine
 from counterpoint.engine.whole_answers import WholeAnswerEngine
 from counterpoint.errors import UserError
 from counterpoint.models.load import LanguageModel
-from counterpoint.pairs.buckets import Bucket, buckets, keys_of_buckets, shard
+from counterpoint.pairs.buckets import Bucket, buckets, groups, shard
 from counterpoint.progress import Progress
 
 KEYS = ("pair", "direction", "layer", "head")
@@ -48,6 +49,7 @@ def token_pairs(bucket: Bucket) -> TokenPairs:
         tuple(map(tuple, bucket.correct)),
         tuple(map(tuple, bucket.incorrect)),
         tuple(bucket.pairs),
+        None if bucket.aligned_with is None else torch.tensor(bucket.aligned_with),
     )
 
 
@@ -88,6 +90,18 @@ def engine_for(
     return WholeAnswerEngine(model, kept, metric=metric, memory_mb=memory_mb)
 
 
+def engines(
+    model: LanguageModel, kept: Bucketed, measurement: Measurement
+) -> dict[Direction, SuffixEngine]:
+    """The engine of each direction: the same one, unless the prompts are of unequal length."""
+    metric, memory_mb = measurement.metric, measurement.memory_mb
+    if not isinstance(kept, Activations):
+        return dict.fromkeys(measurement.directions, engine_for(model, kept, metric, memory_mb))
+    laid = {each: laid_out(kept, each) for each in measurement.directions}
+    made = {id(own): engine_for(model, own, metric, memory_mb) for own in laid.values()}
+    return {direction: made[id(own)] for direction, own in laid.items()}
+
+
 def cache_shard(
     model: LanguageModel, pairs: pd.DataFrame, metric: str
 ) -> tuple[dict[str, Tensor], pd.DataFrame]:
@@ -103,11 +117,14 @@ def cache_shard(
         kept = _cached(model, bucket, metric)
         table = {"pair": np.array(bucket.pairs, dtype=np.int64)}
         for label, name in (("metric", metric), ("logit_difference", "logit_difference")):
-            engine = engine_for(model, kept, name)
+            of_direction = engines(model, kept, Measurement(name))
             for prompt in PROMPTS:
-                table[f"{label}_{prompt}"] = engine.unpatched(prompt).double().cpu().numpy()
+                metrics = of_direction["noising"].unpatched(prompt)
+                table[f"{label}_{prompt}"] = metrics.double().cpu().numpy()
             if isinstance(kept, Activations):
-                kept = replace(kept, head_way=WAYS.index(engine.way("head")))
+                # What is exact in both directions.
+                way = max(WAYS.index(engine.way("head")) for engine in of_direction.values())
+                kept = replace(kept, head_way=way)
         if isinstance(kept, AnswerReadings):
             kept = _with_ways(model, kept)
         named |= {f"{place}/{name}": tensor for name, tensor in kept.tensors().items()}
@@ -148,7 +165,7 @@ def cached_buckets(
     """What `cache_shard` makes of each bucket of each shard of ``pairs``, one after another."""
     for number in range(-(-len(pairs) // PAIRS_PER_SHARD)):
         rows = shard(pairs, number, PAIRS_PER_SHARD)
-        for _, bucket in rows.groupby(keys_of_buckets(rows), sort=True):
+        for bucket in groups(rows):
             yield cache_shard(model, bucket, metric)
 
 

@@ -16,7 +16,7 @@ import pandas as pd
 from jaxtyping import Float
 
 from counterpoint.figures.chosen_heads import Head
-from counterpoint.report.prompt_tokens import Tokens
+from counterpoint.report.prompt_tokens import Tokens, is_unequal
 
 SIDES = ("clean", "corrupted")
 
@@ -25,7 +25,8 @@ def prompt_pieces(row: Mapping[str, Any], tokens: Tokens) -> dict[str, Any]:
     """Return both prompts of a pair in pieces.
 
     Keys: ``clean`` and ``corrupted``, lists of texts that together are the prompt; ``first``, the
-    position of the first piece of both, or None where pieces have no positions.
+    position of the first piece of both, or None where pieces have no positions; of prompts of
+    unequal length ``aligned``, for each position of the clean one that of its partner, −1 for none.
     """
     found: dict[str, Any] = {}
     firsts = set()
@@ -35,6 +36,8 @@ def prompt_pieces(row: Mapping[str, Any], tokens: Tokens) -> dict[str, Any]:
         found[side] = pieces
         firsts.add(first)
     found["first"] = firsts.pop() if len(firsts) == 1 else None
+    if is_unequal(row):
+        found["aligned"] = [int(place) for place in row["aligned_with"]]
     return found
 
 

@@ -55,11 +55,12 @@ class Pairs:
 
 
 def pairs_of(table: pd.DataFrame) -> Pairs:
-    """What matters of the rows of `pairs.parquet`.
+    """What matters of the rows of `pairs.parquet`; prompts of unequal length count half each.
 
     Whole answers are counted as their log odds are read (`engine.answer_readings`).
     """
-    length, after = table["length"], table["length"] - table["first_difference"]
+    length = (table["length"] + table["corrupted_tokens"].map(len)) / 2
+    after = length - table["first_difference"]
     tokens = float(length.mean())
     if "read_whole" not in table.columns:
         return Pairs(len(table), tokens, float(after.mean()))
@@ -155,6 +156,39 @@ def circuit_operations(size: Size, pairs: Pairs, circuit: Mapping[str, Any]) -> 
     """Floating-point operations of a pair's circuits in one direction: passes of the whole model
     over the positions from the first that differs."""
     return circuit_passes(size, circuit) * pairs.positions * size.operations
+
+
+EDGE_RUN_PASSES = 5
+"""Passes that one circuit of edges is worth, where its receivers read different streams."""
+
+EDGE_SCORE_PASSES = 100
+"""The same of the scores of all edges: a run and its backward pass at seven points, in which every
+receiver reads a stream of its own."""
+
+EDGE_SIZES = 36
+"""Sizes at which small sets are sought (`measures.edge_circuit_search.grid`)."""
+
+EDGES_OF_A_SET = 150
+"""Edges of a small set, where as many are asked for: 52 and 260 before pruning in SmolLM2."""
+
+
+def edge_circuit_passes(circuit: Mapping[str, Any]) -> float:
+    """About how many passes circuits of edges ask for, for one pair and direction.
+
+    Of each small set every edge is left out once, and pruning tries to take each out of another.
+    """
+    methods = circuit["edge_methods"]
+    small = min(circuit["max_edges"], EDGES_OF_A_SET)
+    rankings = [name for name in methods if name != "pruned"]
+    runs = len(rankings) * (EDGE_SIZES + 2 * CIRCUIT_SHARES) + len(methods) * small
+    if "pruned" in methods:
+        runs += small
+    return EDGE_RUN_PASSES * runs + EDGE_SCORE_PASSES
+
+
+def edge_circuit_operations(size: Size, pairs: Pairs, circuit: Mapping[str, Any]) -> float:
+    """Floating-point operations of a pair's circuits of edges in one direction."""
+    return edge_circuit_passes(circuit) * pairs.positions * size.operations
 
 
 def of_answers(size: Size, pairs: Pairs, directions: int, heads: int) -> float:

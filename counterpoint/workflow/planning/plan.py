@@ -49,6 +49,7 @@ SEVERAL_THREADS = (
     "trace_positions",
     "compute_edges",
     "find_circuits",
+    "find_edge_circuits",
     "validate_counterfactuals",
     "record_patterns",
 )
@@ -167,12 +168,26 @@ def amounts(
     circuit = settings["circuit"]
     asked = number_of_pairs(circuit["pairs"], pairs.count)
     if asked:
-        each = operations.circuit_operations(size, pairs, circuit)
-        rule = "find_circuits"
-        found[rule] = 1, asked * directions * each / machine.rate_of(rule)
-        exported = [name for name in circuit["methods"] if name != "greedy"]
-        if exported and "noising" in settings["directions"]:
-            found["export_importances"] = len(exported), 0.0
+        for level, rule, export, exported, each in (
+            (
+                "nodes",
+                "find_circuits",
+                "export_importances",
+                [name for name in circuit["methods"] if name != "greedy"],
+                operations.circuit_operations(size, pairs, circuit),
+            ),
+            (
+                "edges",
+                "find_edge_circuits",
+                "export_edge_importances",
+                [name for name in circuit["edge_methods"] if name != "pruned"],
+                operations.edge_circuit_operations(size, pairs, circuit),
+            ),
+        ):
+            if circuit["level"] in (level, "both"):
+                found[rule] = 1, asked * directions * each / machine.rate_of(rule)
+                if exported and "noising" in settings["directions"]:
+                    found[export] = len(exported), 0.0
 
     wanted = settings["counterfactuals"]
     methods, seeds = wanted["methods"], len(wanted["seeds"])

@@ -4,13 +4,35 @@ import { el } from "./dom.js";
 import { shown } from "./numbers.js";
 
 // The pieces of one prompt, those that differ from the other's marked.
-function marked(own, other) {
+function marked(own, other, partner) {
   const same = own.length === other.length;
   const nodes = own.map((piece, place) => {
+    if (partner) {
+      const beside = partner(place);
+      if (beside === undefined) return unaligned(piece);
+      return beside === piece ? piece : markedPiece(piece, beside);
+    }
     const differs = same ? piece !== other[place] : !commonEnds(own, other)(place);
     return differs ? markedPiece(piece, same ? other[place] : "") : piece;
   });
   return el("code", { class: "prompt" }, nodes.flat());
+}
+
+// A piece that belongs to none of the other prompt.
+function unaligned(piece) {
+  const bare = piece.trimStart();
+  return [piece.slice(0, piece.length - bare.length), el("span", { class: "unaligned" }, bare)];
+}
+
+// Of prompts of unequal length that are aligned: the piece of the other prompt beside each of one.
+function partners(pair) {
+  if (!pair.aligned || pair.first === null) return {};
+  const others = pair.aligned.slice(pair.first).map((position) => position - pair.first);
+  const back = new Map(others.map((other, own) => [other, own]).filter(([other]) => other >= 0));
+  return {
+    clean: (place) => (others[place] >= 0 ? pair.corrupted[others[place]] : undefined),
+    corrupted: (place) => pair.clean[back.get(place)],
+  };
 }
 
 // A leading space is left outside, unless it is the difference.
@@ -35,13 +57,14 @@ function commonEnds(own, other) {
 }
 
 export function prompts(pair, extra = []) {
+  const beside = partners(pair);
   return el(
     "dl",
     { class: "explorer-prompts" },
     el("dt", {}, "clean"),
-    el("dd", {}, marked(pair.clean, pair.corrupted)),
+    el("dd", {}, marked(pair.clean, pair.corrupted, beside.clean)),
     el("dt", {}, "corrupted"),
-    el("dd", {}, marked(pair.corrupted, pair.clean)),
+    el("dd", {}, marked(pair.corrupted, pair.clean, beside.corrupted)),
     el("dt", {}, "answers"),
     el("dd", {}, el("code", { class: "prompt short" }, pair.correct), " against ", el("code", { class: "prompt short" }, pair.incorrect), ...extra),
   );
@@ -54,7 +77,11 @@ export function positionTable(study, pair, place) {
   const rows = new Map();
   for (const record of records) {
     const effects = study.positionEffects(record, place);
-    for (const [order, [position, token, span]] of record.places.entries()) {
+    // Positions are counted in the background's prompt: those of the corrupted one are put beside
+    // their partners of the clean one.
+    const ofClean = pair.aligned && study.directions[record.direction] === "denoising";
+    for (const [order, [own, token, span]] of record.places.entries()) {
+      const position = ofClean ? pair.aligned.indexOf(own) : own;
       const row = rows.get(position) ?? { position, span, tokens: [], effects: {} };
       if (!row.tokens.includes(token)) row.tokens.push(token);
       row.effects[record.direction] = effects[order];
