@@ -178,6 +178,7 @@ tutorial: setup
 
 bench: setup
 	$(BIN)/python -m benchmarks.positions
+	$(BIN)/python -m benchmarks.head_roles
 	$(BIN)/python -m benchmarks.edge_paths
 	$(BIN)/python -m benchmarks $(ARGS)
 

@@ -35,7 +35,6 @@ from counterpoint.measures.curve_measures import GRID_SIZE
 from counterpoint.measures.curves import output_curves
 from counterpoint.measures.integrated_gradients import integrated_gradients
 from counterpoint.measures.patching import activation_patching
-from counterpoint.measures.roles import ROLES, role_effects
 from counterpoint.measures.slopes import rounding_floor, values
 from counterpoint.models.load import load_language_model
 from counterpoint.workflow.planning.matrix_rate import matrix_product_rates
@@ -199,29 +198,6 @@ class Bench:
         )
         self.results["max_error_ap"] = float(np.abs(ours.reshape(theirs.shape) - theirs).max())
 
-    def roles(self) -> None:
-        """Queries, keys, values, patterns and outputs of all heads against TransformerLens'
-        functions, which patch keys and values of whole groups where query heads share them; and the
-        time with those of each query head alone besides."""
-        model, chosen = self.model, list(baselines.TRANSFORMER_LENS_ROLES)
-        if model.n_heads == model.n_key_value_heads:
-            chosen = ["output", "query", "key", "value", "pattern"]
-        ours, theirs = self.in_turns(
-            "roles",
-            lambda: role_effects(self.engine(), "noising", roles=chosen),
-            lambda: baselines.transformer_lens_roles(model, self.pairs, self.layers),
-            model.n_layers / len(self.layers),
-        )
-        worst = 0.0
-        for role, expected in theirs.items():
-            name = role if role in chosen else role.removesuffix("_group")
-            rows = ours.role == ROLES.index(name)
-            found = ours.effect[rows & np.isin(ours.layer, self.layers)]
-            worst = max(worst, float(np.abs(found.reshape(expected.shape) - expected).max()))
-        self.results["max_error_roles"] = worst
-        seconds, _ = timed(lambda: role_effects(self.engine(), "noising"))
-        self.results["roles"]["seconds_of_every_role"] = seconds
-
     def integrated_gradients(self) -> None:
         """IG joint of all layers against Captum on whole passes at its best batch size."""
         middle = self.layers[len(self.layers) // 2]
@@ -324,7 +300,6 @@ class Bench:
         self.curves()
         self.gradients()
         self.activation_patching()
-        self.roles()
         self.integrated_gradients()
         self.bfloat16()
         self.cost()
@@ -340,12 +315,10 @@ class Bench:
             "curves_fixed_peak_share": results["curves_fixed"]["operations_per_second"] / rate,
             "gradient_ratio": results["gradients"]["ratio"],
             "ap_ratio": results["ap"]["ratio"],
-            "roles_ratio": results["roles"]["ratio"],
             "ig_ratio": results["ig"]["ratio"],
             "max_error_output": results["max_error_output"],
             "max_error_gradient": results["max_error_gradient"],
             "max_error_ap": results["max_error_ap"],
-            "max_error_roles": results["max_error_roles"],
             "max_error_ig": results["max_error_ig"],
             "date": datetime.date.today().isoformat(),
             "machine": machine.describe(),

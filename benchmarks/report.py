@@ -8,7 +8,7 @@ from typing import Any
 
 import matplotlib.pyplot as plt
 
-from benchmarks import edge_paths, positions
+from benchmarks import edge_paths, head_roles, positions
 from counterpoint.files.artifacts import atomic, write_text
 
 WAYS = {
@@ -32,11 +32,6 @@ WAYS = {
         "TransformerLens get_act_patch_attn_head_out_all_pos",
         "ap_ratio",
     ),
-    "roles": (
-        "queries, keys, values, patterns and outputs patched",
-        "TransformerLens get_act_patch_attn_head_all_pos_every",
-        "roles_ratio",
-    ),
     "ig": (
         "integrated gradients, joint",
         "Captum LayerIntegratedGradients on whole passes",
@@ -47,7 +42,6 @@ ERRORS = {
     "max_error_output": "f, every node of every head, against whole passes at hook_result",
     "max_error_gradient": "g, sampled heads, against reverse mode in float64",
     "max_error_ap": "AP, every head, against TransformerLens",
-    "max_error_roles": "queries, keys, values, patterns, sampled layers, against TransformerLens",
     "max_error_ig": "IG joint, sampled layers, against Captum with 50 steps",
 }
 
@@ -114,10 +108,8 @@ pass, batch 1, with a hook at `hook_result`, for each node of each head; it ran 
 {heads} (for gradients on every second of them) and is scaled to all {results["n_heads"]}. Captum
 ran on those heads' layers, 50 steps, at the best of its internal batch sizes
 ({details["ig"]["internal_batch_size"]}), and is scaled to all layers. TransformerLens' function
-for AP ran whole, those for the other parts of a head on these layers; where query heads share keys
-and values they patch those of a whole group, and so did this engine. With the keys and values that
-one query head alone sees besides, it took {details["roles"]["seconds_of_every_role"]:.2f} s.
-The error of f is over every node of every head; for it the plain passes of one head's nodes share a
+ran whole. The error of f is over every node of every head; for it the plain passes of one head's
+nodes share a
 batch. The error of g is at most
 {details["gradient_error_over_allowed"]:.2f} of what is allowed, 1e-3 + 1e-3 |g|.
 
@@ -146,7 +138,7 @@ IOI pairs of the shipped set, one direction, activations and curves, in a proces
 position.
 *length* puts sentences before the pair, so that the prefix grows and the suffix does not.
 """
-    for own in (positions, edge_paths):
+    for own in (positions, head_roles, edge_paths):
         if own.KEPT.is_file():
             text += "\n" + own.section(json.loads(own.KEPT.read_text(encoding="utf-8")))
     write_text(text, folder / "performance.md")
