@@ -21,6 +21,7 @@ from counterpoint.measures.tables.edge_circuit_table import (
 from counterpoint.models.load import LanguageModel
 from counterpoint.models.shared_weights import unchanged_modules
 from counterpoint.pairs.answer_tokens import AnswerTokens
+from counterpoint.progress import Bar
 from counterpoint.statistics.resampling import Settings
 
 
@@ -37,6 +38,7 @@ def edge_circuit(
     answer_tokens: AnswerTokens = "one",
     on_bad_pair: Literal["error", "drop"] = "error",
     memory_mb: int | None = None,
+    progress: bool = True,
 ) -> EdgeCircuitTables:
     """Small sets of edges that answer on ``pairs`` as the whole model does, the rest held.
 
@@ -59,6 +61,7 @@ def edge_circuit(
         answer_tokens: See `measure`; `"whole"` is not measured here.
         on_bad_pair: See `measure`.
         memory_mb: See `measure`.
+        progress: See `measure`.
 
     Returns:
         Tables with the columns of ``circuit_edges.parquet`` (``members``),
@@ -88,4 +91,5 @@ def edge_circuit(
             answer_tokens,
             takes_whole=False,
         )
-        return find_edge_circuits(model, given.pairs, given.measurement, wanted, settings)
+        with Bar("finding circuits of edges", None, shown=progress):
+            return find_edge_circuits(model, given.pairs, given.measurement, wanted, settings)

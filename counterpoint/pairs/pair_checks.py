@@ -189,9 +189,6 @@ class PairChecker:
                 lengths += f" (with {self.align_by} such a pair is aligned, best by a column spans)"
             problems.append(Problem("unequal length", lengths))
         problems += self.check_spans(row, clean)
-        partners: list[int] = []
-        if not problems:
-            partners, problems = self.aligned(row, clean, corrupted)
         common: list[int] = []
         read = self.read_once(answers)
         if several and not problems:
@@ -201,8 +198,9 @@ class PairChecker:
             else:
                 common, read = places.beginning, self.read_several(places)
                 problems += self.check_length(max(len(clean), len(corrupted)), places)
-                # What both answers begin with stands behind both prompts.
-                partners += range(len(corrupted), len(corrupted) + len(common))
+        partners: list[int] = []
+        if not problems:
+            partners, problems = self.aligned(row, clean, corrupted, common)
         earlier = self.seen.setdefault(key, row["row"])
         if earlier != row["row"]:
             problems.append(Problem("duplicate", f"the same as row {earlier}"))
@@ -214,7 +212,7 @@ class PairChecker:
             "corrupted_tokens": _ids(self.first + corrupted + common),
             **read,
             "length": before + len(clean) + len(common),
-            "first_difference": before + first_difference(clean, corrupted),
+            "first_difference": before + first_difference(clean + common, corrupted + common),
             "aligned_with": _ids(
                 [*range(before), *(k + before if k >= 0 else k for k in partners)]
             ),
@@ -329,14 +327,17 @@ class PairChecker:
         return []
 
     def aligned(
-        self, row: dict[str, Any], clean: list[int], corrupted: list[int]
+        self, row: dict[str, Any], clean: list[int], corrupted: list[int], common: list[int]
     ) -> tuple[list[int], list[Problem]]:
-        """The partner of each token of the clean prompt, and why there is no telling."""
+        """The partner of each token of the clean prompt, and why there is no telling.
+
+        ``common`` is what both answers begin with, which stands behind both prompts.
+        """
         try:
             spans = {}
             if len(clean) != len(corrupted):
                 spans = spans_in_both(row, clean, corrupted, self.decode)
-            return align(clean, corrupted, spans), []
+            return align(clean + common, corrupted + common, spans), []
         except SpanError as error:
             return [], [Problem("alignment", str(error))]
 

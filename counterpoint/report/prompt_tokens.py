@@ -75,11 +75,12 @@ class Tokens:
         ``aligned_with``: then tokens without a partner are told apart, if the prompts can be shown
         token by token.
         """
-        own = {name: self._own(row, f"{name}_tokens") for name in PROMPTS}
+        own = {name: self.own(row, f"{name}_tokens") for name in PROMPTS}
         if is_unequal(row):
             clean, corrupted = (self._of_tokens(str(row[n]), own[n]) for n in PROMPTS)
             # The special token put in front is not shown, nor what the answers begin with.
-            lengths = [len(own[name] or ()) for name in PROMPTS]
+            # They may be arrays, which have no truth value.
+            lengths = [0 if (ids := own[name]) is None else len(ids) for name in PROMPTS]
             before = lengths[0] - len(clean or [])
             same = lengths[1] - len(corrupted or []) == before <= 1
             if clean is not None and corrupted is not None and same:
@@ -95,7 +96,7 @@ class Tokens:
         return "" if ids is None or not count else "".join(self.of_each(ids[-count:]))
 
     @staticmethod
-    def _own(row: Any, name: str) -> Sequence[int] | None:
+    def own(row: Any, name: str) -> Sequence[int] | None:
         """The tokens of a prompt without those of the answers that stand behind it."""
         ids, count = row.get(name), int(row.get("answer_beginning", 0))
         return ids if ids is None else ids[: len(ids) - count]

@@ -82,7 +82,13 @@ def test_what_cannot_be_answered_is_refused(
 
 def test_circuits_of_edges_are_the_workflows(model: LanguageModel) -> None:
     found = counterpoint.edge_circuit(
-        model, GIVEN, methods="pruned", directions=["noising"], max_edges=200, settings=FEW
+        model,
+        GIVEN,
+        methods="pruned",
+        directions=["noising"],
+        max_edges=200,
+        settings=FEW,
+        progress=False,
     )
     again = find_edge_circuits(
         model,
@@ -101,4 +107,4 @@ def test_circuits_of_edges_are_the_workflows(model: LanguageModel) -> None:
         ({"max_edges": 0}, "max_edges"),
     ):
         with pytest.raises(counterpoint.UserError, match=expected):
-            counterpoint.edge_circuit(model, GIVEN, **changes)
+            counterpoint.edge_circuit(model, GIVEN, progress=False, **changes)

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from transformers import PreTrainedTokenizerFast
 
 from counterpoint.errors import UserError
+from counterpoint.measures.tables.shards import token_pairs
 from counterpoint.models.beginning_token import describe, without_beginning
 from counterpoint.pairs.alignment import UNALIGNED, align, first_difference
 from counterpoint.pairs.buckets import buckets, shard
@@ -218,3 +219,24 @@ def test_buckets_part_pairs_by_both_lengths(tokenizer: PreTrainedTokenizerFast) 
     assert (equal.pairs, unequal.pairs) == ([0], [1])
     assert unequal.aligned_with == [[*range(10), *[-1] * 4, 16]]
     assert (unequal.length, len(unequal.corrupted[0])) == (15, 17)
+
+
+def test_what_both_answers_begin_with_stands_behind_prompts_of_unequal_length(
+    tokenizer: PreTrainedTokenizerFast,
+) -> None:
+    # The whole clean prompt is the beginning of the corrupted one, until " John" is behind both.
+    pair = {
+        "clean": "After John and Mary",
+        "corrupted": "After John and Mary went",
+        "correct": " John Tom",
+        "incorrect": " John Mary",
+    }
+    valid, _ = validate_pairs(
+        table_of(pair), tokenizer, unequal_lengths="align", answer_tokens="first_difference"
+    )
+    row = valid.iloc[0]
+    assert list(row["aligned_with"]) == [0, 1, 2, 3, 4, 6]
+    assert (row["length"], row["first_difference"]) == (6, 5)
+    (bucket,) = buckets(valid)
+    pairs = token_pairs(bucket)
+    assert pairs.first_difference == 5 and pairs.length_of("corrupted") == 7
