@@ -1,4 +1,4 @@
-"""Jobs of a shard that has none of the first pairs write a table without rows; no model is loaded."""
+"""Jobs of a shard without any of the first pairs write a table without rows and load no model."""
 
 from __future__ import annotations
 
