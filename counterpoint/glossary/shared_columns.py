@@ -23,6 +23,9 @@ VARIANCES: Mapping[str, str] = {
 """The variance components of AP by their names in `variance.csv`."""
 
 PAIR = Column("pair", "number", "The pair's number, from 0 in the order of its file.", "pair")
+ROW = Column(
+    "row", "number", "The row of the file of pairs, from 1 after its header; −1 for none.", "pair"
+)
 DIRECTION = Column(
     "direction",
     "",
@@ -110,3 +113,11 @@ TEXTS = (CLEAN, CORRUPTED, CORRECT, INCORRECT)
 HEAD_KEYS = (PAIR, DIRECTION, LAYER, HEAD)
 INTERVAL = (CI_LOW, CI_HIGH)
 SCORE = Column("score", "", "The score that it is compared with or that heads are ranked by.")
+
+OF_ANSWERS = (
+    Column("answer_beginning", "count", "Tokens that both answers begin with, prompts' last."),
+    Column("correct_rest", "number", "Token ids of the correct answer behind its first.", "token"),
+    Column("incorrect_rest", "number", "Token ids of the incorrect one behind its first.", "token"),
+    Column("read_whole", "", "Whether all tokens of the answers are read."),
+)
+"""Columns of pairs.parquet where the setting `answer_tokens` takes answers of several tokens."""

@@ -11,12 +11,10 @@ from counterpoint.glossary.shared_columns import (
     DIRECTION,
     HEAD_KEYS,
     LAYER,
+    OF_ANSWERS,
     PAIR,
+    ROW,
     TEXTS,
-)
-
-ROW = Column(
-    "row", "number", "The row of the file of pairs, from 1 after its header; −1 for none.", "pair"
 )
 
 OF_CURVES = (
@@ -176,14 +174,6 @@ OF_BASELINES = (
 )
 """Scores of other papers: columns of heads.parquet where the setting `baselines` names them."""
 
-OF_ANSWERS = (
-    Column("answer_beginning", "count", "Tokens that both answers begin with, prompts' last."),
-    Column("correct_rest", "number", "Token ids of the correct answer behind its first.", "token"),
-    Column("incorrect_rest", "number", "Token ids of the incorrect one behind its first.", "token"),
-    Column("read_whole", "", "Whether all tokens of the answers are read."),
-)
-"""Columns of pairs.parquet where the setting `answer_tokens` takes answers of several tokens."""
-
 STUDY_TABLES = (
     Table(
         "pairs.parquet",
@@ -198,7 +188,6 @@ STUDY_TABLES = (
             Column("incorrect_tokens", "number", "Token ids of the incorrect answers.", "token"),
             Column("length", "tokens", "Tokens of the clean prompt, a first special one counted."),
             Column("first_difference", "number", "First position, from 0, at which both differ."),
-            *OF_ANSWERS,
             Column(
                 "aligned_with",
                 "number",
@@ -206,6 +195,7 @@ STUDY_TABLES = (
                 "one, −1 without one; its own where both have as many tokens.",
                 "alignment",
             ),
+            *OF_ANSWERS,
         ),
         open=True,
     ),
