@@ -122,7 +122,13 @@ kept_or_temp = temp if max(ROWS.values()) > CONFIG.keep_activations else str
 # What notebooks become pages by.
 PAGE_TEMPLATE = [
     f"reports/template/counterpoint/{name}"
-    for name in ("conf.json", "index.html.j2", "style.css")
+    for name in (
+        "conf.json",
+        "index.html.j2",
+        "style.css",
+        "explorer.css",
+        "explorer.js",
+    )
 ]
 
 # As in counterpoint/figures/study_figures.py, which is not imported here because it imports matplotlib.

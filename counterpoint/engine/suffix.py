@@ -84,7 +84,9 @@ class SuffixEngine:
         self.memory_mb = memory_mb
         pairs = activations.pairs
         if pairs.aligned_with is not None and activations.laid_out_for is None:
-            raise ValueError("pairs of unequal length are measured in one direction at a time")
+            raise ValueError(
+                "pairs of unequal length need activations of one direction (laid_out_runs.laid_out)"
+            )
         with library_errors(model, "recording what its blocks are given"):
             self.arguments = block_arguments(model, activations.length, activations.start)
         self.evaluations = 0

@@ -23,6 +23,9 @@ VARIANCES: Mapping[str, str] = {
 """The variance components of AP by their names in `variance.csv`."""
 
 PAIR = Column("pair", "number", "The pair's number, from 0 in the order of its file.", "pair")
+ROW = Column(
+    "row", "number", "The row of the file of pairs, from 1 after its header; −1 for none.", "pair"
+)
 DIRECTION = Column(
     "direction",
     "",
@@ -111,10 +114,10 @@ HEAD_KEYS = (PAIR, DIRECTION, LAYER, HEAD)
 INTERVAL = (CI_LOW, CI_HIGH)
 SCORE = Column("score", "", "The score that it is compared with or that heads are ranked by.")
 
-ALIGNED_WITH = Column(
-    "aligned_with",
-    "number",
-    "For each token of the clean prompt the position of its partner in the corrupted "
-    "one, −1 without one; its own where both have as many tokens.",
-    "alignment",
+OF_ANSWERS = (
+    Column("answer_beginning", "count", "Tokens that both answers begin with, prompts' last."),
+    Column("correct_rest", "number", "Token ids of the correct answer behind its first.", "token"),
+    Column("incorrect_rest", "number", "Token ids of the incorrect one behind its first.", "token"),
+    Column("read_whole", "", "Whether all tokens of the answers are read."),
 )
+"""Columns of pairs.parquet where the setting `answer_tokens` takes answers of several tokens."""

@@ -6,18 +6,15 @@ from collections.abc import Mapping
 
 from counterpoint.glossary.entries import METRIC, Column, Table
 from counterpoint.glossary.shared_columns import (
-    ALIGNED_WITH,
     CLEAN_TOKENS,
     CORRUPTED_TOKENS,
     DIRECTION,
     HEAD_KEYS,
     LAYER,
+    OF_ANSWERS,
     PAIR,
+    ROW,
     TEXTS,
-)
-
-ROW = Column(
-    "row", "number", "The row of the file of pairs, from 1 after its header; −1 for none.", "pair"
 )
 
 OF_CURVES = (
@@ -177,14 +174,6 @@ OF_BASELINES = (
 )
 """Scores of other papers: columns of heads.parquet where the setting `baselines` names them."""
 
-OF_ANSWERS = (
-    Column("answer_beginning", "count", "Tokens that both answers begin with, prompts' last."),
-    Column("correct_rest", "number", "Token ids of the correct answer behind its first.", "token"),
-    Column("incorrect_rest", "number", "Token ids of the incorrect one behind its first.", "token"),
-    Column("read_whole", "", "Whether all tokens of the answers are read."),
-)
-"""Columns of pairs.parquet where the setting `answer_tokens` takes answers of several tokens."""
-
 STUDY_TABLES = (
     Table(
         "pairs.parquet",
@@ -199,7 +188,13 @@ STUDY_TABLES = (
             Column("incorrect_tokens", "number", "Token ids of the incorrect answers.", "token"),
             Column("length", "tokens", "Tokens of the clean prompt, a first special one counted."),
             Column("first_difference", "number", "First position, from 0, at which both differ."),
-            ALIGNED_WITH,
+            Column(
+                "aligned_with",
+                "number",
+                "For each token of the clean prompt the position of its partner in the corrupted "
+                "one, −1 without one; its own where both have as many tokens.",
+                "alignment",
+            ),
             *OF_ANSWERS,
         ),
         open=True,

@@ -6,7 +6,8 @@ Imports `files` and `errors`; no torch. Read `pair_files` first (every format th
 study). `spans` are names for parts of prompts, `alignment` says which positions of prompts of
 unequal length belong together. `hub` fetches data sets, `doubtful_pairs` finds what passes every
 check and was probably meant otherwise, and `sets` are generators of the shipped pairs.
-`quoting` is how messages show texts and rows. `given_pairs` takes pairs in whatever form a caller
+`bad_rows` is what is said of rows that cannot be used, `quoting` how messages show texts and rows.
+`given_pairs` takes pairs in whatever form a caller
 has them, and the room itself can be called for it: ``counterpoint.pairs([...])``.
 """
 

@@ -6,8 +6,7 @@ an object that is passed in.
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, cast
 
@@ -17,6 +16,7 @@ import pandas as pd
 from counterpoint.errors import UserError
 from counterpoint.pairs.alignment import first_difference, partners_in_row
 from counterpoint.pairs.answer_tokens import SETTING, AnswerPlaces, AnswerTokens, SeveralTokens
+from counterpoint.pairs.bad_rows import explain_bad, joined
 from counterpoint.pairs.pair_files import (
     ANSWER_COLUMNS,
     ANSWERS,
@@ -27,7 +27,7 @@ from counterpoint.pairs.pair_files import (
     PROMPTS,
     parse_answers,
 )
-from counterpoint.pairs.quoting import SHOWN_IN_FULL, Problem, quoted, ranges
+from counterpoint.pairs.quoting import Problem, quoted
 from counterpoint.pairs.spans import SPANS, SpanError, span_tokens
 
 if TYPE_CHECKING:
@@ -103,13 +103,13 @@ def validate_pairs(
         else:
             good.append({"pair": len(good), **row, **outcome})
     if bad and (on_bad_pair == "error" or not good):
-        raise UserError(_explain_bad(source, len(good) + len(bad), bad, on_bad_pair, drop))
+        raise UserError(explain_bad(source, len(good) + len(bad), bad, on_bad_pair, drop))
     if not good:
         raise UserError(f"{source} holds no pairs: expected at least one row.")
     others = [name for name in table.columns if name not in {"row", *COLUMNS, MALFORMED}]
     read = [] if answer_tokens == "one" else ANSWER_COLUMNS
     valid = pd.DataFrame(good, columns=[*PAIR_COLUMNS, *read, *others])
-    reasons = [{**row, "reason": _join(problems)} for row, problems in bad]
+    reasons = [{**row, "reason": joined(problems)} for row, problems in bad]
     return valid, pd.DataFrame(reasons, columns=list(DROPPED_COLUMNS))
 
 
@@ -352,39 +352,8 @@ class PairChecker:
         return str(self.tokenizer.decode(ids, clean_up_tokenization_spaces=False))
 
 
-def _explain_bad(
-    source: str,
-    seen: int,
-    bad: list[tuple[dict[str, Any], list[Problem]]],
-    on_bad_pair: str,
-    drop: str,
-) -> str:
-    """List all bad rows: the first ones with their reasons, any further ones by what is wrong."""
-    kinds = Counter(problem.kind for _, problems in bad for problem in problems)
-    counts = ", ".join(f"{kind} {times}" for kind, times in kinds.most_common())
-    none_left = len(bad) == seen
-    head = f"{source}: {len(bad)} of {seen} rows cannot be used"
-    lines = [f"{head}{', so no pair is left' if none_left else ''} ({counts}):"]
-    lines += [f"  row {row['row']}: {_join(found)}" for row, found in bad[:SHOWN_IN_FULL]]
-    further: dict[str, list[int]] = {}
-    for row, found in bad[SHOWN_IN_FULL:]:
-        for kind in dict.fromkeys(problem.kind for problem in found):
-            further.setdefault(kind, []).append(row["row"])
-    if further:
-        lines.append(f"  and {len(bad) - SHOWN_IN_FULL} more:")
-        lines += [f"    {kind}: rows {ranges(rows)}" for kind, rows in further.items()]
-    remedy = "Rows count from 1 below the header. Correct them"
-    if on_bad_pair == "error" and not none_left:
-        remedy += f", or leave them out with {drop}"
-    return "\n".join([*lines, remedy + "."])
-
-
 def _ids(ids: list[int]) -> np.ndarray:
     return np.array(ids, dtype=np.int32)
-
-
-def _join(problems: Iterable[Problem]) -> str:
-    return "; ".join(problem.reason for problem in problems)
 
 
 def _around(found: str, expected: str) -> str:

@@ -8,8 +8,9 @@ the part that it is named for; fixed prose stands in the notebooks, words in the
 Imports `figures`, `statistics` and names of columns from the rooms that write them; no part loads a
 model or imports torch. In reading order: `html` (pieces, everything escaped), `study_results` (the
 files of a study; `current_files` are those of its configuration) and `comparison_results`,
-`prompt_tokens`, `section_parts`, any section, `render`. All parts are imported here and not on
-demand, since the notebook's imports say on which code a page depends (`workflow.code_version`).
+`prompt_tokens`, `explorer` (the data of the head explorer), `section_parts`, any section, `render`.
+All parts are imported here and not on demand, since the notebook's imports say on which code a page
+depends (`workflow.code_version`).
 """
 
 from counterpoint.report.answers_section import answers
@@ -24,6 +25,7 @@ from counterpoint.report.disagreement_section import reasons
 from counterpoint.report.edge_circuit_section import edge_circuits
 from counterpoint.report.edges_section import edges
 from counterpoint.report.exactness_section import exactness
+from counterpoint.report.explorer_section import explore
 from counterpoint.report.glossary_section import glossary
 from counterpoint.report.headline_section import headline
 from counterpoint.report.heads_section import heads, heat_maps
@@ -53,6 +55,7 @@ __all__ = [
     "edge_circuits",
     "edges",
     "exactness",
+    "explore",
     "extras",
     "generated",
     "glossary",

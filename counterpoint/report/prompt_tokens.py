@@ -75,7 +75,7 @@ class Tokens:
         ``aligned_with``: then tokens without a partner are told apart, if the prompts can be shown
         token by token.
         """
-        own = {name: self._own(row, f"{name}_tokens") for name in PROMPTS}
+        own = {name: self.own(row, f"{name}_tokens") for name in PROMPTS}
         if is_unequal(row):
             clean, corrupted = (self._of_tokens(str(row[n]), own[n]) for n in PROMPTS)
             # The special token put in front is not shown, nor what the answers begin with.
@@ -96,7 +96,7 @@ class Tokens:
         return "" if ids is None or not count else "".join(self.of_each(ids[-count:]))
 
     @staticmethod
-    def _own(row: Any, name: str) -> Sequence[int] | None:
+    def own(row: Any, name: str) -> Sequence[int] | None:
         """The tokens of a prompt without those of the answers that stand behind it."""
         ids, count = row.get(name), int(row.get("answer_beginning", 0))
         return ids if ids is None else ids[: len(ids) - count]

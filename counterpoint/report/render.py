@@ -1,12 +1,15 @@
 """From the report notebook to one HTML file: papermill runs it, nbconvert writes it.
 
 The page holds everything: no script, no font, no style and no image is loaded from anywhere, and
-a content security policy in its head forbids it. The template is ours, since those that come
-with nbconvert load scripts from the network.
+a content security policy in its head forbids it: only the styles and the script that stand beside
+the template are allowed, by their digests, so that nothing else that gets into a page can run. The
+template is ours, since those that come with nbconvert load scripts from the network.
 """
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import json
 import os
 import sys
@@ -26,6 +29,8 @@ PathLike = str | os.PathLike[str]
 
 CONTENTS = "<!--contents-->"
 TEMPLATE = "counterpoint"
+EXPLORER = 'id="explorer-data"'
+"""What a page has that needs the explorer's script."""
 KERNEL = "counterpoint-of-this-python"
 """The kernel that notebooks run in: no name that a user gives to one."""
 
@@ -75,7 +80,42 @@ def notebook_to_html(notebook: Any, template_folder: PathLike) -> str:
         exclude_output_prompt=True,
     )
     page, _ = exporter.from_notebook_node(notebook)
-    return page.replace(CONTENTS, contents(page), 1)
+    folder = Path(template_folder) / TEMPLATE
+    explored = EXPLORER in page
+    style = _read(folder / "style.css") + (_read(folder / "explorer.css") if explored else "")
+    script = _read(folder / "explorer.js") if explored else ""
+    parts = {
+        "<!--policy-->": '<meta http-equiv="Content-Security-Policy" '
+        f'content="{content_policy(style, script)}">',
+        "<!--style-->": f"<style>{style}</style>",
+        CONTENTS: str(contents(page)),
+        "<!--script-->": f"<script>{script}</script>" if script else "",
+    }
+    head, found, rest = page.partition("</head>")
+    for mark in ("<!--policy-->", "<!--style-->"):
+        head = head.replace(mark, parts[mark], 1)
+    rest = rest.replace(CONTENTS, parts[CONTENTS], 1)
+    before, _, after = rest.rpartition("<!--script-->")
+    return head + found + before + parts["<!--script-->"] + after
+
+
+def content_policy(style: str, script: str) -> str:
+    """Return the policy that allows images of the page itself, this style and this script alone."""
+    allowed = f"script-src '{_digest(script)}'; " if script else ""
+    return (
+        f"default-src 'none'; img-src data:; style-src '{_digest(style)}'; {allowed}"
+        "base-uri 'none'; form-action 'none'"
+    )
+
+
+def _digest(text: str) -> str:
+    """A text's digest, as a policy names it."""
+    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode("ascii")
+
+
+def _read(path: Path) -> str:
+    # As a browser reads it: line ends are those of the file.
+    return path.read_text(encoding="utf-8")
 
 
 def _write_notebook(notebook: Any, path: Path) -> None:

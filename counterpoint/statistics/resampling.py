@@ -209,7 +209,8 @@ def study_interval(
     mean = np.divide(values.sum(axis=0), count, out=np.full(count.shape, np.nan), where=count > 0)
     deviations = np.where(known, estimates - mean, 0.0)
     drawn = count if clusters is None else _clusters_of(known, clusters)
-    widen = np.vectorize(lambda units: widening(int(units), confidence), otypes=[float])(drawn)
+    units, place = np.unique(drawn, return_inverse=True)
+    widen = np.array([widening(int(one), confidence) for one in units])[place.reshape(drawn.shape)]
     spread = np.tensordot(pair_draws, deviations, axes=1) / np.maximum(count, 1)
     centre = mean[None] if head_draws is None else head_draws
     low, high = percentiles(centre + widen * spread, confidence)

@@ -293,7 +293,7 @@ def test_what_is_not_laid_out_is_refused() -> None:
     model = make_tiny_model("llama")
     pairs = token_pairs(*CASES["late"])
     activations = cache_activations(model, pairs)
-    with pytest.raises(ValueError, match="one direction at a time"):
+    with pytest.raises(ValueError, match="activations of one direction"):
         SuffixEngine(model, activations)
     with pytest.raises(ValueError, match="no length in common"):
         _ = activations.length

@@ -1,0 +1,207 @@
+"""All that the explorer shows of a study, as one text (`packed_arrays`).
+
+The header says what there is; arrays hold numbers. Scores are exact as float32 holds them. Curves
+are quantised (`quantised_curves`): f − f(0), f(0) being the unpatched metric, and g.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from counterpoint.figures.chosen_heads import Head
+from counterpoint.report.explorer.composed_pairs import composed_pairs
+from counterpoint.report.explorer.head_partners import edges, partners
+from counterpoint.report.explorer.measure_arrays import (
+    Measure,
+    Study,
+    head_measures,
+    position_measures,
+    role_measures,
+)
+from counterpoint.report.explorer.packed_arrays import pack
+from counterpoint.report.explorer.pair_choice import (
+    MOST_CURVES,
+    MOST_SCORES,
+    QUANTILES,
+    spread_out,
+)
+from counterpoint.report.explorer.prompt_pieces import position_effects, prompt_pieces
+from counterpoint.report.explorer.quantised_curves import LEVELS, largest_error, quantise
+from counterpoint.report.study_results import Results
+from counterpoint.statistics.resampling import Settings
+
+BACKGROUND = {"noising": "metric_clean", "denoising": "metric_corrupted"}
+"""The column of baseline.parquet that is f(0)."""
+
+Arrays = dict[str, np.ndarray]
+
+
+def explorer_data(results: Results) -> str:
+    """Return the packed data of a study's explorer."""
+    header, arrays = explorer_arrays(results)
+    return pack(header, arrays)
+
+
+def explorer_arrays(results: Results) -> tuple[dict[str, Any], Arrays]:
+    """Return the header and the arrays that `explorer_data` packs."""
+    heads: list[Head] = sorted(
+        {(int(a), int(b)) for a, b in results.heads[["layer", "head"]].to_numpy()}
+    )
+    places = {head: place for place, head in enumerate(heads)}
+    names, all_pairs = results.directions, [int(pair) for pair in results.baseline["pair"]]
+    each = len(heads) * len(names)
+    shown = spread_out(all_pairs, each, MOST_SCORES)
+    settings = Settings(**results.settings.get("statistics", {}))
+    study = Study(names, heads, settings, results.words, results.heads)
+    measures = [
+        *head_measures(results.heads, study),
+        *(role_measures(results.roles, study) if results.roles is not None else ()),
+        *(position_measures(results.positions, study) if results.positions is not None else ()),
+    ]
+    described, arrays = _measure_arrays(measures, shown)
+    drawn, curve_arrays, error = _curve_arrays(results, heads, spread_out(shown, each, MOST_CURVES))
+    effects, effect_arrays = position_effects(results.positions, shown, names, heads)
+    ranks = np.array([int(results.places[head]["rank"]) for head in heads], dtype="<u2")
+    floor = np.array([results.means[names[0], *head]["at_floor"] for head in heads], dtype="|u1")
+    header = {
+        "study": results.study,
+        "folder": f"results/{results.study}",
+        "model": str(results.settings.get("model", "")),
+        "pairs_file": str(results.settings.get("pairs", "")),
+        "metric": results.words.name,
+        "short": results.words.short,
+        "unit": results.words.unit,
+        "directions": list(names),
+        "confidence": settings.confidence,
+        "drawn": results.drawn,
+        "pairs": [_pair(results, number) for number in shown],
+        "pairs_in_all": len(all_pairs),
+        "quantiles": list(QUANTILES),
+        "measures": described,
+        "curves": {"pairs": drawn, "error": error, "levels": LEVELS},
+        "positions": effects,
+        "partners": partners(results.interaction, names, places),
+        "edges": edges(results.edges, names, places),
+        "composed": composed_pairs(results.generated, results.atlas, results.tokens, places),
+    }
+    own = {
+        "layer": np.array([layer for layer, _ in heads], dtype="<u2"),
+        "head": np.array([head for _, head in heads], dtype="<u2"),
+        "rank": ranks,
+        "at_floor": floor,
+    }
+    return header, {**own, **arrays, **curve_arrays, **effect_arrays}
+
+
+def _measure_arrays(
+    measures: Sequence[Measure], shown: Sequence[int]
+) -> tuple[list[dict[str, Any]], Arrays]:
+    """The descriptions of the measures, and their arrays by name.
+
+    ``values.{key}`` [direction, pair, head] of the shown pairs; ``low.`` and ``high.`` [direction,
+    head]; where not all pairs are shown also ``mean.``, ``spread.`` and ``quantiles.``
+    """
+    described, arrays = [], {}
+    for one in measures:
+        kept = [place for place, pair in enumerate(one.pairs) if int(pair) in set(shown)]
+        whole = len(kept) == len(one.pairs)
+        key = one.about.key
+        described.append(
+            {
+                "key": key,
+                "label": one.about.label,
+                "group": one.about.group,
+                "meaning": one.about.meaning,
+                "unit": one.about.unit,
+                "signed": one.about.signed,
+                "source": one.about.source,
+                "column": one.about.column,
+                "where": dict(one.about.where),
+                "word": one.about.word,
+                "pairs": [int(one.pairs[place]) for place in kept],
+                "pairs_in_all": len(one.pairs),
+                "whole": whole,
+            }
+        )
+        arrays[f"values.{key}"] = one.scores[:, kept].astype("<f4")
+        if len(one.pairs) > 1:
+            arrays[f"low.{key}"], arrays[f"high.{key}"] = (
+                end.astype("<f4") for end in (one.low, one.high)
+            )
+        if not whole:
+            arrays[f"mean.{key}"] = one.means().astype("<f4")
+            arrays[f"spread.{key}"] = one.spreads().astype("<f4")
+            arrays[f"quantiles.{key}"] = one.quantiles().astype("<f4")
+    return described, arrays
+
+
+def _pair(results: Results, number: int) -> dict[str, Any]:
+    """A pair as a card shows it."""
+    row, metric = (
+        {str(key): value for key, value in table[table["pair"] == number].iloc[0].items()}
+        for table in (results.pairs, results.baseline)
+    )
+    return {
+        "number": number,
+        **prompt_pieces(row, results.tokens),
+        "correct": str(row["correct"]),
+        "incorrect": str(row["incorrect"]),
+        "metric_clean": float(metric["metric_clean"]),
+        "metric_corrupted": float(metric["metric_corrupted"]),
+    }
+
+
+def _curve_arrays(
+    results: Results, heads: Sequence[Head], wanted: Sequence[int]
+) -> tuple[list[int], Arrays, float | None]:
+    """The pairs that are drawn, the quantised curves by name, and the largest error of f.
+
+    ``f.ends``, ``f.steps``, ``g.ends`` and ``g.steps``: the curves of every pair, direction and
+    head, in this order; ``alphas`` are the nodes.
+    """
+    stored, tensors = _read_curves(results.folder / "curves.safetensors", wanted)
+    if not stored:
+        return [], {}, None
+    order = list(results.settings.get("directions", results.directions))
+    turned = [order.index(name) for name in results.directions]
+    layers, numbers = (np.array(each) for each in zip(*heads, strict=True))
+    start = results.baseline.set_index("pair").loc[stored]
+    begins = [start[BACKGROUND[one]].to_numpy(float) for one in results.directions]
+    arrays: Arrays = {"alphas": tensors["alphas"].astype("<f4")}
+    error = None
+    for name, tensor in (("f", "output"), ("g", "gradient")):
+        if tensor not in tensors:
+            continue
+        chosen = tensors[tensor][:, turned][:, :, layers, numbers].astype(np.float64)
+        if name == "f":
+            chosen -= np.stack(begins, axis=1)[:, :, None, None]
+        curves = quantise(chosen.reshape(-1, chosen.shape[-1]))
+        arrays[f"{name}.ends"], arrays[f"{name}.steps"] = curves.ends, curves.steps
+        if name == "f":
+            errors = largest_error(curves)
+            error = float(np.nanmax(errors)) if np.isfinite(errors).any() else None
+    return stored, arrays, error
+
+
+def _read_curves(path: Path, wanted: Sequence[int]) -> tuple[list[int], Arrays]:
+    """The numbers of the wanted pairs whose curves are kept, and their tensors, read pair by pair:
+    ``alphas``, and ``output`` and ``gradient`` [pair, direction, layer, head, node]."""
+    if not path.exists():
+        return [], {}
+    from safetensors import safe_open
+
+    with safe_open(path, framework="numpy") as file:
+        kept = file.get_tensor("pairs")
+        rows = [place for place, pair in enumerate(kept) if int(pair) in set(wanted)]
+        if not rows:
+            return [], {}
+        there = set(file.keys()) & {"output", "gradient"}
+        tensors = {
+            name: np.stack([file.get_slice(name)[row] for row in rows]) for name in sorted(there)
+        }
+        tensors["alphas"] = file.get_tensor("alphas")
+    return [int(kept[row]) for row in rows], tensors
