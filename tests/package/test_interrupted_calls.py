@@ -11,7 +11,7 @@ import torch
 
 import counterpoint
 from counterpoint.engine import suffix
-from counterpoint.measures.tables import curve_table
+from counterpoint.measures.tables import shards
 from counterpoint.models.load import LanguageModel
 
 PAIRS = [
@@ -62,7 +62,7 @@ def test_a_call_that_is_broken_off_leaves_the_model_usable(
 
     with monkeypatch.context() as patched:
         patched.setattr(suffix.SuffixEngine, "__init__", broken)
-        patched.setattr(curve_table, "SuffixEngine", suffix.SuffixEngine)
+        patched.setattr(shards, "SuffixEngine", suffix.SuffixEngine)
         with pytest.raises(error):
             measured(tiny_llama, PAIRS)
     assert [set(vars(module)) for module in tiny_llama.hf.modules()] == names

@@ -21,7 +21,7 @@ from safetensors import safe_open
 
 from counterpoint.glossary import COLUMNS
 from counterpoint.models.load import load_language_model
-from counterpoint.pairs.pair_files import PROMPTS
+from counterpoint.pairs.pair_files import ANSWER_COLUMNS, PROMPTS
 from tests.helpers.aligned_passes import AlignedPasses
 from tests.helpers.small_study import (
     ANSWERS,
@@ -203,7 +203,8 @@ def test_every_column_is_in_the_glossary(results: Path) -> None:
         columns = columns_of(path)
         if columns is not None:
             found[name] = set(columns)
-    left_out = {"durations_without_bos"}  # only of a study with prepend_bos: both
+    # Only of a study with prepend_bos: both, and of one that takes answers of several tokens.
+    left_out = {"durations_without_bos", *ANSWER_COLUMNS}
     assert (
         found == {name: COLUMNS[name].keys() - left_out for name in COLUMNS if name in found}
         and {"heads.parquet", "provenance.json", "claims.csv"} <= found.keys()
@@ -480,7 +481,9 @@ def test_heads_and_layers_that_the_model_does_not_have(unmade: Path) -> None:
     assert "Building DAG" not in output
     model = unmade / "tiny" / "config.json"
     one_layer = json.loads(model.read_text()) | {"num_hidden_layers": 1}
-    with changed(model, json.dumps(one_layer)), configured(unmade, counterfactuals__targets=[]):
+    nothing = {"counterfactuals__targets": [], "position_curves__pairs": "none"}
+    nothing["position_curves__heads"] = "all"
+    with changed(model, json.dumps(one_layer)), configured(unmade, **nothing):
         output = refused(unmade)
     assert "error: studies.small.baselines: the model tiny has a single layer" in output
     assert "Building DAG" not in output
