@@ -128,10 +128,11 @@ def compare(
 def section(results: dict[str, Any]) -> str:
     """The results as a section of a page."""
     sources = " and ".join(f"{layer}.{head}" for layer, head in results["sources"])
+    rate = results["matrix_product_rate"]
+    at = f", at {rate / 1e9:.0f} · 10⁹ operations per second of matrix products" if rate else ""
     return f"""## Exact edges
 
-Made by `python -m benchmarks.edge_paths` on {results["date"]}: {results["machine"]}, at
-{results["matrix_product_rate"] / 1e9:.0f} · 10⁹ operations per second of float32 matrix products.
+Made by `python -m benchmarks.edge_paths` on {results["date"]}: {results["machine"]}{at}.
 The original notebook's pair, {DIRECTION}: from every head, MLP and the embeddings into query, key and
 value of the first {len(results["receivers"])} heads by |AP|, {results["turns"]} turns. TransformerLens'
 `get_act_patch_direct_path` makes a whole pass for each edge and under grouped queries knows those
