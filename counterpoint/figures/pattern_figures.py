@@ -60,7 +60,7 @@ def attention_maps(
                 (axes[2], "corrupted − clean", change, DIVERGING, -bound, bound, texts[0]),
             ):
                 image = ax.imshow(
-                    values, cmap=colours, vmin=low, vmax=high, interpolation="nearest"
+                    values, cmap=colours, vmin=low, vmax=high, interpolation="none"
                 )
                 figure.colorbar(image, ax=ax, shrink=0.7, pad=0.02)
                 ax.set_title(f"{layer}.{head}, {title}")

@@ -22,6 +22,7 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from counterpoint.figures.compact_svg import compact_svg
 from counterpoint.files.artifacts import atomic
 
 PathLike = str | os.PathLike[str]
@@ -87,7 +88,9 @@ STYLE: dict[Any, Any] = {
     "text.parse_math": False,
     "axes.unicode_minus": True,
     "axes.formatter.use_mathtext": False,
-    "svg.fonttype": "path",
+    "svg.fonttype": "none",
+    # Of a map an SVG then holds one dot a cell, and enlarges it.
+    "image.interpolation": "none",
     "svg.hashsalt": "counterpoint",
 }
 
@@ -129,15 +132,15 @@ def name_directions_once(figure: Figure, grid: Sequence[Axes]) -> None:
 
 
 def saved(figure: Figure, kind: str) -> bytes:
-    """Return a figure as the bytes of an "svg" (without a date) or a "png"."""
+    """Return a figure as the bytes of an "svg" (without a date, its text as text) or a "png"."""
     metadata = {"Date": None} if kind == "svg" else None
     with mpl.rc_context(STYLE), io.BytesIO() as stream:
         figure.savefig(stream, format=kind, metadata=metadata)
-        return stream.getvalue()
+        return compact_svg(stream.getvalue()) if kind == "svg" else stream.getvalue()
 
 
 def figure_svg(figure: Figure) -> bytes:
-    """Return a figure as SVG without a date."""
+    """Return a figure as SVG without a date, its text as text."""
     return saved(figure, "svg")
 
 
@@ -147,9 +150,7 @@ def save_figure(figure: Figure, folder: PathLike, name: str) -> tuple[Path, Path
     The SVG holds no date and its ids come from a fixed salt: equal figures give equal files.
     """
     svg, png = Path(folder) / f"{name}.svg", Path(folder) / f"{name}.png"
-    with mpl.rc_context(STYLE):
-        with atomic(svg) as temporary:
-            figure.savefig(temporary, format="svg", metadata={"Date": None})
-        with atomic(png) as temporary:
-            figure.savefig(temporary, format="png")
+    for path, kind in ((svg, "svg"), (png, "png")):
+        with atomic(path) as temporary:
+            temporary.write_bytes(saved(figure, kind))
     return svg, png

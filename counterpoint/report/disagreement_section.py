@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import pandas as pd
@@ -33,7 +34,7 @@ def reasons(results: Results) -> Fragment:
     """Return why IG joint and AP disagree and which score is faithful, where it was measured."""
     parts: list[Any] = []
     if results.interaction is not None and not results.interaction.empty:
-        parts.append(_interactions(results.interaction, results.heads))
+        parts.append(_interactions(results, results.interaction))
     elif results.interaction is not None and not results.heads["head"].any():
         parts.append(
             note(
@@ -51,7 +52,9 @@ def reasons(results: Results) -> Fragment:
                 NO_SLOPE if results.words.flat(results.directions) else "",
             ),
             drawn_here(
-                faithfulness_curves(faithful),
+                results,
+                "faithfulness",
+                partial(faithfulness_curves, faithful),
                 "Share of the metric's change recovered against the number of heads patched.",
                 "Share of the metric's change recovered by the first k heads by each score, mean "
                 "over pairs.",
@@ -60,7 +63,7 @@ def reasons(results: Results) -> Fragment:
     return join(parts)
 
 
-def _interactions(table_of: pd.DataFrame, heads: pd.DataFrame) -> Fragment:
+def _interactions(results: Results, table_of: pd.DataFrame) -> Fragment:
     """Return with whom the heads interact on which IG joint and AP differ most."""
     keys = ["direction", "layer", "head"]
     sums = (
@@ -102,7 +105,7 @@ def _interactions(table_of: pd.DataFrame, heads: pd.DataFrame) -> Fragment:
     ]  # fmt: skip
     listing = [cells for _, cells in rows]
     heads_alone = by_head(table_of)
-    missed = own_path_errors(heads_alone, heads)[0].max()
+    missed = own_path_errors(heads_alone, results.heads)[0].max()
     accounted, cases = int(heads_alone["accounted"].sum()), heads_alone["accounted"].count()
     return join(
         [
@@ -118,7 +121,9 @@ def _interactions(table_of: pd.DataFrame, heads: pd.DataFrame) -> Fragment:
                 f"to within {small(missed)}.",
             ),
             drawn_here(
-                interaction_sums(sums),
+                results,
+                "interaction",
+                partial(interaction_sums, sums),
                 "Disagreement against the sum of the interactions with single partners.",
                 "One mark per pair and head. On the dotted line single partners explain all of the "
                 "disagreement.",

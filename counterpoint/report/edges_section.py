@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import pandas as pd
@@ -64,7 +65,10 @@ def edges(results: Results) -> Fragment:
                 f"{n_pairs} pairs." if n_pairs > 1 else "One pair, so no interval over pairs.",
             ),
             drawn_here(
-                strongest_edges(
+                results,
+                "edges",
+                partial(
+                    strongest_edges,
                     found,
                     confidence=settings.confidence,
                     seed=settings.seed,
