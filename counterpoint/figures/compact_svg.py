@@ -52,6 +52,9 @@ NEAR = 0.2
 REACH = 200
 """How many items one may go back to join one of its look."""
 
+BAR = 128
+"""Steps of a scale of colours, between which it is even to the eye."""
+
 FAMILY = "DejaVu Sans,Verdana,sans-serif"
 """Verdana is as wide; a machine without both takes its own."""
 
@@ -231,9 +234,12 @@ def _text(element: ElementTree.Element, frame: str | None) -> _Item:
     if "translate" in moves:
         x, y = (float(one) for one in moves["translate"].split())
     turned = float(moves.get("rotate", "0").split()[0])
-    attributes = {"x": short(round(10 * x)), "y": short(round(10 * y))}
     if turned:
-        attributes["transform"] = f"rotate({turned:g} {attributes['x']} {attributes['y']})"
+        # The places of words that are turned alike are said in axes that are turned with them.
+        style["transform"] = f"rotate({turned:g})"
+        sine, cosine = math.sin(math.radians(turned)), math.cos(math.radians(turned))
+        x, y = cosine * x + sine * y, cosine * y - sine * x
+    attributes = {"x": short(round(10 * x)), "y": short(round(10 * y))}
     text = element.text or ""
     if text != " ".join(text.split()):
         attributes |= {"xml:space": "preserve", "style": "white-space:pre"}
@@ -246,21 +252,30 @@ def _image(element: ElementTree.Element, frame: str | None) -> _Item:
     kind, _, data = element.get(LINK, "").partition(",")
     if kind != "data:image/png;base64":
         raise UnknownDrawing("image")
-    attributes["xlink:href"] = f"{kind},{base64.b64encode(_packed_png(base64.b64decode(data))).decode()}"
+    picture = Image.open(io.BytesIO(base64.b64decode(data)))
+    if picture.width > 1 and picture.height > BAR and _is_bar(picture):
+        picture = picture.resize((1, BAR), Image.Resampling.BOX)
+        attributes["preserveAspectRatio"] = "none"
+    attributes["xlink:href"] = f"{kind},{base64.b64encode(_packed_png(picture)).decode('ascii')}"
     opacity = element.get("opacity")
     return _Item({"opacity": opacity} if opacity else {}, frame, element="image",
                  attributes=attributes)  # fmt: skip
 
 
-def _packed_png(content: bytes) -> bytes:
-    """The same picture in the fewest bytes of those that are easily had."""
-    picture = Image.open(io.BytesIO(content))
+def _is_bar(picture: Image.Image) -> bool:
+    """Whether a picture's columns are all alike, as of a scale of colours that stands upright."""
+    first = picture.crop((0, 0, 1, picture.height)).resize(picture.size, Image.Resampling.NEAREST)
+    return first.tobytes() == picture.tobytes()
+
+
+def _packed_png(picture: Image.Image) -> bytes:
+    """A picture as PNG, in the fewest bytes of the ways that are easily had."""
     ways = [picture]
     if picture.mode == "RGBA" and picture.getchannel("A").getextrema() == (255, 255):
         ways.append(picture.convert("RGB"))
         if picture.getcolors(256):
             ways.append(ways[-1].quantize(256, dither=Image.Dither.NONE))
-    found = [content]
+    found = []
     for way in ways:
         with io.BytesIO() as stream:
             way.save(stream, format="png", optimize=True)

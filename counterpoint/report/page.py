@@ -53,6 +53,7 @@ def notebook_to_html(notebook: Any, template_folder: PathLike) -> str:
     folder = Path(template_folder) / TEMPLATE
     explored = EXPLORER in page
     style = _read(folder / "style.css") + (_read(folder / "explorer.css") if explored else "")
+    style = re.sub(r"/\*.*?\*/|(?<=[{};,:])\s+|\s+(?=[{}])", "", style, flags=re.DOTALL)
     script = _read(folder / "page.js") + (_read(folder / "explorer.js") if explored else "")
     parts = {
         "<!--policy-->": '<meta http-equiv="Content-Security-Policy" '
@@ -109,16 +110,22 @@ def arranged(page: str) -> str:
 
 SLIM = {
     '<td class="number">': "<td>",
-    '<td class="text">': "<td class=text>",
-    '<th scope="row" class="number">': "<th scope=row>",
-    '<th scope="row" class="text">': "<th scope=row class=text>",
+    '<td class="text">': "<td class=t>",
+    '<th scope="row" class="number">': "<th scope=row class=n>",
+    '<th scope="row" class="text">': "<th scope=row>",
     '<th scope="col" class="number">': "<th scope=col>",
-    '<th scope="col" class="text">': "<th scope=col class=text>",
-    '<span class="interval">': "<span class=interval>",
+    '<th scope="col" class="text">': "<th scope=col class=t>",
+    '<code class="prompt short">': "<code class=short>",
     **dict.fromkeys(("</td>", "</th>", "</tr>", "</tbody>", "</thead>", "</dd>", "</dt>"), ""),
 }
 """What a page says often, and the same in fewer letters: HTML lets the ends of cells and rows be left
-out, and a cell that is not text is a number."""
+out, a cell that is not text is a number, and what heads a row is text."""
+
+INTERVAL = re.compile(r'<span class="interval">([^<]*)</span>')
+"""An interval, which becomes an `i`; page.js gives it back its class."""
+
+PICTURE = re.compile(r'(?<=src="data:image/svg\+xml,)[^"]*')
+"""An SVG as nbconvert leaves it, with marks escaped that in an attribute need not be."""
 
 
 def slim(page: str) -> str:
@@ -126,6 +133,8 @@ def slim(page: str) -> str:
 
     Prompts hold none of these: what could be read as a mark is escaped in them.
     """
+    page = PICTURE.sub(lambda found: found[0].replace("&lt;", "<").replace("&gt;", ">"), page)
+    page = INTERVAL.sub(r"<i>\1</i>", page)
     for long, short in SLIM.items():
         page = page.replace(long, short)
     return page
