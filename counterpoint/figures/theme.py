@@ -99,7 +99,7 @@ class Picture(Figure):
     """A matplotlib figure that a notebook shows by itself, without pyplot."""
 
     def _repr_png_(self) -> bytes:
-        return saved(self, "png")
+        return saved(self, "png", dpi=self.dpi)
 
 
 @contextmanager
@@ -131,11 +131,14 @@ def name_directions_once(figure: Figure, grid: Sequence[Axes]) -> None:
     figure.legend(list(found.values()), list(found), loc="outside lower center", ncols=len(found))
 
 
-def saved(figure: Figure, kind: str) -> bytes:
-    """Return a figure as the bytes of an "svg" (without a date, its text as text) or a "png"."""
+def saved(figure: Figure, kind: str, dpi: float | None = None) -> bytes:
+    """Return a figure as the bytes of an "svg" (without a date, its text as text) or a "png".
+
+    ``dpi`` is that of the style unless another is named.
+    """
     metadata = {"Date": None} if kind == "svg" else None
     with mpl.rc_context(STYLE), io.BytesIO() as stream:
-        figure.savefig(stream, format=kind, metadata=metadata)
+        figure.savefig(stream, format=kind, metadata=metadata, dpi=dpi or STYLE["savefig.dpi"])
         return compact_svg(stream.getvalue()) if kind == "svg" else stream.getvalue()
 
 

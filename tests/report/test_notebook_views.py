@@ -121,7 +121,7 @@ def test_the_notebook_left_beside_a_page_shows_tables_and_figures(
     assert left.metadata.kernelspec.name == "python3"
     text = (folder / "report.ipynb").read_text(encoding="utf-8")
     assert str(folder) not in text and str(ROOT) not in text
-    assert 'folder = \\"."' in text
+    assert 'folder = \\".\\"' in text
     data = [
         output.data
         for cell in left.cells
