@@ -1,7 +1,7 @@
 """report.png: the beginning of a report, as the documents show it.
 
-`python docs/report_picture.py results/ioi/report.html` (or `make picture`) takes it with the machine's
-chromium, on a screen as wide as a laptop's, after the explorer has begun.
+`python docs/report_picture.py results/ioi/report.html` (or `make picture`) takes it with the
+machine's chromium, on a screen as wide as a laptop's, after the explorer has begun.
 """
 
 from __future__ import annotations
@@ -27,5 +27,7 @@ def take(page: Path, picture: Path = PICTURE) -> None:
 
 if __name__ == "__main__":
     if len(sys.argv) != 2 or not Path(sys.argv[1]).is_file():
-        sys.exit("usage: python docs/report_picture.py results/STUDY/report.html (a page that is there)")
+        sys.exit(
+            "usage: python docs/report_picture.py results/STUDY/report.html (a page that is there)"
+        )
     take(Path(sys.argv[1]))

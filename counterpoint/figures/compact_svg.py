@@ -1,13 +1,13 @@
 """matplotlib's SVG said in fewer bytes: the same picture, a tenth of the text.
 
-matplotlib writes every mark, tick and word as an element of its own, with six decimals and a style
-of its own. Here a drawing is read into a list of paths, texts and images, in the order in which they
-are painted, and written anew:
+matplotlib writes every mark, tick and word as an element of its own, with six decimals and a
+style of its own. Here a drawing is read into a list of paths, texts and images, in the order in
+which they are painted, and written anew:
 
 * places to a tenth of a point, each relative to the one before;
 * a line without the points that lie within `TOLERANCE` of it;
-* marks of one look, one after another, as one path, without those that lie within `NEAR` of another; a
-  round mark as a circle, or without an edge as a round dot, which is a line without length;
+* marks of one look, one after another, as one path, without those that lie within `NEAR` of
+  another; a round mark as a circle, or without an edge as a dot, a round line without length;
 * what neighbours share stands once, around them, words of one look one after another; a frame that
   cuts nothing off is left out.
 
@@ -36,8 +36,8 @@ from counterpoint.figures.svg_paths import (
     UnknownDrawing,
     box_of,
     commands,
-    path_text,
     overlap,
+    path_text,
     short,
     thinned,
     within,
@@ -57,6 +57,7 @@ BAR = 128
 
 FAMILY = "DejaVu Sans,Verdana,sans-serif"
 """Verdana is as wide; a machine without both takes its own."""
+
 
 @dataclass
 class _Item:
@@ -82,7 +83,7 @@ class _Item:
         if self.mark is not None and other.mark is not None:
             return True
         faint = any("opacity" in name for name in self.style)
-        outlines = self.style.get("fill") == "none" or self._is_tick and other._is_tick
+        outlines = self.style.get("fill") == "none" or (self._is_tick and other._is_tick)
         return outlines and not faint
 
     @property
@@ -110,12 +111,8 @@ class _Reader:
 
     def __init__(self, root: ElementTree.Element) -> None:
         self.items: list[_Item] = []
-        self.frames = {
-            str(one.get("id")): _rectangle(one) for one in root.iter(f"{SVG}clipPath")
-        }
-        self._marks = {
-            f"#{one.get('id')}": one for one in root.iter(f"{SVG}path") if one.get("id")
-        }
+        self.frames = {str(one.get("id")): _rectangle(one) for one in root.iter(f"{SVG}clipPath")}
+        self._marks = {f"#{one.get('id')}": one for one in root.iter(f"{SVG}path") if one.get("id")}
         for child in root:
             self._read(child, None)
 
@@ -215,7 +212,9 @@ def _short_value(value: str) -> str:
     """A value with at most two decimals; #ffffff as #fff."""
     if re.fullmatch(r"#([0-9a-f])\1([0-9a-f])\2([0-9a-f])\3", value):
         return f"#{value[1]}{value[3]}{value[5]}"
-    return re.sub(r"\d+\.\d+", lambda number: f"{float(number[0]):.2f}".rstrip("0").rstrip("."), value)
+    return re.sub(
+        r"\d+\.\d+", lambda number: f"{float(number[0]):.2f}".rstrip("0").rstrip("."), value
+    )
 
 
 def _text(element: ElementTree.Element, frame: str | None) -> _Item:
@@ -252,7 +251,7 @@ def _image(element: ElementTree.Element, frame: str | None) -> _Item:
     kind, _, data = element.get(LINK, "").partition(",")
     if kind != "data:image/png;base64":
         raise UnknownDrawing("image")
-    picture = Image.open(io.BytesIO(base64.b64decode(data)))
+    picture: Image.Image = Image.open(io.BytesIO(base64.b64decode(data)))
     if picture.width > 1 and picture.height > BAR and _is_bar(picture):
         picture = picture.resize((1, BAR), Image.Resampling.BOX)
         attributes["preserveAspectRatio"] = "none"
@@ -360,12 +359,12 @@ def _written(root: ElementTree.Element, drawing: _Reader) -> str:
         dict.fromkeys(item.frame for item in drawing.items if item.frame is not None)
     )}  # fmt: skip
     parts = []
-    for name, short in frames.items():
+    for name, mark in frames.items():
         left, top, right, bottom = (round(10 * one) for one in drawing.frames[name])
         box = path_text([("M", ((left / 10, top / 10),)), ("L", ((right / 10, top / 10),)),
                   ("L", ((right / 10, bottom / 10),)), ("L", ((left / 10, bottom / 10),)),
                   ("Z", ())])  # fmt: skip
-        parts.append(f"<clipPath id='{short}'><path d='{box}'/></clipPath>")
+        parts.append(f"<clipPath id='{mark}'><path d='{box}'/></clipPath>")
     for run in _runs(drawing.items):
         shared = dict(run[0].style)
         if run[0].frame is not None:

@@ -11,7 +11,7 @@ TOLERANCE = 0.1
 
 Point = tuple[float, float]
 Command = tuple[str, tuple[Point, ...]]
-"""M, L, C, Q or Z with its absolute places; O, a circle, with its middle and its rightmost point."""
+"""M, L, C, Q or Z with absolute places; O, a circle, with its middle and its rightmost point."""
 
 Box = tuple[float, float, float, float]
 """Left, top, right, bottom."""

@@ -149,8 +149,7 @@ def table(
         body.append(fill("<tr{}>{}</tr>", mark, join(cells)))
     title = fill("<caption>{}</caption>", caption) if caption else Fragment("")
     return fill(
-        '<div class="scroll"><table>{}<thead><tr>{}</tr></thead>'
-        "<tbody>{}</tbody></table></div>",
+        '<div class="scroll"><table>{}<thead><tr>{}</tr></thead><tbody>{}</tbody></table></div>',
         title,
         head,
         join(body),
@@ -171,8 +170,8 @@ def folded(summary: Any, body: Any, *, opened: bool = False) -> Fragment:
 def image(content: bytes, kind: str, alt: str) -> Fragment:
     """Return an image held in the page itself; ``kind`` is "svg+xml" or "png".
 
-    An SVG in an `img` cannot run scripts or load anything. It is held as text, which takes a quarter
-    less than base64: what means something in an address is escaped, and so is what does in HTML.
+    An SVG in an `img` cannot run scripts or load anything. It is held as text, which takes a
+    quarter less than base64: what means something in an address or in HTML is escaped.
     """
     if kind == "svg+xml":
         text = re.sub(r"<\?xml.*?\?>", "", content.decode("utf-8")).replace("\n", " ")

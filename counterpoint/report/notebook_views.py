@@ -33,8 +33,8 @@ def open_study(folder: PathLike = ".") -> Results:
     """Read a study's results from its folder, ``results/{study}``, wherever that now is.
 
     Name and settings are those of its ``provenance.json``. Where the model's tokenizer stands in
-    its place beside the folder, ``../../resources/models/{model}/``, prompts are split by it. Raises
-    UserError for a folder that holds no study.
+    its place beside the folder, ``../../resources/models/{model}/``, prompts are split by it.
+    Raises UserError for a folder that holds no study.
     """
     folder = Path(folder)
     record = folder / "provenance.json"
@@ -61,7 +61,8 @@ def table(results: Results, name: str) -> pd.DataFrame:
     found = None if make is None else make(results)
     if found is None:
         raise UserError(
-            f"study {results.study!r} has no table {name!r}; it has {', '.join(tables(results).index)}"
+            f"study {results.study!r} has no table {name!r}; it has "
+            f"{', '.join(tables(results).index)}"
         )
     return found.copy()
 
@@ -225,7 +226,8 @@ def _generated(results: Results) -> pd.DataFrame | None:
 def _edges(results: Results) -> pd.DataFrame | None:
     if results.edges is None:
         return None
-    keys = ["direction", *(name for name in results.edges if name.startswith(("sender_", "receiver_")))]
+    names = [str(name) for name in results.edges]
+    keys = ["direction", *(name for name in names if name.startswith(("sender_", "receiver_")))]
     measured = results.edges.select_dtypes("float").columns
     return results.edges.groupby([*keys, "role"], sort=False)[list(measured)].mean().reset_index()
 

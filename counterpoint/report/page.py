@@ -1,9 +1,9 @@
 """An executed notebook as one HTML page, which holds everything it needs.
 
 No script, no font, no style and no image is loaded from anywhere, and a content security policy in
-its head forbids it: only the styles and scripts that stand beside the template are allowed, by their
-digests, so that nothing else that gets into a page can run. The template is ours, since those that
-come with nbconvert load scripts from the network.
+its head forbids it: only the styles and scripts that stand beside the template are allowed, by
+their digests, so that nothing else that gets into a page can run. The template is ours, since those
+that come with nbconvert load scripts from the network.
 
 Here, too, headings become links to themselves, and what scrolls sideways gets a name: the section
 that it stands in, with its number.
@@ -118,8 +118,8 @@ SLIM = {
     '<code class="prompt short">': "<code class=short>",
     **dict.fromkeys(("</td>", "</th>", "</tr>", "</tbody>", "</thead>", "</dd>", "</dt>"), ""),
 }
-"""What a page says often, and the same in fewer letters: HTML lets the ends of cells and rows be left
-out, a cell that is not text is a number, and what heads a row is text."""
+"""What a page says often, and the same in fewer letters: HTML lets the ends of cells and rows be
+left out, a cell that is not text is a number, and what heads a row is text."""
 
 INTERVAL = re.compile(r'<span class="interval">([^<]*)</span>')
 """An interval, which becomes an `i`; page.js gives it back its class."""

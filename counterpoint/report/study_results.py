@@ -111,7 +111,7 @@ class Results:
     one_direction_heads: pd.DataFrame | None = None
     edge_circuits: Circuits | None = None
     gathered: dict[str, Any] | None = None
-    """Where sections note the figures they ask for (`section_parts.drawn_here`), if not for a page."""
+    """Where sections note the figures that they draw (`section_parts.drawn_here`), if anywhere."""
 
     @cached_property
     def directions(self) -> list[str]:

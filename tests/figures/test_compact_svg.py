@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import math
 import re
+from itertools import pairwise
 from xml.etree import ElementTree
 
 import matplotlib as mpl
@@ -68,7 +69,10 @@ def ends(d: str) -> list[tuple[float, float]]:
 
 def test_every_word_is_text_in_its_place() -> None:
     figure = drawing()
-    before, after = ElementTree.fromstring(plain(figure)), ElementTree.fromstring(saved(figure, "svg"))
+    before, after = (
+        ElementTree.fromstring(plain(figure)),
+        ElementTree.fromstring(saved(figure, "svg")),
+    )
     words = [one.text for one in before.iter(f"{SVG}text")]
     assert "a < b & “c”" in words and "turned, α" in words
     assert sorted(one.text for one in after.iter(f"{SVG}text")) == sorted(words)
@@ -89,7 +93,9 @@ def test_every_word_is_text_in_its_place() -> None:
     x, y = float(old.get("x")), float(old.get("y"))
     # Turned by a quarter to the left, x lies along −y.
     assert math.dist((float(turned.get("x")), float(turned.get("y"))), (-y, x)) <= 0.08
-    assert before.get("viewBox") == after.get("viewBox") and before.get("width") == after.get("width")
+    assert before.get("viewBox") == after.get("viewBox") and before.get("width") == after.get(
+        "width"
+    )
 
 
 def test_lines_go_where_they_went_and_marks_are_all_there() -> None:
@@ -104,7 +110,7 @@ def test_lines_go_where_they_went_and_marks_are_all_there() -> None:
 
     def distance(point, line) -> float:
         best = math.inf
-        for (x, y), (u, v) in zip(line, line[1:], strict=False):
+        for (x, y), (u, v) in pairwise(line):
             length = (u - x) ** 2 + (v - y) ** 2
             share = ((point[0] - x) * (u - x) + (point[1] - y) * (v - y)) / length if length else 0
             share = min(1.0, max(0.0, share))

@@ -20,6 +20,7 @@ from tests.helpers.full_study import SETTINGS, draw_full_study, write_full_study
 from tests.helpers.small_study import (
     ROOT,
     configuration,
+    make_model,
     project_copy,
     snakemake,
     write_configuration,
@@ -43,6 +44,7 @@ def chromium() -> Iterator[browser.Browser]:
 def project(chromium: browser.Browser, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A project in which a study stands as if it had been made."""
     folder = project_copy(tmp_path_factory.mktemp("project"))
+    make_model(folder / "tiny", num_hidden_layers=4)  # of the target, 3.2
     write_pairs(folder / "small.csv")
     config = configuration()
     config["studies"]["small"] |= {
@@ -65,17 +67,17 @@ def project(chromium: browser.Browser, tmp_path_factory: pytest.TempPathFactory)
     return folder
 
 
-def shown(page: Any, subcategory: str, label: str) -> None:
-    """Go to a result as a reader does: its category, its kind, the eye beside its name."""
-    page.get_by_text("Results", exact=True).first.click()
-    page.get_by_text(subcategory, exact=True).click()
-    row = page.locator("tr", has=page.get_by_text(label, exact=True))
-    row.locator("a, button").first.click()
+def go_to(page: Any, subcategory: str) -> None:
+    """Open what there is of one kind of the only study."""
+    page.get_by_text("Results", exact=True).click()
+    page.locator("li").get_by_text(subcategory, exact=True).click()
 
 
 def check(chromium: browser.Browser, path: Path) -> None:
     with chromium.opened(path, width=1600) as one:
-        shown(one.page, "Report", "The whole report")
+        go_to(one.page, "Report")
+        row = one.page.locator("tr", has=one.page.get_by_text("The whole report", exact=True))
+        row.locator("a").first.click()
         inside = one.page.frame_locator("iframe")
         assert inside.locator("h1").inner_text() == TITLE
         assert inside.locator("main figure img").first.bounding_box()["height"] > 100
@@ -87,9 +89,7 @@ def test_the_one_file_shows_the_page(project: Path, chromium: browser.Browser) -
     check(chromium, project / "report.html")
 
 
-def test_the_zip_shows_the_page(
-    project: Path, chromium: browser.Browser, tmp_path: Path
-) -> None:
+def test_the_zip_shows_the_page(project: Path, chromium: browser.Browser, tmp_path: Path) -> None:
     done = snakemake(project, "--report", "report.zip")
     assert done.returncode == 0, done.stdout
     with zipfile.ZipFile(project / "report.zip") as packed:
@@ -97,21 +97,21 @@ def test_the_zip_shows_the_page(
     check(chromium, next(tmp_path.glob("*/report.html")))
 
 
-def test_tables_and_figures_stand_under_their_kinds(
-    project: Path, chromium: browser.Browser
+@pytest.mark.parametrize(
+    ("subcategory", "labels"),
+    [
+        ("Tables", ["Heads", "Pairs", "Faithfulness of the scores", "The three claims"]),
+        ("Generated pairs", ["Pairs by descent", "What they are worth"]),
+        ("Figures", ["Heat maps of four measures", "Faithfulness", "Generated 3.2 curves"]),
+    ],
+)
+def test_results_stand_under_their_kinds(
+    project: Path, chromium: browser.Browser, subcategory: str, labels: list[str]
 ) -> None:
     with chromium.opened(project / "report.html", width=1600) as one:
-        page = one.page
-        page.get_by_text("Results", exact=True).first.click()
-        for subcategory, labels in {
-            "Tables": ("Heads", "Pairs", "Faithfulness of the scores", "The three claims"),
-            "Generated pairs": ("Pairs by descent", "What they are worth"),
-            "Figures": ("Heat maps of four measures", "Faithfulness", "Generated 3.2 curves"),
-        }.items():
-            page.get_by_text("Results", exact=True).first.click()
-            page.get_by_text(subcategory, exact=True).click()
-            for label in labels:
-                assert page.get_by_text(label, exact=True).count() == 1, label
+        go_to(one.page, subcategory)
+        for label in labels:
+            assert one.page.get_by_text(label, exact=True).count() == 1, label
 
 
 def test_every_caption_is_used_and_there() -> None:
@@ -119,5 +119,7 @@ def test_every_caption_is_used_and_there() -> None:
     rules = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "rules").glob("*.smk"))
     rules += (ROOT / "Snakefile").read_text(encoding="utf-8")
     used = set(re.findall(r"captions/(\w+)\.rst", rules))
-    figures = set(re.findall(r'^    "(\w+)": "', rules.partition("\nFIGURES = {")[2].partition("}")[0], re.M))
+    figures = set(
+        re.findall(r'^    "(\w+)": "', rules.partition("\nFIGURES = {")[2].partition("}")[0], re.M)
+    )
     assert captions == used | figures
