@@ -155,7 +155,8 @@ rule render_report:
         "results/{study}/benchmarks/render_report.tsv"
     conda:
         "../envs/report.yaml"
-    threads: 1
+    # Two notebooks, each in a process of its own.
+    threads: 2
     resources:
         mem_mb=2000,
         runtime=30,

@@ -12,6 +12,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -43,14 +44,18 @@ def render_report(
     holds the traceback, when a cell fails.
     """
     notebook, output_ipynb = Path(notebook).resolve(), Path(output_ipynb).resolve()
-    with _kernel_surroundings(), atomic(output_ipynb) as temporary:
-        executed = _executed(notebook, parameters, notebook.parent, output_ipynb.name)
+    folder, name = output_ipynb.parent, output_ipynb.name
+    with (
+        _kernel_surroundings(),
+        atomic(output_ipynb) as temporary,
+        # Each is executed by a process of its own, and waited for by a thread.
+        ThreadPoolExecutor(1) as beside,
+    ):
+        left = beside.submit(_executed, Path(views).resolve(), {}, folder, name) if views else None
+        executed = _executed(notebook, parameters, notebook.parent, name)
         # A page that cannot be made leaves no notebook either.
         page = notebook_to_html(executed, notebook.parent / "template")
-        if views is not None:
-            views = Path(views).resolve()
-            executed = _executed(views, {}, output_ipynb.parent, output_ipynb.name)
-        _write_notebook(executed, temporary)
+        _write_notebook(left.result() if left else executed, temporary)
     write_text(page, output_html)
 
 
