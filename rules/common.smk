@@ -487,7 +487,9 @@ def study_of(wildcards):
 
 def of_which(wildcards):
     """What is said of a table that a study contains, behind its name."""
-    return ", without the token before prompts" if "/" in wildcards.study else ""
+    if wildcards.study in CONFIG.studies:
+        return ""
+    return ", without the token before prompts"
 
 
 def figure_name(name):

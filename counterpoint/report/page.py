@@ -111,10 +111,11 @@ def arranged(page: str) -> str:
 SLIM = {
     '<td class="number">': "<td>",
     '<td class="text">': "<td class=t>",
-    '<th scope="row" class="number">': "<th scope=row class=n>",
-    '<th scope="row" class="text">': "<th scope=row>",
-    '<th scope="col" class="number">': "<th scope=col>",
-    '<th scope="col" class="text">': "<th scope=col class=t>",
+    # As nbconvert leaves them, whose parser sorts attributes.
+    '<th class="number" scope="row">': "<th class=n scope=row>",
+    '<th class="text" scope="row">': "<th scope=row>",
+    '<th class="number" scope="col">': "<th scope=col>",
+    '<th class="text" scope="col">': "<th class=t scope=col>",
     '<code class="prompt short">': "<code class=short>",
     **dict.fromkeys(("</td>", "</th>", "</tr>", "</tbody>", "</thead>", "</dd>", "</dt>"), ""),
 }
@@ -122,7 +123,7 @@ SLIM = {
 left out, a cell that is not text is a number, and what heads a row is text."""
 
 INTERVAL = re.compile(r'<span class="interval">([^<]*)</span>')
-"""An interval, which becomes an `i`; page.js gives it back its class."""
+"""An interval, which becomes a `bdi` (it means nothing else here); page.js gives it its class."""
 
 PICTURE = re.compile(r'(?<=src="data:image/svg\+xml,)[^"]*')
 """An SVG as nbconvert leaves it, with marks escaped that in an attribute need not be."""
@@ -134,7 +135,7 @@ def slim(page: str) -> str:
     Prompts hold none of these: what could be read as a mark is escaped in them.
     """
     page = PICTURE.sub(lambda found: found[0].replace("&lt;", "<").replace("&gt;", ">"), page)
-    page = INTERVAL.sub(r"<i>\1</i>", page)
+    page = INTERVAL.sub(r"<bdi>\1</bdi>", page)
     for long, short in SLIM.items():
         page = page.replace(long, short)
     return page

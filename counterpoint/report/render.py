@@ -1,8 +1,8 @@
-"""From results to a page and a notebook: papermill runs two notebooks, `page` makes HTML of one.
+"""From results to a page and a notebook: two notebooks are executed, and `page` makes HTML of one.
 
-The first holds the sections of the page, and is not kept. The second, for readers, shows tables and
-figures to go on from: it is executed in the folder of the results, which it calls ``.``, and left
-there, so that it can be opened and run again wherever that folder is.
+The first, by papermill, holds the sections of the page, and is not kept. The second, for readers,
+shows tables and figures to go on from: it is executed in the folder of the results, which it calls
+``.``, and left there, so that it can be opened and run again wherever that folder is.
 """
 
 from __future__ import annotations
@@ -40,27 +40,29 @@ def render_report(
 
     ``views`` is the notebook for readers, executed in the folder of ``output_ipynb``; without one
     the executed ``notebook`` itself is left. The template is the folder ``template`` beside it.
-    Both files are written whole or not at all. Raises papermill's PapermillExecutionError, which
-    holds the traceback, when a cell fails.
+    Both files are written whole or not at all. Raises papermill's PapermillExecutionError, or
+    nbclient's CellExecutionError for ``views``, which hold the traceback, when a cell fails.
     """
-    notebook, output_ipynb = Path(notebook).resolve(), Path(output_ipynb).resolve()
-    folder, name = output_ipynb.parent, output_ipynb.name
+    # While papermill runs, this process stands in another folder.
+    notebook, output_ipynb, output_html = (
+        Path(path).resolve() for path in (notebook, output_ipynb, output_html)
+    )
     with (
         _kernel_surroundings(),
         atomic(output_ipynb) as temporary,
-        # Each is executed by a process of its own, and waited for by a thread.
+        # Kernels are processes of their own; here is waited for them only.
         ThreadPoolExecutor(1) as beside,
     ):
-        left = beside.submit(_executed, Path(views).resolve(), {}, folder, name) if views else None
-        executed = _executed(notebook, parameters, notebook.parent, name)
+        left = beside.submit(_run_in, Path(views).resolve(), output_ipynb.parent) if views else None
+        executed = _run_with(parameters, notebook, output_ipynb.name)
         # A page that cannot be made leaves no notebook either.
         page = notebook_to_html(executed, notebook.parent / "template")
         _write_notebook(left.result() if left else executed, temporary)
     write_text(page, output_html)
 
 
-def _executed(notebook: Path, parameters: Mapping[str, Any], folder: Path, name: str) -> Any:
-    """A notebook executed in ``folder``, which notes ``name`` as its own."""
+def _run_with(parameters: Mapping[str, Any], notebook: Path, name: str) -> Any:
+    """A notebook executed with parameters, which notes ``name`` as its own."""
     import papermill
 
     with tempfile.TemporaryDirectory(prefix="counterpoint-notebook-") as place:
@@ -69,12 +71,35 @@ def _executed(notebook: Path, parameters: Mapping[str, Any], folder: Path, name:
             str(Path(place, name)),
             parameters=dict(parameters),
             kernel_name=KERNEL,
-            cwd=str(folder),
+            cwd=str(notebook.parent),
             progress_bar=False,
             log_output=False,
         )
     # Papermill notes the temporary place; the reader should see the lasting names.
     executed.metadata["papermill"].update(input_path=notebook.name, output_path=name)
+    return executed
+
+
+def _run_in(notebook: Path, folder: Path) -> Any:
+    """A notebook executed as it is, in ``folder``.
+
+    Not by papermill, which moves this whole process to the folder that a notebook runs in.
+    """
+    import nbformat
+    from nbclient import NotebookClient
+
+    read = nbformat.read(notebook, as_version=4)
+    client = NotebookClient(
+        read,
+        kernel_name=KERNEL,
+        resources={"metadata": {"path": str(folder)}},
+        timeout=None,
+        record_timing=False,
+    )
+    kernel = read.metadata.kernelspec
+    executed = client.execute()
+    # The client notes the kernel that it has used, which nobody else has.
+    executed.metadata.kernelspec = kernel
     return executed
 
 

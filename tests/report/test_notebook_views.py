@@ -17,6 +17,7 @@ from counterpoint.figures.study_figures import FIGURES
 from counterpoint.report.notebook_views import TABLES
 from tests.helpers.full_study import write_full_study
 from tests.helpers.synthetic import Shape
+from tests.report.test_comparison_page import tables_of
 
 ROOT = Path(__file__).parents[2]
 SMALL = Shape(pairs=3, layers=4, heads=3)
@@ -155,6 +156,23 @@ def test_it_runs_again_from_wherever_its_folder_is(
             cell.outputs = []
     NotebookClient(again, resources={"metadata": {"path": str(moved)}}).execute()
     assert [len(cell.outputs) for cell in again.cells if cell.cell_type == "code"] == shown
+
+
+def test_a_comparison_leaves_a_notebook_of_its_tables(tmp_path: Path) -> None:
+    tables_of(tmp_path, (("one", "m"), ("two", "m")), Shape(pairs=2, layers=2, heads=3))
+    folder, reports = tmp_path / "comparison", ROOT / "reports"
+    report.render_report(
+        reports / "comparison.ipynb",
+        {"folder": str(folder), "title": "Studies"},
+        folder / "report.ipynb",
+        folder / "report.html",
+        reports / "studies.ipynb",
+    )
+    left = nbformat.read(folder / "report.ipynb", as_version=4)
+    assert left.metadata.kernelspec.name == "python3"
+    assert str(folder) not in (folder / "report.ipynb").read_text(encoding="utf-8")
+    shown = [cell.outputs[0].data for cell in left.cells if cell.get("outputs")]
+    assert len(shown) == 5 and all('class="dataframe"' in one["text/html"] for one in shown)
 
 
 @pytest.mark.parametrize(

@@ -184,6 +184,10 @@ def test_no_row_of_a_narrow_table_is_taller_than_can_be_read(narrow: browser.Ope
     )
     assert len(rows) > 100
     assert [row for row in rows if row[0] > TALLEST] == []
+    captions = narrow.page.locator("main .scroll caption").evaluate_all(
+        "all => all.map(one => one.getBoundingClientRect().right)"
+    )
+    assert len(captions) > 5 and max(captions) <= 390
     shot(narrow, "390")
 
 

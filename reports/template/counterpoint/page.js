@@ -12,7 +12,7 @@
     sizes.observe(box);
     if (box.firstElementChild) sizes.observe(box.firstElementChild);
   }
-  for (const one of document.querySelectorAll("main i")) one.className = "interval";
+  for (const one of document.querySelectorAll("main bdi")) one.className = "interval";
   // On paper every fold is open: browsers that know ::details-content need no help.
   let opened = [];
   addEventListener("beforeprint", () => {
