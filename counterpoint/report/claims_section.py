@@ -92,6 +92,7 @@ def checks(results: Results) -> Fragment:
     rows = rows[rows["estimate"].notna()]
     if rows.empty:
         return Fragment("")
+    rows = rows.sort_values("quantity", key=lambda names: names.map(CHECKS.index), kind="stable")
     body = [
         [
             row["statement"],

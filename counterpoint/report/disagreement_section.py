@@ -91,8 +91,8 @@ def _interactions(results: Results, table_of: pd.DataFrame) -> Fragment:
         f"AP, IG joint and IG joint − AP: {means_over(results, results.heads['pair'])}, as "
         "everywhere on this page. The columns after “looked at on” are over those pairs alone"
         + (
-            ", which were taken because the difference is large on them: there it is larger than "
-            "over all pairs"
+            ", which were taken because the difference is large on them, so that they are no fair "
+            "sample of the pairs"
             if has_several_pairs(results)
             else ""
         )
@@ -148,7 +148,10 @@ def _split(
         mine = table_of[same & (table_of["head"] == head)]
         by_partner = mine.groupby("partner")["interaction"].mean()
         first = by_partner.sort_values(key=abs, ascending=False).head(SHOWN_PARTNERS)
-        partners = [f"{layer}.{other} ({number(value, 2)})" for other, value in first.items()]
+        partners = [
+            fill('<span class="whole">{}.{} ({})</span>', layer, other, number(value, 2))
+            for other, value in first.items()
+        ]
         means = results.means[direction, int(layer), int(head)]
         on_these = own[["disagreement", "interaction", "remainder"]].mean()
         rows.append(
@@ -160,7 +163,7 @@ def _split(
                     *[number(means[name], 3) for name in ("ap", "ig_joint", "disagreement")],
                     f"{len(own)} of {n_pairs}",
                     *[number(value, 3) for value in on_these],
-                    ", ".join(partners),
+                    join(partners, ", "),
                 ],
             )
         )

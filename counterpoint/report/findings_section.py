@@ -39,7 +39,7 @@ def findings(results: Results, first: Sequence[Head]) -> Fragment:
         for title, said in (
             ("How sure.", _how_sure(results, first)),
             ("What gradients miss.", _what_gradients_miss(results)),
-            ("In one direction only.", _one_direction(results)),
+            ("Mattering in one direction only.", _one_direction(results)),
             ("Who works with whom.", _partners(results)),
             ("Composed for a head.", _composed(results)),
         )
@@ -74,19 +74,15 @@ def _how_sure(results: Results, first: Sequence[Head]) -> Fragment:
         ]
     top_k = min(int(results.statistic("top_k", 10)), results.n_heads)
     if first and top_k < results.n_heads:
-        shares = {head: float(results.places[head]["top_k_share"]) for head in first}
-        least = min(shares, key=shares.__getitem__)
+        least = min(float(results.places[head]["top_k_share"]) for head in first)
         parts.append(
             fill(
-                "With {} drawn anew, {} in at least {} % of the draws ({}).",
+                "With {} drawn anew, {} among the first {} in {} ({}).",
                 results.drawn,
-                f"all of these heads stay among the first {top_k}"
-                if len(first) > 1
-                else f"this head stays among the first {top_k}",
-                number(100 * shares[least], 0),
-                f"least {least[0]}.{least[1]}; {results.directions[0]}"
-                if len(first) > 1
-                else results.directions[0],
+                "each of these heads stays" if len(first) > 1 else "this head stays",
+                top_k,
+                "every draw" if least == 1 else f"at least {number(100 * least, 0)} % of the draws",
+                results.directions[0],
             )
         )
     return join(parts, " ")
@@ -158,7 +154,11 @@ def _one_direction(results: Results) -> Fragment:
     rule = f"at least {TIMES:g} times as much as in the other, the interval leaving out equality"
     if said:
         return fill("{} ({}).", join(said, "; "), rule)
-    return fill("No head of the {} among the first ({}).", len(table), rule)
+    return fill(
+        "Of the {} heads that are among the first in either direction, none does ({}).",
+        len(table),
+        rule,
+    )
 
 
 def _partners(results: Results) -> Fragment:

@@ -81,13 +81,13 @@ def _answer(results: Results, first: list[Head]) -> Fragment:
         )
     names = [f"{layer}.{head}" for layer, head in first]
     alone = [
-        f"{number(results.means[direction, *first[0]]['ap'], 2)} in {direction}"
+        f"{number(results.means[direction, *first[0]]['ap'], 2)} {words.unit} in {direction}"
         for direction in results.directions
     ]
     over = means_over(results, results.heads["pair"])
     return fill(
         '<p class="answer">The {} that {} {} most {} <b>{}</b> (by |AP|, {}{}). Patching <b>{}</b> '
-        "alone changes the {} by {} {}.</p>",
+        "alone changes the {} by {}.</p>",
         "head" if len(names) == 1 else "heads",
         "moves" if len(names) == 1 else "move",
         words.first,
@@ -98,7 +98,6 @@ def _answer(results: Results, first: list[Head]) -> Fragment:
         names[0],
         words.name,
         listed(alone),
-        words.unit,
     )
 
 

@@ -70,8 +70,8 @@ def _steps(steps: Mapping[str, Any]) -> Fragment:
     memory = [record["memory_mb"] for record in records.values() if record.get("memory_mb")]
 
     def row(name: str, jobs: Any, seconds: float, peak: Any) -> list[Any]:
-        share = number(100 * seconds / total, 1) if total > 0 else NOTHING
-        return [name, count(jobs), number(seconds, 1), share, number(peak or None, 0)]
+        share = f"{100 * seconds / total:.1f}" if total > 0 else NOTHING
+        return [name, count(jobs), f"{seconds:.1f}", share, f"{peak:.0f}" if peak else NOTHING]
 
     order = sorted(records, key=lambda name: -float(records[name]["seconds"]))
     body = [

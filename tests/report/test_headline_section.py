@@ -50,7 +50,7 @@ def test_it_says_which_heads_in_which_direction_and_on_how_many_pairs(tmp_path) 
     first = order.index[0]
     for direction in ("noising", "denoising"):
         mean = results.means[direction, int(first[0]), int(first[1])]["ap"]
-        assert f"{number(mean, 2)} in {direction}" in text
+        assert f"{number(mean, 2)} logits in {direction}" in text
     (table,) = Shown(report.headline(results, "t")).tables[:1]
     assert [row[0] for row in table.rows] == names
     for direction in ("noising", "denoising"):
@@ -86,7 +86,7 @@ def test_heads_that_a_gradient_misses_are_named(tmp_path) -> None:
 
 
 def test_a_head_of_one_direction_is_named_and_none_is_said(tmp_path) -> None:
-    assert "No head of the" in text_of(study(tmp_path / "both"))
+    assert "in either direction, none does" in text_of(study(tmp_path / "both"))
 
     def one_sided(heads: pd.DataFrame) -> pd.Series:
         here = (heads["layer"] == 3) & (heads["head"] == 2) & (heads["direction"] == "denoising")
