@@ -68,7 +68,8 @@ def studies(compared: Comparison) -> Fragment:
     rows = []
     for row in compared.studies.to_dict("records"):
         own = compared.heads[compared.heads["study"] == row["study"]]
-        own = own[own["direction"] == directions(own)[0]].nsmallest(NAMED_HEADS, "rank")
+        first = directions(own)[0]
+        own = own[own["direction"] == first].nsmallest(NAMED_HEADS, "rank")
         rows.append(
             [
                 fill('<a href="../{}/report.html">{}</a>', row["study"], row["study"]),
@@ -80,7 +81,7 @@ def studies(compared: Comparison) -> Fragment:
                 number(row["metric_clean"], 2),
                 number(row["metric_corrupted"], 2),
                 f"{row['at_floor']} of {row['heads']}",
-                ", ".join(f"{head.layer}.{head.head}" for head in own.itertuples()),
+                f"{', '.join(f'{head.layer}.{head.head}' for head in own.itertuples())} ({first})",
             ]
         )
     return join([table(header, rows, text=(0, 1, 2, 5, 9)), _metrics(compared)])
