@@ -6,6 +6,7 @@ second direction, no searches) is left out, one that came out empty is said to b
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -63,8 +64,8 @@ def _how_sure(results: Results, first: Sequence[Head]) -> Fragment:
         ].dropna(subset=["estimate"])
         parts += [
             fill(
-                "The rankings of the heads by two pairs {} by {} of 1, the top counting most "
-                "(rankings in random order: {}; {}).",
+                "The rankings of the heads by two pairs {} by {}: 1 is the same order, {} what a "
+                "random one gives (rank-biased overlap, {}).",
                 word("stability", "agree"),
                 interval(row["estimate"], row["ci_low"], row["ci_high"]),
                 number(row["chance"], 2),
@@ -81,7 +82,9 @@ def _how_sure(results: Results, first: Sequence[Head]) -> Fragment:
                 results.drawn,
                 "each of these heads stays" if len(first) > 1 else "this head stays",
                 top_k,
-                "every draw" if least == 1 else f"at least {number(100 * least, 0)} % of the draws",
+                "every draw"
+                if least == 1
+                else f"at least {math.floor(100 * least)} % of the draws",
                 results.directions[0],
             )
         )
