@@ -12,6 +12,7 @@ from typing import Any
 
 import pandas as pd
 
+from counterpoint.counterfactuals.atlas.atlas_classes import atlas_class
 from counterpoint.figures.chosen_heads import Head
 from counterpoint.glossary import label
 from counterpoint.report.html import Fragment, fill, interval, join, number, word
@@ -31,6 +32,9 @@ ESTIMATES = {"atp": "atp", "ig_joint": "ig-joint"}
 
 NAMED = 4
 """Heads that a sentence names; of more the number is given."""
+
+OWN_A_PAIR = ("clear", "fluent")
+"""The classes of the atlas in which a head comes first on a fluent pair."""
 
 
 def findings(results: Results, first: Sequence[Head]) -> Fragment:
@@ -191,7 +195,7 @@ def _partners(results: Results) -> Fragment:
 
 
 def _composed(results: Results) -> Fragment:
-    """On how many of the pairs composed for it each target comes first."""
+    """On how many of the pairs composed for it each target comes first, and the atlas in a sum."""
     said = []
     for one in results.generated:
         if one.validation is None or "rank" not in one.validation:
@@ -200,10 +204,23 @@ def _composed(results: Results) -> Fragment:
         if len(known):
             first = int((known == 1).sum())
             said.append(fill("<b>{}</b> on {} of {}", one.name, first, len(known)))
-    if not said:
-        return Fragment("")
-    return fill(
-        'Of the pairs that were <a href="#generated">composed</a> for it, patched anew, the target '
-        "comes first of all heads: {}.",
-        join(said, "; "),
-    )
+    parts: list[Any] = []
+    if said:
+        parts.append(
+            fill(
+                'Of the pairs that were <a href="#generated">composed</a> for it, patched anew, '
+                "the target comes first of all heads: {}.",
+                join(said, "; "),
+            )
+        )
+    if results.atlas is not None and not results.atlas.empty:
+        parts.append(
+            fill(
+                'In the <a href="#atlas">atlas</a> {} of {} heads have a {} pair on which they '
+                "come first.",
+                int(atlas_class(results.atlas).isin(OWN_A_PAIR).sum()),
+                len(results.atlas),
+                word("fluent", "fluent"),
+            )
+        )
+    return join(parts, " ")
