@@ -32,7 +32,7 @@ from counterpoint.report.html import (
     word,
 )
 from counterpoint.report.section_parts import verdict_mark
-from counterpoint.statistics.claim_quantities import DECISIVE, OVERALL
+from counterpoint.statistics.claim_quantities import CHECKS, DECISIVE, OVERALL
 from counterpoint.statistics.claim_verdicts import REFUTED, SUPPORTED, UNDECIDED
 from counterpoint.statistics.panel import directions
 
@@ -196,12 +196,14 @@ def claims(compared: Comparison) -> Fragment:
     boxes = []
     for claim, rows in compared.claims.groupby("claim", sort=False):
         whole = rows[rows["quantity"] == OVERALL].iloc[0]
-        deciding = rows[rows["role"] == DECISIVE]
-        other = rows[~rows["role"].isin([DECISIVE, OVERALL])]
+        checks = rows[rows["quantity"].isin(CHECKS)]
+        found = rows[~rows["quantity"].isin(CHECKS)]
+        deciding = found[found["role"] == DECISIVE]
+        other = found[~found["role"].isin([DECISIVE, OVERALL])]
         boxes.append(
             fill(
                 '<div class="claim" id="claim-{}"><p><b>Claim {}.</b> {} {}</p>'
-                '<p class="note">{}</p>{}{}</div>',
+                '<p class="note">{}</p>{}{}{}</div>',
                 claim,
                 claim,
                 whole["statement"],
@@ -209,6 +211,12 @@ def claims(compared: Comparison) -> Fragment:
                 whole["explanation"],
                 _parts(deciding, len(compared.studies)),
                 folded(f"{len(other)} more numbers", _parts(other, len(compared.studies))),
+                folded(
+                    f"{len(checks)} identities: they check the computation and are no finding",
+                    _parts(checks, len(compared.studies)),
+                )
+                if len(checks)
+                else "",
             )
         )
     return join(

@@ -106,6 +106,7 @@ def test_no_raw_key_stands_on_the_page_that_compares_studies(tmp_path) -> None:
     assert KEY.findall(shown.prose) == []
     assert not re.findall(r"[\u2212\u2013]\d|\d[\u202f\u2009]\d", shown.text)
     assert re.search(r"\d\.\d \(noising\)", shown.text)  # of which direction the first heads are
+    assert "4 identities: they check the computation and are no finding" in shown.text
 
 
 @pytest.mark.parametrize(
