@@ -16,7 +16,6 @@ import pytest
 import yaml
 
 from counterpoint import report
-from counterpoint.report.render import notebook_to_html
 from tests.helpers import browser
 from tests.report.test_one_word_one_number import SETTINGS, whole_study
 from tests.report.test_readable_page import PROVENANCE
@@ -46,7 +45,7 @@ def path(results: report.Results) -> Path:
         cell.outputs = [nbformat.v4.new_output("display_data", data={"text/html": str(part)})]
         notebook.cells.append(cell)
     page = results.folder / "report.html"
-    page.write_text(notebook_to_html(notebook, TEMPLATE), encoding="utf-8")
+    page.write_text(report.notebook_to_html(notebook, TEMPLATE), encoding="utf-8")
     return page
 
 
