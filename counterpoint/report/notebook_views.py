@@ -38,12 +38,12 @@ def open_study(folder: PathLike = ".") -> Results:
     """
     folder = Path(folder)
     record = folder / "provenance.json"
-    if not record.exists():
+    made = json.loads(record.read_text(encoding="utf-8")) if record.exists() else {}
+    if not {"study", "settings"} <= made.keys():
         raise UserError(
-            f"{folder.resolve()} holds no provenance.json, so it is no study's folder; name one "
-            "that the workflow has made, as results/ioi"
+            f"{folder.resolve()} holds no provenance.json of a study, so it is no study's folder; "
+            "name one that the workflow has made, as results/ioi"
         )
-    made = json.loads(record.read_text(encoding="utf-8"))
     settings = made["settings"]
     models = folder.resolve().parent.parent / "resources" / "models"
     tokenizer = models / str(settings["model"]) / "tokenizer.json"

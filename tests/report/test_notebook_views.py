@@ -110,7 +110,11 @@ def test_a_map_shows_the_values_of_the_table(results: report.Results) -> None:
 
 
 def test_a_folder_without_a_study_is_told(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"holds no provenance\.json, so it is no study's folder"):
+    said = r"holds no provenance\.json of a study, so it is no study's folder"
+    with pytest.raises(UserError, match=said):
+        report.open_study(tmp_path)
+    (tmp_path / "provenance.json").write_text("{}", encoding="utf-8")
+    with pytest.raises(UserError, match=said):
         report.open_study(tmp_path)
 
 
