@@ -97,6 +97,10 @@ rule render_comparison:
         rules.compare_studies.output,
         rules.draw_comparison.output,
         of_studies("claims.csv"),
+        of_studies("pairs.parquet"),
+        of_studies("baseline.parquet"),
+        of_studies("heads.parquet"),
+        of_studies("curves.safetensors"),
         map(given, PAGE_TEMPLATE),
         notebook=given("reports/comparison.ipynb"),
     output:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -83,6 +84,10 @@ class About:
     word: str
 
 
+ABOUT = ("key", "label", "group", "meaning", "unit", "signed", "source", "column", "word")
+"""What of it is written as it is."""
+
+
 @dataclass(frozen=True, eq=False)
 class Measure:
     """One measure of all heads.
@@ -142,6 +147,20 @@ class Study:
     settings: Settings
     words: MetricWords
     table: pd.DataFrame
+
+
+def description(
+    about: About, pairs: Sequence[int], pairs_in_all: int, whole: bool
+) -> dict[str, Any]:
+    """Return what the page is told of a measure: ``pairs`` are those that are shown, ``whole``
+    says whether these are all that it has."""
+    return {
+        **{name: getattr(about, name) for name in ABOUT},
+        "where": dict(about.where),
+        "pairs": list(pairs),
+        "pairs_in_all": pairs_in_all,
+        "whole": whole,
+    }
 
 
 def head_measures(table: pd.DataFrame, study: Study) -> Iterator[Measure]:
