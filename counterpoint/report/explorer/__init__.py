@@ -1,8 +1,8 @@
 """What the head explorer of a page shows, as one block of text that the page's script unpacks.
 
 The explorer itself (maps, cards, keys) is a script: its source is ``reports/explorer/src``; what is
-built of it stands beside the page's template. Here is its data, from `Results` (or `Comparison`) alone, without
-torch.
+built of it stands beside the page's template. Here is its data, from `Results` (or `Comparison`)
+alone, without torch.
 
 In reading order: `packed_arrays` (a header and arrays as text, and back), `quantised_curves`
 (curves in few bytes with a stated error), `kept_curves` (those of a study's file), `pair_choice`

@@ -108,6 +108,12 @@ def explorer_arrays(results: Results) -> tuple[dict[str, Any], Arrays]:
         "head": np.array([head for _, head in heads], dtype="<u2"),
         "rank": ranks,
         "at_floor": floor,
+        # With these the page can draw f − f(0) of any pair of curves.safetensors.
+        "all.pairs": np.array(all_pairs, dtype="<i4"),
+        **{
+            f"all.{name}": results.baseline[f"metric_{name}"].to_numpy("<f4")
+            for name in ("clean", "corrupted")
+        },
     }
     return header, {**own, **arrays, **curve_arrays, **effect_arrays}
 
