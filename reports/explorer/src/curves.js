@@ -35,7 +35,8 @@ function linesOf(study, kind, direction, place, set) {
 
 export function curvePlots(study, place, chosen, pinned) {
   const drawn = study.header.curves.pairs;
-  const fromFile = study.file && (pinned || chosen !== null);
+  // Of the file all pairs' for a card that stays, a chosen pair's for any.
+  const fromFile = study.file && (chosen === null ? pinned : !drawn.includes(chosen));
   if (!drawn.length && !study.file) {
     return [
       el(
@@ -51,15 +52,11 @@ export function curvePlots(study, place, chosen, pinned) {
   for (const [kind] of KINDS) sets[kind] = study.directions.map((_, direction) => study.drawnCurves(kind, direction, place));
   const box = el("div", {}, contents(study, place, chosen, sets, false));
   if (fromFile) {
-    // All pairs' for a card that stays, a chosen pair's for any.
-    const missing = chosen !== null && !drawn.includes(chosen);
-    study.file.curves(place, pinned && chosen === null ? null : chosen).then((found) => {
-      if (chosen === null) replace(box, contents(study, place, chosen, found, true));
-      else if (missing) {
-        const both = {};
-        for (const [kind] of KINDS) both[kind] = sets[kind].map((set, side) => [...set, ...(found[kind]?.[side] ?? [])]);
-        replace(box, contents(study, place, chosen, both, true));
+    study.file.curves(place, chosen).then((found) => {
+      if (chosen !== null) {
+        for (const [kind] of KINDS) sets[kind] = sets[kind].map((set, side) => [...set, ...(found[kind]?.[side] ?? [])]);
       }
+      replace(box, contents(study, place, chosen, chosen === null ? found : sets, true));
     });
   }
   return [box];

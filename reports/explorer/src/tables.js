@@ -141,7 +141,13 @@ function number(value) {
   return read === NOTHING || read === MINUS ? "" : read;
 }
 
-// What is read of a cell: not what is written for a screen alone, and a line a prompt.
+// What is read of a cell; lines are parted by a stroke.
 function text(node) {
-  return node.textContent.replace(/\s+/g, " ").trim();
+  return read(node).replace(/\s+/g, " ").trim();
+}
+
+function read(node) {
+  if (node.nodeType === Node.TEXT_NODE) return node.data;
+  if (node.nodeName === "BR") return " | ";
+  return [...node.childNodes].map(read).join("");
 }
