@@ -134,7 +134,7 @@ test-container: setup-dev
 test-page: setup-dev
 	@command -v chromium >/dev/null && command -v npm >/dev/null || \
 	{ apt-get update -qq && apt-get install -qq --yes --no-install-recommends chromium nodejs npm; }
-	$(BIN)/python -m pytest -s --durations=0 tests/report/test_explorer_page.py $(ARGS)
+	$(BIN)/python -m pytest -s --durations=0 tests/report/test_explorer_*.py $(ARGS)
 
 test-envs: setup-dev
 	$(BIN)/python -m pytest -s --durations=0 tests/studies/test_built_environments.py $(ARGS)

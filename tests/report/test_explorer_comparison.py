@@ -16,11 +16,11 @@ from counterpoint.counterfactuals.atlas.atlas_classes import has_pair
 from counterpoint.report import comparison_page
 from counterpoint.report.explorer.comparison_data import comparison_arrays
 from counterpoint.report.explorer.quantised_curves import LEVELS, QuantisedCurves, restore
+from counterpoint.report.html import number
 from tests.helpers import browser
 from tests.helpers.explorer_pages import READY, SETTINGS, Reader, cell, page_of, value, write_page
 from tests.helpers.synthetic import Shape, make_atlas, write_study
 from tests.report.test_comparison_page import tables_of
-from tests.report.test_explorer_page import number
 
 TASKS = (("one", "m"), ("2024", "m"), ("<b>three", "<i>other</i>"))
 

@@ -18,7 +18,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from counterpoint.report.html import number as shown_number
+from counterpoint.figures.top_head_figures import ap_intervals
+from counterpoint.report.html import number
 from counterpoint.report.render import content_policy
 from tests.helpers import browser
 from tests.helpers.explorer_pages import (
@@ -38,11 +39,6 @@ BUNDLE = ROOT / "reports" / "template" / "counterpoint" / "explorer.js"
 
 SECONDS = 1.5
 """From opening the file to the explorer's answering, of 8 pairs of 270 heads."""
-
-
-def number(value: Any) -> str:
-    """As the page shows it, with an ASCII minus."""
-    return shown_number(value).replace("\u2212", "-")
 
 
 @pytest.fixture(scope="module")
@@ -140,8 +136,6 @@ def test_noising_beside_denoising_of_one_head(reader, heads) -> None:
 
 
 def test_how_sure(reader, study) -> None:
-    from counterpoint.figures.top_head_figures import ap_intervals
-
     table = pd.read_parquet(study / "heads.parquet")
     _, low, high = ap_intervals(table, "noising", confidence=0.95, seed=0)[25, 6]
     shown = reader.find("25.6", typed="L25H6")
@@ -474,7 +468,7 @@ def test_a_table_sorts_filters_and_copies(opened, study) -> None:
     shown = [
         text.split(" ")[0] for text in table.locator("tbody td:nth-child(2)").all_inner_texts()
     ]
-    sizes = [abs(float(text.replace("\u2212", "-"))) for text in shown]
+    sizes = [abs(float(text)) for text in shown]
     assert sizes == sorted(sizes, reverse=True)
     tools.get_by_label("Show rows").fill(before[3])
     assert "of 10 rows" in tools.locator(".explorer-status").inner_text()
@@ -487,8 +481,13 @@ def test_a_table_sorts_filters_and_copies(opened, study) -> None:
     layer, head = before[3].split(".")
     own = heads[(heads["layer"] == int(layer)) & (heads["head"] == int(head))]
     mean = own[own["direction"] == "noising"]["ap"].mean()
-    assert row["AP, noising"] == pytest.approx(mean, abs=0.0006)
-    assert row["AP, noising low"] < row["AP, noising"] < row["AP, noising high"]
+    # In full, though the table shows three digits.
+    assert row["AP, noising"] == pytest.approx(mean, rel=1e-6)
+    _, low, high = ap_intervals(heads, "noising", confidence=0.95, seed=0)[int(layer), int(head)]
+    assert row["AP, noising low"] == pytest.approx(low, rel=1e-5)
+    assert row["AP, noising high"] == pytest.approx(high, rel=1e-5)
+    own_range = own[own["direction"] == "noising"]["output_range"].mean()
+    assert row["output range"] == pytest.approx(own_range, rel=1e-6)
     tools.get_by_label("Sort by").select_option("")
     tools.get_by_label("Show rows").fill("")
     assert table.locator("tbody th").all_inner_texts() == before

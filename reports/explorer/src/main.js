@@ -2,8 +2,8 @@
 // note when its data is read. Nothing is loaded, nothing is evaluated, texts become text.
 
 import { copyables } from "./copying.js";
-import { el } from "./dom.js";
 import { Explorer } from "./explorer.js";
+import { headTables } from "./headtables.js";
 import { plain } from "./numbers.js";
 import { modelOf } from "./state.js";
 import { Study } from "./study.js";
@@ -48,30 +48,6 @@ class Explorers {
   }
 }
 
-// From the name of a head in any table of the page to its card.
-async function headLinks(explorers) {
-  for (const table of document.querySelectorAll("main table")) {
-    if (table.closest("#explorer") || table.classList.contains("atlas")) continue;
-    if (!/^heads?$/i.test(table.tHead?.rows[0]?.cells[0]?.textContent.trim() ?? "")) continue;
-    const model = table.closest("[data-model]")?.dataset.model ?? explorers.models[0];
-    const study = explorers.texts.has(model) ? await explorers.study(model) : null;
-    for (const row of table.tBodies[0]?.rows ?? []) {
-      const cell = row.cells[0];
-      const name = cell?.textContent.trim() ?? "";
-      const { firstChild } = cell?.querySelector(".cell") ?? cell ?? {};
-      if (!study?.places.has(name) || firstChild?.nodeType !== Node.TEXT_NODE) continue;
-      const go = (event) => {
-        event.preventDefault();
-        explorers.go(model, name);
-      };
-      const values = new URLSearchParams({ h: name, pin: name });
-      const link = el("a", { class: "explorer-go", href: `#explore?${values}`, title: `Head ${name} in the explorer`, on: { click: go } });
-      firstChild.before(link);
-      link.append(firstChild);
-    }
-  }
-}
-
 // Numbers that are copied from the page can be read by a program.
 document.addEventListener("copy", (event) => {
   const chosen = String(getSelection());
@@ -92,7 +68,7 @@ async function begin() {
     addEventListener("hashchange", () => {
       if (explorers.wanted() !== explorers.model) explorers.show(explorers.wanted());
     });
-    await headLinks(explorers);
+    await headTables(explorers);
     note?.remove();
     document.documentElement.dataset.explorer = "ready";
   } catch (error) {

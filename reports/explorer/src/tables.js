@@ -142,7 +142,7 @@ function number(value) {
 }
 
 // What is read of a cell; lines are parted by a stroke.
-function text(node) {
+export function text(node) {
   return read(node).replace(/\s+/g, " ").trim();
 }
 
