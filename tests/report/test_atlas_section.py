@@ -98,8 +98,10 @@ def test_counts_are_told_in_words(results) -> None:
     assert "8 come first on their pair, 2 do not, and for 2 no pair was found" in text
     assert "perplexity of at most 30.0 (3.40 nats per token)" in text
     assert "Pairs of 10 heads" in text
-    layers = text[text.index("Counts by layer") :].split()
-    assert layers[layers.index("1", 4) :][:4] == ["1", "3", "2", "0"]
+    shown = str(report.atlas(results))
+    counts = shown[shown.index("Counts by layer") :]
+    (layer_1,) = re.findall(r"<tr><th[^>]*>1</th>(.*?)</tr>", counts)
+    assert re.findall(r">(\d+)<", layer_1) == ["3", "2", "0"]
     assert "No pair was found for 1.2, 3.2." in text
 
 

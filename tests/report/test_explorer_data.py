@@ -286,10 +286,9 @@ def test_without_optional_files(tmp_path: Path) -> None:
     (folder / "curves.safetensors").unlink()
     header, arrays = read(folder)
     assert header["directions"] == ["denoising"] and header["curves"] == {
-        "pairs": [],
-        "error": None,
-        "levels": LEVELS,
-    }
+        "pairs": [], "error": None, "levels": LEVELS, "whole": [], "kept": 0,
+        "order": ["denoising"],
+    }  # fmt: skip
     assert header["partners"] == header["edges"] == header["composed"] == header["positions"] == []
     assert "low.ap" not in arrays and arrays["values.ap"].shape == (1, 1, 12)
 

@@ -110,9 +110,7 @@ def test_curves_come_from_the_file_beside_the_page(chromium, sampled) -> None:
         assert "Lines: 2 of 8 pairs" in shown.locator(".explorer-curve-note").inner_text()
         label = "curves of all 8 pairs: open curves.safetensors"
         one.page.get_by_label(label).set_input_files(sampled / "curves.safetensors")
-        one.page.wait_for_function(
-            "document.querySelector('.explorer-curve-note').textContent.includes('8 of 8')"
-        )
+        shown.get_by_text("Lines: 8 of 8 pairs").wait_for()
         drawn = lines(shown)
         assert drawn.count("M") == 8
         # Of pair 7, which has no number on the page, too: f is drawn from the file.
@@ -149,12 +147,9 @@ def test_another_file_is_refused_in_words(chromium, sampled, tmp_path) -> None:
             ("short", "no file of curves"), ("text", "no file of curves"),
         ):  # fmt: skip
             given.set_input_files(other / f"{name}.safetensors")
-            one.page.wait_for_function(
-                "name => document.querySelector('.explorer-status').textContent.includes(name)",
-                arg=name,
-            )
-            said = one.page.locator(".explorer-status").first.inner_text()
-            assert words in said, name
+            status = one.page.locator("#explorer > .explorer-status")
+            status.filter(has_text=f"{name}.safetensors").wait_for()
+            assert words in status.inner_text(), name
         assert one.said == []
 
 

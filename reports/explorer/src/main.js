@@ -32,8 +32,13 @@ class Explorers {
   async show(model) {
     const study = await this.study(model);
     this.current?.end();
-    this.current = new Explorer(this.host, study, this.models, (other) => this.show(other));
+    this.current = new Explorer(this.host, study, this.models, (other) => this.#choose(other));
     this.model = model;
+  }
+
+  async #choose(model) {
+    await this.show(model);
+    this.current.keep();
   }
 
   // The address' model, or the first.

@@ -55,6 +55,8 @@ export function modelOf(hash, models) {
 export function fromHash(hash, study) {
   if (!hash.startsWith(BEGIN)) return null;
   const values = new URLSearchParams(hash.slice(BEGIN.length));
+  // Names of heads are those of their model.
+  if (study.ofStudies && (values.get("model") ?? study.header.model) !== study.header.model) return null;
   const state = startState(study);
   const choose = (name, key, allowed) => {
     const value = values.get(name);
