@@ -22,6 +22,11 @@ from counterpoint.report.explorer import explorer_data, pair_choice
 from counterpoint.report.explorer.explorer_data import explorer_arrays
 from counterpoint.report.explorer.packed_arrays import pack, unpack
 from counterpoint.report.explorer.pair_choice import spread_out
+from counterpoint.report.explorer.predicted_arrays import (
+    PREDICTED,
+    with_what_is_known,
+    without_what_is_known,
+)
 from counterpoint.report.explorer.prompt_pieces import prompt_pieces
 from counterpoint.report.explorer.quantised_curves import (
     LEVELS,
@@ -89,6 +94,8 @@ def test_what_is_packed_is_read_back() -> None:
         "b": np.arange(7, dtype=np.uint16),
         "c": np.zeros((2, 0, 3), dtype=np.float64),
         "d": np.array([-128, 127], dtype=np.int8),
+        "e": np.array([-(2**31), -1, 0, 1, 2**31 - 1], dtype=np.int32),
+        "f": np.array([-(2**15), 2**15 - 1], dtype=np.int16),
     }
     header = {"text": "<script> é \u2212", "list": [1, None, True]}
     text = pack(header, arrays)
@@ -107,6 +114,39 @@ def test_packing_refuses_what_the_script_cannot_read() -> None:
         pack({"arrays": []}, {})
     with pytest.raises(ValueError, match="JSON"):
         pack({"a": float("nan")}, {})
+
+
+@given(
+    st.data(),
+    st.tuples(st.integers(1, 2), st.integers(1, 3), st.integers(1, 4)),
+)
+def test_predicted_scores_come_back_to_the_last_bit(data: Any, shape: tuple[int, ...]) -> None:
+    numbers = st.floats(width=32, allow_nan=True, allow_infinity=True)
+    names = ["ap", "ig_joint", "excess_range", *PREDICTED]
+    arrays = {
+        f"values.{name}": data.draw(arrays_of.arrays(np.float32, shape, elements=numbers))
+        for name in names
+    }
+    change = data.draw(arrays_of.arrays(np.float32, shape[1], elements=numbers))
+    kept, told = without_what_is_known(arrays, change)
+    assert [name for name, *_ in told] == list(PREDICTED)
+    _, unpacked = unpack(pack({}, kept))
+    found = with_what_is_known(unpacked, told, change)
+    for name, array in arrays.items():
+        np.testing.assert_array_equal(found[name].view("<u4"), array.view("<u4"))
+
+
+def test_what_is_predicted_takes_little_room(study: Path) -> None:
+    header, arrays = explorer_arrays(report.load_results("made-up", study, SETTINGS))
+    kept, told = without_what_is_known(arrays, explorer_data.metric_changes(header))
+    assert {name for name, *_ in told} == set(PREDICTED)
+    for name in ("abs_ap", "disagreement", "ap_normalised", "output_range_closed"):
+        assert np.abs(kept[f"values.{name}"].astype(int)).max() < 2**12, name
+    # A measure on other pairs than those it would follow from stands as it is.
+    some = {**arrays, "values.ig_joint": arrays["values.ig_joint"][:, :2]}
+    kept, told = without_what_is_known(some, explorer_data.metric_changes(header))
+    assert "disagreement" not in {name for name, *_ in told}
+    assert kept["values.disagreement"].dtype == np.float32
 
 
 @given(

@@ -5,7 +5,8 @@ built of it stands beside the page's template. Here is its data, from `Results` 
 alone, without torch.
 
 In reading order: `packed_arrays` (a header and arrays as text, and back), `quantised_curves`
-(curves in few bytes with a stated error), `kept_curves` (those of a study's file), `pair_choice`
+(curves in few bytes with a stated error), `predicted_arrays` (scores as what others do not say of
+them), `kept_curves` (those of a study's file), `pair_choice`
 (which pairs are shown one by one where there are many), `prompt_pieces` (prompts as tokens, effects
 by position), `measure_arrays` (scores and intervals of every head), `atlas_measures`,
 `head_partners` (who interacts with whom, through which edges), `composed_pairs`, `explorer_data`

@@ -6,10 +6,11 @@ are quantised (`quantised_curves`): f − f(0), f(0) being the unpatched metric,
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float32
 
 from counterpoint.figures.chosen_heads import Head
 from counterpoint.report.explorer.atlas_measures import atlas_measures
@@ -31,6 +32,7 @@ from counterpoint.report.explorer.pair_choice import (
     QUANTILES,
     spread_out,
 )
+from counterpoint.report.explorer.predicted_arrays import without_what_is_known
 from counterpoint.report.explorer.prompt_pieces import position_effects, prompt_pieces
 from counterpoint.report.explorer.quantised_curves import LEVELS, largest_error, quantise
 from counterpoint.report.study_results import Results
@@ -44,7 +46,14 @@ CURVES = "curves.safetensors"
 def explorer_data(results: Results) -> str:
     """Return the packed data of a study's explorer."""
     header, arrays = explorer_arrays(results)
+    arrays, header["predicted"] = without_what_is_known(arrays, metric_changes(header))
     return pack(header, arrays)
+
+
+def metric_changes(header: Mapping[str, Any]) -> Float32[np.ndarray, " pair"]:
+    """Return the metric of the clean prompt − that of the corrupted one, of the shown pairs."""
+    changes = [pair["metric_clean"] - pair["metric_corrupted"] for pair in header["pairs"]]
+    return np.array(changes, dtype="<f4")
 
 
 def explorer_arrays(results: Results) -> tuple[dict[str, Any], Arrays]:

@@ -56,7 +56,7 @@ function onPair(study, place, chosen, pinned, calls) {
     el("h4", {}, `Pair ${pair.number}`, chosen === null ? el("span", { class: "note" }, " (choose another above)") : null),
     prompts(pair, [` · ${study.header.short} ${shown(pair.metric_clean)} clean, ${shown(pair.metric_corrupted)} corrupted`]),
     positions(study, pair, place, pinned, calls),
-    partners(study, place),
+    partners(study, place, calls),
     composed(study, place),
   ];
 }
@@ -188,7 +188,16 @@ function positions(study, pair, place, pinned, calls) {
   );
 }
 
-function partners(study, place) {
+// The name of another head, which leads to its card ("24.4 query": the head is 24.4), or of what is none.
+function other(study, name, calls) {
+  const [head, ...rest] = name.split(" ");
+  const place = study.places.get(head);
+  if (place === undefined) return el("b", {}, name);
+  const text = rest.length ? ` ${rest.join(" ")}` : "";
+  return [el("button", { type: "button", class: "explorer-head", title: `Pin head ${head}`, on: { click: () => calls.show(place) } }, head), text];
+}
+
+function partners(study, place, calls) {
   const rows = study.partners(place);
   const edges = study.edges(place);
   const parts = [el("h4", {}, "Partners")];
@@ -205,7 +214,7 @@ function partners(study, place) {
         `Within the layer (${name}): `,
         own.slice(0, 4).map((row, order) => [
           order ? ", " : "",
-          el("b", {}, `${study.layers[place]}.${row[2]}`),
+          other(study, `${study.layers[place]}.${row[2]}`, calls),
           ` ${shown(row[3])}`,
         ]),
         `; IG joint − AP is ${shown(disagreement)}. Means over the ${pairs} of ${study.header.pairs_in_all} pairs on which this head was among those of largest |IG joint − AP|.`,
@@ -223,7 +232,7 @@ function partners(study, place) {
           `${words} (${name}, ${own[0][6]} of ${study.header.pairs_in_all} pairs): `,
           own.map((row, order) => [
             order ? ", " : "",
-            el("b", {}, row[3]),
+            other(study, row[3], calls),
             side === "from" ? ` by its ${row[4]}` : "",
             ` ${shown(row[5])}`,
           ]),

@@ -257,6 +257,7 @@ export class Explorer {
     this.readout.textContent = `${this.reading()} · ${this.viewName()}`;
     const calls = {
       pin: (place) => this.pin(place),
+      show: (place) => this.#to(place),
       copyCsv: (place) => this.copied(headCsv(study, place), `all numbers of head ${study.name(place)} as CSV`),
       copyPandas: (place) => this.copied(pandas(study, state, place), `lines of pandas for head ${study.name(place)}`),
       copyNumber: (value, what) => this.copied(exact(value), `${exact(value)} (${what})`),
