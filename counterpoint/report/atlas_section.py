@@ -283,7 +283,7 @@ def _list(results: Results, rows: pd.DataFrame) -> Fragment:
 def _by_layer(rows: pd.DataFrame) -> Fragment:
     """Return how many heads of each layer have a pair, and come first on a fluent one."""
     fluent = rows["reached"].isin(["clear", "fluent"])
-    counts = rows.assign(fluent_first=fluent).groupby("layer")[["found", "fluent_first"]]
+    counts: Any = rows.assign(fluent_first=fluent).groupby("layer")[["found", "fluent_first"]]
     header = ["layer", "heads", "with a pair", "first on a fluent one"]
     body = [
         [int(layer), len(part), int(part["found"].sum()), int(part["fluent_first"].sum())]

@@ -22,6 +22,12 @@ READY = "html[data-explorer=ready]"
 
 MOST_ACTIONS = 3
 
+SCALED = {
+    "ap", "ap_normalised", "atp", "ig_joint", "ig_own", "output_range", "output_range_closed",
+    "gradient_range", "total_variation", "excess_range", "quadrature_error", "eap_ig", "relp",
+}  # fmt: skip
+"""Columns of heads.parquet that are proportional to a head's effect."""
+
 SETTINGS: dict[str, Any] = {
     "model": "tiny <model>",
     "pairs": "pairs.csv",
@@ -56,7 +62,7 @@ def write(folder: Path, shape: Shape = SHAPE) -> Path:
 
 def many_pairs(few: Path, folder: Path, times: int) -> Path:
     """Write a study of ``times`` as many pairs as ``few`` has, with scores and curves of their own,
-    so that they do not compress better than a real one's."""
+    so that they do not compress better than a real one's; tables are in order."""
     from safetensors.numpy import load_file, save_file
 
     folder.mkdir(parents=True, exist_ok=True)
@@ -69,27 +75,26 @@ def many_pairs(few: Path, folder: Path, times: int) -> Path:
             [table.assign(pair=table["pair"] + count * turn) for turn in range(times)],
             ignore_index=True,
         )
+    stored = load_file(few / "curves.safetensors")
+    # Each pair's effect of each head times a number of its own: all that is in the metric's unit.
+    scale = random.uniform(0.5, 1.5, (len(tables["baseline"]), *stored["output"].shape[1:4]))
     heads = tables["heads"]
-    numbers = [name for name in heads.select_dtypes("float") if name != "monotonicity"]
-    noise = random.uniform(0.5, 1.5, (len(heads), len(numbers)))
-    heads[numbers] = heads[numbers] * noise
+    for column in SCALED & set(heads):
+        heads[column] *= scale.ravel()
     for name, table in tables.items():
         table.to_parquet(folder / f"{name}.parquet", index=False)
     (folder / "dropped.csv").write_bytes((few / "dropped.csv").read_bytes())
-    stored = load_file(few / "curves.safetensors")
     baseline = tables["baseline"]
     start = baseline[["metric_clean", "metric_corrupted"]].to_numpy(np.float32)
     start = start[:, :, None, None, None]
-    # A curve is scaled by a number of its own about its beginning.
-    scale = random.uniform(0.5, 1.5, (len(baseline), 2, *stored["output"].shape[2:4], 1))
     output, gradient = (
         np.tile(stored[name], (times, 1, 1, 1, 1)) for name in ("output", "gradient")
     )
     tensors = {
         "alphas": stored["alphas"],
         "pairs": baseline["pair"].to_numpy(np.int64),
-        "output": (start + (output - start) * scale).astype(np.float32),
-        "gradient": (gradient * scale).astype(np.float32),
+        "output": (start + (output - start) * scale[..., None]).astype(np.float32),
+        "gradient": (gradient * scale[..., None]).astype(np.float32),
     }
     save_file(tensors, folder / "curves.safetensors")
     return folder

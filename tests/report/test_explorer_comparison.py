@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -131,18 +132,12 @@ def test_from_a_head_to_its_rank_curve_and_pair_in_every_task(opened, folder) ->
     rows = rows[(rows["model"] == "m") & (rows["layer"] == 3) & (rows["head"] == 2)]
     rows = rows.set_index(["study", "direction"])
     lines = shown.locator(".explorer-tasks tbody tr")
-    for place, name in enumerate(("one", "2024")):
+    for place, key in enumerate(itertools.product(("one", "2024"), ("noising", "denoising"))):
+        row = rows.loc[key]
         cells = lines.nth(place).locator("td").all_inner_texts()
-        assert cells == [
-            text
-            for direction in ("noising", "denoising")
-            for text in (
-                str(rows.loc[(name, direction), "rank"]),
-                number(rows.loc[(name, direction), "mean"]),
-            )
-        ]
+        assert cells == [key[1], str(row["rank"]), number(row["mean"]), number(row["share"])]
         link = lines.nth(place).locator("a").get_attribute("href")
-        assert link == f"../{name}/report.html#explore?h=3.2&pin=3.2"
+        assert link == f"../{key[0]}/report.html#explore?h=3.2&pin=3.2"
     drawn = shown.locator(".explorer-curves.noising .explorer-lines").first.get_attribute("d")
     assert drawn.count("M") == 2
     reader.choose("study", "1")
@@ -167,7 +162,9 @@ def test_the_map_of_heads_by_studies(opened, folder) -> None:
     box.locator("summary").click()
     box.get_by_role("button", name="copy as CSV").click()
     copied = pd.read_csv(io.StringIO(opened.clipboard()), dtype={"head": str}).set_index("head")
-    shares = rows.assign(name=[f"{a}.{b}" for a, b in zip(rows["layer"], rows["head"])])
+    shares = rows.assign(
+        name=[f"{a}.{b}" for a, b in zip(rows["layer"], rows["head"], strict=True)]
+    )
     shares = shares.pivot_table(index="name", columns="study", values="share")
     assert len(copied) == 12
     np.testing.assert_allclose(
@@ -229,9 +226,7 @@ def test_axe_finds_nothing(chromium, path, width, dark) -> None:
     with chromium.opened(path, "#explore?pin=3.2&h=3.2&t=one", width=width, dark=dark) as one:
         one.page.wait_for_selector(READY)
         for _ in range(2):  # folds make others when they open
-            one.page.evaluate(
-                "() => document.querySelectorAll('details').forEach((fold) => { fold.open = true; })"
-            )
+            one.open_folds()
             one.page.wait_for_timeout(100)
         assert one.findings() == []
         assert one.page.evaluate("document.documentElement.scrollWidth") <= width
@@ -288,6 +283,8 @@ def test_the_atlas_list_sorts_over_all_layers(chromium, atlas_page) -> None:
             "The <i>baker</i> opened $the$ door | The <i>poet</i> opened $the$ door"
         )
         # The map itself is copied as it is.
-        page.locator("table.atlas").locator("xpath=../preceding-sibling::details[1]/summary").click()
+        page.locator("table.atlas").locator(
+            "xpath=../preceding-sibling::details[1]/summary"
+        ).click()
         page.get_by_role("button", name="copy as TSV").last.click()
         assert one.said == []

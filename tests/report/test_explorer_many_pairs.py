@@ -1,4 +1,4 @@
-"""The explorer of studies of many pairs: sizes, seconds, and curves from the file beside the page."""
+"""The explorer of many pairs: sizes, seconds, and curves from the file beside the page."""
 
 from __future__ import annotations
 

@@ -332,7 +332,8 @@ def test_the_keyboard_alone_is_enough(opened, heads) -> None:
     assert page.evaluate("document.activeElement.type") == "search"
     page.keyboard.type("31.2")
     page.keyboard.press("Enter")
-    assert "layers are 0 to 29, heads 0 to 8" in page.locator("#explorer > .explorer-status").inner_text()
+    said = page.locator("#explorer > .explorer-status").inner_text()
+    assert "layers are 0 to 29, heads 0 to 8" in said
 
 
 def test_the_card_follows_the_pointer_and_three_stay(opened) -> None:
@@ -375,9 +376,7 @@ def test_axe_finds_nothing(chromium, path, width, dark) -> None:
         one.page.wait_for_selector(READY)
         one.page.locator(".explorer-more summary").first.click()
         for _ in range(2):  # folds make others when they open
-            one.page.evaluate(
-                "() => document.querySelectorAll('details').forEach((fold) => { fold.open = true; })"
-            )
+            one.open_folds()
             one.page.wait_for_timeout(100)
         assert one.findings() == []
         wide = one.page.evaluate("document.documentElement.scrollWidth")

@@ -203,7 +203,7 @@ def _best_pairs(
     pair, side = np.full(size, -1, dtype="<i4"), np.zeros(size, dtype="|u1")
     effect = np.full(size, np.nan, dtype="<f4")
     tokens = Tokens()
-    told = []
+    told: list[list[dict[str, Any]]] = []
     for place, name in enumerate(names):
         table, pairs = (_beside(compared, name, f"{one}.parquet") for one in ("heads", "pairs"))
         if table is None or pairs is None:

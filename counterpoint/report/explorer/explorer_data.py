@@ -200,4 +200,3 @@ def _curve_arrays(
             errors = largest_error(curves)
             error = float(np.nanmax(errors)) if np.isfinite(errors).any() else None
     return stored, arrays, error
-

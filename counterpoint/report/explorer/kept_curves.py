@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Float
 
 from counterpoint.figures.chosen_heads import Head
 
@@ -28,9 +27,7 @@ def kept_pairs(path: Path) -> list[int]:
         return [int(pair) for pair in file.get_tensor("pairs")]
 
 
-def read_curves(
-    path: Path, wanted: Sequence[int]
-) -> tuple[list[int], dict[str, Float[np.ndarray, "..."]]]:
+def read_curves(path: Path, wanted: Sequence[int]) -> tuple[list[int], dict[str, np.ndarray]]:
     """Return the numbers of the wanted pairs whose curves are kept, and their tensors.
 
     ``alphas``, and ``output`` and ``gradient`` [pair, direction, layer, head, node].
@@ -54,7 +51,7 @@ def read_curves(
 
 def mean_curves(
     path: Path, baseline: pd.DataFrame, directions: Sequence[str], heads: Sequence[Head]
-) -> tuple[int, dict[str, Float[np.ndarray, "..."]]]:
+) -> tuple[int, dict[str, np.ndarray]]:
     """Return over how many pairs the curves of ``heads`` are averaged, and the averages.
 
     ``alphas``, ``f`` (f − f(0)) and ``g`` [direction, head, node]; ``directions`` in the order of
@@ -66,18 +63,21 @@ def mean_curves(
     from safetensors import safe_open
 
     layers, numbers = (np.array(each) for each in zip(*heads, strict=True))
-    rows = baseline.set_index("pair")
+    start = {
+        side: dict(zip(baseline["pair"], baseline[BACKGROUND[side]].to_numpy(float), strict=True))
+        for side in directions
+    }
     with safe_open(path, framework="numpy") as file:
         kept = [int(pair) for pair in file.get_tensor("pairs")]
         there = set(file.keys())
-        sums: dict[str, Float[np.ndarray, "..."]] = {}
+        sums: dict[str, np.ndarray] = {}
         for place, pair in enumerate(kept):
             for name, tensor in NAMES.items():
                 if tensor not in there:
                     continue
                 part = file.get_slice(tensor)[place][:, layers, numbers].astype(np.float64)
                 if name == "f":
-                    begins = [float(rows.loc[pair, BACKGROUND[one]]) for one in directions]
+                    begins = [start[side][pair] for side in directions]
                     part -= np.array(begins)[:, None, None]
                 sums[name] = sums[name] + part if name in sums else part
         found = {name: total / len(kept) for name, total in sums.items()}

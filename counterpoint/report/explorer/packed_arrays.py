@@ -3,9 +3,9 @@
 The bytes are: the header's length as a little-endian uint32, the header as JSON in UTF-8, then the
 arrays, each in C order, little-endian. They are compressed by gzip (which browsers decompress by
 themselves, `DecompressionStream`) and written in base64. The header's key ``arrays`` says of each
-array its name, type and shape. Of numbers that are alike, bytes of equal weight are, so the first bytes
-of all numbers stand together, then the second, and so on, which compresses better; and small whole
-numbers of either sign have high bytes of 0, since 0, −1, 1, −2 … are written as 0, 1, 2, 3 …
+array its name, type and shape. Of numbers that are alike, bytes of equal weight are, so the first
+bytes of all numbers stand together, then the second, and so on, which compresses better; and small
+whole numbers of either sign have high bytes of 0, since 0, −1, 1, −2 … are written as 0, 1, 2, 3 …
 
 Reading gives back exactly what was written.
 """

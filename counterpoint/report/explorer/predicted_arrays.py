@@ -37,7 +37,9 @@ OPERATIONS: Mapping[str, Callable[..., Array]] = {
 """All but "share", which divides by the change of the metric between the prompts of each pair."""
 
 
-def prediction(name: str, arrays: Mapping[str, Array], change: Float32[np.ndarray, " pair"]) -> Array:
+def prediction(
+    name: str, arrays: Mapping[str, Array], change: Float32[np.ndarray, " pair"]
+) -> Array:
     """Return what ``arrays`` say of the measure ``name``; 0 where that is no number."""
     operation, of = PREDICTED[name]
     parts = [arrays[f"values.{key}"] for key in of]
@@ -97,7 +99,7 @@ def with_what_is_known(
 
 
 def _distance(true: Array, expected: Array) -> Int32[np.ndarray, "direction pair head"]:
-    """The difference of the numbers' bits: how many float32 numbers lie between numbers close by."""
+    """The difference of the numbers' bits: how many float32 numbers lie between close ones."""
     return (true.view("<u4") - expected.view("<u4")).view("<i4")
 
 

@@ -144,7 +144,7 @@ function cell(study, measure, direction, place, domain, chosen, calls) {
   const mean = study.mean(key, direction, place);
   const value = chosen === null ? mean : study.value(key, direction, chosen, place);
   const [low, high] = study.interval(key, direction, place);
-  const bounds = low <= high ? `[${shown(low)}, ${shown(high)}]` : "";
+  const bounds = low <= high ? `[${study.shown(key, low)}, ${study.shown(key, high)}]` : "";
   if (Number.isNaN(value) && Number.isNaN(mean)) return el("td", {}, el("span", { class: "note" }, "not measured"));
   const what = `${measure.label}, ${study.directions[direction]}, head ${study.name(place)}`;
   return el(
@@ -158,14 +158,14 @@ function cell(study, measure, direction, place, domain, chosen, calls) {
             type: "button",
             class: "explorer-value",
             title: `Copy ${exact(value)}`,
-            "aria-label": `${what}: ${shown(value)}; copy it in full`,
+            "aria-label": `${what}: ${study.shown(key, value)}; copy it in full`,
             on: { click: () => calls.copyNumber(value, what) },
           },
-          shown(value),
+          study.shown(key, value),
         ),
     chosen === null
       ? bounds && el("span", { class: "interval" }, ` ${bounds}`)
-      : el("span", { class: "interval" }, ` mean ${shown(mean)} ${bounds}`),
+      : el("span", { class: "interval" }, ` mean ${study.shown(key, mean)} ${bounds}`),
     measure.pairs_in_all < study.header.pairs_in_all
       ? el("span", { class: "explorer-some" }, ` on ${measure.pairs_in_all} of ${study.counted(study.header.pairs_in_all)}`)
       : null,

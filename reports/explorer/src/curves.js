@@ -10,6 +10,7 @@ import { shown, shownShort } from "./numbers.js";
 const WIDTH = 230;
 const HEIGHT = 124;
 const MARGIN = { top: 8, right: 8, bottom: 18, left: 40 };
+const MOST_PLAIN = 64;
 const KINDS = [["f", "f(α) − f(0)"], ["g", "g(α)"]];
 
 // Points of the lines of a kind in a direction: the end points of f are exact. Of a mean over some of a
@@ -110,6 +111,13 @@ function remark(study, place, chosen, count, fromFile) {
   );
 }
 
+// One path; of very many lines one each, so faint that where most are is dark.
+function lines(set, draw) {
+  if (set.length <= MOST_PLAIN) return svg("path", { d: set.map(({ points }) => draw(points)).join(""), class: "explorer-lines" });
+  const faint = { "stroke-opacity": String(Math.max(0.04, 12 / set.length)) };
+  return svg("g", { class: "explorer-lines" }, set.map(({ points }) => svg("path", { d: draw(points), style: faint })));
+}
+
 function plot(set, domain, name, study, direction, place, chosen) {
   const x = scaleLinear([0, 1], [MARGIN.left, WIDTH - MARGIN.right]);
   const y = scaleLinear(domain, [HEIGHT - MARGIN.bottom, MARGIN.top]);
@@ -136,7 +144,7 @@ function plot(set, domain, name, study, direction, place, chosen) {
       svg("line", { x1: x(0), x2: x(1), y1: y(0), y2: y(0), class: "explorer-zero" }),
       under,
       left,
-      svg("path", { d: rest.map(({ points }) => draw(points)).join(""), class: "explorer-lines" }),
+      lines(rest, draw),
       marked ? svg("path", { d: draw(marked.points), class: "explorer-line" }) : null,
     ),
   );

@@ -8,7 +8,7 @@ import { CurveFile, Refusal } from "./curvefile.js";
 import { el, replace } from "./dom.js";
 import { headCsv, pandas, viewCsv } from "./exports.js";
 import { HeadMap } from "./map.js";
-import { exact, shown } from "./numbers.js";
+import { exact } from "./numbers.js";
 import { Scatter } from "./scatter.js";
 import { MOST_PINNED, fromHash, startState, toHash } from "./state.js";
 import { DIFFERENCE, SUM } from "./study.js";
@@ -224,7 +224,7 @@ export class Explorer {
   reading() {
     const { state, study } = this;
     const value = study.view(state.measure, state.direction, state.pair)[state.head];
-    return `${study.name(state.head)}: ${shown(value)}`;
+    return `${study.name(state.head)}: ${study.shown(state.measure, value)}`;
   }
 
   render() {
@@ -232,13 +232,16 @@ export class Explorer {
     this.controls.tell(state);
     const measure = study.byKey.get(state.measure);
     const values = study.view(state.measure, state.direction, state.pair);
-    const signed = study.signed(state.measure, state.direction, state.pair);
     const together = state.direction === SUM || state.direction === DIFFERENCE;
     const largest =
       state.scale === "shared"
         ? study.largest(state.measure, together)
         : values.reduce((most, value) => (Math.abs(value) > most ? Math.abs(value) : most), 0);
-    this.map.colour(values, largest, signed, measure.unit);
+    this.map.colour({
+      values,
+      ...study.shades(state.measure, state.direction, state.pair, values, largest),
+      text: (value) => study.shown(state.measure, value),
+    });
     const labels = [state.x, state.y].map((key) => study.byKey.get(key).label);
     this.scatter.draw(
       study.view(state.x, state.direction, state.pair),

@@ -3,6 +3,7 @@
 // all). On the page that compares studies, a study stands where else a pair does.
 
 import { deviation, mean, quantile } from "d3-array";
+import { shown } from "./numbers.js";
 import { restoreCurve } from "./unpack.js";
 
 export const SUM = "sum";
@@ -14,6 +15,9 @@ export const QUANTILES = {
   q5: { at: 0.05, text: "5 % quantile" },
   q95: { at: 0.95, text: "95 % quantile" },
 };
+
+const RANKS = new Set(["rank", "atlas.rank"]);
+const COUNTS = new Set([...RANKS, "atlas.changed_tokens"]);
 
 export class Study {
   constructor({ header, arrays }) {
@@ -172,6 +176,28 @@ export class Study {
       .filter(([number]) => other.has(number))
       .map(([number, value]) => value + sign * other.get(number));
     return (pair === SPREAD ? deviation(sums) : quantile(sums, QUANTILES[pair].at)) ?? NaN;
+  }
+
+  // A value as it is read: counts and ranks without decimals.
+  shown(key, value) {
+    return COUNTS.has(key) && Number.isInteger(value) ? String(value) : shown(value);
+  }
+
+  // Whether a view's values are ranks, of which the first ones are of interest.
+  ranked(key, direction, pair) {
+    return RANKS.has(key) && (this.byKey.get(key).fixed || (pair !== SPREAD && this.directions.includes(direction)));
+  }
+
+  // How a view is coloured: shades, the largest of them, whether they have a sign, and what its scale
+  // says at its ends. Of ranks 1 is the darkest, 4 half as dark.
+  shades(key, direction, pair, values, largest) {
+    const { unit } = this.byKey.get(key);
+    if (this.ranked(key, direction, pair)) {
+      return { shades: values.map((value) => 1 / value), largest: 1, signed: false, ends: ["last", "rank 1"] };
+    }
+    const signed = this.signed(key, direction, pair);
+    const most = `${this.shown(key, largest)}${unit ? ` ${unit}` : ""}`;
+    return { shades: values, largest, signed, ends: signed ? [this.shown(key, -largest), "0", most] : ["0", most] };
   }
 
   // The largest size of a measure on any pair in any direction (and of sums and differences).

@@ -7,6 +7,7 @@ import { prompts } from "./prompts.js";
 import { toolsOf } from "./tables.js";
 
 const FEW_HEADS = 20;
+const SHOWN = [["rank", "rank"], ["ap", "AP"], ["share", "share"]];
 
 // The way to the head's card on a study's own page.
 function address(study, task, place, pair) {
@@ -26,25 +27,22 @@ export function inStudies(study, place, chosen, pinned) {
       el(
         "tr",
         {},
-        el("th", { scope: "col" }, "study"),
-        study.directions.flatMap((name) => [
-          el("th", { scope: "col", class: "number" }, `rank, ${name}`),
-          el("th", { scope: "col", class: "number" }, `AP, ${name}`),
-        ]),
+        ["study", "direction"].map((name) => el("th", { scope: "col" }, name)),
+        SHOWN.map(([, name]) => el("th", { scope: "col", class: "number" }, name)),
       ),
     ),
     el(
       "tbody",
       {},
-      study.pairs.map((task) =>
-        el(
-          "tr",
-          { class: task.number === chosen ? "highlighted" : null },
-          el("th", { scope: "row" }, el("a", { href: address(study, task, place, null) }, task.name)),
-          study.directions.flatMap((_, direction) => [
-            number(study.value("rank", direction, task.number, place), (value) => String(value)),
-            number(study.value("ap", direction, task.number, place), shown),
-          ]),
+      study.pairs.flatMap((task) =>
+        study.directions.map((name, direction) =>
+          el(
+            "tr",
+            { class: task.number === chosen ? "highlighted" : null },
+            el("th", { scope: "row" }, el("a", { href: address(study, task, place, null) }, task.name)),
+            el("td", {}, name),
+            SHOWN.map(([key]) => number(study, key, study.value(key, direction, task.number, place))),
+          ),
         ),
       ),
     ),
@@ -58,8 +56,8 @@ export function inStudies(study, place, chosen, pinned) {
   ];
 }
 
-function number(value, write) {
-  return el("td", { class: "number", "data-exact": exact(value) || null }, Number.isNaN(value) ? shown(value) : write(value));
+function number(study, key, value) {
+  return el("td", { class: "number", "data-exact": exact(value) || null }, study.shown(key, value));
 }
 
 // The study in which the head comes first among the others.
@@ -101,15 +99,17 @@ export class TaskMap {
   draw(state, label) {
     this.state = state;
     const { study } = this;
-    const { key, signed } = study.byKey.get(state.measure);
+    const { key } = study.byKey.get(state.measure);
     const columns = study.pairs.map((task) => study.view(key, state.direction, task.number));
-    const size = (place) => Math.max(...columns.map((values) => (Number.isNaN(values[place]) ? -Infinity : Math.abs(values[place]))));
-    const places = Array.from({ length: study.size }, (_, place) => place);
-    // Of ranks the first ones are the ones of interest.
-    const least = (place) => Math.min(...columns.map((values) => (Number.isNaN(values[place]) ? Infinity : values[place])));
-    places.sort(key === "rank" ? (one, other) => least(one) - least(other) : (one, other) => size(other) - size(one));
+    const ranked = study.ranked(key, state.direction, study.pairs[0].number);
+    const shade = ranked ? (value) => 1 / value : (value) => value;
+    // Heads in the order of the darkest shade that they have in any study.
+    const darkest = Array.from({ length: study.size }, (_, place) =>
+      columns.reduce((most, values) => (Math.abs(shade(values[place])) > most ? Math.abs(shade(values[place])) : most), 0),
+    );
+    const places = [...darkest.keys()].sort((one, other) => darkest[other] - darkest[one]);
     const shownPlaces = this.all ? places : places.slice(0, FEW_HEADS);
-    const colour = colours(Math.max(...places.map(size)), signed || state.direction === "difference");
+    const colour = colours(Math.max(...darkest), !ranked && study.signed(key, state.direction, study.pairs[0].number));
     const table = el(
       "table",
       { class: "explorer-task-table" },
@@ -123,7 +123,7 @@ export class TaskMap {
             "tr",
             {},
             el("th", { scope: "row" }, el("button", { type: "button", title: `Pin head ${study.name(place)}`, on: { click: () => this.calls.pin(place) } }, study.name(place))),
-            columns.map((values) => taskCell(values[place], key, colour)),
+            columns.map((values) => taskCell(study, key, values[place], colour(shade(values[place])))),
           ),
         ),
       ),
@@ -151,12 +151,11 @@ export class TaskMap {
   }
 }
 
-function taskCell(value, key, colour) {
-  if (Number.isNaN(value)) return el("td", { class: "number" }, shown(value));
-  const ground = colour(value);
+function taskCell(study, key, value, ground) {
+  if (Number.isNaN(value)) return el("td", { class: "number" }, study.shown(key, value));
   return el(
     "td",
     { class: "number", "data-exact": exact(value), style: { "background-color": ground, color: inkOn(ground) } },
-    key === "rank" ? String(value) : shown(value),
+    study.shown(key, value),
   );
 }
