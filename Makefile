@@ -132,8 +132,9 @@ test-container: setup-dev
 
 # Both stand in every Debian; where they are installed, nothing is.
 test-page: setup-dev
-	@command -v chromium >/dev/null && command -v npm >/dev/null || \
-	{ apt-get update -qq && apt-get install -qq --yes --no-install-recommends chromium nodejs npm; }
+	@missing="$$(command -v chromium >/dev/null || echo chromium) $$(command -v npm >/dev/null || echo nodejs npm)"; \
+	test -z "$${missing// }" || \
+	{ apt-get update -qq && apt-get install -qq --yes --no-install-recommends $$missing; }
 	$(BIN)/python -m pytest -s --durations=0 tests/report/test_explorer_*.py $(ARGS)
 
 test-envs: setup-dev
