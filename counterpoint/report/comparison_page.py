@@ -249,7 +249,7 @@ def _parts(rows: pd.DataFrame, n_studies: int) -> Fragment:
     ]  # fmt: skip
     body = [
         [
-            fill('{} <span class="note">{}</span>', row["statement"], row["quantity"]),
+            row["statement"],
             row["direction"],
             interval(row["estimate"], row["ci_low"], row["ci_high"], 3),
             f"{number(row['lowest'], 3)}, {number(row['highest'], 3)}",

@@ -39,8 +39,9 @@ def edge_circuits(results: Results) -> Fragment:
     shares = sorted(results.settings.get("circuit", {}).get("recovered", DEFAULT_SHARES))
     said = ""
     if len(found.areas):
+        every = results.heads["pair"].nunique()
         n_pairs, n_edges = (int(found.areas[name].iloc[0]) for name in ("n_pairs", "n_edges"))
-        said = f", here of {n_edges} and over {n_pairs} pair{'s' if n_pairs > 1 else ''}"
+        said = f", here of {n_edges} and over {n_pairs} of {every} pairs"
     return join(
         [
             heading("edge-circuits", "Circuits of edges"),
