@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from counterpoint import report
+from counterpoint.report.html import heading
 from counterpoint.report.render import notebook_to_html
 from tests.helpers.synthetic import Shape, make_pairs, make_positions, make_scores, write_generated
 
@@ -22,17 +24,27 @@ READY = "html[data-explorer=ready]"
 
 MOST_ACTIONS = 3
 
-SCALED = {
-    "ap", "ap_normalised", "atp", "ig_joint", "ig_own", "output_range", "output_range_closed",
-    "gradient_range", "total_variation", "excess_range", "quadrature_error", "eap_ig", "relp",
-}  # fmt: skip
-"""Columns of heads.parquet that are proportional to a head's effect."""
-
 SETTINGS: dict[str, Any] = {
     "model": "tiny <model>",
     "pairs": "pairs.csv",
     "statistics": {"bootstrap_samples": 50},
 }
+
+PROVENANCE = {
+    "commit": "0123456789abcdef0123456789abcdef01234567",
+    "settings": SETTINGS,
+    "durations": {
+        "fetch_model": {"jobs": 1, "seconds": 3.25, "memory_mb": 310.0},
+        "compute_curves": {"jobs": 2, "seconds": 1234.5, "memory_mb": 1500.0},
+        "compute_statistics": {"jobs": 1, "seconds": 41.75, "memory_mb": 400.0},
+    },
+}
+
+SCALED = {
+    "ap", "ap_normalised", "atp", "ig_joint", "ig_own", "output_range", "output_range_closed",
+    "gradient_range", "total_variation", "excess_range", "quadrature_error", "eap_ig", "relp",
+}  # fmt: skip
+"""Columns of heads.parquet that are proportional to a head's effect."""
 
 
 def write(folder: Path, shape: Shape = SHAPE) -> Path:
@@ -50,6 +62,7 @@ def write(folder: Path, shape: Shape = SHAPE) -> Path:
     write_generated(folder, target=(23, 3) if large else (1, 1))
     one = Shape(pairs=1, layers=shape.layers, heads=shape.heads, directions=shape.directions)
     make_positions(one).to_parquet(folder / "positions.parquet", index=False)
+    (folder / "provenance.json").write_text(json.dumps(PROVENANCE), encoding="utf-8")
     if large:
         partners = pd.DataFrame(
             {"pair": [0, 2], "direction": "noising", "layer": 23, "head": 0, "partner": [1, 1]}
@@ -107,7 +120,10 @@ def page_of(
     need, and of the named sections besides."""
     results = report.load_results("made-up", folder, settings)
     parts = [report.headline(results, "Title"), report.explore(results), report.heads(results)]
-    parts += [getattr(report, name)(results) for name in sections]
+    for name in sections:
+        if name == "provenance":  # its heading stands in the notebook
+            parts.append(heading("provenance", "Provenance"))
+        parts.append(getattr(report, name)(results))
     parts += [report.pairs(results), report.glossary([results.metric])]
     return write_page(folder / "report.html", parts)
 

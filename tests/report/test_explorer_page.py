@@ -7,6 +7,7 @@ Skipped, saying why, where there is no chromium; `make test-page` installs it (D
 from __future__ import annotations
 
 import io
+import json
 import re
 import shutil
 import subprocess
@@ -17,13 +18,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 
 from counterpoint.figures.top_head_figures import ap_intervals
 from counterpoint.report.html import number
 from counterpoint.report.render import content_policy
 from tests.helpers import browser
 from tests.helpers.explorer_pages import (
+    PROVENANCE,
     READY,
+    SETTINGS,
     SHAPE,
     Reader,
     cell,
@@ -48,7 +52,7 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def path(study: Path) -> Path:
-    return page_of(study)
+    return page_of(study, sections=("provenance", "cite"))
 
 
 @pytest.fixture(scope="module")
@@ -155,6 +159,44 @@ def test_copy_ap_of_24_4_as_a_number(opened, reader, heads) -> None:
     exact = np.float32(heads.loc[(24, 4, "noising", 5), "ap"])
     assert np.float32(opened.clipboard()) == exact
     assert "Copied" in page.locator("#explorer > .explorer-status").inner_text()
+
+
+def test_cite_and_rerun(opened, reader) -> None:
+    from playwright.sync_api import expect
+
+    page = opened.page
+    reader.click(page.get_by_role("navigation").get_by_text("Cite and rerun"))
+    expect(page.locator("#rerun-command")).to_be_in_viewport()
+    reader.click(copy_button(page, "rerun-command"))
+    assert opened.clipboard().splitlines() == [
+        f"git checkout {PROVENANCE['commit']}", "make report CONFIG=rerun.yaml"
+    ]  # fmt: skip
+    reader.click(copy_button(page, "rerun-config"))
+    asked = yaml.safe_load(opened.clipboard())
+    assert asked["study"] == "made-up" and asked["studies"] == {"made-up": SETTINGS}
+    copy_button(page, "bibtex").click()
+    assert opened.clipboard() == page.locator("#bibtex").text_content()
+    assert re.match(r"@\w+\{", opened.clipboard())
+
+
+def test_time_of_each_step(opened, reader, study) -> None:
+    page = opened.page
+    reader.click(page.get_by_role("navigation").get_by_text("Provenance"))
+    lines = page.locator("#durations ~ .scroll tbody tr").first.locator("xpath=../tr")
+    steps = json.loads((study / "provenance.json").read_text(encoding="utf-8"))["durations"]
+    order = sorted(steps, key=lambda name: -steps[name]["seconds"])
+    total = sum(step["seconds"] for step in steps.values())
+    shown = [line.split("\t") for line in lines.all_inner_texts()]
+    assert [line[0].replace(" ", "_") for line in shown[:-1]] == order
+    for line, name in zip(shown, order, strict=False):
+        assert abs(float(line[2]) - steps[name]["seconds"]) <= 0.05 + 1e-9
+        assert abs(float(line[3]) - 100 * steps[name]["seconds"] / total) <= 0.05 + 1e-9
+    assert abs(float(shown[-1][2]) - total) <= 0.05 + 1e-9
+
+
+def copy_button(page: Any, name: str) -> Any:
+    """The button of a block that is there to be copied."""
+    return page.locator(".explorer-copyable", has=page.locator(f"#{name}")).get_by_role("button")
 
 
 def test_a_heads_numbers_are_copied_whole(opened, heads) -> None:
