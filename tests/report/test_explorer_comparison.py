@@ -233,6 +233,13 @@ def test_axe_finds_nothing(chromium, path, width, dark) -> None:
         assert one.said == []
 
 
+def test_without_scripts_the_page_stands(chromium, path) -> None:
+    with chromium.opened(path, java_script_enabled=False) as one:
+        assert one.page.locator("#explorer").is_hidden()
+        assert one.page.locator("#explorer-note").is_visible()
+        assert one.page.locator("main table").count() > 2
+
+
 @pytest.fixture(scope="module")
 def atlas_page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = write_study(tmp_path_factory.mktemp("atlas"), Shape(pairs=2))

@@ -378,6 +378,56 @@ def test_the_keyboard_alone_is_enough(opened, heads) -> None:
     assert "layers are 0 to 29, heads 0 to 8" in said
 
 
+def test_the_focus_is_not_lost_when_cards_are_made_anew(opened) -> None:
+    page = opened.page
+    find(page, "10.4")
+    button = card(page, "10.4").get_by_role("button", name="Show pair 0")
+    page.get_by_label("pair", exact=True).select_option("3")
+    button.focus()
+    page.keyboard.press("Enter")
+    assert page.evaluate("document.activeElement.className") == "explorer-grid"
+    card(page, "10.4").get_by_role("button", name="Unpin").focus()
+    page.get_by_label("pair", exact=True).evaluate(
+        "(one) => { one.value = '2'; one.dispatchEvent(new Event('change')); }"
+    )
+    assert page.evaluate("document.activeElement.ariaLabel") == "Unpin head 10.4"
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [
+        Shape(pairs=1, layers=1, heads=1, directions=("denoising",)),
+        Shape(pairs=1, layers=2, heads=20),
+        Shape(pairs=2, layers=3, heads=2, directions=("noising",)),
+    ],
+    ids=["one head", "one pair", "one direction"],
+)
+def test_small_and_odd_studies(chromium, tmp_path, shape) -> None:
+    """Everything is gone through; nothing is said on the console."""
+    folder = write(tmp_path / "odd", shape)
+    for name in ("curves.safetensors", "positions.parquet", "provenance.json"):
+        if shape.pairs == 1:
+            (folder / name).unlink()
+    with chromium.opened(page_of(folder)) as one:
+        page = one.page
+        page.wait_for_selector(READY)
+        find(page, "0.0")
+        for _ in range(8):
+            page.keyboard.press("]")
+            page.keyboard.press("d")
+        for name in ("measure", "scale", "across"):
+            box = page.get_by_label(name, exact=True)
+            for option in box.locator("option").all():
+                box.select_option(option.get_attribute("value"))
+        page.get_by_role("button", name="copy as pandas").click()
+        one.open_folds()
+        text = card(page, "0.0").inner_text()
+        assert "NaN" not in text and "undefined" not in text
+        if shape.pairs == 1:
+            assert "This study keeps no curves" in text and "the only pair" in text
+        assert one.said == [] and len(one.asked) == 1
+
+
 def test_the_card_follows_the_pointer_and_three_stay(opened) -> None:
     page = opened.page
     page.locator("#explorer-cell-7-2").hover()

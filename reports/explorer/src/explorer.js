@@ -14,6 +14,8 @@ import { MOST_PINNED, fromHash, startState, toHash } from "./state.js";
 import { DIFFERENCE, SUM } from "./study.js";
 import { TaskMap } from "./tasks.js";
 
+const MOST_BESIDE = 16;
+
 export class Explorer {
   // `models` are the names of all there are explorers of, `choose` goes to another one.
   constructor(host, study, models = [], choose = null) {
@@ -49,6 +51,8 @@ export class Explorer {
       el("div", { class: "explorer-left" }, this.map.node, this.controls.scatterBox(this.scatter.node)),
       this.cards,
     );
+    // A map of many columns is not squeezed beside the cards.
+    if (study.width > MOST_BESIDE) this.body.dataset.wide = "";
     // Keys are the explorer's inside it; the search and the list of keys also where nothing has the focus.
     const key = (event) => {
       if (host.contains(event.target) || (event.target === document.body && "/?".includes(event.key))) this.key(event);
@@ -253,6 +257,13 @@ export class Explorer {
     this.renderHeads();
   }
 
+  // Cards are made anew: what had the focus gives it to what says the same, or to the map.
+  #focusLike(gone) {
+    const label = gone.getAttribute("aria-label") ?? gone.textContent;
+    const same = [...this.cards.querySelectorAll(gone.tagName)].find((one) => (one.getAttribute("aria-label") ?? one.textContent) === label);
+    (same ?? this.map.grid).focus({ preventScroll: true });
+  }
+
   renderHeads() {
     const { state, study } = this;
     this.map.mark(state.head, state.pinned);
@@ -285,6 +296,8 @@ export class Explorer {
       );
     }
     this.body.dataset.cards = String(shownCards.length);
+    const focused = this.cards.contains(document.activeElement) ? document.activeElement : null;
     replace(this.cards, shownCards);
+    if (focused && !focused.isConnected) this.#focusLike(focused);
   }
 }

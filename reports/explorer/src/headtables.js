@@ -15,21 +15,21 @@ export async function headTables(explorers) {
     const study = await explorers.study(model);
     const rows = [...(table.tBodies[0]?.rows ?? [])].map((row) => ({ row, place: study.places.get(text(row.cells[0])) }));
     for (const { row, place } of rows) {
-      if (place !== undefined) link(explorers, model, study.name(place), row.cells[0]);
+      if (place !== undefined) link(explorers, study, model, study.name(place), row.cells[0]);
     }
     if (study.ofStudies || rows.some(({ place }) => place === undefined)) continue;
     for (let column = 1; column < header.length; column += 1) complete(study, text(header[column]), rows, column);
   }
 }
 
-function link(explorers, model, name, cell) {
+function link(explorers, study, model, name, cell) {
   const { firstChild } = cell.querySelector(".cell") ?? cell;
   if (firstChild?.nodeType !== Node.TEXT_NODE) return;
   const go = (event) => {
     event.preventDefault();
     explorers.go(model, name);
   };
-  const values = new URLSearchParams({ h: name, pin: name });
+  const values = new URLSearchParams({ h: name, pin: name, ...(study.ofStudies ? { model } : {}) });
   const made = el("a", { class: "explorer-go", href: `#explore?${values}`, title: `Head ${name} in the explorer`, on: { click: go } });
   firstChild.before(made);
   made.append(firstChild);
