@@ -45,9 +45,6 @@ from tests.helpers.synthetic import (
 
 SETTINGS: dict[str, Any] = {"model": "tiny", "statistics": {"bootstrap_samples": 50}}
 
-PAGE_LIMIT = 4_000_000
-"""Bytes of the whole explorer of 64 pairs of 270 heads."""
-
 
 def read(folder: Path, **settings: Any) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     results = report.load_results("made-up", folder, SETTINGS | settings)
@@ -331,30 +328,6 @@ def test_without_optional_files(tmp_path: Path) -> None:
     }  # fmt: skip
     assert header["partners"] == header["edges"] == header["composed"] == header["positions"] == []
     assert "low.ap" not in arrays and arrays["values.ap"].shape == (1, 1, 12)
-
-
-def test_sixty_four_pairs_fit_a_page() -> None:
-    """Random scores, which compress worst, beside smooth curves as curves are."""
-    random = np.random.default_rng(0)
-    pairs, heads = 64, 270
-    count = len(spread_out(range(pairs), 2 * heads, pair_choice.MOST_CURVES)) * 2 * heads
-    at = np.linspace(0, 1, 50)
-    shapes = random.normal(size=(count, 4))
-    curves = quantise(sum(shapes[:, [k]] * np.sin((k + 1) * at)[None] for k in range(4)))
-    scores = {
-        f"values.{key}": random.normal(size=(2, pairs, heads)).astype(np.float32)
-        for key in explorer_data_measures()
-    }
-    drawn = {name: array for kind in "fg" for name, array in (
-        (f"{kind}.ends", curves.ends), (f"{kind}.steps", curves.steps))}  # fmt: skip
-    assert len(pack({}, {**scores, **drawn})) < PAGE_LIMIT
-
-
-def explorer_data_measures() -> list[str]:
-    from counterpoint.report.explorer.measure_arrays import MAPPED
-
-    # A study has two of the baselines unless it asks for more.
-    return [name for name in MAPPED if name not in ("atp_hvp", "atp_reliability", "atp_star")]
 
 
 def test_the_data_is_compressed_text(study: Path) -> None:
