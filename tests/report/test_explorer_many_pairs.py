@@ -13,9 +13,19 @@ import pandas as pd
 import pytest
 from safetensors.numpy import load_file, save_file
 
+from counterpoint import report
 from counterpoint.report.explorer import explorer_data, pair_choice
 from tests.helpers import browser
-from tests.helpers.explorer_pages import READY, SHAPE, Reader, many_pairs, page_of, write
+from tests.helpers.explorer_pages import (
+    READY,
+    SETTINGS,
+    SHAPE,
+    Reader,
+    many_pairs,
+    page_of,
+    write,
+    write_page,
+)
 from tests.helpers.synthetic import Shape
 
 SECONDS = 3.0
@@ -58,6 +68,12 @@ def test_64_pairs_answer_soon(chromium, page_of_64) -> None:
     assert min(took) < 1000 * SECONDS
 
 
+def alone(folder: Path) -> Path:
+    """A page of the explorer alone."""
+    results = report.load_results("made-up", folder, SETTINGS)
+    return write_page(folder / "alone.html", [report.explore(results)])
+
+
 def data_size(page: Path) -> int:
     (text,) = re.findall(r'id="explorer-data"[^>]*>([^<]*)<', page.read_text(encoding="utf-8"))
     return len(text)
@@ -71,7 +87,8 @@ def test_8_and_64_pairs_fit_a_page(few, page_of_64) -> None:
 def test_a_thousand_pairs_fit_a_page(chromium, tmp_path) -> None:
     """Of few heads: what stands on a page is bound by the number of values, whoever's they are."""
     few = write(tmp_path / "few", Shape(pairs=8, layers=7, heads=3))
-    page = page_of(many_pairs(few, tmp_path / "thousand", 125))
+    folder = many_pairs(few, tmp_path / "thousand", 125)
+    page = alone(folder)
     assert data_size(page) < 7_000_000 - REST
     with chromium.opened(page) as one:
         one.page.wait_for_selector(READY)
@@ -90,7 +107,7 @@ def test_quantiles_are_those_of_all_pairs(chromium, sixty_four, monkeypatch) -> 
     rows = table[table["direction"] == "noising"].groupby(["layer", "head"])["ap"]
     for most in (pair_choice.MOST_SCORES, 2 * 270 * 16):
         monkeypatch.setattr(explorer_data, "MOST_SCORES", most)
-        with chromium.opened(page_of(sixty_four)) as one:
+        with chromium.opened(alone(sixty_four)) as one:
             one.page.wait_for_selector(READY)
             for view, at in (("median", 0.5), ("q5", 0.05), ("q95", 0.95)):
                 one.page.get_by_label("pair", exact=True).select_option(view)

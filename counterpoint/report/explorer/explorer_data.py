@@ -94,7 +94,7 @@ def explorer_arrays(results: Results) -> tuple[dict[str, Any], Arrays]:
         "directions": list(names),
         "confidence": settings.confidence,
         "drawn": results.drawn,
-        "pairs": [_pair(results, number) for number in shown],
+        "pairs": _pairs(results, shown),
         "pairs_in_all": len(all_pairs),
         "quantiles": list(QUANTILES),
         "measures": described,
@@ -154,20 +154,24 @@ def _measure_arrays(
     return described, arrays
 
 
-def _pair(results: Results, number: int) -> dict[str, Any]:
-    """A pair as a card shows it."""
-    row, metric = (
-        {str(key): value for key, value in table[table["pair"] == number].iloc[0].items()}
+def _pairs(results: Results, shown: Sequence[int]) -> list[dict[str, Any]]:
+    """The pairs as cards show them."""
+    wanted = set(shown)
+    rows, metrics = (
+        {int(row["pair"]): row for row in table[table["pair"].isin(wanted)].to_dict("records")}
         for table in (results.pairs, results.baseline)
     )
-    return {
-        "number": number,
-        **prompt_pieces(row, results.tokens),
-        "correct": str(row["correct"]),
-        "incorrect": str(row["incorrect"]),
-        "metric_clean": float(metric["metric_clean"]),
-        "metric_corrupted": float(metric["metric_corrupted"]),
-    }
+    return [
+        {
+            "number": number,
+            **prompt_pieces({str(key): one for key, one in rows[number].items()}, results.tokens),
+            "correct": str(rows[number]["correct"]),
+            "incorrect": str(rows[number]["incorrect"]),
+            "metric_clean": float(metrics[number]["metric_clean"]),
+            "metric_corrupted": float(metrics[number]["metric_corrupted"]),
+        }
+        for number in shown
+    ]
 
 
 def _curve_arrays(
