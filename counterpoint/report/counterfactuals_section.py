@@ -144,7 +144,7 @@ def _before_and_after(results: Results, one: Generated, pairs: pd.DataFrame) -> 
                 number(before["mean_rank"], 1),
                 number(before["mean_absolute"], 3),
                 # What follows is in logits, whatever the study's metric.
-                ""
+                f", {results.directions[0]}"
                 if results.metric == "logit_difference"
                 else f" {results.words.unit}, of the "
                 f"{results.words.short}, {results.directions[0]}",

@@ -6,11 +6,13 @@ second direction, no searches) is left out, one that came out empty is said to b
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
 
+from counterpoint.counterfactuals.atlas.atlas_classes import atlas_class
 from counterpoint.figures.chosen_heads import Head
 from counterpoint.glossary import label
 from counterpoint.report.html import Fragment, fill, interval, join, number, word
@@ -30,6 +32,9 @@ ESTIMATES = {"atp": "atp", "ig_joint": "ig-joint"}
 
 NAMED = 4
 """Heads that a sentence names; of more the number is given."""
+
+OWN_A_PAIR = ("clear", "fluent")
+"""The classes of the atlas in which a head comes first on a fluent pair."""
 
 
 def findings(results: Results, first: Sequence[Head]) -> Fragment:
@@ -63,8 +68,8 @@ def _how_sure(results: Results, first: Sequence[Head]) -> Fragment:
         ].dropna(subset=["estimate"])
         parts += [
             fill(
-                "The rankings of the heads by two pairs {} by {} of 1, the top counting most "
-                "(rankings in random order: {}; {}).",
+                "The rankings of the heads by two pairs {} by {}: 1 is the same order, {} what a "
+                "random one gives (rank-biased overlap, {}).",
                 word("stability", "agree"),
                 interval(row["estimate"], row["ci_low"], row["ci_high"]),
                 number(row["chance"], 2),
@@ -81,7 +86,9 @@ def _how_sure(results: Results, first: Sequence[Head]) -> Fragment:
                 results.drawn,
                 "each of these heads stays" if len(first) > 1 else "this head stays",
                 top_k,
-                "every draw" if least == 1 else f"at least {number(100 * least, 0)} % of the draws",
+                "every draw"
+                if least == 1
+                else f"at least {math.floor(100 * least)} % of the draws",
                 results.directions[0],
             )
         )
@@ -188,7 +195,7 @@ def _partners(results: Results) -> Fragment:
 
 
 def _composed(results: Results) -> Fragment:
-    """On how many of the pairs composed for it each target comes first."""
+    """On how many of the pairs composed for it each target comes first, and the atlas in a sum."""
     said = []
     for one in results.generated:
         if one.validation is None or "rank" not in one.validation:
@@ -197,10 +204,23 @@ def _composed(results: Results) -> Fragment:
         if len(known):
             first = int((known == 1).sum())
             said.append(fill("<b>{}</b> on {} of {}", one.name, first, len(known)))
-    if not said:
-        return Fragment("")
-    return fill(
-        'Of the pairs that were <a href="#generated">composed</a> for it, patched anew, the target '
-        "comes first of all heads: {}.",
-        join(said, "; "),
-    )
+    parts: list[Any] = []
+    if said:
+        parts.append(
+            fill(
+                'Of the pairs that were <a href="#generated">composed</a> for it, patched anew, '
+                "the target comes first of all heads: {}.",
+                join(said, "; "),
+            )
+        )
+    if results.atlas is not None and not results.atlas.empty:
+        parts.append(
+            fill(
+                'In the <a href="#atlas">atlas</a> {} of {} heads have a {} pair on which they '
+                "come first.",
+                int(atlas_class(results.atlas).isin(OWN_A_PAIR).sum()),
+                len(results.atlas),
+                word("fluent", "fluent"),
+            )
+        )
+    return join(parts, " ")

@@ -14,7 +14,13 @@ import pytest
 from counterpoint import report
 from counterpoint.report.html import number
 from tests.helpers.page_tables import Shown
-from tests.helpers.synthetic import Shape, write_full_validation, write_generated, write_study
+from tests.helpers.synthetic import (
+    Shape,
+    make_atlas,
+    write_full_validation,
+    write_generated,
+    write_study,
+)
 
 SETTINGS: dict[str, Any] = {
     "model": "tiny",
@@ -109,7 +115,11 @@ def test_partners_and_composed_pairs_are_told(tmp_path) -> None:
     write_generated(tmp_path)
     write_full_validation(tmp_path)
     text = text_of(report.load_results("s", tmp_path, SETTINGS))
-    assert "3.2 on 1 of 3" in text
+    assert "3.2 on 1 of 3" in text and "In the atlas" not in text
+    atlas = make_atlas()
+    first = (atlas["rank"] == 1) & (atlas["fluent"] == True) & (atlas["ld_change"] >= 0.5)  # noqa: E712
+    text = text_of(replace(results, atlas=atlas))
+    assert f"In the atlas {first.sum()} of 12 heads have a fluent pair" in text
 
 
 @pytest.mark.parametrize(

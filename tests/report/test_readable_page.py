@@ -12,10 +12,11 @@ import pandas as pd
 import pytest
 
 from counterpoint import report
-from counterpoint.report import html
+from counterpoint.report import comparison_page, html
 from counterpoint.statistics.claims import claims
 from tests.helpers.page_tables import Shown
 from tests.helpers.synthetic import QUICK, write_full_validation, write_generated
+from tests.report.test_comparison_page import tables_of
 from tests.report.test_one_word_one_number import SETTINGS, whole_study
 
 KEY = re.compile(r"(?<![\w./-])[A-Za-z][A-Za-z0-9]*(?:_[A-Za-z0-9]+)+(?![\w-]*[./]\w)")
@@ -93,6 +94,19 @@ def shown(study: Path) -> Shown:
 def test_no_raw_key_stands_in_the_text(shown) -> None:
     assert sorted(set(KEY.findall(shown.prose))) == []
     assert "random swaps" in shown.prose and "IG on the own path is AP" in shown.prose
+
+
+def test_no_raw_key_stands_on_the_page_that_compares_studies(tmp_path) -> None:
+    tables_of(tmp_path, (("one", "m"), ("two", "m")))
+    compared = comparison_page.load_comparison(tmp_path / "comparison")
+    names = ("studies", "heads", "overlaps", "claims", "correlations", "files")
+    parts = [comparison_page.headline(compared, "t")]
+    parts += [getattr(comparison_page, name)(compared) for name in names]
+    shown = Shown(html.join(parts))
+    assert KEY.findall(shown.prose) == []
+    assert not re.findall(r"[\u2212\u2013]\d|\d[\u202f\u2009]\d", shown.text)
+    assert re.search(r"\d\.\d \(noising\)", shown.text)  # of which direction the first heads are
+    assert "4 identities: they check the computation and are no finding" in shown.text
 
 
 @pytest.mark.parametrize(

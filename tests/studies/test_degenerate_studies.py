@@ -159,6 +159,7 @@ def test_a_small_study_says_what_is_not_defined(
             for part in (
                 report.heads, report.heat_maps, report.relations, report.curves, report.claims,
                 report.reasons, report.stability, report.pairs, report.dropped, report.exactness,
+                report.limits, report.provenance, report.cite,
             )
         ]  # fmt: skip
         parts.append(report.headline(results, "t"))
