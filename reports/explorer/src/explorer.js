@@ -296,6 +296,7 @@ export class Explorer {
       );
     }
     this.body.dataset.cards = String(shownCards.length);
+    this.body.toggleAttribute("data-free", pinned.length < MOST_PINNED && pinned.includes(state.head));
     const focused = this.cards.contains(document.activeElement) ? document.activeElement : null;
     replace(this.cards, shownCards);
     if (focused && !focused.isConnected) this.#focusLike(focused);
