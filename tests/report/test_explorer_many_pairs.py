@@ -96,6 +96,7 @@ def test_a_thousand_pairs_fit_a_page(chromium, tmp_path) -> None:
         shown = Reader(one.page).find("6.2")
         assert "mean over 1000 pairs" in shown.locator("thead").first.inner_text()
         assert "Lines: 619 of 1000 pairs" in shown.inner_text()
+        assert "Of 1000 pairs 952" in one.page.locator(".explorer-sample").inner_text()
         assert one.page.locator("#explorer-pair option").count() == 952 + 5
         assert one.page.locator("#explorer-file").count() == 1
         assert one.said == [] and one.asked == [page.as_uri()]

@@ -58,12 +58,23 @@ export class Explorer {
       if (host.contains(event.target) || (event.target === document.body && "/?".includes(event.key))) this.key(event);
     };
     document.addEventListener("keydown", key, { signal });
-    replace(host, this.controls.toolbar(), this.status, this.body, this.tasks?.node, this.help);
+    replace(host, this.controls.toolbar(), this.#sample(), this.status, this.body, this.tasks?.node, this.help);
     host.hidden = false;
     this.render();
     addEventListener("hashchange", () => this.#follow(), { signal });
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.render(), { signal });
     if (fromHash(location.hash, study)) this.host.scrollIntoView({ block: "start" });
+  }
+
+  // What of many pairs stands on the page.
+  #sample() {
+    const { pairs, pairs_in_all: all } = this.study.header;
+    if (pairs.length === all) return null;
+    return el(
+      "p",
+      { class: "note explorer-sample" },
+      `Of ${all} pairs ${pairs.length}, at equal distances in the study's order, can be chosen and have ticks; means, spreads, quantiles and intervals are of all.`,
+    );
   }
 
   // Another explorer takes its place.
