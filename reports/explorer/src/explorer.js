@@ -283,7 +283,7 @@ export class Explorer {
     const calls = {
       pin: (place) => this.pin(place),
       show: (place) => this.#to(place),
-      copyCsv: (place) => this.copied(headCsv(study, place), `all numbers of head ${study.name(place)} as CSV`),
+      copyCsv: (place) => this.copied(headCsv(study, place), `all numbers of head ${study.name(place)} on ${study.counted(study.pairs.length)} as CSV`),
       copyPandas: (place) => this.copied(pandas(study, state, place), `lines of pandas for head ${study.name(place)}`),
       copyNumber: (value, what) => this.copied(exact(value), `${exact(value)} (${what})`),
       choosePair: (pair) => this.set({ pair }),
