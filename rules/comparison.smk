@@ -103,12 +103,14 @@ rule render_comparison:
         of_studies("curves.safetensors"),
         map(given, PAGE_TEMPLATE),
         notebook=given("reports/comparison.ipynb"),
+        views=given("reports/studies.ipynb"),
     output:
         html=report(
             "results/comparison/report.html",
             caption="../reports/captions/comparison.rst",
             category="comparison",
-            labels={"figure": "Report"},
+            subcategory="Report",
+            labels={"page": "The studies side by side"},
         ),
         notebook="results/comparison/report.ipynb",
     log:
@@ -126,6 +128,7 @@ rule render_comparison:
         code=[
             code_version("scripts/render_comparison.py"),
             code_version("reports/comparison.ipynb"),
+            code_version("reports/studies.ipynb"),
         ],
     message:
         "Rendering the comparison of the studies"

@@ -8,6 +8,7 @@ the atlas's numbers as well.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,6 @@ from counterpoint.counterfactuals.atlas.atlas_classes import (
     has_pair,
 )
 from counterpoint.figures.atlas_figures import atlas_map
-from counterpoint.figures.theme import figure_svg
 from counterpoint.glossary.metric_words import searches
 from counterpoint.report.html import (
     Fragment,
@@ -32,7 +32,6 @@ from counterpoint.report.html import (
     fill,
     folded,
     heading,
-    image,
     join,
     note,
     number,
@@ -40,6 +39,7 @@ from counterpoint.report.html import (
     table,
     word,
 )
+from counterpoint.report.section_parts import drawn_here
 from counterpoint.report.study_results import Results
 
 PLACEMENT = {one.key: one for one in CLASSES}
@@ -51,8 +51,6 @@ def atlas(results: Results) -> Fragment:
         return Fragment("")
     rows = results.atlas.sort_values(["layer", "head"], ignore_index=True)
     rows = rows.assign(reached=atlas_class(rows), found=has_pair(rows))
-    drawn = results.figure("atlas")
-    picture = drawn.read_bytes() if drawn.exists() else figure_svg(atlas_map(rows))
     return join(
         [
             heading("atlas", "The atlas: a pair for every head"),
@@ -74,9 +72,11 @@ def atlas(results: Results) -> Fragment:
             _map(results, rows),
             folded(
                 "The same map as a figure",
-                fill(
-                    "<figure>{}<figcaption>{}</figcaption></figure>",
-                    image(picture, "svg+xml", _described(rows)),
+                drawn_here(
+                    results,
+                    "atlas",
+                    partial(atlas_map, rows),
+                    _described(rows),
                     "Numbers are ranks by |AP|. The figure stands in figures/atlas.svg and .png.",
                 ),
             ),

@@ -12,7 +12,7 @@ import pandas as pd
 
 from counterpoint import report
 from counterpoint.report.html import heading
-from counterpoint.report.render import notebook_to_html
+from counterpoint.report.page import notebook_to_html
 from tests.helpers.synthetic import Shape, make_pairs, make_positions, make_scores, write_generated
 
 TEMPLATE = Path(__file__).parents[2] / "reports" / "template"
