@@ -233,6 +233,21 @@ def test_axe_finds_nothing(chromium, path, width, dark) -> None:
         assert one.said == []
 
 
+def test_where_no_share_is_known_the_rest_is_shown(chromium, tmp_path) -> None:
+    tables = tables_of(tmp_path, TASKS[:2], Shape(pairs=1, layers=2, heads=2))
+    path = tmp_path / "comparison" / "heads.csv"
+    tables["heads"].assign(share=np.nan).to_csv(path, index=False)
+    compared = comparison_page.load_comparison(path.parent)
+    page = write_page(path.parent / "report.html", [comparison_page.explore(compared)])
+    with chromium.opened(page) as one:
+        one.page.wait_for_selector(READY)
+        shown = Reader(one.page).find("1.1")
+        assert shown.locator(".explorer-tasks tbody tr").count() == 4
+        assert "undefined" not in shown.inner_text() and "NaN" not in shown.inner_text()
+        assert one.page.get_by_label("measure", exact=True).input_value() == "ap"
+        assert one.said == []
+
+
 def test_without_scripts_the_page_stands(chromium, path) -> None:
     with chromium.opened(path, java_script_enabled=False) as one:
         assert one.page.locator("#explorer").is_hidden()

@@ -17,6 +17,7 @@ function address(study, task, place, pair) {
 
 // A head's part of a card: where it stands in each study, and the pair on which it does most.
 export function inStudies(study, place, chosen, pinned) {
+  const columns = SHOWN.filter(([key]) => study.byKey.has(key));
   const table = el(
     "table",
     { class: "explorer-tasks" },
@@ -28,7 +29,7 @@ export function inStudies(study, place, chosen, pinned) {
         "tr",
         {},
         ["study", "direction"].map((name) => el("th", { scope: "col" }, name)),
-        SHOWN.map(([, name]) => el("th", { scope: "col", class: "number" }, name)),
+        columns.map(([, name]) => el("th", { scope: "col", class: "number" }, name)),
       ),
     ),
     el(
@@ -41,7 +42,7 @@ export function inStudies(study, place, chosen, pinned) {
             { class: task.number === chosen ? "highlighted" : null },
             el("th", { scope: "row" }, el("a", { href: address(study, task, place, null) }, task.name)),
             el("td", {}, name),
-            SHOWN.map(([key]) => number(study, key, study.value(key, direction, task.number, place))),
+            columns.map(([key]) => number(study, key, study.value(key, direction, task.number, place))),
           ),
         ),
       ),
