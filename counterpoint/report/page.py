@@ -112,15 +112,16 @@ SLIM = {
     '<td class="number">': "<td>",
     '<td class="text">': "<td class=t>",
     # As nbconvert leaves them, whose parser sorts attributes.
-    '<th class="number" scope="row">': "<th class=n scope=row>",
-    '<th class="text" scope="row">': "<th scope=row>",
-    '<th class="number" scope="col">': "<th scope=col>",
-    '<th class="text" scope="col">': "<th class=t scope=col>",
+    '<th class="number" scope="row">': "<th class=n>",
+    '<th class="text" scope="row">': "<th>",
+    '<th class="number" scope="col">': "<th>",
+    '<th class="text" scope="col">': "<th class=t>",
     '<code class="prompt short">': "<code class=short>",
     **dict.fromkeys(("</td>", "</th>", "</tr>", "</tbody>", "</thead>", "</dd>", "</dt>"), ""),
 }
 """What a page says often, and the same in fewer letters: HTML lets the ends of cells and rows be
-left out, a cell that is not text is a number, and what heads a row is text."""
+left out, a `th` among others heads a column and one before cells its row, a cell that is not text
+is a number, and what heads a row is text."""
 
 INTERVAL = re.compile(r'<span class="interval">([^<]*)</span>')
 """An interval, which becomes a `bdi` (it means nothing else here); page.js gives it its class."""

@@ -141,7 +141,7 @@ def test_one_run_makes_everything(study: Path, results: Path) -> None:
         "figures/heat_maps.png",
         "figures/sections/faithfulness.svg",
         "figures/sections/faithfulness.png",
-        "figures/sections/generated_1.2_curves.svg",
+        "figures/sections/generated_1.2_searches.svg",
         "figures/sections/figures.csv",
         "counterfactuals/1.2/descent.parquet",
         "counterfactuals/1.2/validation.parquet",
