@@ -136,7 +136,7 @@ test-page: setup-dev
 	@missing="$$(command -v chromium >/dev/null || echo chromium) $$(command -v npm >/dev/null || echo nodejs npm)"; \
 	test -z "$${missing// }" || \
 	{ apt-get update -qq && apt-get install -qq --yes --no-install-recommends $$missing; }
-	$(BIN)/python -m pytest -s --durations=0 tests/report/test_explorer_page.py tests/report/test_copied_text.py \
+	$(BIN)/python -m pytest -s --durations=0 tests/report/test_explorer_*.py tests/report/test_copied_text.py \
 	tests/report/test_page_in_browser.py tests/studies/test_snakemake_report.py $(ARGS)
 
 test-envs: setup-dev
