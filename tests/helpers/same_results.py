@@ -26,6 +26,9 @@ TIMES = ("seconds",)
 NOT_RESULTS = ("logs", "benchmarks")
 """Folders that say how a run went and not what it found."""
 
+STAMP = ".snakemake_timestamp"
+"""By which Snakemake knows when a folder was made that is an output."""
+
 HOW_IT_RAN = ("date", "machine", "durations", "commit")
 """Entries of provenance.json of the same kind."""
 
@@ -36,7 +39,9 @@ def files(folder: Path, left_out: Iterable[str] = NOT_RESULTS) -> set[Path]:
     return {
         path.relative_to(folder)
         for path in folder.rglob("*")
-        if path.is_file() and not skipped & set(path.relative_to(folder).parts)
+        if path.is_file()
+        and path.name != STAMP
+        and not skipped & set(path.relative_to(folder).parts)
     }
 
 
