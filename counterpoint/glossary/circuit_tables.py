@@ -32,9 +32,9 @@ COMPONENT = Column(
     "circuit",
     says={"embedding": "the embeddings", "head": "a head", "mlp": "an MLP"},
 )
-NODE_LAYER = Column("layer", "number", "The layer, counted from 0; −1 for embeddings.", "head")
+NODE_LAYER = Column("layer", "number", "The layer, counted from 0; -1 for embeddings.", "head")
 NODE_HEAD = Column(
-    "head", "number", "The head within its layer, from 0; −1 for embeddings and MLPs.", "head"
+    "head", "number", "The head within its layer, from 0; -1 for embeddings and MLPs.", "head"
 )
 IMPORTANCE = Column(
     "importance",
@@ -63,9 +63,9 @@ EDGE_RANKED_BY = Column(
     says=RANKED_BY.says,
 )
 EDGE_KEYS = (
-    Column("sender_layer", "number", "The layer of the sender; −1 for embeddings.", "sender"),
+    Column("sender_layer", "number", "The layer of the sender; -1 for embeddings.", "sender"),
     Column(
-        "sender_head", "number", "The head of the sender; −1 for embeddings and MLPs.", "sender"
+        "sender_head", "number", "The head of the sender; -1 for embeddings and MLPs.", "sender"
     ),
     Column(
         "receiver_layer",
@@ -76,7 +76,7 @@ EDGE_KEYS = (
     Column(
         "receiver_head",
         "number",
-        "The head of the receiver; −1 for MLPs and logits.",
+        "The head of the receiver; -1 for MLPs and logits.",
         "receiver",
     ),
     Column(

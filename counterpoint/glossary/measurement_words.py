@@ -253,7 +253,7 @@ MEASUREMENT_WORDS = (
     Word(
         "correlation",
         "correlation: Pearson, Spearman, Kendall",
-        "How two columns go together over heads, from −1 to 1. Pearson: along a straight line. "
+        "How two columns go together over heads, from -1 to 1. Pearson: along a straight line. "
         "Spearman: of the ranks. Kendall: share of head pairs in the same order − share in the "
         "opposite order.",
         unit="1",
@@ -270,7 +270,7 @@ MEASUREMENT_WORDS = (
     Word(
         "concordance",
         "concordance",
-        "Lin's concordance: how far two columns are equal over heads, from −1 to 1. Unlike a "
+        "Lin's concordance: how far two columns are equal over heads, from -1 to 1. Unlike a "
         "correlation it also falls with a difference of scale or offset.",
         formula=r"\frac{2 s_{xy}}{s_x^2 + s_y^2 + (\bar x - \bar y)^2}",
         unit="1",

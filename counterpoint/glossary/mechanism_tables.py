@@ -45,7 +45,7 @@ AT_POSITIONS = (
         },
     ),
     LAYER,
-    Column("head", "number", "The head within its layer; −1 where all is replaced.", "head"),
+    Column("head", "number", "The head within its layer; -1 where all is replaced.", "head"),
     Column("position", "number", "The position in the prompt, from 0.", "position"),
     Column("token", "", "The text of the background prompt's token there.", "token"),
     Column("span", "", "The span that has the position; empty where none has.", "span"),
@@ -174,12 +174,12 @@ MECHANISM_TABLES = (
             PAIR,
             DIRECTION,
             Column(
-                "sender_layer", "number", "The sender's layer; −1 for the embeddings.", "sender"
+                "sender_layer", "number", "The sender's layer; -1 for the embeddings.", "sender"
             ),
             Column(
                 "sender_head",
                 "number",
-                "The sender's head; −1 for an MLP and for the embeddings.",
+                "The sender's head; -1 for an MLP and for the embeddings.",
                 "sender",
             ),
             Column(
@@ -189,7 +189,7 @@ MECHANISM_TABLES = (
                 "receiver",
             ),
             Column(
-                "receiver_head", "number", "The receiver's head; −1 for the logits.", "receiver"
+                "receiver_head", "number", "The receiver's head; -1 for the logits.", "receiver"
             ),
             Column(
                 "role",
@@ -259,7 +259,7 @@ MECHANISM_TABLES = (
         "The tokens of the vocabulary that heads raise and lower most: one row per pair, "
         "direction, layer, head, order, side and rank.",
         (
-            replace(PAIR, meaning="The pair's number; −1 for the mean over all pairs looked at."),
+            replace(PAIR, meaning="The pair's number; -1 for the mean over all pairs looked at."),
             *HEAD_KEYS[1:],
             Column(
                 "by",

@@ -48,8 +48,8 @@ MECHANISM_WORDS: tuple[Word, ...] = (
         "query and key give. Patching a role puts only that part of the other prompt into the "
         "background run, at all positions; the head's output follows, and everything after it is "
         "computed anew. The role *output* is [AP](#ap). Where query heads share keys and values, "
-        "*key* and *value* are of one query head that alone sees the other ones; *key_group* and "
-        "*value_group* of all query heads of the group together.",
+        "*key* and *value* are of one query head that alone sees the other ones; `key_group` and "
+        "`value_group` of all query heads of the group together.",
         unit=METRIC,
         computed_by="counterpoint.measures.roles.role_effects",
     ),

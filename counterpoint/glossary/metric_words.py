@@ -84,8 +84,8 @@ METRICS: dict[str, MetricWords] = {
         name="log-probability of the correct answer",
         unit="nats",
         meaning="Natural logarithm of the probability of the correct answer (of any of them, where "
-        "several are given). It is never above 0, which would be certainty; −0.7 is one in two, "
-        "−2.3 one in ten. The incorrect answer has no part in it: what the correct one loses may "
+        "several are given). It is never above 0, which would be certainty; -0.7 is one in two, "
+        "-2.3 one in ten. The incorrect answer has no part in it: what the correct one loses may "
         "go to any token, and whether the model prefers it is read from the logit difference.",
         first="the probability of the correct answer",
         signs={

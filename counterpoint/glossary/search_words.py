@@ -32,7 +32,7 @@ SEARCH_WORDS = (
         "evenness",
         "Smallest ÷ mean of the four slopes at which the output falls between α = 0, ¼, ½, ¾ and "
         "1: 1 for a straight fall, 0 where a quarter of the path moves nothing, below 0 where the "
-        "output turns back. Cut off at −1, and −1 where the output does not fall at all.",
+        "output turns back. Cut off at -1, and -1 where the output does not fall at all.",
         formula=r"\min_i s_i / \overline{s}, \quad s_i = -\Delta_i f / \Delta\alpha",
         unit="1",
         computed_by="counterpoint.counterfactuals.objectives.evenness",

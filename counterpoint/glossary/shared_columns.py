@@ -24,7 +24,7 @@ VARIANCES: Mapping[str, str] = {
 
 PAIR = Column("pair", "number", "The pair's number, from 0 in the order of its file.", "pair")
 ROW = Column(
-    "row", "number", "The row of the file of pairs, from 1 after its header; −1 for none.", "pair"
+    "row", "number", "The row of the file of pairs, from 1 after its header; -1 for none.", "pair"
 )
 DIRECTION = Column(
     "direction",
@@ -84,7 +84,7 @@ LD_CHANGE = Column(
 EVENNESS = Column(
     "evenness",
     "1",
-    "Smallest ÷ mean of the four slopes of the fall between α = 0, ¼, ½, ¾ and 1; −1 where LD does "
+    "Smallest ÷ mean of the four slopes of the fall between α = 0, ¼, ½, ¾ and 1; -1 where LD does "
     "not fall.",
     "evenness",
 )

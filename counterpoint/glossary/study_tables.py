@@ -199,7 +199,7 @@ STUDY_TABLES = (
                 "aligned_with",
                 "number",
                 "For each token of the clean prompt the position of its partner in the corrupted "
-                "one, −1 without one; its own where both have as many tokens.",
+                "one, -1 without one; its own where both have as many tokens.",
                 "alignment",
             ),
             *OF_ANSWERS,

@@ -8,7 +8,8 @@ the part that it is named for; fixed prose stands in the notebooks, words in the
 Imports `figures`, `statistics` and names of columns from the rooms that write them; no part loads a
 model or imports torch. In reading order: `html` (pieces, everything escaped), `study_results` (the
 files of a study; `current_files` are those of its configuration) and `comparison_results`,
-`prompt_tokens`, `explorer` (the data of the head explorer), `section_parts`, any section, `render`.
+`prompt_tokens`, `explorer` (the data of the head explorer), `section_parts`, `bibliography` (what a
+study is cited with), any section, `render`.
 All parts are imported here and not on demand, since the notebook's imports say on which code a page
 depends (`workflow.code_version`).
 """
@@ -18,6 +19,7 @@ from counterpoint.report.atlas_section import atlas
 from counterpoint.report.baselines_section import baselines
 from counterpoint.report.beginning_section import beginning, without_bos
 from counterpoint.report.circuit_section import circuits
+from counterpoint.report.citing_section import cite
 from counterpoint.report.claims_section import claims
 from counterpoint.report.counterfactuals_section import generated
 from counterpoint.report.curves_section import curves
@@ -29,6 +31,7 @@ from counterpoint.report.explorer_section import explore
 from counterpoint.report.glossary_section import glossary
 from counterpoint.report.headline_section import headline
 from counterpoint.report.heads_section import heads, heat_maps
+from counterpoint.report.limits_section import limits
 from counterpoint.report.mlps_section import extras
 from counterpoint.report.pairs_section import dropped, pairs
 from counterpoint.report.patterns_section import attention_patterns
@@ -49,6 +52,7 @@ __all__ = [
     "baselines",
     "beginning",
     "circuits",
+    "cite",
     "claims",
     "curves",
     "dropped",
@@ -62,6 +66,7 @@ __all__ = [
     "headline",
     "heads",
     "heat_maps",
+    "limits",
     "load_results",
     "notebook_to_html",
     "pairs",

@@ -22,7 +22,7 @@ from counterpoint.report.html import (
     table,
     word,
 )
-from counterpoint.report.section_parts import drawn_here
+from counterpoint.report.section_parts import capital, drawn_here, means_over
 from counterpoint.report.study_results import Results
 
 OF_MEAN = -1
@@ -38,7 +38,7 @@ def answers(results: Results) -> Fragment:
     """Return heads × answers and the tokens at both ends, for a study that has them."""
     if results.answers is None or results.answers.empty:
         return join([])
-    n_pairs = results.answers["pair"].nunique()
+    over = means_over(results, results.answers["pair"])
     return join(
         [
             heading("answers", "What the heads do to other answers"),
@@ -52,8 +52,8 @@ def answers(results: Results) -> Fragment:
             drawn_here(
                 answer_map(results.answers),
                 "Heat map of heads against answers.",
-                f"Change of the logit of each answer when the head is patched, mean over {n_pairs} "
-                f"pair{'s' if n_pairs > 1 else ''}: first each pair's own correct and incorrect "
+                f"Change of the logit of each answer when the head is patched, {over}: first each "
+                "pair's own correct and incorrect "
                 f"answer, then the {SHOWN_ANSWERS} answers at most that any head moves furthest.",
             ),
             _table(results, results.answers),
@@ -88,6 +88,7 @@ def _table(results: Results, rows: pd.DataFrame) -> Fragment:
             own = others.loc[key].dropna().sort_values()
             first = [_named(own.iloc[::-1].head(3)), _named(own.head(3))]
         listing.append([*cells, *first])
+    over = means_over(results, rows["pair"])
     header = [
         "head", "direction", "correct, logit", "correct, log-probability", "incorrect, logit",
         "incorrect, log-probability", "others, most raised", "others, most lowered",
@@ -96,7 +97,7 @@ def _table(results: Results, rows: pd.DataFrame) -> Fragment:
         [
             table(header, listing, text=(0, 1, 6, 7)),
             note(
-                "Means over pairs of changes: logits less the mean of all tokens', log-"
+                f"Changes, {over}: logits less the mean of all tokens', log-"
                 "probabilities in nats. Others: answers of other pairs, or those that the setting "
                 "answers.candidates names, on the pairs whose own they are not."
             ),
@@ -134,7 +135,10 @@ def _tokens(results: Results, rows: pd.DataFrame | None) -> Fragment:
                 "By the logit",
                 _token_table(results, rows[rows["pair"] == OF_MEAN], "logit"),
             ),
-            note("Means over pairs, of p too."),
+            note(
+                capital(means_over(results, rows.loc[rows["pair"] != OF_MEAN, "pair"])),
+                ", of p too.",
+            ),
             folded(
                 "On the first pair",
                 _token_table(results, rows[rows["pair"] == first], "probability"),

@@ -71,7 +71,7 @@ def baselines(results: Results) -> Fragment:
             ),
             _agreement(agreement),
             _signs(agreement),
-            _one_direction(results.one_direction_heads),
+            _one_direction(results.one_direction_heads, results.heads["pair"].nunique()),
         ]
     )
 
@@ -146,7 +146,7 @@ def _signs(agreement: pd.DataFrame) -> Fragment:
     )
 
 
-def _one_direction(heads: pd.DataFrame | None) -> Fragment:
+def _one_direction(heads: pd.DataFrame | None, pairs: int) -> Fragment:
     """Heads that matter in one direction only."""
     if heads is None or heads.empty:
         return Fragment("")
@@ -170,6 +170,9 @@ def _one_direction(heads: pd.DataFrame | None) -> Fragment:
         for row in heads.to_dict("records")
     ]
     header = ["head", "noising", "denoising", "difference of sizes", "matters in"]
+    caption = (
+        f"Shares of the whole change, mean over {int(heads['pairs'].iloc[0])} of {pairs} pairs."
+    )
     return join(
         [
             heading("one-direction", "Heads that matter in one direction only", 3),
@@ -182,7 +185,7 @@ def _one_direction(heads: pd.DataFrame | None) -> Fragment:
                 word("one-direction", "What that means"),
                 ".",
             ),
-            table(header, rows[:SHOWN_ROWS], text=(0, 4)),
+            table(header, rows[:SHOWN_ROWS], text=(0, 4), caption=caption),
             folded(f"{len(rows) - SHOWN_ROWS} more", table(header, rows[SHOWN_ROWS:], text=(0, 4)))
             if len(rows) > SHOWN_ROWS
             else "",

@@ -22,7 +22,7 @@ from counterpoint.report.html import (
     table,
     word,
 )
-from counterpoint.report.section_parts import drawn_here
+from counterpoint.report.section_parts import capital, drawn_here, means_over
 from counterpoint.report.study_results import Results
 from counterpoint.statistics.beginning_agreement import means
 
@@ -36,17 +36,22 @@ def beginning(results: Results) -> Fragment:
     if not known:
         return Fragment("")
     if known["id"] is None:
-        return paragraph(f"No token is put before the prompts: {known['why']}.")
+        return paragraph("No token is put before the prompts: ", _why(known["why"]), ".")
     own = "does so by itself, too" if known["added_by_tokenizer"] else "would not do so by itself"
     return paragraph(
         fill(
             "Before each prompt stands the token {} (id {}), {}; the tokenizer {}.",
             prompt(known["token"]),
             known["id"],
-            known["why"].removeprefix("put before each prompt, "),
+            _why(known["why"].removeprefix("put before each prompt, ")),
             own,
         )
     )
+
+
+def _why(text: str) -> Fragment:
+    """A reason in which the setting's name is code."""
+    return join(text.split("prepend_bos"), "<code>prepend_bos</code>")
 
 
 def without_bos(results: Results) -> Fragment:
@@ -85,12 +90,15 @@ def without_bos(results: Results) -> Fragment:
             ),
             table(header, rows, text=(0, 1)),
             few,
-            folded("The heads that differ most", _differences(both)),
+            folded(
+                "The heads that differ most",
+                _differences(both, f"{capital(means_over(results, results.without_bos['pair']))}."),
+            ),
         ]
     )
 
 
-def _differences(both: pd.DataFrame) -> Fragment:
+def _differences(both: pd.DataFrame, caption: str) -> Fragment:
     gap = (both["with_bos"] - both["without_bos"]).abs()
     first = both.loc[gap.sort_values(ascending=False, kind="stable").index].head(SHOWN_ROWS)
     body: list[list[Any]] = [
@@ -102,4 +110,5 @@ def _differences(both: pd.DataFrame) -> Fragment:
         ]
         for row in first.to_dict("records")
     ]
-    return table(["head", "direction", "AP with", "AP without"], body, text=(1,))
+    header = ["head", "direction", "AP with", "AP without"]
+    return table(header, body, text=(0, 1), caption=caption)

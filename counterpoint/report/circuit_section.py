@@ -54,8 +54,8 @@ def circuits(results: Results) -> Fragment:
                 _kinds(results.settings.get("circuit", {}).get("nodes", PLURALS)),
                 "); every other node is held at its output on the other prompt. Its ",
                 word("circuit-faithfulness", "faithfulness"),
-                f" f is 0 for the other run and 1 for the whole model, here over {n_pairs} "
-                f"pair{'s' if n_pairs > 1 else ''}. This is not the ",
+                f" f is 0 for the other run and 1 for the whole model, here over {n_pairs} of "
+                f"{results.heads['pair'].nunique()} pairs. This is not the ",
                 word("faithfulness"),
                 " of a score above, for which heads are patched into a run that is computed anew: "
                 "here nothing outside can react. A circuit without the embeddings answers as the "

@@ -32,7 +32,7 @@ from counterpoint.report.html import (
     word,
 )
 from counterpoint.report.section_parts import verdict_mark
-from counterpoint.statistics.claim_quantities import DECISIVE, OVERALL
+from counterpoint.statistics.claim_quantities import CHECKS, DECISIVE, OVERALL
 from counterpoint.statistics.claim_verdicts import REFUTED, SUPPORTED, UNDECIDED
 from counterpoint.statistics.panel import directions
 
@@ -68,7 +68,8 @@ def studies(compared: Comparison) -> Fragment:
     rows = []
     for row in compared.studies.to_dict("records"):
         own = compared.heads[compared.heads["study"] == row["study"]]
-        own = own[own["direction"] == directions(own)[0]].nsmallest(NAMED_HEADS, "rank")
+        first = directions(own)[0]
+        own = own[own["direction"] == first].nsmallest(NAMED_HEADS, "rank")
         rows.append(
             [
                 fill('<a href="../{}/report.html">{}</a>', row["study"], row["study"]),
@@ -80,7 +81,7 @@ def studies(compared: Comparison) -> Fragment:
                 number(row["metric_clean"], 2),
                 number(row["metric_corrupted"], 2),
                 f"{row['at_floor']} of {row['heads']}",
-                ", ".join(f"{head.layer}.{head.head}" for head in own.itertuples()),
+                f"{', '.join(f'{head.layer}.{head.head}' for head in own.itertuples())} ({first})",
             ]
         )
     return join([table(header, rows, text=(0, 1, 2, 5, 9)), _metrics(compared)])
@@ -195,12 +196,14 @@ def claims(compared: Comparison) -> Fragment:
     boxes = []
     for claim, rows in compared.claims.groupby("claim", sort=False):
         whole = rows[rows["quantity"] == OVERALL].iloc[0]
-        deciding = rows[rows["role"] == DECISIVE]
-        other = rows[~rows["role"].isin([DECISIVE, OVERALL])]
+        checks = rows[rows["quantity"].isin(CHECKS)]
+        found = rows[~rows["quantity"].isin(CHECKS)]
+        deciding = found[found["role"] == DECISIVE]
+        other = found[~found["role"].isin([DECISIVE, OVERALL])]
         boxes.append(
             fill(
                 '<div class="claim" id="claim-{}"><p><b>Claim {}.</b> {} {}</p>'
-                '<p class="note">{}</p>{}{}</div>',
+                '<p class="note">{}</p>{}{}{}</div>',
                 claim,
                 claim,
                 whole["statement"],
@@ -208,6 +211,12 @@ def claims(compared: Comparison) -> Fragment:
                 whole["explanation"],
                 _parts(deciding, len(compared.studies)),
                 folded(f"{len(other)} more numbers", _parts(other, len(compared.studies))),
+                folded(
+                    f"{len(checks)} identities: they check the computation and are no finding",
+                    _parts(checks, len(compared.studies)),
+                )
+                if len(checks)
+                else "",
             )
         )
     return join(
@@ -230,7 +239,7 @@ def _parts(rows: pd.DataFrame, n_studies: int) -> Fragment:
     ]  # fmt: skip
     body = [
         [
-            fill('{} <span class="note">{}</span>', row["statement"], row["quantity"]),
+            row["statement"],
             row["direction"],
             interval(row["estimate"], row["ci_low"], row["ci_high"], 3),
             f"{number(row['lowest'], 3)}, {number(row['highest'], 3)}",

@@ -28,7 +28,7 @@ from counterpoint.report.html import (
     word,
 )
 from counterpoint.report.methods_section import method_table, methods_compared, search_course
-from counterpoint.report.section_parts import drawn_here
+from counterpoint.report.section_parts import drawn_here, spoken
 from counterpoint.report.study_results import Generated, Results
 from counterpoint.report.validation_section import checks, nulls, transfer
 
@@ -134,14 +134,17 @@ def _before_and_after(results: Results, one: Generated, pairs: pd.DataFrame) -> 
     if before is not None:
         sentences.append(
             fill(
-                "On the study's own pairs the head stands at {} {} of {} on average "
-                "(mean |AP| {}{}).",
+                "On the study's own pairs the head stands at {} {} of {} in the median (best {}, "
+                "worst {}, mean {}; mean |AP| {}{}).",
                 word("rank", "rank"),
-                number(before["mean_rank"], 1),
+                f"{before['median_rank']:g}",
                 count(results.n_heads),
+                count(before["best_rank"]),
+                count(before["worst_rank"]),
+                number(before["mean_rank"], 1),
                 number(before["mean_absolute"], 3),
                 # What follows is in logits, whatever the study's metric.
-                ""
+                f", {results.directions[0]}"
                 if results.metric == "logit_difference"
                 else f" {results.words.unit}, of the "
                 f"{results.words.short}, {results.directions[0]}",
@@ -152,10 +155,11 @@ def _before_and_after(results: Results, one: Generated, pairs: pd.DataFrame) -> 
         first = int((known == 1).sum())
         sentences.append(
             fill(
-                "On the generated ones its best rank is {} and its median rank {}; it comes "
+                "On the generated ones its median rank is {} (best {}, worst {}); it comes "
                 "<b>first on {} of {}</b>.",
+                f"{known.median():g}",
                 count(known.min()),
-                number(known.median(), 1),
+                count(known.max()),
                 first,
                 len(known),
             )
@@ -168,12 +172,12 @@ def _pair_table(results: Results, pairs: pd.DataFrame) -> Fragment:
     header = [
         "pair", "method", "clean and corrupted prompt", "answers", word("ld-change"),
         word("evenness"), word("changed-tokens", "changed"), word("perplexity"),
-        *[name.replace("_", " ") for name in places],
+        *[spoken(name) for name in places],
     ]  # fmt: skip
     body = [
         [
             row["number"],
-            row["method"],
+            spoken(row["method"]),
             fill("{}<br>{}", *results.tokens.difference(row)),
             fill("{}<br>{}", answer(row["correct"]), answer(row["incorrect"])),
             number(row["ld_change"], 2),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from counterpoint.figures.chosen_heads import choose_heads
 from counterpoint.glossary.metric_words import FLAT_START
 from counterpoint.report.html import Fragment, folded, join, note, number, table, word
-from counterpoint.report.section_parts import drawn, listed
+from counterpoint.report.section_parts import capital, drawn, listed, means_over, named_pairs
 from counterpoint.report.study_results import Results
 
 
@@ -26,6 +26,7 @@ def curves(results: Results) -> Fragment:
         for layer, head, reason in chosen
         for direction in results.directions
     ]  # fmt: skip
+    over = means_over(results, results.heads["pair"])
     names_shown = listed([f"{layer}.{head}" for layer, head, _ in chosen])
     return join(
         [
@@ -33,11 +34,24 @@ def curves(results: Results) -> Fragment:
             drawn(
                 results, "curves", f"Output curves and gradients of the heads {names_shown}.",
                 f"Above f(α) − f(0), below g(α), both in {results.words.unit}; thin lines are "
-                "pairs, thick ones their mean. α = 0 is the background, α = 1 the other prompt.",
+                f"pairs, thick ones their mean ({_kept(results)}). α = 0 is the background, α = 1 "
+                "the other prompt.",
             ),
-            folded("Their shape in numbers (means)", table(header, rows, text=(0, 1, 2))),
+            folded(
+                f"Their shape in numbers ({over})",
+                table(header, rows, text=(0, 1, 2), caption=f"{capital(over)}."),
+            ),
         ]
     )  # fmt: skip
+
+
+def _kept(results: Results) -> str:
+    """Which pairs have curves: the setting keeps those of all, of the first so many, or none."""
+    kept = results.settings.get("curves", {}).get("keep", "all")
+    pairs = sorted(results.heads["pair"].unique())
+    if kept == "none":
+        return "none is kept"
+    return named_pairs(results, pairs if kept == "all" else pairs[: int(kept)])
 
 
 def shown_heads(results: Results) -> list[tuple[int, int, str]]:

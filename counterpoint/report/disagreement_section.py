@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import pandas as pd
@@ -11,6 +12,7 @@ from counterpoint.figures.interaction_figures import interaction_sums
 from counterpoint.glossary.metric_words import NO_SLOPE
 from counterpoint.report.html import (
     Fragment,
+    fill,
     folded,
     heading,
     join,
@@ -21,19 +23,27 @@ from counterpoint.report.html import (
     table,
     word,
 )
-from counterpoint.report.section_parts import SHOWN_ROWS, drawn_here
+from counterpoint.report.section_parts import (
+    SHOWN_ROWS,
+    drawn_here,
+    has_several_pairs,
+    means_over,
+    named_pairs,
+)
 from counterpoint.report.study_results import Results
 from counterpoint.statistics.interaction_partners import by_head, own_path_errors
 
 SHOWN_PARTNERS = 3
 """Partners named for each head that disagrees."""
 
+KEYS = ["direction", "layer", "head"]
+
 
 def reasons(results: Results) -> Fragment:
     """Return why IG joint and AP disagree and which score is faithful, where it was measured."""
     parts: list[Any] = []
     if results.interaction is not None and not results.interaction.empty:
-        parts.append(_interactions(results.interaction, results.heads))
+        parts.append(_interactions(results, results.interaction))
     elif results.interaction is not None and not results.heads["head"].any():
         parts.append(
             note(
@@ -60,74 +70,104 @@ def reasons(results: Results) -> Fragment:
     return join(parts)
 
 
-def _interactions(table_of: pd.DataFrame, heads: pd.DataFrame) -> Fragment:
+def _interactions(results: Results, table_of: pd.DataFrame) -> Fragment:
     """Return with whom the heads interact on which IG joint and AP differ most."""
-    keys = ["direction", "layer", "head"]
     sums = (
         table_of.assign(disagreement=table_of["ig_joint"] - table_of["ap"])
-        .groupby(["pair", *keys], sort=False)
+        .groupby(["pair", *KEYS], sort=False)
         .agg(
-            ap=("ap", "first"),
-            ig_joint=("ig_joint", "first"),
             disagreement=("disagreement", "first"),
             interaction=("interaction", "sum"),
             remainder=("remainder", "first"),
         )
         .reset_index()
     )
-    rows = []
-    for (direction, layer, head), own in sums.groupby(keys, sort=False):
-        same = (table_of["direction"] == direction) & (table_of["layer"] == layer)
-        mine = table_of[same & (table_of["head"] == head)]
-        by_partner = mine.groupby("partner")["interaction"].mean()
-        first = by_partner.sort_values(key=abs, ascending=False).head(SHOWN_PARTNERS)
-        partners = [f"{layer}.{other} ({number(value, 2)})" for other, value in first.items()]
-        means = own[["ap", "ig_joint", "disagreement", "interaction", "remainder"]].mean()
-        rows.append(
-            (
-                abs(float(means["disagreement"])) * len(own),
-                [
-                    f"{layer}.{head}",
-                    direction,
-                    len(own),
-                    *[number(value, 3) for value in means],
-                    ", ".join(partners),
-                ],
-            )
-        )
-    rows.sort(key=lambda row: -row[0])
-    header = [
-        "head", "direction", "pairs", word("ap", "AP"), word("ig-joint"), word("disagreement"),
-        "with single partners", "remainder", "strongest partners (mean)",
-    ]  # fmt: skip
-    listing = [cells for _, cells in rows]
+    chosen = int(sums.groupby(["pair", "direction"]).size().max())
     heads_alone = by_head(table_of)
-    missed = own_path_errors(heads_alone, heads)[0].max()
+    missed = own_path_errors(heads_alone, results.heads)[0].max()
     accounted, cases = int(heads_alone["accounted"].sum()), heads_alone["accounted"].count()
+    header, rows = _split(results, table_of, sums)
+    caption = (
+        f"AP, IG joint and IG joint − AP: {means_over(results, results.heads['pair'])}, as "
+        "everywhere on this page. The columns after “looked at on” are over those pairs alone"
+        + (
+            ", which were taken because the difference is large on them, so that they are no fair "
+            "sample of the pairs"
+            if has_several_pairs(results)
+            else ""
+        )
+        + ". The order of rows is by the size of IG joint − AP over all pairs."
+    )
+    listing = partial(table, header, text=(0, 1, 9))
     return join(
         [
             heading("interaction", "Why IG and AP disagree"),
             paragraph(
                 "On its own path a head's integrated gradients are its AP, so every ",
                 word("disagreement"),
-                " comes from heads of the same layer that move along. Here it is split, for the "
-                "heads on which it is largest, over single partners that move with the head; the "
-                "remainder needs three or more heads at once. Single partners account for more "
-                f"than half of it in {accounted} of {cases} cases (a head on a pair, in "
-                "a direction). In all of them the head's own path, integrated once more, gives AP "
-                f"to within {small(missed)}.",
+                " comes from heads of the same layer that move along. On each pair and in each "
+                f"direction the {'heads' if chosen > 1 else 'head'} of largest |IG joint − AP| "
+                f"({chosen}) {'were' if chosen > 1 else 'was'} looked at: the difference is split "
+                "over single partners that move with the head; the remainder needs three or more "
+                "heads at once. Single partners account for more than half of it in "
+                f"{accounted} of {cases} cases (a head on a pair, in a direction). In all of them "
+                "the head's own path, integrated once more, gives AP to within "
+                f"{small(missed)}.",
             ),
             drawn_here(
                 interaction_sums(sums),
                 "Disagreement against the sum of the interactions with single partners.",
-                "One mark per pair and head. On the dotted line single partners explain all of the "
-                "disagreement.",
+                "One mark for each pair and head that were looked at. On the dotted line single "
+                "partners explain all of the disagreement.",
             ),
-            table(header, listing[:SHOWN_ROWS], text=(0, 1, 8)),
-            folded(f"{len(listing) - SHOWN_ROWS} more", table(header, listing[SHOWN_ROWS:],
-                   text=(0, 1, 8))) if len(listing) > SHOWN_ROWS else "",
+            listing(rows[:SHOWN_ROWS], caption=caption),
+            folded(f"{len(rows) - SHOWN_ROWS} more", listing(rows[SHOWN_ROWS:], caption=caption))
+            if len(rows) > SHOWN_ROWS
+            else "",
         ]
-    )  # fmt: skip
+    )
+
+
+def _split(
+    results: Results, table_of: pd.DataFrame, sums: pd.DataFrame
+) -> tuple[list[Any], list[list[Any]]]:
+    """The table of heads that were looked at: AP and IG joint over all pairs, then the split."""
+    every = named_pairs(results, results.heads["pair"])
+    header = [
+        "head", "direction",
+        fill("{}, {}", word("ap", "AP"), every), fill("{}, {}", word("ig-joint"), every),
+        fill("{}, {}", word("disagreement", "IG joint − AP"), every),
+        "looked at on", "IG joint − AP, on these", "with single partners, on these",
+        "remainder, on these", "strongest partners, on these",
+    ]  # fmt: skip
+    n_pairs = results.heads["pair"].nunique()
+    rows = []
+    grouped: Any = sums.groupby(KEYS, sort=False)
+    for (direction, layer, head), own in grouped:
+        same = (table_of["direction"] == direction) & (table_of["layer"] == layer)
+        mine = table_of[same & (table_of["head"] == head)]
+        by_partner = mine.groupby("partner")["interaction"].mean()
+        first = by_partner.sort_values(key=abs, ascending=False).head(SHOWN_PARTNERS)
+        partners = [
+            fill('<span class="whole">{}.{} ({})</span>', layer, other, number(value, 2))
+            for other, value in first.items()
+        ]
+        means = results.means[direction, int(layer), int(head)]
+        on_these = own[["disagreement", "interaction", "remainder"]].mean()
+        rows.append(
+            (
+                -abs(means["disagreement"]),
+                [
+                    f"{layer}.{head}",
+                    direction,
+                    *[number(means[name], 3) for name in ("ap", "ig_joint", "disagreement")],
+                    f"{len(own)} of {n_pairs}",
+                    *[number(value, 3) for value in on_these],
+                    join(partners, ", "),
+                ],
+            )
+        )
+    return header, [cells for _, cells in sorted(rows, key=lambda row: row[0])]
 
 
 def with_an_order(results: Results) -> pd.DataFrame | None:

@@ -10,6 +10,7 @@ from counterpoint.figures.circuit_figures import edge_circuit_curves
 from counterpoint.glossary import COLUMNS
 from counterpoint.report.html import (
     Fragment,
+    count,
     folded,
     heading,
     join,
@@ -38,8 +39,9 @@ def edge_circuits(results: Results) -> Fragment:
     shares = sorted(results.settings.get("circuit", {}).get("recovered", DEFAULT_SHARES))
     said = ""
     if len(found.areas):
+        every = results.heads["pair"].nunique()
         n_pairs, n_edges = (int(found.areas[name].iloc[0]) for name in ("n_pairs", "n_edges"))
-        said = f", here of {n_edges:,} and over {n_pairs} pair{'s' if n_pairs > 1 else ''}"
+        said = f", here of {n_edges} and over {n_pairs} of {every} pairs"
     return join(
         [
             heading("edge-circuits", "Circuits of edges"),
@@ -79,7 +81,7 @@ def _smallest(found: Circuits, shares: list[float]) -> Fragment:
         for share in shares:
             enough = own.loc[own["faithfulness"] >= share, "k"]
             sizes.append(
-                f"{int(enough.min()):,}" if len(enough) else f"more than {int(own['k'].max()):,}"
+                count(enough.min()) if len(enough) else f"more than {count(own['k'].max())}"
             )
         members = found.members
         inside = members[(members["direction"] == direction) & (members["method"] == method)]
@@ -91,7 +93,7 @@ def _smallest(found: Circuits, shares: list[float]) -> Fragment:
                 direction,
                 _method(method),
                 *sizes,
-                f"{len(inside):,}",
+                count(len(inside)),
                 number(float(reached.iloc[0]), 3),
                 idle,
             ]
@@ -131,7 +133,7 @@ def _sets(members: pd.DataFrame) -> Fragment:
             for row in first.to_dict("records")
         ]
         header = ["k", "from", "into", "importance", "cost of leaving out"]
-        shown = f"the first {len(rows)} of {len(own):,}" if len(rows) < len(own) else f"{len(own)}"
+        shown = f"the first {len(rows)} of {len(own)}" if len(rows) < len(own) else f"{len(own)}"
         parts.append(
             folded(
                 f"The set by {_method(method)}, {direction}: {shown} edges, by {by}",

@@ -19,7 +19,13 @@ from counterpoint.report.html import (
     table,
     word,
 )
-from counterpoint.report.section_parts import FOLDED_ROWS, drawn_here, percent
+from counterpoint.report.section_parts import (
+    FOLDED_ROWS,
+    drawn_here,
+    means_over,
+    named_pairs,
+    percent,
+)
 from counterpoint.report.study_results import Results
 from counterpoint.statistics.edges_over_pairs import (
     edge_means,
@@ -38,14 +44,14 @@ def edges(results: Results) -> Fragment:
         return join([])
     settings = Settings(**results.settings.get("statistics", {}))
     own = results.settings.get("edges", {})
-    n_pairs = found["pair"].nunique()
+    n_pairs, which = found["pair"].nunique(), named_pairs(results, found["pair"])
     first = strongest_senders(edge_means(found, settings=settings), SHOWN_SENDERS)
     heads = found[found["exact"] & (found["receiver_head"] >= 0)]
     names = dict.fromkeys(
         f"{layer}.{head}"
         for layer, head in zip(heads["receiver_layer"], heads["receiver_head"], strict=True)
     )
-    level = percent(settings.confidence)
+    level, over = percent(settings.confidence), means_over(results, found["pair"])
     frozen = own.get("norms", "recomputed") == "frozen"
     return join(
         [
@@ -61,7 +67,7 @@ def edges(results: Results) -> Fragment:
                     if frozen else "",
                     ", ".join(names) or "no head",
                 ),
-                f"{n_pairs} pairs." if n_pairs > 1 else "One pair, so no interval over pairs.",
+                f"Here on {which}{'' if n_pairs > 1 else ', so that there is no interval'}.",
             ),
             drawn_here(
                 strongest_edges(
@@ -74,13 +80,13 @@ def edges(results: Results) -> Fragment:
                 f"The {SHOWN_SENDERS} strongest senders into each receiver and role: small marks "
                 f"are pairs, large ones their mean, bars the {level} interval of the mean.",
             ),
-            folded("The numbers", _senders(first, results, level)),
+            folded("The numbers", _senders(first, results, level, over)),
             _first_order(found, results),
         ]
     )  # fmt: skip
 
 
-def _senders(first: pd.DataFrame, results: Results, level: str) -> Fragment:
+def _senders(first: pd.DataFrame, results: Results, level: str, over: str) -> Fragment:
     """Return the strongest senders with intervals, both directions beside each other."""
     keys = ["receiver_layer", "receiver_head", "role", "place", "sender_layer", "sender_head"]
     rows = []
@@ -102,8 +108,8 @@ def _senders(first: pd.DataFrame, results: Results, level: str) -> Fragment:
         header,
         rows[:FOLDED_ROWS],
         text=(0, 1),
-        caption=f"Mean effect over pairs in {results.words.unit}; in brackets its {level} "
-        "interval. All edges are in edges.parquet.",
+        caption=f"Effect in {results.words.unit}, {over}; in brackets the {level} interval of a "
+        "mean. All edges are in edges.parquet.",
     )
 
 
@@ -148,7 +154,8 @@ def _first_order(found: pd.DataFrame, results: Results) -> Fragment:
             folded(
                 "How far they are off, receiver by receiver",
                 table(header, rows, text=(0, 1),
-                      caption=f"Over all senders and pairs; in {results.words.unit}."),
+                      caption=f"Over all senders, {named_pairs(results, found['pair'])}; in "
+                      f"{results.words.unit}."),
             ),
         ]
     )  # fmt: skip

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pandas as pd
 
-from counterpoint.report.html import Fragment, count, fill, number, small, table, word
+from counterpoint.report.claims_section import checks
+from counterpoint.report.html import Fragment, count, fill, join, number, small, table, word
 from counterpoint.report.study_results import Results
 from counterpoint.statistics import panel
 
@@ -64,7 +65,7 @@ def exactness(results: Results) -> Fragment:
     if kept is not None:
         mean = kept / max(1, len(scores))
         rows.append(["evaluations per curve, mean", number(mean, 1), f"{count(kept)} in all"])
-    return table(["check", "value", "meaning"], rows, text=(0, 2))
+    return join([table(["check", "value", "meaning"], rows, text=(0, 2)), checks(results)])
 
 
 def _jumps(scores: pd.DataFrame) -> list[list[Fragment | str]]:
@@ -92,8 +93,10 @@ def _jumps(scores: pd.DataFrame) -> list[list[Fragment | str]]:
             [
                 "curves that stayed unresolved",
                 f"{count(unresolved)} of {count(len(scores))}",
-                "column resolved; their quadrature error says how far they may be off. More points "
-                "(curves.max_nodes) resolve more",
+                fill(
+                    "column <code>resolved</code>; their quadrature error says how far they may be "
+                    "off. More points (<code>curves.max_nodes</code>) resolve more"
+                ),
             ]
         )
     return rows
@@ -107,8 +110,12 @@ def _rounding(results: Results) -> list[list[Fragment | str]]:
         [
             word("floor"),
             small(results.floor),
-            f"rounding in the number format of this study ({results.dtype}); it takes the place of "
-            f"statistics.floor, {results.floor_asked:g}, and identities are judged by it",
+            fill(
+                "rounding in the number format of this study ({}); it takes the place of "
+                "<code>statistics.floor</code>, {}, and identities are judged by it",
+                results.dtype,
+                f"{results.floor_asked:g}",
+            ),
         ]
     ]
 
@@ -135,8 +142,10 @@ def _unfinished(scores: pd.DataFrame) -> list[list[Fragment | str]]:
                 [
                     "layers whose IG joint did not converge",
                     f"{count(unfinished)} of {count(len(layers))}",
-                    "after integrated_gradients.max_steps the convergence delta is still above the "
-                    "tolerance; column ig_resolved",
+                    fill(
+                        "after <code>integrated_gradients.max_steps</code> the convergence delta "
+                        "is still above the tolerance; column <code>ig_resolved</code>"
+                    ),
                 ]
             )
     return rows

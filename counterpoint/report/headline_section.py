@@ -1,23 +1,41 @@
-"""The head of a study's page: title, answer, key numbers, verdicts."""
+"""The head of a study's page: which heads matter and how surely, what is new, key numbers."""
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
-import pandas as pd
-
-from counterpoint.figures.chosen_heads import head_names, rank_heads
-from counterpoint.figures.correlation_figures import find_correlation
-from counterpoint.report.claims_section import overall
+from counterpoint.figures.chosen_heads import Head, head_names, rank_heads
+from counterpoint.report.claims_section import is_identity, overall
 from counterpoint.report.doubtful_pairs_section import doubts
-from counterpoint.report.html import Fragment, count, fill, interval, join, number, tiles, word
-from counterpoint.report.section_parts import listed, verdict_mark
+from counterpoint.report.findings_section import findings
+from counterpoint.report.html import (
+    Fragment,
+    count,
+    fill,
+    interval,
+    join,
+    number,
+    table,
+    tiles,
+    word,
+)
+from counterpoint.report.section_parts import (
+    ap_by_head,
+    has_several_pairs,
+    listed,
+    means_over,
+    percent,
+    verdict_mark,
+)
 from counterpoint.report.study_results import Results
+from counterpoint.statistics.consistency_over_pairs import FIRST, pair_by_pair
+
+SHOWN = FIRST
+"""Heads of largest |AP| that the answer names."""
 
 
 def headline(results: Results, title: str) -> Fragment:
-    """Return title, answer in a few sentences, key numbers and the verdicts."""
+    """Return title, the heads that matter and how surely, what else was found, the verdicts."""
     n_pairs = len(results.baseline)
     subtitle = join(
         [
@@ -30,70 +48,94 @@ def headline(results: Results, title: str) -> Fragment:
         ],
         " · ",
     )
+    ranked = rank_heads(results.heads)
+    first = head_names(ranked[ranked["abs_ap"] >= results.floor].head(SHOWN))
     return join(
         [
             fill('<h1>{}</h1><p class="subtitle">{}</p>', title, subtitle),
-            _answer(results),
+            _answer(results, first),
             doubts(results),
+            _first_heads(results, first),
+            findings(results, first) if first else "",
             tiles(_key_numbers(results)),
             _verdict_list(results),
+            Fragment(
+                '<p><a href="#limits">What this does not show</a> · '
+                '<a href="#cite">Cite and rerun</a></p>'
+            ),
         ]
     )
 
 
-def _answer(results: Results) -> Fragment:
-    """Return the findings as two or three sentences."""
-    ranked = rank_heads(results.heads)
-    names = head_names(ranked[ranked["abs_ap"] >= results.floor].head(5))
-    strongest = [f"{layer}.{head}" for layer, head in names]
-    main, words = results.directions[0], results.words
-    if strongest:
-        ap = results.means[main, *names[0]]["ap"]
-        one = len(strongest) == 1
-        sentences = [
-            fill(
-                "The {} that {} {} most {} <b>{}</b>; patching {} alone changes the {} by {} {} on "
-                "average ({}).",
-                *(("head", "moves") if one else ("heads", "move")),
-                words.first,
-                "is" if one else "are",
-                listed(strongest),
-                strongest[0],
-                words.name,
-                number(ap, 2),
-                words.unit,
-                main,
-            )
-        ]
-    else:
-        sentences = [
-            fill(
-                "<b>No head moves {}</b>: patching any of them alone changes the {} by less than "
-                "{} {} on average, which is rounding.",
-                words.first,
-                words.name,
-                f"{results.floor:g}",
-                words.unit,
-            )
-        ]
-    _, absolute = _main_correlation(results, "abs_ap")
-    direction, signed = _main_correlation(results, "ap")
-    defined = [row is not None and math.isfinite(row["estimate"]) for row in (absolute, signed)]
-    if absolute is not None and signed is not None and all(defined):
-        found = fill(
-            "Over heads, the {} correlates with {} at Pearson <b>{}</b>",
-            word("output-range", "output range"),
-            word("ap", "|AP|"),
-            interval(absolute["estimate"], absolute["ci_low"], absolute["ci_high"]),
+def _answer(results: Results, first: list[Head]) -> Fragment:
+    """Return which heads matter, and what the first one does in each direction."""
+    words = results.words
+    if not first:
+        return fill(
+            '<p class="answer"><b>No head moves {}</b>: patching any of them alone changes the {} '
+            "by less than {} {} on average, which is rounding.</p>",
+            words.first,
+            words.name,
+            f"{results.floor:g}",
+            words.unit,
         )
-        if not words.one_signed([main]):
-            found += fill(
-                ", and with {} at <b>{}</b>",
-                word("ap", "AP with its sign"),
-                interval(signed["estimate"], signed["ci_low"], signed["ci_high"]),
-            )
-        sentences.append(Fragment(found + fill(" ({}).", direction)))
-    return fill('<p class="answer">{}</p>', join(sentences, " "))
+    names = [f"{layer}.{head}" for layer, head in first]
+    alone = [
+        f"{number(results.means[direction, *first[0]]['ap'], 2)} {words.unit} in {direction}"
+        for direction in results.directions
+    ]
+    over = means_over(results, results.heads["pair"])
+    return fill(
+        '<p class="answer">The {} that {} {} most {} <b>{}</b> (by |AP|, {}{}). Patching <b>{}</b> '
+        "alone changes the {} by {}.</p>",
+        "head" if len(names) == 1 else "heads",
+        "moves" if len(names) == 1 else "move",
+        words.first,
+        "is" if len(names) == 1 else "are",
+        listed(names),
+        over,
+        ", both directions" if len(results.directions) > 1 else "",
+        names[0],
+        words.name,
+        listed(alone),
+    )
+
+
+def _first_heads(results: Results, first: list[Head]) -> Fragment:
+    """Return AP of these heads in every direction, and on how many pairs they hold their place."""
+    if not first:
+        return Fragment("")
+    n_pairs = results.heads["pair"].nunique()
+    several = has_several_pairs(results)
+    # Of so few heads every one is among the first.
+    ranked = several and results.n_heads > SHOWN
+    steady = pair_by_pair(results.heads, first=SHOWN).set_index(["direction", "layer", "head"])
+    header: list[Any] = [word("head", "head")]
+    columns: list[list[Any]] = []
+    for direction in results.directions:
+        found = ap_by_head(results, direction)
+        own: Any = steady.loc[direction]
+        header.append(fill("{}, {}", word("ap", "AP"), direction))
+        columns.append([interval(*found[head]) for head in first])
+        if ranked:
+            header.append(f"in the first {SHOWN}, {direction}")
+            columns.append([f"{own.loc[head, 'among_first']} of {n_pairs}" for head in first])
+        if several and not results.words.one_signed([direction]):
+            header.append(f"same sign, {direction}")
+            columns.append([f"{own.loc[head, 'same_sign']} of {n_pairs}" for head in first])
+    rows = [
+        [f"{layer}.{head}", *cells]
+        for (layer, head), cells in zip(first, zip(*columns, strict=True), strict=True)
+    ]
+    caption = (
+        f"AP in {results.words.unit}, {means_over(results, results.heads['pair'])}; in brackets "
+        f"the {percent(float(results.statistic('confidence', 0.95)))} interval over "
+        f"{results.drawn}. Then on how many pairs the head is among the {SHOWN} of largest |AP|, "
+        "and on how many its AP has the sign of the mean."
+        if several
+        else f"AP in {results.words.unit}, on the only pair: no interval over pairs."
+    )
+    return table(header, rows, caption=caption)
 
 
 def _key_numbers(results: Results) -> list[tuple[Any, Any, Any]]:
@@ -102,7 +144,7 @@ def _key_numbers(results: Results) -> list[tuple[Any, Any, Any]]:
     pair = int(results.baseline["pair"].iloc[0])
     right = results.baseline["correct"].astype(bool)
     low = results.below_floor
-    entries: list[tuple[Any, Any, Any]] = [
+    return [
         (
             f"{short} on clean prompts, mean",
             number(clean.mean(), 2),
@@ -120,36 +162,12 @@ def _key_numbers(results: Results) -> list[tuple[Any, Any, Any]]:
             if results.words.short == results.difference_short
             else f"clean prompts, by the {results.difference_short}",
         ),
-    ]
-    compared = [("abs_ap", "|AP|"), ("ap", "AP, signed")]
-    if results.words.one_signed(results.directions[:1]):
-        compared = compared[:1]
-    for score, label in compared:
-        direction, row = _main_correlation(results, score)
-        if row is not None:
-            ends = f"[{number(row['ci_low'], 2)}, {number(row['ci_high'], 2)}] "
-            known = math.isfinite(row["ci_low"]) and math.isfinite(row["ci_high"])
-            entries.append(
-                (
-                    f"Pearson(output range, {label})",
-                    number(row["estimate"], 3) if math.isfinite(row["estimate"]) else "not defined",
-                    f"{ends if known else ''}{direction}",
-                )
-            )
-    entries.append(
         (
             word("floor", "heads below the floor of rounding"),
             f"{len(low)} of {results.n_heads}",
             f"range < {results.floor:g}, {results.directions[0]}",
-        )
-    )
-    return entries
-
-
-def _main_correlation(results: Results, score: str) -> tuple[str, pd.Series | None]:
-    """Return (direction, row) of Pearson(output range, score) in the study's first direction."""
-    direction = results.directions[0]
-    return direction, find_correlation(results.correlations, direction, "output_range", score)
+        ),
+    ]
 
 
 def _verdict_list(results: Results) -> Fragment:
@@ -157,11 +175,12 @@ def _verdict_list(results: Results) -> Fragment:
         return Fragment("")
     items = [
         fill(
-            "<li>{} {}</li>",
+            "<li>{} {}{}</li>",
             verdict_mark(overall(rows)["verdict"]),
             overall(rows)["statement"],
+            is_identity(claim),
         )
-        for _, rows in results.claims.groupby("claim", sort=False)
+        for claim, rows in results.claims.groupby("claim", sort=False)
     ]
     return fill(
         '<p><a href="#claims">The three claims</a>, on this study:</p><ol class="verdicts">{}</ol>',

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from counterpoint.figures.chosen_heads import head_names, rank_heads
-from counterpoint.figures.top_head_figures import ap_intervals
 from counterpoint.report.html import (
     Fragment,
     fill,
@@ -17,14 +16,21 @@ from counterpoint.report.html import (
     table,
     word,
 )
-from counterpoint.report.section_parts import drawn, percent
+from counterpoint.report.section_parts import (
+    ap_by_head,
+    capital,
+    drawn,
+    means_over,
+    percent,
+    ranks,
+)
 from counterpoint.report.study_results import Results
 
 
 def heads(results: Results) -> Fragment:
     """Return the heads of largest effect: what signs say, figure, table with intervals."""
     confidence = float(results.statistic("confidence", 0.95))
-    seed, top_k = int(results.statistic("seed", 0)), int(results.statistic("top_k", 10))
+    top_k = int(results.statistic("top_k", 10))
     ranked = rank_heads(results.heads).head(max(top_k, 10))
     n_pairs = results.heads["pair"].nunique()
     means = results.means
@@ -34,20 +40,10 @@ def heads(results: Results) -> Fragment:
     header += [
         word("ap-normalised", "AP normalised"),
         word("ig-joint"), word("output-range"), word("gradient-range"), word("excess-range"),
-        word("stability", "mean rank"), f"in the top {top_k}, % of resamples",
+        "rank by |AP|: median [best, worst]", "mean rank", f"in the top {top_k}, % of resamples",
     ]  # fmt: skip
     rows = []
-    found = {
-        direction: ap_intervals(
-            results.heads,
-            direction,
-            confidence=confidence,
-            seed=seed,
-            metric=results.metric,
-            resample=results.statistic("resample", "auto"),
-        )
-        for direction in results.directions
-    }
+    found = {direction: ap_by_head(results, direction) for direction in results.directions}
     for layer, head in head_names(ranked):
         cells: list[Any] = [f"{layer}.{head}"]
         for direction in results.directions:
@@ -56,7 +52,11 @@ def heads(results: Results) -> Fragment:
         names = ("ap_normalised", "ig_joint", "output_range", "gradient_range", "excess_range")
         cells += [number(mean[name], 3) for name in names]
         place = results.places[layer, head]
-        cells += [number(place["mean_rank"], 1), number(100 * place["top_k_share"], 0)]
+        cells += [
+            ranks(place),
+            number(place["mean_rank"], 1),
+            number(100 * place["top_k_share"], 0),
+        ]
         rows.append(cells)
     below = results.below_floor
     alt = (
@@ -64,12 +64,16 @@ def heads(results: Results) -> Fragment:
         f"{rows[0][0]}."
     )
     remark = (
-        f"Means over {n_pairs} pairs; in brackets the {percent(confidence)} interval over "
-        f"{results.drawn}, widened for their small number."
+        f"{capital(means_over(results, results.heads['pair']))}; in brackets the "
+        f"{percent(confidence)} interval over {results.drawn}, widened for their small number."
         if n_pairs > 1
         else "One pair, so no interval over pairs and no other ranking."
     )
-    remark += f" AP, IG joint and ranges are in {results.words.unit}. The columns after AP: {main}."
+    remark += (
+        f" AP, IG joint and ranges are in {results.words.unit}. The columns after AP: {main}. A "
+        "head's ranks on single pairs may be far apart: read the median and the range before the "
+        "mean, which one bad rank can carry away."
+    )
     return join(
         [
             paragraph(results.words.sign(results.directions)),

@@ -18,7 +18,6 @@ from markupsafe import Markup, escape
 
 from counterpoint.glossary import WORDS
 
-MINUS = "\N{MINUS SIGN}"
 NOTHING = "\N{EM DASH}"
 
 LONGEST_NAME = 40
@@ -50,29 +49,28 @@ def join(parts: Iterable[Any], between: str = "") -> Fragment:
 def number(value: Any, digits: int = 3) -> str:
     """Return a number for reading: fixed point, or powers of ten where that would show only 0.
 
-    None and NaN give a dash, infinities "∞"; the sign is a true minus.
+    None and NaN give a dash, infinities "∞". A program can read what is copied: the sign is the
+    hyphen-minus of ASCII.
     """
     if value is None:
         return NOTHING
     if isinstance(value, bool):
         return "yes" if value else "no"
-    value = float(value)
+    value = float(value) + 0.0  # no 0 has a sign
     if math.isnan(value):
         return NOTHING
     if math.isinf(value):
-        return "∞" if value > 0 else f"{MINUS}∞"
+        return "∞" if value > 0 else "-∞"
     if value != 0 and abs(value) < 0.5 * 10.0**-digits:
-        text = f"{value:.1e}"
-    else:
-        text = f"{value:.{digits}f}"
-    return text.replace("-", MINUS)
+        return f"{value:.1e}"
+    return f"{value:.{digits}f}"
 
 
 def count(value: Any) -> str:
-    """Return a whole number with thin thousands separators, a dash for a missing one."""
+    """Return a whole number, a dash for a missing one; nothing stands between its digits."""
     if value is None or not math.isfinite(float(value)):
         return NOTHING
-    return f"{int(value):,}".replace(",", "\N{NARROW NO-BREAK SPACE}").replace("-", MINUS)
+    return f"{int(value)}"
 
 
 def interval(estimate: Any, low: Any, high: Any, digits: int = 2) -> Fragment:
@@ -221,7 +219,7 @@ def small(value: Any) -> str:
     value = float(value)
     if not math.isfinite(value) or value == 0:
         return number(value, 0)
-    return f"{value:.1e}".replace("-", MINUS)
+    return f"{value:.1e}"
 
 
 def marked_difference(first: Sequence[str], second: Sequence[str]) -> tuple[Fragment, Fragment]:

@@ -19,7 +19,7 @@ from counterpoint.report.html import (
     table,
     word,
 )
-from counterpoint.report.section_parts import drawn_here
+from counterpoint.report.section_parts import drawn_here, spoken
 from counterpoint.report.study_results import Generated, Results
 
 METHOD_MEASURES = (
@@ -50,7 +50,7 @@ def method_table(one: Generated) -> Fragment:
         )
         rows.append(
             [
-                name,
+                spoken(name),
                 len(ends) or number(None),
                 len(archive),
                 median_and_ends(ends["evaluations"], 0),
@@ -83,7 +83,7 @@ def methods_compared(results: Results) -> Fragment:
     rows = []
     for method, own in runs.groupby("method", sort=False):
         cells = own.set_index("measure")
-        rows.append([method, *[_range_cell(cells, name) for name in shown]])
+        rows.append([spoken(method), *[_range_cell(cells, name) for name in shown]])
     return join(
         [
             heading("methods", "The methods compared", 3),

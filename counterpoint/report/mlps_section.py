@@ -9,7 +9,14 @@ import pandas as pd
 from counterpoint.figures.mlp_figures import mlp_layers
 from counterpoint.glossary import COLUMNS
 from counterpoint.report.html import Fragment, folded, heading, join, number, paragraph, table
-from counterpoint.report.section_parts import FOLDED_ROWS, SHOWN_ROWS, drawn_here, missing_as
+from counterpoint.report.section_parts import (
+    FOLDED_ROWS,
+    SHOWN_ROWS,
+    drawn_here,
+    means_over,
+    missing_as,
+    named_pairs,
+)
 from counterpoint.report.study_results import Results
 
 
@@ -20,6 +27,7 @@ def extras(results: Results) -> Fragment:
         columns = ["ap", "output_range", "gradient_range", "excess_range", "ig_joint"]
         columns = [name for name in columns if name in results.mlps]
         means = results.mlps.groupby(["direction", "layer"], sort=False)[columns].mean()
+        which = named_pairs(results, results.mlps["pair"])
         parts += [
             heading("mlps", "MLP layers"),
             paragraph(
@@ -29,9 +37,12 @@ def extras(results: Results) -> Fragment:
             drawn_here(
                 mlp_layers(results.mlps, metric=results.metric),
                 "AP and output range of MLP layers by depth.",
-                "Thin lines are pairs, thick ones their mean.",
+                f"Thin lines are pairs, thick ones their mean ({which}).",
             ),
-            folded("The numbers (means over pairs)", _frame(means.reset_index())),
+            folded(
+                f"The numbers ({means_over(results, results.mlps['pair'])})",
+                _frame(means.reset_index(), f"Of whole layers, over {which}."),
+            ),
         ]
     return join(parts)
 

@@ -32,7 +32,14 @@ from counterpoint.report.html import (
     table,
     word,
 )
-from counterpoint.report.section_parts import capital, drawn_here, listed, percent
+from counterpoint.report.section_parts import (
+    capital,
+    drawn_here,
+    listed,
+    means_over,
+    named_pairs,
+    percent,
+)
 from counterpoint.report.study_results import Results
 from counterpoint.statistics.panel import directions
 from counterpoint.statistics.position_sums import position_sums, span_effects, spans_in_order
@@ -71,7 +78,8 @@ def positions(results: Results) -> Fragment:
             drawn_here(
                 head_position_maps(found, heads),
                 f"Heat maps, head by position, of AP of {len(heads)} heads, of pair {pair}.",
-                f"The heads of largest |AP| by position, pair {pair}.",
+                f"Pair {pair}, by position: the heads of largest |AP| "
+                f"({means_over(results, found['pair'])}).",
             )
         )
     return join(
@@ -157,17 +165,22 @@ def _by_span(
     rows = found[pd.MultiIndex.from_frame(found[["component", "layer", "head"]]).isin(keys)]
     effects, sums = span_effects(rows, settings), position_sums(rows)
     spans = spans_in_order(rows)
-    remark = f"AP in {results.words.unit}, summed over the positions of each span" + (
-        f", mean over {n_pairs} pairs; in brackets the {percent(settings.confidence)} interval "
+    which = named_pairs(results, found["pair"])
+    remark = (
+        f"AP in {results.words.unit}, summed over the positions of each span, "
+        f"{means_over(results, found['pair'])}"
+    ) + (
+        f"; in brackets the {percent(settings.confidence)} interval "
         "over pairs, widened for their small number."
         if n_pairs > 1
         else "."
     )
     parts = []
     for place, direction in enumerate(directions(found)):
-        shown = _table(effects, sums, chosen, spans, direction, f"{capital(direction)}. {remark}")
+        caption = f"{capital(direction)}. {remark}"
+        shown = _table(effects, sums, chosen, spans, direction, which, caption)
         parts.append(shown if place == 0 else folded(f"The same in {direction}", shown))
-    largest = _largest_interaction(position_sums(found), directions(found)[0])
+    largest = _largest_interaction(position_sums(found), directions(found)[0], which)
     return [
         fill('<h3 id="positions-spans">{}</h3>', "By span"),
         paragraph(
@@ -196,6 +209,7 @@ def _table(
     chosen: dict[str, list[Unit]],
     spans: list[str],
     direction: str,
+    which: str,
     caption: str,
 ) -> Fragment:
     of_span = {
@@ -206,7 +220,8 @@ def _table(
     means = grouped[["ap_sum", "ap_joint", "interaction"]].mean().to_dict("index")
     header: list[Any] = ["output of"]
     header += [name or "elsewhere" for name in spans]
-    header += ["sum", word("ap", "AP"), word("position-interaction", "interaction")]
+    header += ["sum", fill("{}, {}", word("ap", "AP"), which)]
+    header += [word("position-interaction", "interaction")]
     lines = []
     for component, units in chosen.items():
         for layer, head in units:
@@ -225,7 +240,7 @@ def _table(
     return table(header, lines, caption=caption)
 
 
-def _largest_interaction(sums: pd.DataFrame, direction: str) -> str:
+def _largest_interaction(sums: pd.DataFrame, direction: str, which: str) -> str:
     """A sentence on how far AP of positions adds up, over all heads."""
     rows = sums[(sums["direction"] == direction) & (sums["component"] == "head")]
     if rows.empty:
@@ -234,6 +249,6 @@ def _largest_interaction(sums: pd.DataFrame, direction: str) -> str:
     joint = rows["ap_joint"].abs().mean()
     shares = f", {100 * size / joint:.0f} % of their mean |AP|" if joint > 0 else ""
     return (
-        f"Over all heads and pairs ({direction}) the interaction over positions is "
+        f"Over all heads ({direction}, {which}) the interaction over positions is "
         f"{number(size, 4)} on average in size{shares}."
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pandas as pd
 
@@ -24,9 +25,20 @@ from counterpoint.report.html import (
     table,
     word,
 )
-from counterpoint.report.section_parts import capital, drawn, missing_as, percent, reasons_of
+from counterpoint.report.section_parts import (
+    P_AND_INTERVAL,
+    capital,
+    contradicts,
+    drawn,
+    missing_as,
+    percent,
+    reasons_of,
+)
 from counterpoint.report.study_results import Results
 from counterpoint.statistics.coefficients import METHODS
+
+UNLIKE = "p and interval ask different questions"
+"""The remark on a row of which `contradicts` is true."""
 
 
 def relations(results: Results) -> Fragment:
@@ -81,7 +93,7 @@ def _two_correlations(results: Results) -> Fragment:
     scopes: list[tuple[str, int | None, str]] = [("study", None, f"all {n_pairs}")]
     if n_pairs > 1:
         scopes.append(("pair", first_pair, f"{first_pair}"))
-    rows, missing = [], []
+    rows, missing, unlike = [], [], []
     for score in ("abs_ap", "ap"):
         for direction in results.directions:
             for scope, pair, name in scopes:
@@ -96,6 +108,7 @@ def _two_correlations(results: Results) -> Fragment:
                 if not known:
                     continue
                 missing += [row.to_dict() for row in known if not math.isfinite(row["estimate"])]
+                unlike.append(_contradicts(results, known[0].to_dict()))
                 rows.append(
                     [
                         fill("with <b>{}</b>", signed_label(score)),
@@ -115,7 +128,7 @@ def _two_correlations(results: Results) -> Fragment:
         return note("No correlations were computed for this study.")
     header = [
         "output range", "direction", "pairs", *[method.capitalize() for method in METHODS],
-        word("p-value", "p"), "heads",
+        fill("{} of {}", word("p-value", "p"), METHODS[0].capitalize()), "heads",
     ]  # fmt: skip
     shown = table(
         header, rows, text=(0, 1, 2),
@@ -128,7 +141,16 @@ def _two_correlations(results: Results) -> Fragment:
     )  # fmt: skip
     undefined = pd.DataFrame(missing)
     remark = note(capital(reasons_of(undefined)), ".") if missing else Fragment("")
-    return join([shown, remark])
+    return join([shown, remark, note(P_AND_INTERVAL) if any(unlike) else ""])
+
+
+def _contradicts(results: Results, row: dict[Any, Any]) -> bool:
+    return contradicts(
+        row["ci_low"],
+        row["ci_high"],
+        row["p_permutation"],
+        confidence=float(results.statistic("confidence", 0.95)),
+    )
 
 
 def _correlation_table(results: Results) -> Fragment:
@@ -145,9 +167,14 @@ def _correlation_table(results: Results) -> Fragment:
             p_value(row["p_adjusted"]),
             interval(row["partial_given_layer"], row["partial_ci_low"], row["partial_ci_high"], 3),
             count(row["n"]),
-            missing_as(row["note"], ""),
+            "; ".join(
+                [
+                    *filter(None, [missing_as(row["note"], "")]),
+                    *([UNLIKE] if _contradicts(results, row) else []),
+                ]
+            ),
         ]
-        for _, row in rows.iterrows()
+        for row in rows.to_dict("records")
     ]
     header = [
         "measure", "score", "direction", "method", "estimate", word("p-value", "p"),
@@ -156,6 +183,7 @@ def _correlation_table(results: Results) -> Fragment:
     return join(
         [
             table(header, body, text=(0, 1, 2, 3, 9)),
+            note(P_AND_INTERVAL) if any(row[-1].endswith(UNLIKE) for row in body) else "",
             note("Those of every single pair stand in correlations.csv."),
         ]
     )

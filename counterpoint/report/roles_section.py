@@ -10,6 +10,7 @@ import pandas as pd
 from counterpoint.figures.role_figures import head_roles
 from counterpoint.report.html import (
     Fragment,
+    fill,
     folded,
     heading,
     join,
@@ -19,7 +20,13 @@ from counterpoint.report.html import (
     table,
     word,
 )
-from counterpoint.report.section_parts import SHOWN_ROWS, drawn_here
+from counterpoint.report.section_parts import (
+    SHOWN_ROWS,
+    capital,
+    drawn_here,
+    means_over,
+    named_pairs,
+)
 from counterpoint.report.study_results import Results
 
 FIGURE_HEADS = 10
@@ -44,18 +51,23 @@ def roles(results: Results) -> Fragment:
     strongest = sizes.sort_values(ascending=False, kind="stable").index[:LISTED_HEADS]
     grouped = "value_group" in means
     columns = [*PARTS, "output", "interaction"]
-    header: list[Any] = ["head", "direction", "query", "key", "value", "pattern", "output (AP)"]
+    which = named_pairs(results, measured["pair"])
+    header: list[Any] = ["head", "direction", "query", "key", "value", "pattern"]
+    header.append(fill("output ({}), {}", word("ap", "AP"), which))
     header.append(word("role-interaction", "interaction"))
     rows = []
     for layer, head in strongest:
         for direction in results.directions:
             values = means.loc[(direction, layer, head), columns]
             rows.append([f"{layer}.{head}", direction, *[number(value, 3) for value in values]])
-    n_pairs = measured["pair"].nunique()
-    listing: list[Any] = [table(header, rows[:SHOWN_ROWS], text=(0, 1))]
+    over = means_over(results, measured["pair"])
+    caption = f"In {results.words.unit}, {over}; the heads of largest |AP| there."
+    listing: list[Any] = [table(header, rows[:SHOWN_ROWS], text=(0, 1), caption=caption)]
     if len(rows) > SHOWN_ROWS:
         rest = rows[SHOWN_ROWS:]
-        listing.append(folded(f"{len(rest)} more", table(header, rest, text=(0, 1))))
+        listing.append(
+            folded(f"{len(rest)} more", table(header, rest, text=(0, 1), caption=caption))
+        )
     return join(
         [
             heading("roles", "What of a head carries its effect"),
@@ -64,23 +76,20 @@ def roles(results: Results) -> Fragment:
                 word("role", "parts"),
                 " comes from the other prompt: its query, its key, its value, or its attention "
                 "pattern over the background's values. The output follows, and everything after it "
-                f"is computed anew. Means over {_pairs(n_pairs)}. ",
+                f"is computed anew. Numbers: {over}. ",
                 _by_part(means, strongest),
                 f" What patching the output gives here is AP to within {small(_missed(results))}.",
             ),
             drawn_here(
                 head_roles(measured, heads_shown=FIGURE_HEADS, metric=results.metric),
                 "Effects of query, key, value and pattern of the strongest heads.",
-                "Bars: the whole output, AP. Marks: one part alone from the other prompt.",
+                "Bars: the whole output, AP. Marks: one part alone from the other prompt. "
+                f"{capital(over)}.",
             ),
             *listing,
             _groups(means, results.directions) if grouped else "",
         ]
     )
-
-
-def _pairs(count: int) -> str:
-    return "one pair" if count == 1 else f"{count} pairs"
 
 
 def _by_part(means: pd.DataFrame, strongest: pd.Index) -> str:
@@ -94,7 +103,8 @@ def _by_part(means: pd.DataFrame, strongest: pd.Index) -> str:
         by_pattern = float((rows["pattern"] - rows["output"]).abs().sum())
         values, patterns = values + (by_value < by_pattern), patterns + (by_value > by_pattern)
     return (
-        f"Of the {len(named)} heads of largest effect the value comes closer to AP in {values}, "
+        f"Of the {len(named)} heads of largest effect there the value comes closer to AP in "
+        f"{values}, "
         f"the pattern in {patterns}."
     )
 

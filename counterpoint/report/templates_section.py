@@ -9,6 +9,7 @@ from counterpoint.figures.sample_size_figures import sample_size_curves
 from counterpoint.figures.variance_figures import variance_shares
 from counterpoint.report.html import (
     Fragment,
+    fill,
     folded,
     heading,
     join,
@@ -19,7 +20,7 @@ from counterpoint.report.html import (
     table,
     word,
 )
-from counterpoint.report.section_parts import drawn_here, listed, reasons_of
+from counterpoint.report.section_parts import drawn_here, listed, named_pairs, reasons_of
 from counterpoint.report.study_results import Results
 from counterpoint.statistics.sample_sizes import ALL, ONE_TEMPLATE, PAIRS, REST, fewest
 from counterpoint.statistics.templates import MINIMUM_TEMPLATES
@@ -27,6 +28,9 @@ from counterpoint.statistics.variance_components import BOTH
 
 ENOUGH = 0.8
 """The share of the first k heads whose number of pairs is said in words."""
+
+OF_BOTH = "(AP in denoising − AP in noising) ÷ 2"
+"""What stands in the place of AP where both directions are taken together."""
 
 
 def templates(results: Results) -> Fragment:
@@ -154,6 +158,7 @@ def _variance(results: Results, variance: pd.DataFrame) -> Fragment:
         (row["direction"], int(row["layer"]), int(row["head"])): row
         for row in variance.to_dict("records")
     }
+    which = _pairs_of(results, variance)
     rows = []
     for layer, head in first:
         for direction in dict.fromkeys(variance["direction"]):
@@ -162,7 +167,7 @@ def _variance(results: Results, variance: pd.DataFrame) -> Fragment:
             rows.append(
                 [
                     f"{layer}.{head}",
-                    direction,
+                    f"both: {OF_BOTH}" if direction == BOTH else direction,
                     number(row["mean"], 3),
                     *[number(value, 3) for value in deviations],
                     number(row["share_template"], 2),
@@ -170,8 +175,8 @@ def _variance(results: Results, variance: pd.DataFrame) -> Fragment:
                 ]
             )
     header = [
-        "head", "direction", "mean AP", "between templates", "between pairs", "rest",
-        "template's share", word("p-value", "p"),
+        "head", "direction", fill("{}, {}", word("ap", "AP"), which),
+        "between templates", "between pairs", "rest", "template's share", word("p-value", "p"),
     ]  # fmt: skip
     return join(
         [
@@ -186,13 +191,22 @@ def _variance(results: Results, variance: pd.DataFrame) -> Fragment:
             ),
             folded(f"The first {len(first)} heads by |AP|", table(header, rows, text=(0, 1))),
             note(
-                "Standard deviations, in units of the metric. In one direction the rest cannot be "
-                f"told from the pair. {int(known['n_templates'].max())} templates: a share from so "
-                "few is uncertain; p says whether templates differ at all."
+                "After AP standard deviations, in units of the metric. In one direction the rest "
+                "cannot be told from the pair. "
+                f"{int(known['n_templates'].max())} templates: a share from so few is uncertain; "
+                "p says whether templates differ at all."
             ),
             drawn,
         ]
     )
+
+
+def _pairs_of(results: Results, variance: pd.DataFrame) -> str:
+    """Which pairs the means are over: all, but for pairs on which a head has no AP."""
+    every, used = results.heads["pair"].nunique(), int(variance["n_pairs"].min())
+    if used == every:
+        return named_pairs(results, results.heads["pair"])
+    return f"{used} of {every} pairs"
 
 
 def _pair_words(rows: pd.DataFrame) -> str:

@@ -21,6 +21,7 @@ from counterpoint.report.html import (
     table,
     word,
 )
+from counterpoint.report.section_parts import spoken
 from counterpoint.report.study_results import Generated, Results
 
 
@@ -50,7 +51,7 @@ def transfer(results: Results, pairs: pd.DataFrame) -> Fragment:
                     "is {}. A context keeps {} of the pair's {} tokens; the median {} is {}.",
                     word("transfer", "Transfer"),
                     row["number"],
-                    row["method"],
+                    spoken(row["method"]),
                     contexts,
                     count(row["transfer_first"]),
                     count(row["transfer_first_five"]),
@@ -144,7 +145,7 @@ def checks(pairs: pd.DataFrame) -> Fragment:
     body = [
         [
             row["number"],
-            row["method"],
+            spoken(row["method"]),
             number(row["ap"], 3),
             number(row["ap_plain"], 3),
             number(row["margin_plain"], 2),

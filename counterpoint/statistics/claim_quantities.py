@@ -25,6 +25,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from counterpoint.glossary import label
 from counterpoint.statistics import interaction_partners, score_faithfulness
 from counterpoint.statistics.claim_verdicts import (
     CONCORDANCE,
@@ -58,7 +59,7 @@ OPTIONAL = (score_faithfulness.PREFIX, interaction_partners.PREFIX)
 
 @dataclass(frozen=True)
 class Quantity:
-    """A number, the statement that it tests, and what each verdict on it means in words."""
+    """A number, the statement that it tests, what each verdict on it means, and its short name."""
 
     claim: int
     name: str
@@ -66,6 +67,7 @@ class Quantity:
     statement: str
     rule: Rule | None
     says: Mapping[str, str]
+    title: str = ""
 
 
 QUANTITIES = (
@@ -81,6 +83,7 @@ QUANTITIES = (
             "and IG along the head's own path.",
             REFUTED: "The identity fails by more than rounding: look for an error of computation.",
         },
+        "IG on the own path is AP",
     ),
     Quantity(
         1,
@@ -92,6 +95,7 @@ QUANTITIES = (
             SUPPORTED: "The end points lie on the curve in every row.",
             REFUTED: "AP exceeds the range of its own curve: look for an error of computation.",
         },
+        "the range is not below |AP|",
     ),
     Quantity(
         1,
@@ -105,6 +109,7 @@ QUANTITIES = (
             "the heads that move along interact.",
             UNDECIDED: "The interval leaves room for agreement and for lack of it.",
         },
+        "concordance of IG joint and AP",
     ),
     Quantity(
         1,
@@ -147,6 +152,7 @@ QUANTITIES = (
             REFUTED: "Once |AP| is known, excess range says next to nothing about disagreement.",
             UNDECIDED: "The interval leaves room for a relation and for none.",
         },
+        "return at equal |AP|",
     ),
     Quantity(
         2,
@@ -161,6 +167,7 @@ QUANTITIES = (
             "stay: movement is the sign, not the return.",
             UNDECIDED: "The interval leaves room for a relation and for none.",
         },
+        "return at equal movement",
     ),
     Quantity(
         2,
@@ -230,8 +237,8 @@ QUANTITIES = (
             2,
             f"auc_{name}",
             SUPPORTING,
-            f"How well {name} tells the tenth of heads that disagree most (area under the ROC "
-            "curve).",
+            f"How well {label(name)} tells the tenth of heads that disagree most (area under the "
+            "ROC curve).",
             None,
             {DESCRIBED: "0.5 is chance, 1 perfect, below 0.5 a sign of agreement."},
         )
@@ -292,6 +299,7 @@ QUANTITIES = (
             REFUTED: "Saturation says next to nothing about the error of IG.",
             UNDECIDED: "The interval leaves room for a relation and for none.",
         },
+        "saturation at equal movement",
     ),
     Quantity(
         3,
@@ -327,6 +335,7 @@ QUANTITIES = (
             REFUTED: "Leaving the saturated part out makes IG no more faithful.",
             UNDECIDED: "The interval leaves room for a gain and for none.",
         },
+        "gain of leaving saturation out",
     ),
     Quantity(
         3,
@@ -357,6 +366,17 @@ QUANTITIES = (
 )
 """Everything that is tested, in the order of the table."""
 
+TITLES = {quantity.name: quantity.title for quantity in QUANTITIES if quantity.title}
+"""The short names of what decides a claim."""
+
+CHECKS = (
+    "own_path_error",
+    "range_shortfall",
+    "own_path_error_of_returning",
+    f"{interaction_partners.PREFIX}own_path_error",
+)
+"""Identities, which hold by mathematics: they check the computation and are no finding."""
+
 
 def closeness_quantity(name: str) -> Quantity:
     score = name.removeprefix(score_faithfulness.PREFIX)
@@ -364,8 +384,8 @@ def closeness_quantity(name: str) -> Quantity:
         3,
         name,
         SUPPORTING,
-        f"How closely the first k heads by {score} carry the metric's change (mean over k of "
-        "closeness, 1 - |1 - share recovered|).",
+        f"How closely the first k heads by {label(score)} carry the metric's change (mean over k "
+        "of closeness, 1 - |1 - share recovered|).",
         None,
         {DESCRIBED: "1: the first few heads by this score carry all of the change, and no more."},
     )

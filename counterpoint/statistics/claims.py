@@ -16,6 +16,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
+from counterpoint.glossary import label
 from counterpoint.statistics import disagreement, interaction_partners, score_faithfulness
 from counterpoint.statistics.claim_quantities import (
     DECISIVE,
@@ -24,6 +25,7 @@ from counterpoint.statistics.claim_quantities import (
     OVERALL,
     QUANTITIES,
     STATEMENTS,
+    TITLES,
     Quantity,
     closeness_quantity,
 )
@@ -180,8 +182,8 @@ def _without(parts: pd.DataFrame, faithfulness: pd.DataFrame | None) -> str:
     reason = (
         "No faithfulness table was given"
         if faithfulness is None
-        else f"The faithfulness table lacks {score_faithfulness.PLAIN} or "
-        f"{score_faithfulness.UNSATURATED}"
+        else f"The faithfulness table lacks {label(score_faithfulness.PLAIN)} or "
+        f"{label(score_faithfulness.UNSATURATED)}"
     )
     return f" {reason}: this rests on the relation of IG's error to saturation alone."
 
@@ -189,7 +191,11 @@ def _without(parts: pd.DataFrame, faithfulness: pd.DataFrame | None) -> str:
 def _overall(claim: int, parts: pd.DataFrame, remark: str) -> pd.DataFrame:
     decisive = parts[parts["role"] == DECISIVE]
     reasons = [
-        f"{verdict}: " + ", ".join(f"{row.quantity} ({row.direction})" for row in rows.itertuples())
+        f"{verdict}: "
+        + ", ".join(
+            f"{TITLES[str(name)]} ({', '.join(own['direction'])})"
+            for name, own in rows.groupby("quantity", sort=False)
+        )
         for verdict, rows in decisive.groupby("verdict", sort=False)
     ]
     row = {

@@ -33,6 +33,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float, Int
 
+from counterpoint.glossary import label
 from counterpoint.statistics import coefficients, resampling
 from counterpoint.statistics.false_discovery import false_discovery_rate
 from counterpoint.statistics.panel import (
@@ -218,12 +219,13 @@ def _notes(
                 )
                 continue
             flat = [
-                name
+                label(name)
                 for name, column in ((measure, x[i]), (score, y[j]))
                 if np.isnan(coefficients.standardised(column[None, both], False)).any()
             ]
             if flat:
-                notes[i, j] = f"not defined: {' and '.join(flat)} is constant over the heads"
+                verb = "is" if len(flat) == 1 else "are"
+                notes[i, j] = f"not defined: {' and '.join(flat)} {verb} constant over the heads"
     return notes
 
 

@@ -91,9 +91,10 @@ def ranking(heads: pd.DataFrame, score: str, *, settings: Settings | None = None
     """Each head's place by `score`, ordered by direction and rank.
 
     Columns: direction, layer, head, score, rank (by mean |score|, 1 first), mean_absolute, ci_low,
-    ci_high (of mean |score|, drawing pairs), mean (signed), mean_rank (over pairs), top_k_share (of
-    the resamples of pairs in which the head is among the first k), floor_share (of the pairs on
-    which it is at the floor of rounding), pairs. With one pair the interval and the share are NaN.
+    ci_high (of mean |score|, drawing pairs), mean (signed), mean_rank, median_rank, best_rank and
+    worst_rank (over pairs, on each of which heads are ranked anew), top_k_share (of the resamples
+    of pairs in which the head is among the first k), floor_share (of the pairs on which it is at
+    the floor of rounding), pairs. With one pair the interval and the share are NaN.
     Raises ValueError where the score is missing for a head.
     """
     settings = resampling.checked(settings)
@@ -112,6 +113,7 @@ def ranking(heads: pd.DataFrame, score: str, *, settings: Settings | None = None
         mean = resampling.study_interval(
             size, None, drawn, settings.confidence, (0.0, np.inf), clusters
         )
+        ranks_of_pairs = rank_positions(size)
         top = np.zeros(n_heads)
         for start in range(0, len(drawn), CHUNK):
             ranks = rank_positions(drawn[start : start + CHUNK] @ size / n_pairs)
@@ -128,7 +130,10 @@ def ranking(heads: pd.DataFrame, score: str, *, settings: Settings | None = None
                     "ci_low": mean.low,
                     "ci_high": mean.high,
                     "mean": data.columns[score].mean(axis=0),
-                    "mean_rank": rank_positions(size).mean(axis=0),
+                    "mean_rank": ranks_of_pairs.mean(axis=0),
+                    "median_rank": np.median(ranks_of_pairs, axis=0),
+                    "best_rank": ranks_of_pairs.min(axis=0),
+                    "worst_rank": ranks_of_pairs.max(axis=0),
                     "top_k_share": top / len(drawn) if n_pairs > 1 else np.nan,
                     "floor_share": data.at_floor.mean(axis=0),
                     "pairs": n_pairs,

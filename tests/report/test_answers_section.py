@@ -84,7 +84,7 @@ def test_the_section_says_both_tables_and_escapes_tokens(folder: Path) -> None:
     page = Page(part)
     assert {"answers", "answer-tokens"} <= set(page.ids)
     assert "<b>" not in part and "'<b>&amp;'" in page.text
-    assert "mean over 2 pairs" in page.text and "On the first pair" in page.text
+    assert "mean over all 2 pairs" in page.text and "On the first pair" in page.text
     assert r"'\n'" in page.text and "(p 0.607)" in page.text
     assert "3.2" in page.text and "0.1" in page.text
 

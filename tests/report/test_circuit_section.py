@@ -94,7 +94,7 @@ def test_smallest_sets_idle_members_and_areas_are_told(tmp_path) -> None:
 
 def test_one_pair_has_no_intervals(tmp_path) -> None:
     text = text_of(shown(tmp_path, n_pairs=1))
-    assert "With one pair there are no intervals." in text and "over 1 pair." in text
+    assert "With one pair there are no intervals." in text and "over 1 of 2 pairs." in text
 
 
 def test_without_circuits_there_is_no_section(tmp_path) -> None:

@@ -79,7 +79,7 @@ def text_of(fragment: Fragment) -> str:
 def test_sets_idle_edges_and_areas_are_told(tmp_path) -> None:
     page = shown(tmp_path)
     text = text_of(page)
-    assert 'id="edge-circuits"' in str(page) and "here of 4,321 and over 2 pairs" in text
+    assert 'id="edge-circuits"' in str(page) and "here of 4321 and over 2 of 2 pairs" in text
     assert re.search(r"noising pruning of the set by EAP-IG 2 2 2 0\.91\d* 0 ", text)
     assert re.search(r"noising EAP-IG 2 3 3 0\.92\d* 1 ", text)
     assert re.search(r"noising EAP 50 more than 50 50 0\.7\d* not checked", text)

@@ -254,7 +254,7 @@ class TestKnownWorlds:
         bad = world(np.random.default_rng(9), noise=2.0).assign(direction="denoising")
         table = claims(pd.concat([good, bad]), settings=QUICK)
         assert overall(table)[0] == REFUTED
-        assert "concordance (denoising)" in table["explanation"].iloc[0]
+        assert "concordance of IG joint and AP (denoising)" in table["explanation"].iloc[0]
 
     def test_deterministic_and_bounded(self):
         heads = world(np.random.default_rng(10))
@@ -345,7 +345,7 @@ class TestFaithfulness:
         assert "faithfulness_ap" in names
         assert "faithfulness_gain_of_unsaturated" not in names
         last = found.loc[found["quantity"] == OVERALL, "explanation"].iloc[2]
-        assert "lacks ig_joint or ig_unsaturated" in last
+        assert "lacks IG joint or IG joint, unsaturated part" in last
 
     def test_bad_tables(self):
         heads, table = world(np.random.default_rng(0)), faithfulness_table(0.1)

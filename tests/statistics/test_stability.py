@@ -193,6 +193,9 @@ class TestRanking:
         assert found["mean_absolute"].tolist() == [3, 2, 2, 0]
         assert found["mean"].tolist() == [-3, 2, 2, 0]
         assert found["mean_rank"].tolist() == [1.5, 2, 2.5, 4]
+        assert found["median_rank"].tolist() == [1.5, 2, 2.5, 4]
+        assert found["best_rank"].tolist() == [1, 1, 2, 4]
+        assert found["worst_rank"].tolist() == [2, 3, 3, 4]
         assert found["floor_share"].tolist() == [0, 0, 0, 1]
         # Head 0.0 leads when pair 1 alone is drawn, one resample in four.
         assert found["top_k_share"].iloc[1] == pytest.approx(0.25, abs=0.07)

@@ -136,9 +136,9 @@ def draw(folder: Path, shape: Shape, how: str) -> None:
                            "Every head is alone in its layer"]),
         (Shape(pairs=2, layers=3, heads=1), "still",
          ["No head moves the answer", "Not defined: fewer than 4 heads above the floor (0)",
-          "every value is below the floor", "Pearson(output range, |AP|) not defined"]),
+          "every value is below the floor", "Not defined: 0 heads above the floor"]),
         (Shape(pairs=3, layers=1, heads=4, directions=("denoising",)), "alike",
-         ["output_range and abs_ap is constant over the heads"]),
+         ["output range and |AP| are constant over the heads"]),
         (Shape(pairs=1, layers=2, heads=2), "equal metrics",
          ["values of AP normalised that are not defined",
           "the metric is the same on both prompts of 1 pairs", "missing values 0"]),
@@ -159,6 +159,7 @@ def test_a_small_study_says_what_is_not_defined(
             for part in (
                 report.heads, report.heat_maps, report.relations, report.curves, report.claims,
                 report.reasons, report.stability, report.pairs, report.dropped, report.exactness,
+                report.limits, report.provenance, report.cite,
             )
         ]  # fmt: skip
         parts.append(report.headline(results, "t"))
