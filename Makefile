@@ -7,10 +7,11 @@
 # make test-slurm  the small study under a real SLURM of one node   (Debian, root; installs SLURM)
 # make test-s3   the small study with its results on an S3 server on loopback
 # make test-container  the image of Containerfile, and the small study in it   (Debian, root)
-# make test-page  the report's explorer in a browser   (Debian, root; installs chromium, node)
+# make test-page  the report and its explorer in a browser   (Debian, root; installs chromium, node)
 # make test-envs   each of envs/ built from what it lists, running its scripts with nothing else
 # make test-wheel  the package as a wheel in an empty environment, its three lines run there
 # make test-gguf  imported GGUF files against llama.cpp's logits; renews docs/gguf.md
+# make picture  docs/report.png anew, of results/ioi/report.html (needs chromium)
 # make page     the script of the report's explorer, built of reports/explorer (needs node)
 # make lint     formats, types, imports, the workflow's own checks
 # make docs     the site of the documentation: build/docs/index.html
@@ -40,7 +41,7 @@ $(foreach name,$(CHOICES),$(eval export COUNTERPOINT_$(name) = $$(value $(name))
 export COUNTERPOINT_CORES = $(CORES)
 SNAKEMAKE = $(BIN)/python -m counterpoint.workflow.command_line $(ARGS)
 
-.PHONY: report plan pairs compare atlas unlock setup setup-dev test test-slurm test-s3 test-container test-page test-envs test-wheel test-gguf page lint docs tutorial bench architectures tokens lock clean help
+.PHONY: report plan pairs compare atlas unlock setup setup-dev test test-slurm test-s3 test-container test-page test-envs test-wheel test-gguf page picture lint docs tutorial bench architectures tokens lock clean help
 .DEFAULT_GOAL := help
 
 help:
@@ -135,7 +136,8 @@ test-page: setup-dev
 	@missing="$$(command -v chromium >/dev/null || echo chromium) $$(command -v npm >/dev/null || echo nodejs npm)"; \
 	test -z "$${missing// }" || \
 	{ apt-get update -qq && apt-get install -qq --yes --no-install-recommends $$missing; }
-	$(BIN)/python -m pytest -s --durations=0 tests/report/test_explorer_page.py $(ARGS)
+	$(BIN)/python -m pytest -s --durations=0 tests/report/test_explorer_*.py tests/report/test_copied_text.py \
+	tests/report/test_page_in_browser.py tests/studies/test_snakemake_report.py $(ARGS)
 
 test-envs: setup-dev
 	$(BIN)/python -m pytest -s --durations=0 tests/studies/test_built_environments.py $(ARGS)
@@ -152,6 +154,9 @@ test-gguf: setup-dev
 # What is built is committed: who only makes reports needs no node. A test builds it once more and compares.
 page:
 	cd reports/explorer && npm ci --ignore-scripts --no-audit --no-fund && node build.mjs
+
+picture: setup-dev
+	$(BIN)/python docs/report_picture.py results/ioi/report.html
 
 lint: setup-dev
 	$(BIN)/ruff check .

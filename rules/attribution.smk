@@ -69,7 +69,13 @@ rule merge_scores:
         baselines=baseline_scores,
     output:
         baseline="results/{study}/baseline.parquet",
-        heads="results/{study}/heads.parquet",
+        heads=report(
+            "results/{study}/heads.parquet",
+            caption="../reports/captions/heads.rst",
+            category=study_of,
+            subcategory="Tables",
+            labels=lambda wildcards: {"table": f"Heads{of_which(wildcards)}"},
+        ),
         curves="results/{study}/curves.safetensors",
     log:
         "results/{study}/logs/merge_scores.log",
@@ -177,7 +183,13 @@ rule merge_faithfulness:
     input:
         scores=of_shards("faithfulness.parquet"),
     output:
-        "results/{study}/faithfulness.parquet",
+        report(
+            "results/{study}/faithfulness.parquet",
+            caption="../reports/captions/faithfulness.rst",
+            category="{study}",
+            subcategory="Tables",
+            labels={"table": "Faithfulness of the scores"},
+        ),
     log:
         "results/{study}/logs/merge_faithfulness.log",
     benchmark:
@@ -231,7 +243,13 @@ rule merge_interaction:
     input:
         scores=of_shards("interaction.parquet"),
     output:
-        "results/{study}/interaction.parquet",
+        report(
+            "results/{study}/interaction.parquet",
+            caption="../reports/captions/interaction.rst",
+            category="{study}",
+            subcategory="Tables",
+            labels={"table": "Interaction with single partners"},
+        ),
     log:
         "results/{study}/logs/merge_interaction.log",
     benchmark:

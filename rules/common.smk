@@ -126,6 +126,7 @@ PAGE_TEMPLATE = [
         "conf.json",
         "index.html.j2",
         "style.css",
+        "page.js",
         "explorer.css",
         "explorer.js",
     )
@@ -477,6 +478,24 @@ def atlas_parts(way):
         way=way,
         part=range(len(atlas_setting(wildcards, "seeds"))),
     )
+
+
+def study_of(wildcards):
+    """The study that is measured, or that what is measured is contained in (without_bos)."""
+    return wildcards.study.partition("/")[0]
+
+
+def of_which(wildcards):
+    """What is said of a table that a study contains, behind its name."""
+    if wildcards.study in CONFIG.studies:
+        return ""
+    return ", without the token before prompts"
+
+
+def figure_name(name):
+    """A figure's name as readers write it: of generated_23.3_pairs "Generated 23.3 pairs"."""
+    words = name.replace("_", " ")
+    return words[:1].upper() + words[1:]
 
 
 def of_studies(name):

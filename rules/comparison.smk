@@ -97,14 +97,20 @@ rule render_comparison:
         rules.compare_studies.output,
         rules.draw_comparison.output,
         of_studies("claims.csv"),
+        of_studies("pairs.parquet"),
+        of_studies("baseline.parquet"),
+        of_studies("heads.parquet"),
+        of_studies("curves.safetensors"),
         map(given, PAGE_TEMPLATE),
         notebook=given("reports/comparison.ipynb"),
+        views=given("reports/studies.ipynb"),
     output:
         html=report(
             "results/comparison/report.html",
             caption="../reports/captions/comparison.rst",
             category="comparison",
-            labels={"figure": "Report"},
+            subcategory="Report",
+            labels={"page": "The studies side by side"},
         ),
         notebook="results/comparison/report.ipynb",
     log:
@@ -122,6 +128,7 @@ rule render_comparison:
         code=[
             code_version("scripts/render_comparison.py"),
             code_version("reports/comparison.ipynb"),
+            code_version("reports/studies.ipynb"),
         ],
     message:
         "Rendering the comparison of the studies"

@@ -67,7 +67,13 @@ rule merge_searches:
         archives=of_seeds("searches/{method}.{seed}.parquet"),
         traces=of_seeds("searches/{method}.{seed}.trace.parquet"),
     output:
-        archive="results/{study}/counterfactuals/{layer}.{head}/{method}.parquet",
+        archive=report(
+            "results/{study}/counterfactuals/{layer}.{head}/{method}.parquet",
+            caption="../reports/captions/generated.rst",
+            category="{study}",
+            subcategory="Generated pairs",
+            labels={"head": "{layer}.{head}", "table": "Pairs by {method}"},
+        ),
         trace="results/{study}/counterfactuals/{layer}.{head}/{method}.trace.parquet",
     log:
         "results/{study}/logs/merge_searches/{layer}.{head}.{method}.log",
@@ -96,7 +102,13 @@ rule validate_counterfactuals:
         pairs="results/{study}/pairs.parquet",
         model=model_ready,
     output:
-        validation="results/{study}/counterfactuals/{layer}.{head}/validation.parquet",
+        validation=report(
+            "results/{study}/counterfactuals/{layer}.{head}/validation.parquet",
+            caption="../reports/captions/validation.rst",
+            category="{study}",
+            subcategory="Generated pairs",
+            labels={"head": "{layer}.{head}", "table": "What they are worth"},
+        ),
     log:
         "results/{study}/logs/validate_counterfactuals/{layer}.{head}.log",
     benchmark:

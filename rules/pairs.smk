@@ -35,7 +35,13 @@ rule prepare_pairs:
         fetched=fetched_pairs,
         model=model_ready,
     output:
-        pairs="results/{study}/pairs.parquet",
+        pairs=report(
+            "results/{study}/pairs.parquet",
+            caption="../reports/captions/pairs.rst",
+            category="{study}",
+            subcategory="Tables",
+            labels={"table": "Pairs"},
+        ),
         dropped="results/{study}/dropped.csv",
         # Which token stands before each prompt, or why none does.
         beginning="results/{study}/beginning.json",

@@ -1,9 +1,70 @@
+# What the sections of a report are made of: files of every study, and of those that ask for them.
+OF_SECTIONS = [
+    "results/{study}/pairs.parquet",
+    "results/{study}/dropped.csv",
+    "results/{study}/warnings.csv",
+    "results/{study}/baseline.parquet",
+    "results/{study}/heads.parquet",
+    "results/{study}/curves.safetensors",
+    "results/{study}/faithfulness.parquet",
+    "results/{study}/interaction.parquet",
+    mlps,
+    roles,
+    patterns,
+    edges,
+    positions,
+    position_curves,
+    circuits,
+    rules.compute_statistics.output,
+    of_targets,
+    atlas,
+    answers,
+    without_bos,
+    score_agreement,
+]
+
+
+# The figures that only some studies have: which, the sections of the report say.
+rule draw_section_figures:
+    input:
+        *OF_SECTIONS,
+        # Only its tokenizer is read, to name tokens.
+        model=model_ready,
+    output:
+        figures=report(
+            directory("results/{study}/figures/sections"),
+            patterns=["{figure}.svg"],
+            caption="../reports/captions/section_figures.rst",
+            category="{study}",
+            subcategory="Figures",
+            labels=lambda wildcards: {"figure": figure_name(wildcards.figure)},
+        ),
+    log:
+        "results/{study}/logs/draw_section_figures.log",
+    benchmark:
+        "results/{study}/benchmarks/draw_section_figures.tsv"
+    conda:
+        "../envs/report.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    params:
+        settings=lambda wildcards: CONFIG.studies[wildcards.study],
+        code=code_version("scripts/draw_section_figures.py"),
+    message:
+        "Drawing the figures of the sections of study {wildcards.study}"
+    script:
+        "../scripts/draw_section_figures.py"
+
+
 # Where the results come from: settings, versions, model, machine, durations.
 rule gather_provenance:
     input:
         # Everything that has a duration is done by then.
         "results/{study}/claims.csv",
         rules.draw_figures.output,
+        rules.draw_section_figures.output,
         of_targets,
         edges,
         positions,
@@ -70,39 +131,22 @@ rule draw_atlas:
 # One HTML page that opens offline, and the executed notebook beside it.
 rule render_report:
     input:
-        "results/{study}/pairs.parquet",
-        "results/{study}/dropped.csv",
-        "results/{study}/warnings.csv",
-        "results/{study}/baseline.parquet",
-        "results/{study}/heads.parquet",
-        "results/{study}/curves.safetensors",
-        "results/{study}/faithfulness.parquet",
-        "results/{study}/interaction.parquet",
-        mlps,
-        roles,
-        patterns,
-        edges,
-        positions,
-        position_curves,
-        circuits,
-        rules.compute_statistics.output,
+        *OF_SECTIONS,
         rules.draw_figures.output,
-        of_targets,
-        atlas,
-        answers,
-        without_bos,
-        score_agreement,
+        rules.draw_section_figures.output,
         "results/{study}/provenance.json",
         map(given, PAGE_TEMPLATE),
         # Only its tokenizer is read, to mark the tokens that differ.
         model=model_ready,
         notebook=given("reports/report.ipynb"),
+        views=given("reports/study.ipynb"),
     output:
         html=report(
             "results/{study}/report.html",
             caption="../reports/captions/report.rst",
             category="{study}",
-            labels={"figure": "Report"},
+            subcategory="Report",
+            labels={"page": "The whole report"},
         ),
         notebook="results/{study}/report.ipynb",
     log:
@@ -111,7 +155,8 @@ rule render_report:
         "results/{study}/benchmarks/render_report.tsv"
     conda:
         "../envs/report.yaml"
-    threads: 1
+    # Two notebooks, each in a process of its own.
+    threads: 2
     resources:
         mem_mb=2000,
         runtime=30,
@@ -122,6 +167,7 @@ rule render_report:
         code=[
             code_version("scripts/render_report.py"),
             code_version("reports/report.ipynb"),
+            code_version("reports/study.ipynb"),
         ],
     message:
         "Rendering the report of study {wildcards.study}"

@@ -16,6 +16,7 @@ def main(snakemake: Any) -> None:
         {"folder": str(Path(snakemake.output.html).resolve().parent), "title": "Studies compared"},
         snakemake.output.notebook,
         snakemake.output.html,
+        snakemake.input.views,
     )
 
 

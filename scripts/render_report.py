@@ -28,6 +28,7 @@ def main(snakemake: Any) -> None:
         },
         snakemake.output.notebook,
         snakemake.output.html,
+        snakemake.input.views,
     )
 
 

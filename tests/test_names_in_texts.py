@@ -33,7 +33,9 @@ CODE = [
 
 DOTTED = re.compile(r"(?<!`)`([a-z]\w*(?:\.[A-Za-z]\w*)+)(?:\(\))?`(?!`)")
 FILE = re.compile(r"(?<!`)`([\w./-]+\.(?:py|smk)|[\w./-]*costs\.json)`(?!`)")
-NO_NAME = re.compile(r"\.(csv|html|ini|json|lock|md|parquet|py|safetensors|svg|toml|txt|yaml)$")
+NO_NAME = re.compile(
+    r"\.(csv|html|ini|ipynb|json|lock|md|parquet|py|safetensors|svg|toml|txt|yaml)$"
+)
 """Files, which look like dotted names; those of code are looked for by themselves."""
 
 ELSEWHERE = {

@@ -5,7 +5,8 @@ A module draws one thing and bears its name: `heat_map_figures`, `regression_fig
 `study_figures`, `comparison_figures` and `method_figures` list what the workflow draws. Functions
 are called plurals of what they draw and modules end alike (`*_figures`), so that neither hides the
 other here. Labels come from the glossary. Imports `statistics`, `measures.curve_arrays` and
-names of classes from `counterfactuals`; no torch. `theme` first.
+names of classes from `counterfactuals`; no torch. `theme` first. What is saved as SVG goes through
+`compact_svg` and `svg_paths`.
 
 The functions below take a table such as heads.parquet, or what `counterpoint.measure` returns, and
 need nothing else:

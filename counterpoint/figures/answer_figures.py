@@ -54,7 +54,7 @@ def answer_map(answers: pd.DataFrame) -> Figure:
                 vmin=-bound,
                 vmax=bound,
                 aspect="auto",
-                interpolation="nearest",
+                interpolation="none",
             )
             ax.axvline(len(OWN) - 0.5, color="black", lw=0.8)
             ax.set_yticks(range(len(rows)), [f"{layer}.{head}" for layer, head in rows.index])

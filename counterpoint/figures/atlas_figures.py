@@ -30,7 +30,7 @@ def atlas_map(atlas: pd.DataFrame) -> Figure:
         max(6.4, min(10.0, 0.32 * n_heads + 4.4)), max(2.4, min(9.0, 0.2 * n_layers + 1.0))
     ) as figure:
         ax = figure.subplots()
-        ax.imshow(image, aspect="auto", interpolation="nearest")
+        ax.imshow(image, aspect="auto", interpolation="none")
         ax.set_xticks(np.arange(n_heads + 1) - 0.5, minor=True)
         ax.set_yticks(np.arange(n_layers + 1) - 0.5, minor=True)
         ax.grid(which="minor", color="white", lw=0.8)

@@ -84,7 +84,7 @@ def heat_maps(
                     cmap=DIVERGING if norm.vmin else SEQUENTIAL,
                     norm=norm,
                     aspect="auto",
-                    interpolation="nearest",
+                    interpolation="none",
                 )
                 for place in top[~np.isnan(cells("abs_ap")).reshape(-1)[top]]:
                     layer, head = divmod(int(place), n_heads)

@@ -59,9 +59,7 @@ def attention_maps(
                 (axes[1], "corrupted", second, SEQUENTIAL, 0.0, 1.0, texts[1]),
                 (axes[2], "corrupted − clean", change, DIVERGING, -bound, bound, texts[0]),
             ):
-                image = ax.imshow(
-                    values, cmap=colours, vmin=low, vmax=high, interpolation="nearest"
-                )
+                image = ax.imshow(values, cmap=colours, vmin=low, vmax=high, interpolation="none")
                 figure.colorbar(image, ax=ax, shrink=0.7, pad=0.02)
                 ax.set_title(f"{layer}.{head}, {title}")
                 _name_tokens(ax, names)

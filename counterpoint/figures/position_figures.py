@@ -108,7 +108,7 @@ def _draw(figure: Figure, ax: Axes, values: pd.DataFrame, rows: pd.DataFrame) ->
     # Of what does not move at all no rounding error is blown up to full colour.
     bound = float(np.nanmax(np.abs(table), initial=1e-4))
     norm = root_scale(-bound, bound)
-    image = ax.imshow(table, cmap=DIVERGING, norm=norm, aspect="auto", interpolation="nearest")
+    image = ax.imshow(table, cmap=DIVERGING, norm=norm, aspect="auto", interpolation="none")
     tokens = rows.drop_duplicates("position").set_index("position")["token"]
     names = [shown_token(tokens[position]) for position in values.columns]
     ax.set_xticks(range(len(names)), names, rotation=90, fontfamily="DejaVu Sans Mono")

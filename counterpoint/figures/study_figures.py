@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -43,15 +43,16 @@ def draw_figures(
     top_k: int = 10,
     metric: str = DEFAULT_METRIC,
     resample: str = "auto",
+    names: Collection[str] = tuple(FIGURES),
 ) -> dict[str, Figure]:
-    """Return every figure of a study by its name: exactly the names of `FIGURES`, always.
+    """Return the figures of a study by their names: those of `FIGURES`, or of them ``names`` alone.
 
     A figure without data (no curves kept, one pair only) is a sentence that says so.
     """
     first_pair = heads[heads["pair"] == heads["pair"].min()]
     chosen = choose_heads(heads, heads_shown, configured)
-    return {
-        "top_heads": top_heads(
+    drawings: dict[str, Callable[[], Figure]] = {
+        "top_heads": lambda: top_heads(
             heads,
             count=max(top_k, 10),
             confidence=confidence,
@@ -59,12 +60,13 @@ def draw_figures(
             metric=metric,
             resample=resample,
         ),
-        "heat_maps": heat_maps(heads, floor=floor),
-        "heat_maps_first_pair": heat_maps(first_pair, floor=floor),
-        "regressions": regressions(
+        "heat_maps": lambda: heat_maps(heads, floor=floor),
+        "heat_maps_first_pair": lambda: heat_maps(first_pair, floor=floor),
+        "regressions": lambda: regressions(
             heads, correlations, floor=floor, confidence=confidence, seed=seed
         ),
-        "correlations": correlation_matrices(correlations),
-        "curves": output_curves(curves, baseline, chosen, metric=metric),
-        "stability": rank_stability(stability),
+        "correlations": lambda: correlation_matrices(correlations),
+        "curves": lambda: output_curves(curves, baseline, chosen, metric=metric),
+        "stability": lambda: rank_stability(stability),
     }
+    return {name: draw() for name, draw in drawings.items() if name in names}

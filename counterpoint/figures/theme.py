@@ -22,6 +22,7 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from counterpoint.figures.compact_svg import compact_svg
 from counterpoint.files.artifacts import atomic
 
 PathLike = str | os.PathLike[str]
@@ -87,7 +88,9 @@ STYLE: dict[Any, Any] = {
     "text.parse_math": False,
     "axes.unicode_minus": True,
     "axes.formatter.use_mathtext": False,
-    "svg.fonttype": "path",
+    "svg.fonttype": "none",
+    # Of a map an SVG then holds one dot a cell, and enlarges it.
+    "image.interpolation": "none",
     "svg.hashsalt": "counterpoint",
 }
 
@@ -96,7 +99,7 @@ class Picture(Figure):
     """A matplotlib figure that a notebook shows by itself, without pyplot."""
 
     def _repr_png_(self) -> bytes:
-        return saved(self, "png")
+        return saved(self, "png", dpi=self.dpi)
 
 
 @contextmanager
@@ -128,16 +131,19 @@ def name_directions_once(figure: Figure, grid: Sequence[Axes]) -> None:
     figure.legend(list(found.values()), list(found), loc="outside lower center", ncols=len(found))
 
 
-def saved(figure: Figure, kind: str) -> bytes:
-    """Return a figure as the bytes of an "svg" (without a date) or a "png"."""
+def saved(figure: Figure, kind: str, dpi: float | None = None) -> bytes:
+    """Return a figure as the bytes of an "svg" (without a date, its text as text) or a "png".
+
+    ``dpi`` is that of the style unless another is named.
+    """
     metadata = {"Date": None} if kind == "svg" else None
     with mpl.rc_context(STYLE), io.BytesIO() as stream:
-        figure.savefig(stream, format=kind, metadata=metadata)
-        return stream.getvalue()
+        figure.savefig(stream, format=kind, metadata=metadata, dpi=dpi or STYLE["savefig.dpi"])
+        return compact_svg(stream.getvalue()) if kind == "svg" else stream.getvalue()
 
 
 def figure_svg(figure: Figure) -> bytes:
-    """Return a figure as SVG without a date."""
+    """Return a figure as SVG without a date, its text as text."""
     return saved(figure, "svg")
 
 
@@ -147,9 +153,7 @@ def save_figure(figure: Figure, folder: PathLike, name: str) -> tuple[Path, Path
     The SVG holds no date and its ids come from a fixed salt: equal figures give equal files.
     """
     svg, png = Path(folder) / f"{name}.svg", Path(folder) / f"{name}.png"
-    with mpl.rc_context(STYLE):
-        with atomic(svg) as temporary:
-            figure.savefig(temporary, format="svg", metadata={"Date": None})
-        with atomic(png) as temporary:
-            figure.savefig(temporary, format="png")
+    for path, kind in ((svg, "svg"), (png, "png")):
+        with atomic(path) as temporary:
+            temporary.write_bytes(saved(figure, kind))
     return svg, png

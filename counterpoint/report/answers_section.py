@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import Any
 
 import pandas as pd
@@ -50,7 +51,9 @@ def answers(results: Results) -> Fragment:
                 "the mean of all tokens', which moves no probability.",
             ),
             drawn_here(
-                answer_map(results.answers),
+                results,
+                "answers",
+                partial(answer_map, results.answers),
                 "Heat map of heads against answers.",
                 f"Change of the logit of each answer when the head is patched, {over}: first each "
                 "pair's own correct and incorrect "

@@ -2,11 +2,13 @@
 
 The map is a table with one link per head. Its pair appears on a card while the pointer or the
 keyboard's focus is on it (style alone, no script), and the link leads to the same pair in the list
-below, which is folded by layer.
+below. Where scripts run, a head's name in the list leads on to its card in the explorer, which maps
+the atlas's numbers as well.
 """
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -22,7 +24,6 @@ from counterpoint.counterfactuals.atlas.atlas_classes import (
     has_pair,
 )
 from counterpoint.figures.atlas_figures import atlas_map
-from counterpoint.figures.theme import figure_svg
 from counterpoint.glossary.metric_words import searches
 from counterpoint.report.html import (
     Fragment,
@@ -31,7 +32,6 @@ from counterpoint.report.html import (
     fill,
     folded,
     heading,
-    image,
     join,
     note,
     number,
@@ -39,6 +39,7 @@ from counterpoint.report.html import (
     table,
     word,
 )
+from counterpoint.report.section_parts import drawn_here
 from counterpoint.report.study_results import Results
 
 PLACEMENT = {one.key: one for one in CLASSES}
@@ -50,8 +51,6 @@ def atlas(results: Results) -> Fragment:
         return Fragment("")
     rows = results.atlas.sort_values(["layer", "head"], ignore_index=True)
     rows = rows.assign(reached=atlas_class(rows), found=has_pair(rows))
-    drawn = results.figure("atlas")
-    picture = drawn.read_bytes() if drawn.exists() else figure_svg(atlas_map(rows))
     return join(
         [
             heading("atlas", "The atlas: a pair for every head"),
@@ -73,14 +72,17 @@ def atlas(results: Results) -> Fragment:
             _map(results, rows),
             folded(
                 "The same map as a figure",
-                fill(
-                    "<figure>{}<figcaption>{}</figcaption></figure>",
-                    image(picture, "svg+xml", _described(rows)),
+                drawn_here(
+                    results,
+                    "atlas",
+                    partial(atlas_map, rows),
+                    _described(rows),
                     "Numbers are ranks by |AP|. The figure stands in figures/atlas.svg and .png.",
                 ),
             ),
-            heading("atlas-list", "All pairs of the atlas, by layer", 3),
-            *[_layer(results, layer, part) for layer, part in rows.groupby("layer")],
+            heading("atlas-list", "All pairs of the atlas", 3),
+            _list(results, rows),
+            _by_layer(rows),
         ]
     )
 
@@ -227,10 +229,8 @@ def _card(results: Results, row: dict[Any, Any], name: str) -> Fragment:
     )
 
 
-def _layer(results: Results, layer: Any, rows: pd.DataFrame) -> Fragment:
-    """Return the pairs of one layer, folded."""
-    counts = rows["reached"].value_counts()
-    fluent = int(counts.get("clear", 0) + counts.get("fluent", 0))
+def _list(results: Results, rows: pd.DataFrame) -> Fragment:
+    """Return all pairs as one table, folded, and the heads without one."""
     known, missing = rows[rows["found"]], rows[~rows["found"]]
     header = [
         "head", "clean and corrupted prompt", "answers", word("rank", "rank"),
@@ -270,13 +270,23 @@ def _layer(results: Results, layer: Any, rows: pd.DataFrame) -> Fragment:
         ),
         ".",
     )
-    return folded(
-        f"Layer {layer}: {len(known)} of {len(rows)} heads with a pair, {fluent} first on a fluent "
-        "one",
-        join(
-            [
-                table(header, body, text=(0, 1, 2)) if body else "",
-                nothing if len(missing) else "",
-            ]
-        ),
+    return join(
+        [
+            folded(f"Pairs of {len(known)} heads", table(header, body, text=(0, 1, 2)))
+            if body
+            else "",
+            nothing if len(missing) else "",
+        ]
     )
+
+
+def _by_layer(rows: pd.DataFrame) -> Fragment:
+    """Return how many heads of each layer have a pair, and come first on a fluent one."""
+    fluent = rows["reached"].isin(["clear", "fluent"])
+    counts: Any = rows.assign(fluent_first=fluent).groupby("layer")[["found", "fluent_first"]]
+    header = ["layer", "heads", "with a pair", "first on a fluent one"]
+    body = [
+        [int(layer), len(part), int(part["found"].sum()), int(part["fluent_first"].sum())]
+        for layer, part in counts
+    ]
+    return folded("Counts by layer", table(header, body))

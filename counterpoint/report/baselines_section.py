@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import pandas as pd
@@ -64,7 +65,9 @@ def baselines(results: Results) -> Fragment:
                 ").",
             ),
             drawn_here(
-                found_by_checks(agreement),
+                results,
+                "score_agreement",
+                partial(found_by_checks, agreement),
                 "Share of the true first heads found against the number of exact checks.",
                 "Share of the true first heads by |AP| among the first so many by each score, mean "
                 "over pairs; bands: intervals over pairs; dotted: a random order.",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import pandas as pd
@@ -84,7 +85,9 @@ def without_bos(results: Results) -> Fragment:
                 "it is.",
             ),
             drawn_here(
-                with_and_without(both),
+                results,
+                "without_bos",
+                partial(with_and_without, both),
                 "AP of each head with the token against AP without it.",
                 "One mark per head, mean over pairs. On the dotted line both agree.",
             ),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -64,7 +65,9 @@ def circuits(results: Results) -> Fragment:
                 "Interpretability Benchmark (MIB).",
             ),
             drawn_here(
-                circuit_curves(found.members, found.curves),
+                results,
+                "circuits",
+                partial(circuit_curves, found.members, found.curves),
                 "Faithfulness of circuits against the number of nodes inside.",
                 "Faithfulness of the circuits of the first k nodes by each method, ranked by "
                 f"value. {few}",

@@ -16,6 +16,8 @@ from counterpoint.glossary import AGREEMENTS, signed_label, size_label
 from counterpoint.glossary.metric_words import metric_words, of_whole_answers
 from counterpoint.report.comparison_headline import headline
 from counterpoint.report.comparison_results import Comparison, load_comparison
+from counterpoint.report.explorer.comparison_data import comparison_data
+from counterpoint.report.explorer_section import explorer
 from counterpoint.report.html import (
     Fragment,
     count,
@@ -39,6 +41,7 @@ from counterpoint.statistics.panel import directions
 __all__ = [
     "claims",
     "correlations",
+    "explore",
     "files",
     "headline",
     "heads",
@@ -56,6 +59,21 @@ def _drawn(compared: Comparison, name: str, alt: str, caption: Any) -> Fragment:
     if not path.exists():
         return note(f"The figure “{FIGURES[name]}” was not drawn ({path.name} is missing).")
     return figure(path, alt, caption)
+
+
+def explore(compared: Comparison) -> Fragment:
+    """Return the section with the explorer of the heads in all studies."""
+    return explorer(
+        "Explore the heads in every task",
+        fill(
+            "<p>Every {} in every study: its {}, AP and curve in each, the pair on which it does "
+            "most, and the way to the study's own page. Point at a head on the map, or type its "
+            "name (23.3); a click pins up to three side by side.</p>",
+            word("head"),
+            word("rank", "rank"),
+        ),
+        {model: comparison_data(compared, model) for model in compared.models},
+    )
 
 
 def studies(compared: Comparison) -> Fragment:
@@ -144,7 +162,8 @@ def _heads_of(rows: pd.DataFrame, model: str, direction: str) -> Fragment:
         body,
         caption=fill("{} (and rank).", word("share", "Share of the metric's change")),
     )
-    return folded(f"{model}, {direction}", listing)
+    # The page's script leads from a head's name to its card, of this model.
+    return fill('<div data-model="{}">{}</div>', model, folded(f"{model}, {direction}", listing))
 
 
 def overlaps(compared: Comparison) -> Fragment:

@@ -7,6 +7,7 @@ pair is reported as such, with the search's own reason.
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import Any
 
 import pandas as pd
@@ -88,7 +89,7 @@ def _target(results: Results, one: Generated) -> Fragment:
             transfer(results, pairs),
             nulls(results, one, pairs),
             checks(pairs),
-            _scatter(one, pairs),
+            _scatter(results, one, pairs),
         ]
         rest = pairs.iloc[SHOWN_PAIRS:FOLDED_PAIRS]
         if len(rest):
@@ -96,8 +97,8 @@ def _target(results: Results, one: Generated) -> Fragment:
         if len(pairs) > FOLDED_PAIRS:
             parts.append(note(f"All {len(pairs)} stand in counterfactuals/{one.name}/."))
         if {"alphas", "output"} <= set(pairs):
-            parts.append(_curves(one, pairs.dropna(subset=["alphas", "output"])))
-    parts += [method_table(one), search_course(one)]
+            parts.append(_curves(results, one, pairs.dropna(subset=["alphas", "output"])))
+    parts += [method_table(one), search_course(results, one)]
     return join(parts)
 
 
@@ -192,7 +193,7 @@ def _pair_table(results: Results, pairs: pd.DataFrame) -> Fragment:
     return table(header, body, text=(1, 2, 3))
 
 
-def _scatter(one: Generated, pairs: pd.DataFrame) -> Fragment:
+def _scatter(results: Results, one: Generated, pairs: pd.DataFrame) -> Fragment:
     """Return the archives of all methods as LD change against perplexity."""
     archives = {name: table for name, table in one.methods.items() if len(table)}
     caps = pairs["loss_cap"].dropna() if "loss_cap" in pairs else pd.Series(dtype=float)
@@ -207,7 +208,9 @@ def _scatter(one: Generated, pairs: pd.DataFrame) -> Fragment:
         else ""
     )
     return drawn_here(
-        archive_scatter(archives, cap),
+        results,
+        f"generated_{one.name}_pairs",
+        partial(archive_scatter, archives, cap),
         f"LD change against perplexity of the pairs kept for head {one.name}.",
         fill(
             "Every pair that was kept, by {} and {} of its less fluent prompt. Filled marks are {} "
@@ -220,12 +223,14 @@ def _scatter(one: Generated, pairs: pd.DataFrame) -> Fragment:
     )
 
 
-def _curves(one: Generated, pairs: pd.DataFrame) -> Fragment:
+def _curves(results: Results, one: Generated, pairs: pd.DataFrame) -> Fragment:
     """Return the target's output curves on the pairs."""
     if pairs.empty:
         return Fragment("")
     return drawn_here(
-        pair_curves(pairs),
+        results,
+        f"generated_{one.name}_curves",
+        partial(pair_curves, pairs),
         f"Output curves of head {one.name} on the generated pairs.",
         "The target's output curve (logit difference, in logits) on the generated pairs: a "
         "straight fall is an even one.",

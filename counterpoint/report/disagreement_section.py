@@ -61,7 +61,9 @@ def reasons(results: Results) -> Fragment:
                 NO_SLOPE if results.words.flat(results.directions) else "",
             ),
             drawn_here(
-                faithfulness_curves(faithful),
+                results,
+                "faithfulness",
+                partial(faithfulness_curves, faithful),
                 "Share of the metric's change recovered against the number of heads patched.",
                 "Share of the metric's change recovered by the first k heads by each score, mean "
                 "over pairs.",
@@ -115,7 +117,9 @@ def _interactions(results: Results, table_of: pd.DataFrame) -> Fragment:
                 f"{small(missed)}.",
             ),
             drawn_here(
-                interaction_sums(sums),
+                results,
+                "interaction",
+                partial(interaction_sums, sums),
                 "Disagreement against the sum of the interactions with single partners.",
                 "One mark for each pair and head that were looked at. On the dotted line single "
                 "partners explain all of the disagreement.",

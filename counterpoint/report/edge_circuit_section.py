@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import pandas as pd
@@ -57,7 +58,9 @@ def edge_circuits(results: Results) -> Fragment:
                 "first-order scores; what they answer is exact.",
             ),
             drawn_here(
-                edge_circuit_curves(found.curves),
+                results,
+                "edge_circuits",
+                partial(edge_circuit_curves, found.curves),
                 "Faithfulness of circuits of edges against the number of edges inside.",
                 "Faithfulness of the circuits of the first k edges by each method, by value.",
             ),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import pandas as pd
@@ -70,7 +71,10 @@ def edges(results: Results) -> Fragment:
                 f"Here on {which}{'' if n_pairs > 1 else ', so that there is no interval'}.",
             ),
             drawn_here(
-                strongest_edges(
+                results,
+                "edges",
+                partial(
+                    strongest_edges,
                     found,
                     confidence=settings.confidence,
                     seed=settings.seed,

@@ -6,6 +6,9 @@ The section holds the explorer's data; its script (``reports/explorer``) is put 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from counterpoint.report.explorer.explorer_data import explorer_data
 from counterpoint.report.html import Fragment, fill, heading, join, word
 from counterpoint.report.study_results import Results
@@ -13,15 +16,24 @@ from counterpoint.report.study_results import Results
 
 def explore(results: Results) -> Fragment:
     """Return the section with the explorer."""
+    return explorer(
+        "Explore the heads",
+        fill(
+            "<p>Every {} on every {}: point at it on the map, or type its name (23.3). A click "
+            "pins up to three side by side; a number that is clicked is copied in full.</p>",
+            word("head"),
+            word("pair"),
+        ),
+        {str(results.settings.get("model", "")): explorer_data(results)},
+    )
+
+
+def explorer(title: str, words: Any, data: Mapping[str, str]) -> Fragment:
+    """Return a section with an explorer of ``data``, packed, by the name of the model."""
     return join(
         [
-            heading("explore", "Explore the heads"),
-            fill(
-                "<p>Every {} on every {}: point at it on the map, or type its name (23.3). A click "
-                "pins up to three side by side; a number that is clicked is copied in full.</p>",
-                word("head"),
-                word("pair"),
-            ),
+            heading("explore", title),
+            words,
             fill(
                 '<p class="note" id="explorer-note">{}</p>',
                 "The explorer works in report.html, in a browser of 2023 or later that runs "
@@ -29,9 +41,15 @@ def explore(results: Results) -> Fragment:
             ),
             Fragment('<div id="explorer" hidden></div>'),
             # Base64: it cannot end the element.
-            fill(
-                '<script type="application/octet-stream" id="explorer-data">{}</script>',
-                explorer_data(results),
+            *(
+                fill(
+                    '<script type="application/octet-stream" id="explorer-data{}" '
+                    'data-model="{}">{}</script>',
+                    f"-{place}" if place else "",
+                    model,
+                    text,
+                )
+                for place, (model, text) in enumerate(data.items())
             ),
         ]
     )

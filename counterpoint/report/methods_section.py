@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import pandas as pd
@@ -129,13 +130,15 @@ def median_and_ends(values: pd.Series, digits: int) -> Any:
     return fill('{} <span class="interval">{}</span>', middle, ends)
 
 
-def search_course(one: Generated) -> Fragment:
+def search_course(results: Results, one: Generated) -> Fragment:
     """Return the course of the searches, folded."""
     traces = {name: trace for name, trace in one.traces.items() if len(trace)}
     if not traces:
         return Fragment("")
     drawn = drawn_here(
-        search_progress(traces),
+        results,
+        f"generated_{one.name}_searches",
+        partial(search_progress, traces),
         f"Hypervolume and best LD change against model evaluations, head {one.name}.",
         "Hypervolume (how much of the four objectives the kept pairs cover) and largest LD change "
         "so far, one line per search.",

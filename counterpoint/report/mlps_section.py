@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import pandas as pd
@@ -35,7 +36,9 @@ def extras(results: Results) -> Fragment:
                 + results.words.sign(results.directions, what="layer")
             ),
             drawn_here(
-                mlp_layers(results.mlps, metric=results.metric),
+                results,
+                "mlps",
+                partial(mlp_layers, results.mlps, metric=results.metric),
                 "AP and output range of MLP layers by depth.",
                 f"Thin lines are pairs, thick ones their mean ({which}).",
             ),

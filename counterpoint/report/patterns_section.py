@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -44,7 +45,7 @@ def attention_patterns(results: Results) -> Fragment:
     for pair, clean, corrupted in list(patterns)[:LISTED_PAIRS]:
         texts = _texts(results, pair, clean.shape[-1])
         if first is None:
-            first = attention_maps(clean, corrupted, heads[:DRAWN_HEADS], texts)
+            first = partial(attention_maps, clean, corrupted, heads[:DRAWN_HEADS], texts)
         for layer, head in heads:
             cells: list[Any] = [f"{layer}.{head}", pair]
             for array, names in zip((clean, corrupted), texts, strict=True):
@@ -70,6 +71,8 @@ def attention_patterns(results: Results) -> Fragment:
             ),
             *listing,
             drawn_here(
+                results,
+                "patterns",
                 first,
                 "Attention patterns of the strongest heads on both prompts of one pair.",
                 f"Pair {patterns.pairs[0]}: rows are the tokens that look, columns those looked at."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -63,7 +64,9 @@ def positions(results: Results) -> Fragment:
     if whole:
         drawn.append(
             drawn_here(
-                position_maps(found),
+                results,
+                "positions",
+                partial(position_maps, found),
                 f"Heat maps, layer by position, of AP of {listed([TITLES[n] for n in whole])}, of "
                 f"pair {pair}.",
                 f"Pair {pair}. {'Rows of maps are directions. ' if several else ''}Columns are the "
@@ -76,7 +79,9 @@ def positions(results: Results) -> Fragment:
     if heads:
         drawn.append(
             drawn_here(
-                head_position_maps(found, heads),
+                results,
+                "positions_of_heads",
+                partial(head_position_maps, found, heads),
                 f"Heat maps, head by position, of AP of {len(heads)} heads, of pair {pair}.",
                 f"Pair {pair}, by position: the heads of largest |AP| "
                 f"({means_over(results, found['pair'])}).",
@@ -121,8 +126,16 @@ def _curves(results: Results) -> list[Fragment]:
             "at the position.",
         ),
         drawn_here(
-            position_curves(
-                traced, results.baseline, heads, pair=pair, direction=direction, metric=metric
+            results,
+            "position_curves",
+            partial(
+                position_curves,
+                traced,
+                results.baseline,
+                heads,
+                pair=pair,
+                direction=direction,
+                metric=metric,
             ),
             f"Curves of {len(heads)} heads at single positions, of pair {pair}, {direction}.",
             f"Pair {pair}, {direction}: f(α) − f(0), one line for each position from the first "

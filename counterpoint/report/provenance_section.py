@@ -49,7 +49,8 @@ def provenance(results: Results) -> Fragment:
     parts.append(
         note(
             "All tables and figures stand beside this page: heads.parquet, baseline.parquet, "
-            "correlations.csv, claims.csv, figures/. The executed notebook is report.ipynb."
+            "correlations.csv, claims.csv, figures/. report.ipynb shows them in a notebook, to go "
+            "on from."
         )
     )
     for key, (anchor, title) in DURATIONS.items():

@@ -1,36 +1,30 @@
-"""From the report notebook to one HTML file: papermill runs it, nbconvert writes it.
+"""From results to a page and a notebook: two notebooks are executed, and `page` makes HTML of one.
 
-The page holds everything: no script, no font, no style and no image is loaded from anywhere, and
-a content security policy in its head forbids it: only the styles and the script that stand beside
-the template are allowed, by their digests, so that nothing else that gets into a page can run. The
-template is ours, since those that come with nbconvert load scripts from the network.
+The first, by papermill, holds the sections of the page, and is not kept. The second, for readers,
+shows tables and figures to go on from: it is executed in the folder of the results, which it calls
+``.``, and left there, so that it can be opened and run again wherever that folder is.
 """
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import json
 import os
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
-from markupsafe import Markup, escape
-
 import counterpoint
 from counterpoint.files.artifacts import atomic, write_text
+from counterpoint.report.page import content_policy, contents, notebook_to_html
+
+__all__ = ["content_policy", "contents", "notebook_to_html", "render_report"]
 
 PathLike = str | os.PathLike[str]
 
-CONTENTS = "<!--contents-->"
-TEMPLATE = "counterpoint"
-EXPLORER = 'id="explorer-data"'
-"""What a page has that needs the explorer's script."""
 KERNEL = "counterpoint-of-this-python"
 """The kernel that notebooks run in: no name that a user gives to one."""
 
@@ -40,82 +34,73 @@ def render_report(
     parameters: Mapping[str, Any],
     output_ipynb: PathLike,
     output_html: PathLike,
+    views: PathLike | None = None,
 ) -> None:
-    """Execute ``notebook`` with ``parameters`` and write it, executed and as one HTML page.
+    """Execute ``notebook`` with ``parameters``, make the page of it, and leave ``views`` executed.
 
-    The template is the folder ``template`` beside the notebook. Both files are written whole or
-    not at all. Raises papermill's PapermillExecutionError, which holds the traceback, when a cell
-    fails.
+    ``views`` is the notebook for readers, executed in the folder of ``output_ipynb``; without one
+    the executed ``notebook`` itself is left. The template is the folder ``template`` beside it.
+    Both files are written whole or not at all. Raises papermill's PapermillExecutionError, or
+    nbclient's CellExecutionError for ``views``, which hold the traceback, when a cell fails.
     """
+    # While papermill runs, this process stands in another folder.
+    notebook, output_ipynb, output_html = (
+        Path(path).resolve() for path in (notebook, output_ipynb, output_html)
+    )
+    with (
+        _kernel_surroundings(),
+        atomic(output_ipynb) as temporary,
+        # Kernels are processes of their own; here is waited for them only.
+        ThreadPoolExecutor(1) as beside,
+    ):
+        left = beside.submit(_run_in, Path(views).resolve(), output_ipynb.parent) if views else None
+        executed = _run_with(parameters, notebook, output_ipynb.name)
+        # A page that cannot be made leaves no notebook either.
+        page = notebook_to_html(executed, notebook.parent / "template")
+        _write_notebook(left.result() if left else executed, temporary)
+    write_text(page, output_html)
+
+
+def _run_with(parameters: Mapping[str, Any], notebook: Path, name: str) -> Any:
+    """A notebook executed with parameters, which notes ``name`` as its own."""
     import papermill
 
-    notebook, output_ipynb = Path(notebook).resolve(), Path(output_ipynb).resolve()
-    with _kernel_surroundings(), atomic(output_ipynb) as temporary:
+    with tempfile.TemporaryDirectory(prefix="counterpoint-notebook-") as place:
         executed = papermill.execute_notebook(
             str(notebook),
-            str(temporary),
+            str(Path(place, name)),
             parameters=dict(parameters),
             kernel_name=KERNEL,
             cwd=str(notebook.parent),
             progress_bar=False,
             log_output=False,
         )
-        # Papermill notes the temporary name; the reader should see the lasting ones.
-        executed.metadata["papermill"].update(
-            input_path=notebook.name, output_path=output_ipynb.name
-        )
-        _write_notebook(executed, temporary)
-    write_text(notebook_to_html(executed, notebook.parent / "template"), output_html)
+    # Papermill notes the temporary place; the reader should see the lasting names.
+    executed.metadata["papermill"].update(input_path=notebook.name, output_path=name)
+    return executed
 
 
-def notebook_to_html(notebook: Any, template_folder: PathLike) -> str:
-    """Return an executed notebook (an nbformat node) as one page, code hidden."""
-    from nbconvert import HTMLExporter
+def _run_in(notebook: Path, folder: Path) -> Any:
+    """A notebook executed as it is, in ``folder``.
 
-    exporter = HTMLExporter(
-        template_name=TEMPLATE,
-        extra_template_basedirs=[str(template_folder)],
-        exclude_input=True,
-        exclude_input_prompt=True,
-        exclude_output_prompt=True,
+    Not by papermill, which moves this whole process to the folder that a notebook runs in.
+    """
+    import nbformat
+    from nbclient import NotebookClient
+
+    read = nbformat.read(notebook, as_version=4)
+    client = NotebookClient(
+        read,
+        kernel_name=KERNEL,
+        resources={"metadata": {"path": str(folder)}},
+        timeout=None,
+        record_timing=False,
     )
-    page, _ = exporter.from_notebook_node(notebook)
-    folder = Path(template_folder) / TEMPLATE
-    explored = EXPLORER in page
-    style = _read(folder / "style.css") + (_read(folder / "explorer.css") if explored else "")
-    script = _read(folder / "explorer.js") if explored else ""
-    parts = {
-        "<!--policy-->": '<meta http-equiv="Content-Security-Policy" '
-        f'content="{content_policy(style, script)}">',
-        "<!--style-->": f"<style>{style}</style>",
-        CONTENTS: str(contents(page)),
-        "<!--script-->": f"<script>{script}</script>" if script else "",
-    }
-    head, found, rest = page.partition("</head>")
-    for mark in ("<!--policy-->", "<!--style-->"):
-        head = head.replace(mark, parts[mark], 1)
-    rest = rest.replace(CONTENTS, parts[CONTENTS], 1)
-    before, _, after = rest.rpartition("<!--script-->")
-    return head + found + before + parts["<!--script-->"] + after
-
-
-def content_policy(style: str, script: str) -> str:
-    """Return the policy that allows images of the page itself, this style and this script alone."""
-    allowed = f"script-src '{_digest(script)}'; " if script else ""
-    return (
-        f"default-src 'none'; img-src data:; style-src '{_digest(style)}'; {allowed}"
-        "base-uri 'none'; form-action 'none'"
-    )
-
-
-def _digest(text: str) -> str:
-    """A text's digest, as a policy names it."""
-    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode("ascii")
-
-
-def _read(path: Path) -> str:
-    # As a browser reads it: line ends are those of the file.
-    return path.read_text(encoding="utf-8")
+    kernel = read.metadata.kernelspec
+    executed = client.execute()
+    # The client notes the kernel that it has used, which nobody else has.
+    executed.metadata.kernelspec = kernel
+    return executed
 
 
 def _write_notebook(notebook: Any, path: Path) -> None:
@@ -172,39 +157,3 @@ def _before(path: str, variable: str) -> str:
     """The list of paths in an environment variable with another one in front."""
     known = os.environ.get(variable)
     return os.pathsep.join([path, known]) if known else path
-
-
-class _Headings(HTMLParser):
-    """Collects (level, anchor, text) of the h2 and h3 headings that have an id."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.found: list[tuple[int, str, str]] = []
-        self._open = False
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        anchor = dict(attrs).get("id")
-        if tag in ("h2", "h3") and anchor:
-            self.found.append((int(tag[1]), anchor, ""))
-            self._open = True
-
-    def handle_endtag(self, tag: str) -> None:
-        if tag in ("h2", "h3"):
-            self._open = False
-
-    def handle_data(self, data: str) -> None:
-        if self._open:
-            level, anchor, text = self.found[-1]
-            self.found[-1] = (level, anchor, text + data)
-
-
-def contents(page: str) -> Markup:
-    """Return the list of a page's sections (its h2 headings) as links, in order."""
-    reader = _Headings()
-    reader.feed(page)
-    links = Markup("").join(
-        Markup('<li><a href="#{}">{}</a></li>').format(escape(anchor), escape(text.strip()))
-        for level, anchor, text in reader.found
-        if level == 2
-    )
-    return Markup('<nav aria-label="Contents"><p>Contents</p><ol>{}</ol></nav>').format(links)

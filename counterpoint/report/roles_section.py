@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -81,7 +82,9 @@ def roles(results: Results) -> Fragment:
                 f" What patching the output gives here is AP to within {small(_missed(results))}.",
             ),
             drawn_here(
-                head_roles(measured, heads_shown=FIGURE_HEADS, metric=results.metric),
+                results,
+                "roles",
+                partial(head_roles, measured, heads_shown=FIGURE_HEADS, metric=results.metric),
                 "Effects of query, key, value and pattern of the strongest heads.",
                 "Bars: the whole output, AP. Marks: one part alone from the other prompt. "
                 f"{capital(over)}.",

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
@@ -13,7 +14,7 @@ from counterpoint.figures.chosen_heads import Head
 from counterpoint.figures.study_figures import FIGURES
 from counterpoint.figures.theme import figure_svg
 from counterpoint.figures.top_head_figures import ap_intervals
-from counterpoint.report.html import Fragment, count, figure, fill, image, note
+from counterpoint.report.html import Fragment, captioned, count, figure, fill, image, note
 from counterpoint.report.study_results import Results
 from counterpoint.statistics.claim_verdicts import DESCRIBED, REFUTED, SUPPORTED
 
@@ -23,8 +24,19 @@ SHOWN_ROWS = 12
 FOLDED_ROWS = 300
 """Most rows of a folded table; beyond them the reader is sent to the file."""
 
+OF_OWN_RULES = ("atlas",)
+"""Figures of sections that a rule of their own draws, beside those that all studies have."""
+
 VERDICTS = {SUPPORTED: "holds", REFUTED: "fails", DESCRIBED: "plain"}
 """The look of each verdict; any other is shown as undecided."""
+
+
+@dataclass(frozen=True)
+class SectionFigure:
+    """A figure that a section asks for: how it is drawn, and what it shows in words."""
+
+    draw: Callable[[], Figure]
+    title: str
 
 
 def listed(names: Sequence[str], last: str = "and") -> str:
@@ -142,10 +154,16 @@ def drawn(results: Results, name: str, alt: str, caption: Any) -> Fragment:
     return figure(path, alt, caption)
 
 
-def drawn_here(picture: Figure, alt: str, caption: Any) -> Fragment:
-    """Return a figure that only some studies have and the report itself draws."""
-    return fill(
-        "<figure>{}<figcaption>{}</figcaption></figure>",
-        image(figure_svg(picture), "svg+xml", alt),
-        caption,
-    )
+def drawn_here(
+    results: Results, name: str, draw: Callable[[], Figure], alt: str, caption: Any
+) -> Fragment:
+    """Return a figure that only some studies have, from its file or, without one, drawn now.
+
+    Where ``results`` gathers figures (`section_figures`) it is noted there and nothing is drawn.
+    """
+    if results.gathered is not None:
+        results.gathered[name] = SectionFigure(draw, alt)
+        return Fragment("")
+    path = results.figure(name if name in OF_OWN_RULES else f"sections/{name}")
+    content = path.read_bytes() if path.exists() else figure_svg(draw())
+    return captioned(image(content, "svg+xml", alt), caption)

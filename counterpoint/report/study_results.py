@@ -110,6 +110,8 @@ class Results:
     score_agreement: pd.DataFrame | None = None
     one_direction_heads: pd.DataFrame | None = None
     edge_circuits: Circuits | None = None
+    gathered: dict[str, Any] | None = None
+    """Where sections note the figures that they draw (`section_parts.drawn_here`), if anywhere."""
 
     @cached_property
     def directions(self) -> list[str]:

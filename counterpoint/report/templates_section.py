@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pandas as pd
 
 from counterpoint.figures.chosen_heads import head_names, rank_heads
@@ -37,13 +39,13 @@ def templates(results: Results) -> Fragment:
     """Return how many pairs the first heads take, and the variance components of AP."""
     parts = []
     if results.sample_sizes is not None and not results.sample_sizes.empty:
-        parts.append(_sample_sizes(results.sample_sizes))
+        parts.append(_sample_sizes(results, results.sample_sizes))
     if results.variance is not None and not results.variance.empty:
         parts.append(_variance(results, results.variance))
     return join(parts)
 
 
-def _sample_sizes(sizes: pd.DataFrame) -> Fragment:
+def _sample_sizes(results: Results, sizes: pd.DataFrame) -> Fragment:
     """Return the curve of how many of the first heads few pairs find."""
     title = heading("sample-sizes", "How many pairs do the first heads take?")
     known = sizes[sizes["overlap"].notna()]
@@ -98,7 +100,9 @@ def _sample_sizes(sizes: pd.DataFrame) -> Fragment:
             title,
             paragraph(" ".join(said)),
             drawn_here(
-                sample_size_curves(sizes),
+                results,
+                "sample_sizes",
+                partial(sample_size_curves, sizes),
                 f"Heads of the first {k} that n pairs find, against n.",
                 f"Heads that the first {k} by n pairs drawn at random share with the first {k} by "
                 "all pairs (band: the middle of the draws, what one study of n pairs may meet) and "
@@ -183,7 +187,9 @@ def _variance(results: Results, variance: pd.DataFrame) -> Fragment:
             title,
             sentence,
             drawn_here(
-                variance_shares(variance),
+                results,
+                "variance",
+                partial(variance_shares, variance),
                 "Standard deviations of AP between templates, between pairs and the rest.",
                 "Standard deviations of AP: between templates, between pairs of one template, and, "
                 "where both directions are taken together, what a pair's two directions do not "

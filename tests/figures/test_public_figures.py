@@ -114,7 +114,8 @@ def test_layers_without_curves_are_not_chosen() -> None:
 def test_a_script_depends_on_the_figures_that_it_draws_alone() -> None:
     modules = imported_modules("scripts/draw_atlas.py")
     drawn = {name for name in modules if name.startswith("counterpoint.figures.")}
-    assert drawn == {f"counterpoint.figures.{name}" for name in ("atlas_figures", "theme")}
+    saving = ("theme", "compact_svg", "svg_paths")
+    assert drawn == {f"counterpoint.figures.{name}" for name in ("atlas_figures", *saving)}
     measured = imported_modules("scripts/compute_curves.py")
     assert not {name for name in measured if name.startswith("counterpoint.glossary")}
 

@@ -46,6 +46,12 @@ class Opened:
         """What was copied last."""
         return str(self.page.evaluate("navigator.clipboard.readText()"))
 
+    def open_folds(self) -> None:
+        """Open every fold of the page; those that others make when they open stay shut."""
+        self.page.evaluate(
+            "() => { for (const fold of document.querySelectorAll('details')) fold.open = true; }"
+        )
+
     def findings(self) -> list[str]:
         """What axe finds: rule, and the elements that break it."""
         import axe_playwright_python.sync_playwright as axe

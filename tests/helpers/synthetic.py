@@ -196,11 +196,15 @@ QUICK = Settings(bootstrap_samples=50, permutations=50)
 
 
 def write_generated(
-    folder: Path, *, found: int = 8, methods: tuple[str, ...] = ("descent",)
+    folder: Path,
+    *,
+    found: int = 8,
+    methods: tuple[str, ...] = ("descent",),
+    target: tuple[int, int] = (3, 2),
 ) -> None:
     """Write archives, traces and validation of two target heads; the second has no pair."""
     random = np.random.default_rng(1)
-    for layer, head, size in ((3, 2, found), (0, 1, 0)):
+    for layer, head, size in ((*target, found), (0, 1, 0)):
         place = folder / "counterfactuals" / f"{layer}.{head}"
         place.mkdir(parents=True)
         for method in methods:

@@ -97,8 +97,12 @@ def test_counts_are_told_in_words(results) -> None:
     assert "on 2 of these the effect is at least 1 and the margin at least 1.5" in text
     assert "8 come first on their pair, 2 do not, and for 2 no pair was found" in text
     assert "perplexity of at most 30.0 (3.40 nats per token)" in text
-    assert "Layer 1: 2 of 3 heads with a pair, 0 first on a fluent one" in text
-    assert "No pair was found for 1.2." in text
+    assert "Pairs of 10 heads" in text
+    shown = str(report.atlas(results))
+    counts = shown[shown.index("Counts by layer") :]
+    (layer_1,) = re.findall(r"<tr><th[^>]*>1</th>(.*?)</tr>", counts)
+    assert re.findall(r">(\d+)<", layer_1) == ["3", "2", "0"]
+    assert "No pair was found for 1.2, 3.2." in text
 
 
 def test_prompts_are_marked_and_escaped(results) -> None:

@@ -106,7 +106,9 @@ def drawn_text(figure: Figure) -> str:
 
 def test_the_page_is_whole_offline_and_escaped(shown):
     read = Page(shown)
-    assert not {"script", "link", "iframe"} & set(read.tags) and "i" not in read.tags
+    assert not {"link", "iframe"} & set(read.tags) and "i" not in read.tags
+    # The explorer, and its data of two models; none from elsewhere.
+    assert read.tags.count("script") == 3 and "<script src" not in shown
     assert read.loads and all(load.startswith("data:image/") for load in read.loads)
     assert "<b>three" in read.text and "<i>other</i>" in read.text
     assert "Studies <compared>" in read.text

@@ -22,6 +22,11 @@ from counterpoint.report.explorer import explorer_data, pair_choice
 from counterpoint.report.explorer.explorer_data import explorer_arrays
 from counterpoint.report.explorer.packed_arrays import pack, unpack
 from counterpoint.report.explorer.pair_choice import spread_out
+from counterpoint.report.explorer.predicted_arrays import (
+    PREDICTED,
+    with_what_is_known,
+    without_what_is_known,
+)
 from counterpoint.report.explorer.prompt_pieces import prompt_pieces
 from counterpoint.report.explorer.quantised_curves import (
     LEVELS,
@@ -39,9 +44,6 @@ from tests.helpers.synthetic import (
 )
 
 SETTINGS: dict[str, Any] = {"model": "tiny", "statistics": {"bootstrap_samples": 50}}
-
-PAGE_LIMIT = 4_000_000
-"""Bytes of the whole explorer of 64 pairs of 270 heads."""
 
 
 def read(folder: Path, **settings: Any) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
@@ -89,6 +91,8 @@ def test_what_is_packed_is_read_back() -> None:
         "b": np.arange(7, dtype=np.uint16),
         "c": np.zeros((2, 0, 3), dtype=np.float64),
         "d": np.array([-128, 127], dtype=np.int8),
+        "e": np.array([-(2**31), -1, 0, 1, 2**31 - 1], dtype=np.int32),
+        "f": np.array([-(2**15), 2**15 - 1], dtype=np.int16),
     }
     header = {"text": "<script> é \u2212", "list": [1, None, True]}
     text = pack(header, arrays)
@@ -107,6 +111,39 @@ def test_packing_refuses_what_the_script_cannot_read() -> None:
         pack({"arrays": []}, {})
     with pytest.raises(ValueError, match="JSON"):
         pack({"a": float("nan")}, {})
+
+
+@given(
+    st.data(),
+    st.tuples(st.integers(1, 2), st.integers(1, 3), st.integers(1, 4)),
+)
+def test_predicted_scores_come_back_to_the_last_bit(data: Any, shape: tuple[int, ...]) -> None:
+    numbers = st.floats(width=32, allow_nan=True, allow_infinity=True)
+    names = ["ap", "ig_joint", "excess_range", *PREDICTED]
+    arrays = {
+        f"values.{name}": data.draw(arrays_of.arrays(np.float32, shape, elements=numbers))
+        for name in names
+    }
+    change = data.draw(arrays_of.arrays(np.float32, shape[1], elements=numbers))
+    kept, told = without_what_is_known(arrays, change)
+    assert [name for name, *_ in told] == list(PREDICTED)
+    _, unpacked = unpack(pack({}, kept))
+    found = with_what_is_known(unpacked, told, change)
+    for name, array in arrays.items():
+        np.testing.assert_array_equal(found[name].view("<u4"), array.view("<u4"))
+
+
+def test_what_is_predicted_takes_little_room(study: Path) -> None:
+    header, arrays = explorer_arrays(report.load_results("made-up", study, SETTINGS))
+    kept, told = without_what_is_known(arrays, explorer_data.metric_changes(header))
+    assert {name for name, *_ in told} == set(PREDICTED)
+    for name in ("abs_ap", "disagreement", "ap_normalised", "output_range_closed"):
+        assert np.abs(kept[f"values.{name}"].astype(int)).max() < 2**12, name
+    # A measure on other pairs than those it would follow from stands as it is.
+    some = {**arrays, "values.ig_joint": arrays["values.ig_joint"][:, :2]}
+    kept, told = without_what_is_known(some, explorer_data.metric_changes(header))
+    assert "disagreement" not in {name for name, *_ in told}
+    assert kept["values.disagreement"].dtype == np.float32
 
 
 @given(
@@ -286,36 +323,11 @@ def test_without_optional_files(tmp_path: Path) -> None:
     (folder / "curves.safetensors").unlink()
     header, arrays = read(folder)
     assert header["directions"] == ["denoising"] and header["curves"] == {
-        "pairs": [],
-        "error": None,
-        "levels": LEVELS,
-    }
+        "pairs": [], "error": None, "levels": LEVELS, "whole": [], "kept": 0,
+        "order": ["denoising"],
+    }  # fmt: skip
     assert header["partners"] == header["edges"] == header["composed"] == header["positions"] == []
     assert "low.ap" not in arrays and arrays["values.ap"].shape == (1, 1, 12)
-
-
-def test_sixty_four_pairs_fit_a_page() -> None:
-    """Random scores, which compress worst, beside smooth curves as curves are."""
-    random = np.random.default_rng(0)
-    pairs, heads = 64, 270
-    count = len(spread_out(range(pairs), 2 * heads, pair_choice.MOST_CURVES)) * 2 * heads
-    at = np.linspace(0, 1, 50)
-    shapes = random.normal(size=(count, 4))
-    curves = quantise(sum(shapes[:, [k]] * np.sin((k + 1) * at)[None] for k in range(4)))
-    scores = {
-        f"values.{key}": random.normal(size=(2, pairs, heads)).astype(np.float32)
-        for key in explorer_data_measures()
-    }
-    drawn = {name: array for kind in "fg" for name, array in (
-        (f"{kind}.ends", curves.ends), (f"{kind}.steps", curves.steps))}  # fmt: skip
-    assert len(pack({}, {**scores, **drawn})) < PAGE_LIMIT
-
-
-def explorer_data_measures() -> list[str]:
-    from counterpoint.report.explorer.measure_arrays import MAPPED
-
-    # A study has two of the baselines unless it asks for more.
-    return [name for name in MAPPED if name not in ("atp_hvp", "atp_reliability", "atp_star")]
 
 
 def test_the_data_is_compressed_text(study: Path) -> None:

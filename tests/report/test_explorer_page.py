@@ -7,6 +7,7 @@ Skipped, saying why, where there is no chromium; `make test-page` installs it (D
 from __future__ import annotations
 
 import io
+import json
 import re
 import shutil
 import subprocess
@@ -14,72 +15,34 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import nbformat
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 
-from counterpoint import report
+from counterpoint.figures.top_head_figures import ap_intervals
 from counterpoint.report.html import number
-from counterpoint.report.render import content_policy, notebook_to_html
+from counterpoint.report.page import content_policy
 from tests.helpers import browser
-from tests.helpers.synthetic import Shape, make_pairs, make_positions, make_scores, write_generated
+from tests.helpers.explorer_pages import (
+    PROVENANCE,
+    READY,
+    SETTINGS,
+    SHAPE,
+    Reader,
+    cell,
+    page_of,
+    value,
+    write,
+)
+from tests.helpers.synthetic import Shape, make_pairs
 
 ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "reports" / "explorer"
-TEMPLATE = ROOT / "reports" / "template"
-BUNDLE = TEMPLATE / "counterpoint" / "explorer.js"
-
-SHAPE = Shape(pairs=8, layers=30, heads=9)
-"""As large as the default study, so that its heads have the same names."""
+BUNDLE = ROOT / "reports" / "template" / "counterpoint" / "explorer.js"
 
 SECONDS = 1.5
 """From opening the file to the explorer's answering, of 8 pairs of 270 heads."""
-
-READY = "html[data-explorer=ready]"
-SETTINGS: dict[str, Any] = {
-    "model": "tiny <model>",
-    "pairs": "pairs.csv",
-    "statistics": {"bootstrap_samples": 50},
-}
-
-
-def write(folder: Path, shape: Shape) -> Path:
-    """The files that the explorer reads."""
-    folder.mkdir(parents=True, exist_ok=True)
-    heads, curves, baseline = make_scores(shape)
-    from safetensors.numpy import save_file
-
-    make_pairs(shape).to_parquet(folder / "pairs.parquet", index=False)
-    pd.DataFrame(columns=["row", "reason"]).to_csv(folder / "dropped.csv", index=False)
-    baseline.to_parquet(folder / "baseline.parquet", index=False)
-    heads.to_parquet(folder / "heads.parquet", index=False)
-    save_file(curves, folder / "curves.safetensors")
-    write_generated(folder)
-    places = make_positions(Shape(pairs=1, layers=shape.layers, heads=shape.heads))
-    places.to_parquet(folder / "positions.parquet", index=False)
-    partners = pd.DataFrame(
-        {"pair": [0, 2], "direction": "noising", "layer": 23, "head": 0, "partner": [1, 1]}
-    )
-    partners.assign(
-        interaction=[-0.5, -0.25], ap=1.0, ig_own=1.0, ig_joint=0.75, remainder=0.0
-    ).to_parquet(folder / "interaction.parquet")
-    return folder
-
-
-def page_of(folder: Path) -> Path:
-    """The page of the explorer and its neighbours, without the figures, which it does not need."""
-    results = report.load_results("made-up", folder, SETTINGS)
-    parts = [report.headline(results, "Title"), report.explore(results), report.heads(results)]
-    parts += [report.claims(results), report.pairs(results), report.glossary([results.metric])]
-    notebook = nbformat.v4.new_notebook()
-    for part in parts:
-        cell = nbformat.v4.new_code_cell("")
-        cell.outputs = [nbformat.v4.new_output("display_data", data={"text/html": str(part)})]
-        notebook.cells.append(cell)
-    path = folder / "report.html"
-    path.write_text(notebook_to_html(notebook, TEMPLATE), encoding="utf-8")
-    return path
 
 
 @pytest.fixture(scope="module")
@@ -89,7 +52,7 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def path(study: Path) -> Path:
-    return page_of(study)
+    return page_of(study, sections=("provenance", "cite"))
 
 
 @pytest.fixture(scope="module")
@@ -115,30 +78,23 @@ def opened(chromium: browser.Browser, path: Path) -> Iterator[browser.Opened]:
         assert one.asked == [path.as_uri()]
 
 
+@pytest.fixture
+def reader(opened: browser.Opened) -> Reader:
+    return Reader(opened.page)
+
+
 def find(page: Any, name: str, typed: str = "") -> Any:
-    """Type a head's name: one action, which pins it. Returns its card."""
-    page.get_by_label("find a head").fill(typed or name)
-    page.keyboard.press("Enter")
-    return card(page, name)
+    """Pin a head, where actions are not counted."""
+    return Reader(page).find(name, typed)
 
 
 def card(page: Any, name: str) -> Any:
-    return page.locator(f'article[data-head="{name}"]')
+    return Reader(page).card(name)
 
 
-def cell(of: Any, measure: str, direction: str) -> Any:
-    column = ["noising", "denoising"].index(direction)
-    return of.locator(f'tr[data-measure="{measure}"] td').nth(column)
-
-
-def value(of: Any, measure: str, direction: str) -> str:
-    return str(cell(of, measure, direction).locator("button").inner_text())
-
-
-def test_what_does_20_0_do_on_pair_3(opened, heads) -> None:
-    page = opened.page
-    shown = find(page, "20.0")
-    page.get_by_label("pair", exact=True).select_option("3")
+def test_what_does_20_0_do_on_pair_3(reader, heads) -> None:
+    shown = reader.find("20.0")
+    reader.choose("pair", "3")
     for measure in ("ap", "ig_joint", "output_range", "excess_range"):
         for direction in ("noising", "denoising"):
             exact = heads.loc[(20, 0, direction, 3), measure]
@@ -149,8 +105,8 @@ def test_what_does_20_0_do_on_pair_3(opened, heads) -> None:
     assert marked == ["Jane", "Paul"]
 
 
-def test_the_curve_of_11_4(opened, study, heads) -> None:
-    shown = find(opened.page, "11.4")
+def test_the_curve_of_11_4(reader, study, heads) -> None:
+    shown = reader.find("11.4")
     lines = shown.locator(".explorer-curves.noising .explorer-lines").first
     drawn = str(lines.get_attribute("d"))
     # A line a pair, of the 50 nodes and both ends.
@@ -171,40 +127,76 @@ def test_the_curve_of_11_4(opened, study, heads) -> None:
     assert np.abs(np.polyval(np.polyfit(at, points[:, 0], 1), at) - points[:, 0]).max() < 0.1
 
 
-def test_noising_beside_denoising_of_one_head(opened, heads) -> None:
-    shown = find(opened.page, "25.6")
+def test_noising_beside_denoising_of_one_head(reader, heads) -> None:
+    shown = reader.find("25.6")
     for direction in ("noising", "denoising"):
         mean = heads.loc[(25, 6, direction)]["ap"].mean()
         assert value(shown, "ap", direction) == number(mean)
         assert shown.locator(f".explorer-curves.{direction}").count() == 2
-    opened.page.get_by_label("direction", exact=True).select_option("sum")
+    reader.choose("direction", "sum")
     both = heads.loc[(25, 6)]["ap"].groupby("pair").sum().mean()
-    readout = opened.page.locator(".explorer-readout").inner_text()
+    readout = reader.page.locator(".explorer-readout").inner_text()
     assert readout.startswith(f"25.6: {number(both)}") and "noising + denoising" in readout
 
 
-def test_how_sure(opened, study) -> None:
-    from counterpoint.figures.top_head_figures import ap_intervals
-
+def test_how_sure(reader, study) -> None:
     table = pd.read_parquet(study / "heads.parquet")
     _, low, high = ap_intervals(table, "noising", confidence=0.95, seed=0)[25, 6]
-    shown = find(opened.page, "25.6", typed="L25H6")
+    shown = reader.find("25.6", typed="L25H6")
     assert f"[{number(low)}, {number(high)}]" in cell(shown, "ap", "noising").inner_text()
     ticks = cell(shown, "ap", "noising").locator(".explorer-ticks")
     assert str(ticks.get_attribute("d")).count("M") == 8
 
 
-def test_copy_ap_of_24_4_as_a_number(opened, heads) -> None:
-    page = opened.page
-    shown = find(page, "24.4")
-    cell(shown, "ap", "noising").locator("button").click()
+def test_copy_ap_of_24_4_as_a_number(opened, reader, heads) -> None:
+    shown = reader.find("24.4")
+    reader.click(cell(shown, "ap", "noising").locator("button"))
     mean = heads.loc[(24, 4, "noising")]["ap"].astype(np.float32).astype(float).mean()
     assert float(opened.clipboard()) == pytest.approx(mean, rel=1e-15)
+    page = opened.page
     page.get_by_label("pair", exact=True).select_option("5")
     cell(card(page, "24.4"), "ap", "noising").locator("button").click()
     exact = np.float32(heads.loc[(24, 4, "noising", 5), "ap"])
     assert np.float32(opened.clipboard()) == exact
-    assert "Copied" in page.locator(".explorer-status").inner_text()
+    assert "Copied" in page.locator("#explorer > .explorer-status").inner_text()
+
+
+def test_cite_and_rerun(opened, reader) -> None:
+    from playwright.sync_api import expect
+
+    page = opened.page
+    reader.click(page.get_by_role("navigation").get_by_text("Cite and rerun"))
+    expect(page.locator("#rerun-command")).to_be_in_viewport()
+    reader.click(copy_button(page, "rerun-command"))
+    assert opened.clipboard().splitlines() == [
+        f"git checkout {PROVENANCE['commit']}", "make report CONFIG=rerun.yaml"
+    ]  # fmt: skip
+    reader.click(copy_button(page, "rerun-config"))
+    asked = yaml.safe_load(opened.clipboard())
+    assert asked["study"] == "made-up" and asked["studies"] == {"made-up": SETTINGS}
+    copy_button(page, "bibtex").click()
+    assert opened.clipboard() == page.locator("#bibtex").text_content()
+    assert re.match(r"@\w+\{", opened.clipboard())
+
+
+def test_time_of_each_step(opened, reader, study) -> None:
+    page = opened.page
+    reader.click(page.get_by_role("navigation").get_by_text("Provenance"))
+    lines = page.locator("#durations ~ .scroll tbody tr").first.locator("xpath=../tr")
+    steps = json.loads((study / "provenance.json").read_text(encoding="utf-8"))["durations"]
+    order = sorted(steps, key=lambda name: -steps[name]["seconds"])
+    total = sum(step["seconds"] for step in steps.values())
+    shown = [line.split("\t") for line in lines.all_inner_texts()]
+    assert [line[0].replace(" ", "_") for line in shown[:-1]] == order
+    for line, name in zip(shown, order, strict=False):
+        assert abs(float(line[2]) - steps[name]["seconds"]) <= 0.05 + 1e-9
+        assert abs(float(line[3]) - 100 * steps[name]["seconds"] / total) <= 0.05 + 1e-9
+    assert abs(float(shown[-1][2]) - total) <= 0.05 + 1e-9
+
+
+def copy_button(page: Any, name: str) -> Any:
+    """The button of a block that is there to be copied."""
+    return page.locator(".explorer-copyable", has=page.locator(f"#{name}")).get_by_role("button")
 
 
 def test_a_heads_numbers_are_copied_whole(opened, heads) -> None:
@@ -250,8 +242,8 @@ def test_the_map_is_copied_and_so_are_lines_of_pandas(opened, heads, study, monk
         )
 
 
-def test_which_positions_matter(opened, study) -> None:
-    shown = find(opened.page, "21.6")
+def test_which_positions_matter(opened, reader, study) -> None:
+    shown = reader.find("21.6")
     table = pd.read_parquet(study / "positions.parquet")
     rows = table[(table["component"] == "head") & (table["layer"] == 21) & (table["head"] == 6)]
     lines = shown.locator(".explorer-positions tbody tr")
@@ -275,7 +267,6 @@ def test_positions_of_prompts_of_unequal_length_stand_beside_their_partners(
 ) -> None:
     shape = Shape(pairs=1, layers=2, heads=2)
     folder = write(tmp_path / "unequal", shape)
-    (folder / "interaction.parquet").unlink()  # of a head that only the large study has
     pairs = make_pairs(shape)
     pairs["clean_tokens"], pairs["corrupted_tokens"] = [[*range(4)]], [[*range(3)]]
     pairs["aligned_with"] = [[0, -1, 1, 2]]
@@ -293,20 +284,36 @@ def test_positions_of_prompts_of_unequal_length_stand_beside_their_partners(
         one.page.wait_for_selector(READY)
         lines = card(one.page, "1.0").locator(".explorer-positions tbody tr").all_inner_texts()
         assert [line.split() for line in lines] == [
-            ["2", "c", "/", "C", "0.250", "\u22120.750"],
-            ["3", "d", "0.500", "\u22121.000"],
+            ["2", "c", "/", "C", "0.250", "-0.750"],
+            ["3", "d", "0.500", "-1.000"],
         ]
         assert one.said == []
 
 
-def test_whom_23_0_interacts_with_and_which_pair_was_composed(opened) -> None:
-    shown = find(opened.page, "23.0")
-    text = shown.inner_text()
-    assert "23.1 −0.375; IG joint − AP is −0.250" in text and "over the 2 of 8 pairs" in text
-    assert "counterpoint.compose(model, (23, 0), counterpoint.pairs(" in text
-    composed = find(opened.page, "3.2").locator(".explorer-composed")
+def test_whom_does_23_0_interact_with(reader, study) -> None:
+    text = reader.find("23.0").inner_text()
+    table = pd.read_parquet(study / "interaction.parquet")
+    mean, gap = table["interaction"].mean(), (table["ig_joint"] - table["ap"]).mean()
+    assert f"23.1 {number(mean)}; IG joint − AP is {number(gap)}" in text
+    assert "over the 2 of 8 pairs" in text
+
+
+def test_the_pair_composed_for_23_3_and_where_it_differs(opened, reader, study) -> None:
+    shown = reader.find("23.3")
+    composed = shown.locator(".explorer-composed")
+    checked = pd.read_parquet(study / "counterfactuals" / "23.3" / "validation.parquet")
+    archive = pd.read_parquet(study / "counterfactuals" / "23.3" / "descent.parquet")
+    best = checked[checked["rank"] == 1].merge(archive, on=["method", "clean", "corrupted"])
     assert composed.count() == 3 and "rank 1 of 270" in composed.first.inner_text()
+    assert f"LD change {number(best['ld_change'][0])}" in composed.first.inner_text()
+    prompts = composed.first.locator("dd code").all_inner_texts()
+    assert prompts[:2] == [best["clean"][0], best["corrupted"][0]]
     assert composed.first.locator("mark").all_inner_texts() == ["France", "$Spain$"]
+    # Of a head without one, the lines that compose it, ready to copy.
+    other = reader.find("23.0")
+    reader.click(other.locator(".explorer-copyable button"))
+    assert "counterpoint.compose(model, (23, 0), counterpoint.pairs(" in opened.clipboard()
+    compile(opened.clipboard(), "copied", "exec")
 
 
 def test_the_address_holds_the_view(chromium, path, opened) -> None:
@@ -367,7 +374,58 @@ def test_the_keyboard_alone_is_enough(opened, heads) -> None:
     assert page.evaluate("document.activeElement.type") == "search"
     page.keyboard.type("31.2")
     page.keyboard.press("Enter")
-    assert "layers are 0 to 29, heads 0 to 8" in page.locator(".explorer-status").inner_text()
+    said = page.locator("#explorer > .explorer-status").inner_text()
+    assert "layers are 0 to 29, heads 0 to 8" in said
+
+
+def test_the_focus_is_not_lost_when_cards_are_made_anew(opened) -> None:
+    page = opened.page
+    find(page, "10.4")
+    button = card(page, "10.4").get_by_role("button", name="Show pair 0")
+    page.get_by_label("pair", exact=True).select_option("3")
+    button.focus()
+    page.keyboard.press("Enter")
+    assert page.evaluate("document.activeElement.className") == "explorer-grid"
+    card(page, "10.4").get_by_role("button", name="Unpin").focus()
+    page.get_by_label("pair", exact=True).evaluate(
+        "(one) => { one.value = '2'; one.dispatchEvent(new Event('change')); }"
+    )
+    assert page.evaluate("document.activeElement.ariaLabel") == "Unpin head 10.4"
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [
+        Shape(pairs=1, layers=1, heads=1, directions=("denoising",)),
+        Shape(pairs=1, layers=2, heads=20),
+        Shape(pairs=2, layers=3, heads=2, directions=("noising",)),
+    ],
+    ids=["one head", "one pair", "one direction"],
+)
+def test_small_and_odd_studies(chromium, tmp_path, shape) -> None:
+    """Everything is gone through; nothing is said on the console."""
+    folder = write(tmp_path / "odd", shape)
+    for name in ("curves.safetensors", "positions.parquet", "provenance.json"):
+        if shape.pairs == 1:
+            (folder / name).unlink()
+    with chromium.opened(page_of(folder)) as one:
+        page = one.page
+        page.wait_for_selector(READY)
+        find(page, "0.0")
+        for _ in range(8):
+            page.keyboard.press("]")
+            page.keyboard.press("d")
+        for name in ("measure", "scale", "across"):
+            box = page.get_by_label(name, exact=True)
+            for option in box.locator("option").all():
+                box.select_option(option.get_attribute("value"))
+        page.get_by_role("button", name="copy as pandas").click()
+        one.open_folds()
+        text = card(page, "0.0").inner_text()
+        assert "NaN" not in text and "undefined" not in text
+        if shape.pairs == 1:
+            assert "This study keeps no curves" in text and "the only pair" in text
+        assert one.said == [] and len(one.asked) == 1
 
 
 def test_the_card_follows_the_pointer_and_three_stay(opened) -> None:
@@ -382,32 +440,36 @@ def test_the_card_follows_the_pointer_and_three_stay(opened) -> None:
         page.locator(f"#explorer-cell-{name}").click()
     pinned = page.locator("article.pinned")
     assert [pinned.nth(at).get_attribute("data-head") for at in range(3)] == ["8.3", "9.1", "9.2"]
-    assert "7.2 was let go" in page.locator(".explorer-status").inner_text()
+    assert "7.2 was let go" in page.locator("#explorer > .explorer-status").inner_text()
     boxes = [pinned.nth(at).bounding_box() for at in range(3)]
     assert len({round(box["y"]) for box in boxes}) == 1  # side by side
 
 
 def test_copied_numbers_can_be_read_by_a_program(opened) -> None:
-    text = opened.page.evaluate(
+    """Whatever is selected: in the explorer, in tables and in prose."""
+    find(opened.page, "20.0")
+    opened.page.evaluate(
         """() => {
-          const cells = [...document.querySelectorAll("td.number")];
-          const cell = cells.find((one) => /\\u2212\\d/.test(one.textContent));
-          getSelection().selectAllChildren(cell);
+          getSelection().selectAllChildren(document.querySelector("main"));
           document.execCommand("copy");
-          return cell.textContent;
         }"""
     )
-    assert "\u2212" in text and opened.clipboard().strip() == text.replace("\u2212", "-").strip()
+    copied = opened.clipboard()
+    assert re.search(r"-\d\.\d{3}", copied)
+    assert not re.search(r"\u2212\d|\d[\u2009\u202f\u00a0]\d", copied)
 
 
 @pytest.mark.parametrize(
     ("width", "dark"), [(1280, False), (1280, True), (390, False)], ids=["light", "dark", "narrow"]
 )
 def test_axe_finds_nothing(chromium, path, width, dark) -> None:
-    """With a card pinned and all its measures open."""
+    """With a card pinned, all its measures open, and every table's tools."""
     with chromium.opened(path, "#explore?pin=20.0&h=20.0&p=0", width=width, dark=dark) as one:
         one.page.wait_for_selector(READY)
         one.page.locator(".explorer-more summary").first.click()
+        for _ in range(2):  # folds make others when they open
+            one.open_folds()
+            one.page.wait_for_timeout(100)
         assert one.findings() == []
         wide = one.page.evaluate("document.documentElement.scrollWidth")
         assert wide <= width
@@ -447,9 +509,10 @@ def test_only_what_the_policy_names_may_run(chromium, path, tmp_path) -> None:
 
 
 def test_the_policy_names_style_and_script() -> None:
+    nothing = "sha256-47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU="
     assert content_policy("", "") == (
-        "default-src 'none'; img-src data:; style-src "
-        "'sha256-47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU='; base-uri 'none'; form-action 'none'"
+        f"default-src 'none'; img-src data:; style-src '{nothing}'; script-src '{nothing}'; "
+        "base-uri 'none'; form-action 'none'"
     )
     assert content_policy("a", "b").count("sha256-") == 2
 
@@ -499,10 +562,12 @@ def test_a_table_sorts_filters_and_copies(opened, study) -> None:
     shown = [
         text.split(" ")[0] for text in table.locator("tbody td:nth-child(2)").all_inner_texts()
     ]
-    sizes = [abs(float(text.replace("\u2212", "-"))) for text in shown]
+    sizes = [abs(float(text)) for text in shown]
     assert sizes == sorted(sizes, reverse=True)
     tools.get_by_label("Show rows").fill(before[3])
     assert "of 10 rows" in tools.locator(".explorer-status").inner_text()
+    tools.get_by_role("button", name="copy as TSV").click()
+    assert opened.clipboard().splitlines()[1].split("\t")[0] == before[3]
     tools.get_by_role("button", name="copy as CSV").click()
     copied = pd.read_csv(io.StringIO(opened.clipboard()), dtype={"head": str})
     row = copied[copied["head"] == before[3]].iloc[0]
@@ -510,8 +575,51 @@ def test_a_table_sorts_filters_and_copies(opened, study) -> None:
     layer, head = before[3].split(".")
     own = heads[(heads["layer"] == int(layer)) & (heads["head"] == int(head))]
     mean = own[own["direction"] == "noising"]["ap"].mean()
-    assert row["AP, noising"] == pytest.approx(mean, abs=0.0006)
-    assert row["AP, noising low"] < row["AP, noising"] < row["AP, noising high"]
+    # In full, though the table shows three digits.
+    assert row["AP, noising"] == pytest.approx(mean, rel=1e-6)
+    _, low, high = ap_intervals(heads, "noising", confidence=0.95, seed=0)[int(layer), int(head)]
+    assert row["AP, noising low"] == pytest.approx(low, rel=1e-5)
+    assert row["AP, noising high"] == pytest.approx(high, rel=1e-5)
+    own_range = own[own["direction"] == "noising"]["output_range"].mean()
+    assert row["output range"] == pytest.approx(own_range, rel=1e-6)
     tools.get_by_label("Sort by").select_option("")
     tools.get_by_label("Show rows").fill("")
     assert table.locator("tbody th").all_inner_texts() == before
+
+
+def test_every_table_is_copied_and_sorted(chromium, path, study) -> None:
+    """Those of a card too, in full: the one that follows the pointer has no tools."""
+    with chromium.opened(path, "#explore?pin=21.6&h=21.6") as one:
+        page = one.page
+        page.wait_for_selector(READY)
+        assert page.locator("main table").count() >= 4
+        without = page.evaluate(
+            """() => [...document.querySelectorAll("main table")]
+              .filter((table) => !(table.closest(".scroll") ?? table).previousElementSibling
+                ?.classList.contains("table-tools"))
+              .map((table) => table.caption?.textContent ?? table.textContent.slice(0, 80))"""
+        )
+        assert without == []
+        shown = card(page, "21.6")
+        tools = shown.locator(".explorer-positions").locator("xpath=preceding-sibling::details[1]")
+        tools.locator("summary").click()
+        tools.get_by_label("Sort by").select_option(label="noising")
+        tools.get_by_role("button", name="copy as CSV").click()
+        copied = pd.read_csv(io.StringIO(one.clipboard()))
+        table = pd.read_parquet(study / "positions.parquet")
+        table = table[(table["component"] == "head") & (table["direction"] == "noising")]
+        exact = table[(table["layer"] == 21) & (table["head"] == 6)]["ap"]
+        np.testing.assert_array_equal(
+            np.float32(copied["noising"]), np.float32(exact.sort_values(ascending=False))
+        )
+
+
+def test_a_heads_name_in_a_table_leads_to_its_card(opened) -> None:
+    page = opened.page
+    page.get_by_label("direction", exact=True).select_option("denoising")
+    link = page.locator("main .scroll a.explorer-go").first
+    name = link.inner_text()
+    link.click()
+    assert card(page, name).is_visible()
+    assert page.get_by_label("direction", exact=True).input_value() == "denoising"
+    assert f"pin={name}" in page.url

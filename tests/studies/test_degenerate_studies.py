@@ -212,6 +212,7 @@ def test_what_has_no_ranking_is_compared_with_a_reason(tmp_path: Path) -> None:
                 own["correlations"], compared.correlations,
             )  # fmt: skip
             shown = page.studies(compared) + page.overlaps(compared) + page.headline(compared, "t")
+            shown += page.explore(compared)
         table = found["overlaps"]
         undefined = table[table["estimate"].isna()]
         assert len(undefined) and undefined["note"].str.contains(reason).all()

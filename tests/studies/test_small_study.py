@@ -39,7 +39,14 @@ from tests.models.test_fetch import make_wheel
 
 pytestmark = [pytest.mark.workflow, pytest.mark.xdist_group("workflow")]
 
-AFTER_SCORES = {"compute_statistics", "draw_figures", "gather_provenance", "render_report"}
+AFTER_SCORES = {
+    "compute_statistics",
+    "draw_figures",
+    "draw_section_figures",
+    "gather_provenance",
+    "render_report",
+}
+AFTER_SECTIONS = {"draw_section_figures", "gather_provenance", "render_report"}
 RESAMPLED = AFTER_SCORES | {"compare_scores"}
 CIRCUITS = {
     "find_circuits",
@@ -132,6 +139,10 @@ def test_one_run_makes_everything(study: Path, results: Path) -> None:
         "variance.csv",
         "figures/heat_maps.svg",
         "figures/heat_maps.png",
+        "figures/sections/faithfulness.svg",
+        "figures/sections/faithfulness.png",
+        "figures/sections/generated_1.2_searches.svg",
+        "figures/sections/figures.csv",
         "counterfactuals/1.2/descent.parquet",
         "counterfactuals/1.2/validation.parquet",
         "provenance.json",
@@ -325,11 +336,10 @@ def test_a_setting_of_edges_concerns_edges_and_report(study: Path) -> None:
         assert planned_rules(study) == {
             "compute_edges",
             "merge_edges",
-            "gather_provenance",
-            "render_report",
+            *AFTER_SECTIONS,
         }
     with configured(study, edges__pairs="none"):
-        assert planned_rules(study) == {"gather_provenance", "render_report"}
+        assert planned_rules(study) == AFTER_SECTIONS
 
 
 def test_a_curve_setting_concerns_curves_and_what_follows(study: Path) -> None:
@@ -382,8 +392,7 @@ def test_another_target_reruns_no_other_search(study: Path) -> None:
         "search_counterfactuals",
         "merge_searches",
         "validate_counterfactuals",
-        "gather_provenance",
-        "render_report",
+        *AFTER_SECTIONS,
     }
 
 

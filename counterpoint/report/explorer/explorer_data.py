@@ -6,18 +6,21 @@ are quantised (`quantised_curves`): f − f(0), f(0) being the unpatched metric,
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float32
 
 from counterpoint.figures.chosen_heads import Head
+from counterpoint.report.explorer.atlas_measures import atlas_measures
 from counterpoint.report.explorer.composed_pairs import composed_pairs
 from counterpoint.report.explorer.head_partners import edges, partners
+from counterpoint.report.explorer.kept_curves import BACKGROUND, NAMES, kept_pairs, read_curves
 from counterpoint.report.explorer.measure_arrays import (
     Measure,
     Study,
+    description,
     head_measures,
     position_measures,
     role_measures,
@@ -29,21 +32,28 @@ from counterpoint.report.explorer.pair_choice import (
     QUANTILES,
     spread_out,
 )
+from counterpoint.report.explorer.predicted_arrays import without_what_is_known
 from counterpoint.report.explorer.prompt_pieces import position_effects, prompt_pieces
 from counterpoint.report.explorer.quantised_curves import LEVELS, largest_error, quantise
 from counterpoint.report.study_results import Results
 from counterpoint.statistics.resampling import Settings
 
-BACKGROUND = {"noising": "metric_clean", "denoising": "metric_corrupted"}
-"""The column of baseline.parquet that is f(0)."""
-
 Arrays = dict[str, np.ndarray]
+
+CURVES = "curves.safetensors"
 
 
 def explorer_data(results: Results) -> str:
     """Return the packed data of a study's explorer."""
     header, arrays = explorer_arrays(results)
+    arrays, header["predicted"] = without_what_is_known(arrays, metric_changes(header))
     return pack(header, arrays)
+
+
+def metric_changes(header: Mapping[str, Any]) -> Float32[np.ndarray, " pair"]:
+    """Return the metric of the clean prompt − that of the corrupted one, of the shown pairs."""
+    changes = [pair["metric_clean"] - pair["metric_corrupted"] for pair in header["pairs"]]
+    return np.array(changes, dtype="<f4")
 
 
 def explorer_arrays(results: Results) -> tuple[dict[str, Any], Arrays]:
@@ -63,7 +73,13 @@ def explorer_arrays(results: Results) -> tuple[dict[str, Any], Arrays]:
         *(position_measures(results.positions, study) if results.positions is not None else ()),
     ]
     described, arrays = _measure_arrays(measures, shown)
-    drawn, curve_arrays, error = _curve_arrays(results, heads, spread_out(shown, each, MOST_CURVES))
+    for about, values in atlas_measures(results.atlas, places):
+        described.append(description(about, (), 0, True) | {"fixed": True})
+        arrays[f"fixed.{about.key}"] = values.astype("<f4")
+    kept = kept_pairs(results.folder / CURVES)
+    # Of a study that has kept the curves of some pairs, those, wherever they stand.
+    wanted = spread_out(shown if len(kept) == len(all_pairs) else kept, each, MOST_CURVES)
+    drawn, curve_arrays, error = _curve_arrays(results, heads, wanted)
     effects, effect_arrays = position_effects(results.positions, shown, names, heads)
     ranks = np.array([int(results.places[head]["rank"]) for head in heads], dtype="<u2")
     floor = np.array([results.means[names[0], *head]["at_floor"] for head in heads], dtype="|u1")
@@ -78,11 +94,19 @@ def explorer_arrays(results: Results) -> tuple[dict[str, Any], Arrays]:
         "directions": list(names),
         "confidence": settings.confidence,
         "drawn": results.drawn,
-        "pairs": [_pair(results, number) for number in shown],
+        "pairs": _pairs(results, shown),
         "pairs_in_all": len(all_pairs),
         "quantiles": list(QUANTILES),
         "measures": described,
-        "curves": {"pairs": drawn, "error": error, "levels": LEVELS},
+        "curves": {
+            "pairs": drawn,
+            "error": error,
+            "levels": LEVELS,
+            "whole": [True] * len(drawn),
+            "kept": len(kept),
+            # What the file beside the page must look like to be of this study.
+            "order": list(results.settings.get("directions", results.directions)),
+        },
         "positions": effects,
         "partners": partners(results.interaction, names, places),
         "edges": edges(results.edges, names, places),
@@ -93,6 +117,12 @@ def explorer_arrays(results: Results) -> tuple[dict[str, Any], Arrays]:
         "head": np.array([head for _, head in heads], dtype="<u2"),
         "rank": ranks,
         "at_floor": floor,
+        # With these the page can draw f − f(0) of any pair of curves.safetensors.
+        "all.pairs": np.array(all_pairs, dtype="<i4"),
+        **{
+            f"all.{name}": results.baseline[f"metric_{name}"].to_numpy("<f4")
+            for name in ("clean", "corrupted")
+        },
     }
     return header, {**own, **arrays, **curve_arrays, **effect_arrays}
 
@@ -110,23 +140,8 @@ def _measure_arrays(
         kept = [place for place, pair in enumerate(one.pairs) if int(pair) in set(shown)]
         whole = len(kept) == len(one.pairs)
         key = one.about.key
-        described.append(
-            {
-                "key": key,
-                "label": one.about.label,
-                "group": one.about.group,
-                "meaning": one.about.meaning,
-                "unit": one.about.unit,
-                "signed": one.about.signed,
-                "source": one.about.source,
-                "column": one.about.column,
-                "where": dict(one.about.where),
-                "word": one.about.word,
-                "pairs": [int(one.pairs[place]) for place in kept],
-                "pairs_in_all": len(one.pairs),
-                "whole": whole,
-            }
-        )
+        pairs = [int(one.pairs[place]) for place in kept]
+        described.append(description(one.about, pairs, len(one.pairs), whole))
         arrays[f"values.{key}"] = one.scores[:, kept].astype("<f4")
         if len(one.pairs) > 1:
             arrays[f"low.{key}"], arrays[f"high.{key}"] = (
@@ -139,20 +154,24 @@ def _measure_arrays(
     return described, arrays
 
 
-def _pair(results: Results, number: int) -> dict[str, Any]:
-    """A pair as a card shows it."""
-    row, metric = (
-        {str(key): value for key, value in table[table["pair"] == number].iloc[0].items()}
+def _pairs(results: Results, shown: Sequence[int]) -> list[dict[str, Any]]:
+    """The pairs as cards show them."""
+    wanted = set(shown)
+    rows, metrics = (
+        {int(row["pair"]): row for row in table[table["pair"].isin(wanted)].to_dict("records")}
         for table in (results.pairs, results.baseline)
     )
-    return {
-        "number": number,
-        **prompt_pieces(row, results.tokens),
-        "correct": str(row["correct"]),
-        "incorrect": str(row["incorrect"]),
-        "metric_clean": float(metric["metric_clean"]),
-        "metric_corrupted": float(metric["metric_corrupted"]),
-    }
+    return [
+        {
+            "number": number,
+            **prompt_pieces({str(key): one for key, one in rows[number].items()}, results.tokens),
+            "correct": str(rows[number]["correct"]),
+            "incorrect": str(rows[number]["incorrect"]),
+            "metric_clean": float(metrics[number]["metric_clean"]),
+            "metric_corrupted": float(metrics[number]["metric_corrupted"]),
+        }
+        for number in shown
+    ]
 
 
 def _curve_arrays(
@@ -163,7 +182,7 @@ def _curve_arrays(
     ``f.ends``, ``f.steps``, ``g.ends`` and ``g.steps``: the curves of every pair, direction and
     head, in this order; ``alphas`` are the nodes.
     """
-    stored, tensors = _read_curves(results.folder / "curves.safetensors", wanted)
+    stored, tensors = read_curves(results.folder / CURVES, wanted)
     if not stored:
         return [], {}, None
     order = list(results.settings.get("directions", results.directions))
@@ -173,7 +192,7 @@ def _curve_arrays(
     begins = [start[BACKGROUND[one]].to_numpy(float) for one in results.directions]
     arrays: Arrays = {"alphas": tensors["alphas"].astype("<f4")}
     error = None
-    for name, tensor in (("f", "output"), ("g", "gradient")):
+    for name, tensor in NAMES.items():
         if tensor not in tensors:
             continue
         chosen = tensors[tensor][:, turned][:, :, layers, numbers].astype(np.float64)
@@ -185,23 +204,3 @@ def _curve_arrays(
             errors = largest_error(curves)
             error = float(np.nanmax(errors)) if np.isfinite(errors).any() else None
     return stored, arrays, error
-
-
-def _read_curves(path: Path, wanted: Sequence[int]) -> tuple[list[int], Arrays]:
-    """The numbers of the wanted pairs whose curves are kept, and their tensors, read pair by pair:
-    ``alphas``, and ``output`` and ``gradient`` [pair, direction, layer, head, node]."""
-    if not path.exists():
-        return [], {}
-    from safetensors import safe_open
-
-    with safe_open(path, framework="numpy") as file:
-        kept = file.get_tensor("pairs")
-        rows = [place for place, pair in enumerate(kept) if int(pair) in set(wanted)]
-        if not rows:
-            return [], {}
-        there = set(file.keys()) & {"output", "gradient"}
-        tensors = {
-            name: np.stack([file.get_slice(name)[row] for row in rows]) for name in sorted(there)
-        }
-        tensors["alphas"] = file.get_tensor("alphas")
-    return [int(kept[row]) for row in rows], tensors

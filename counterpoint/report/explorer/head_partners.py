@@ -19,6 +19,11 @@ SHOWN_EDGES = 6
 """Edges of each head, direction and side, the largest first."""
 
 
+def short(value: Any) -> float:
+    """A number with as many digits as a float32 has."""
+    return float(f"{value:.7g}")
+
+
 def partners(
     interaction: pd.DataFrame | None, directions: Sequence[str], places: Mapping[Head, int]
 ) -> list[list[Any]]:
@@ -41,8 +46,8 @@ def partners(
             directions.index(row["direction"]),
             places[int(row["layer"]), int(row["head"])],
             int(row["partner"]),
-            float(row["interaction"]),
-            float(row["disagreement"]),
+            short(row["interaction"]),
+            short(row["disagreement"]),
             int(row["pairs"]),
         ]
         for row in means.to_dict("records")
@@ -91,7 +96,7 @@ def edges(
                     side,
                     other,
                     str(row["role"]),
-                    float(row["effect"]),
+                    short(row["effect"]),
                     int(row["pairs"]),
                 ]
             )

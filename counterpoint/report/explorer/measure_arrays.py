@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -83,6 +84,10 @@ class About:
     word: str
 
 
+ABOUT = ("key", "label", "group", "meaning", "unit", "signed", "source", "column", "word")
+"""What of it is written as it is."""
+
+
 @dataclass(frozen=True, eq=False)
 class Measure:
     """One measure of all heads.
@@ -142,6 +147,31 @@ class Study:
     settings: Settings
     words: MetricWords
     table: pd.DataFrame
+    _drawn: dict[Any, tuple[Any, Any]] = field(default_factory=dict, init=False)
+
+    def resamples(self, direction: str, pairs: Int[np.ndarray, " pair"]) -> tuple[Any, Any]:
+        """Return which pairs are drawn together and the resamples: the same for all measures that
+        have these pairs, so that they are drawn once."""
+        key = (direction, pairs.tobytes())
+        if key not in self._drawn:
+            together = clusters(self.table, pairs, self.settings)
+            random = resampling.generator(self.settings.seed, direction, "pairs")
+            self._drawn[key] = together, resampling.draws(random, SAMPLES, len(pairs), together)
+        return self._drawn[key]
+
+
+def description(
+    about: About, pairs: Sequence[int], pairs_in_all: int, whole: bool
+) -> dict[str, Any]:
+    """Return what the page is told of a measure: ``pairs`` are those that are shown, ``whole``
+    says whether these are all that it has."""
+    return {
+        **{name: getattr(about, name) for name in ABOUT},
+        "where": dict(about.where),
+        "pairs": list(pairs),
+        "pairs_in_all": pairs_in_all,
+        "whole": whole,
+    }
 
 
 def head_measures(table: pd.DataFrame, study: Study) -> Iterator[Measure]:
@@ -258,16 +288,13 @@ def _intervals(
     study: Study,
 ) -> tuple[Float[np.ndarray, "direction head"], Float[np.ndarray, "direction head"]]:
     """The intervals of the means, drawn as for the page's tables: equal seeds, equal resamples."""
-    settings = study.settings
     ends = np.full((2, values.shape[0], values.shape[2]), np.nan)
     lowest = -math.inf if about.signed else 0.0
     if len(pairs) > 1:
-        together = clusters(study.table, pairs, settings)
         for place, direction in enumerate(study.directions):
-            random = resampling.generator(settings.seed, direction, "pairs")
-            drawn = resampling.draws(random, SAMPLES, len(pairs), together)
+            together, drawn = study.resamples(direction, pairs)
             found = resampling.study_interval(
-                values[place], None, drawn, settings.confidence, (lowest, math.inf), together
+                values[place], None, drawn, study.settings.confidence, (lowest, math.inf), together
             )
             ends[0, place], ends[1, place] = found.low, found.high
     return ends[0], ends[1]

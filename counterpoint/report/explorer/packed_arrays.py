@@ -3,9 +3,9 @@
 The bytes are: the header's length as a little-endian uint32, the header as JSON in UTF-8, then the
 arrays, each in C order, little-endian. They are compressed by gzip (which browsers decompress by
 themselves, `DecompressionStream`) and written in base64. The header's key ``arrays`` says of each
-array its name, type, shape, and whether its bytes are sorted: of numbers that are alike, bytes of
-equal weight are, so the first bytes of all numbers stand together, then the second, and so on,
-which compresses better.
+array its name, type and shape. Of numbers that are alike, bytes of equal weight are, so the first
+bytes of all numbers stand together, then the second, and so on, which compresses better; and small
+whole numbers of either sign have high bytes of 0, since 0, −1, 1, −2 … are written as 0, 1, 2, 3 …
 
 Reading gives back exactly what was written.
 """
@@ -39,7 +39,7 @@ def pack(header: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> str:
             raise ValueError(f"array {name!r} is of type {kind}; expected one of {TYPES}")
         plain = np.ascontiguousarray(array, dtype=kind)
         described.append({"name": name, "type": kind, "shape": list(array.shape)})
-        parts.append(_sorted_bytes(plain))
+        parts.append(_sorted_bytes(_without_signs(plain)))
     text = json.dumps(
         {**header, "arrays": described},
         ensure_ascii=False,
@@ -62,8 +62,23 @@ def unpack(text: str) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         part = np.frombuffer(whole, np.uint8, count * kind.itemsize, begin)
         begin += part.size
         plain = np.ascontiguousarray(part.reshape(kind.itemsize, count).T)
-        arrays[one["name"]] = plain.view(kind).reshape(one["shape"])
+        arrays[one["name"]] = _with_signs(plain.view(kind)).reshape(one["shape"])
     return header, arrays
+
+
+def _without_signs(array: np.ndarray) -> np.ndarray:
+    if array.dtype.kind != "i":
+        return array
+    turned: np.ndarray = (array << 1) ^ (array >> (8 * array.dtype.itemsize - 1))
+    return turned
+
+
+def _with_signs(array: np.ndarray) -> np.ndarray:
+    if array.dtype.kind != "i":
+        return array
+    plain = array.view(f"u{array.dtype.itemsize}")
+    turned: np.ndarray = ((plain >> 1) ^ (~(plain & 1) + 1)).view(array.dtype)
+    return turned
 
 
 def _sorted_bytes(array: np.ndarray) -> bytes:

@@ -16,8 +16,8 @@ MOST_SCORES = 40_000
 """Values of one measure (pairs × directions × heads) that are all shown: 64 pairs of 270 heads in
 both directions are 34 560."""
 
-MOST_CURVES = 18_000
-"""Curves (pairs × directions × heads) that are all drawn: 32 such pairs are 17 280."""
+MOST_CURVES = 26_000
+"""Curves (pairs × directions × heads) that are all drawn: 48 such pairs are 25 920."""
 
 QUANTILES = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
 """Of all pairs, where not every pair is shown."""

@@ -57,9 +57,6 @@ SEVERAL_THREADS = (
 TWICE = ("cache_activations", "compute_curves", "integrate_gradients", "merge_scores")
 """Rules that a study with `prepend_bos: both` runs once more, without that token."""
 
-OF_ROWS = ("merge_scores", "compute_statistics", "draw_figures", "render_report")
-"""Rules whose time grows with the rows of `heads.parquet`."""
-
 OF_PAIRS = ("prepare_pairs", "merge_faithfulness", "merge_interaction")
 """Rules whose time grows with the number of pairs."""
 
@@ -76,13 +73,27 @@ LIBRARIES_MB = 900
 TABLES_MB = 450
 """Python with pandas, pyarrow and matplotlib."""
 
-KB_PER_ROW = {"compute_statistics": 0.5, "draw_figures": 0.4, "render_report": 0.4}
+KB_PER_ROW = {
+    "compute_statistics": 0.5,
+    "draw_figures": 0.4,
+    "draw_section_figures": 0.4,
+    "render_report": 0.4,
+}
 """Of a row of `heads.parquet` in the memory of what reads it whole, and `KB_PER_PAIR` of a pair
 besides. From two measurements with different numbers of rows to a pair: 8 to 128 pairs of 540
 (`memory_of_tables` in `costs.json`) and 64 to 1,024 pairs of 24 (`docs/scale.md`). A row of the
-report's is taken to be as one of the figures'."""
+report's, and of its sections' figures, is taken to be as one of the figures', a pair of the latter
+as one of the report."""
 
-KB_PER_PAIR = {"compute_statistics": 150, "draw_figures": 70, "render_report": 190}
+KB_PER_PAIR = {
+    "compute_statistics": 150,
+    "draw_figures": 70,
+    "draw_section_figures": 190,
+    "render_report": 190,
+}
+
+OF_ROWS = ("merge_scores", *KB_PER_ROW)
+"""Rules whose time grows with the rows of `heads.parquet`."""
 
 
 @dataclass(frozen=True)

@@ -22,3 +22,13 @@ export function colours(largest, signed) {
     return scale.clamp(true)(Math.sign(value) * Math.sqrt(share));
   };
 }
+
+// Black or white, whichever is read better on a colour.
+export function inkOn(colour) {
+  const parts = (/^#/.test(colour) ? colour.slice(1).match(/../g).map((part) => parseInt(part, 16)) : colour.match(/[\d.]+/g).map(Number))
+    .slice(0, 3)
+    .map((part) => part / 255)
+    .map((part) => (part <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4));
+  const light = 0.2126 * parts[0] + 0.7152 * parts[1] + 0.0722 * parts[2];
+  return (light + 0.05) / 0.05 > 1.05 / (light + 0.05) ? "#000000" : "#ffffff";
+}

@@ -4,7 +4,6 @@
 
 import { colours } from "./colours.js";
 import { el, replace } from "./dom.js";
-import { shown } from "./numbers.js";
 
 export class HeadMap {
   constructor(study, calls) {
@@ -68,8 +67,9 @@ export class HeadMap {
     this.node = el("div", { class: "explorer-map" }, this.grid, this.legend);
   }
 
-  // Colour every head by its value.
-  colour(values, largest, signed, unit) {
+  // Colour every head by its shade, which is its value but where the view says otherwise (`ranks`).
+  colour(view) {
+    const { values, shades, largest, signed, ends, text } = view;
     const colour = colours(largest, signed);
     const floor = this.study.arrays.at_floor.data;
     for (let place = 0; place < this.study.size; place += 1) {
@@ -79,8 +79,8 @@ export class HeadMap {
       cell.classList.toggle("missing", missing);
       cell.classList.toggle("floor", floor[place] === 1);
       if (missing) cell.style.removeProperty("background-color");
-      else cell.style.setProperty("background-color", colour(value));
-      cell.setAttribute("aria-label", `head ${this.study.name(place)}: ${missing ? "not measured" : shown(value)}`);
+      else cell.style.setProperty("background-color", colour(shades[place]));
+      cell.setAttribute("aria-label", `head ${this.study.name(place)}: ${missing ? "not measured" : text(value)}`);
     }
     const stops = signed ? [-1, -0.5625, -0.25, -0.0625, 0, 0.0625, 0.25, 0.5625, 1] : [0, 0.0625, 0.25, 0.5625, 1];
     const bar = el("div", { class: "explorer-bar", "aria-hidden": "true" });
@@ -96,9 +96,7 @@ export class HeadMap {
       el(
         "div",
         { class: "explorer-ends" },
-        el("span", {}, signed ? shown(-largest) : "0"),
-        signed ? el("span", {}, "0") : null,
-        el("span", {}, `${shown(largest)}${unit ? ` ${unit}` : ""}`),
+        ends.map((end) => el("span", {}, end)),
       ),
     );
   }

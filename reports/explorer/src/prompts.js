@@ -1,7 +1,7 @@
 // A pair's prompts with the pieces that differ marked, and what the head does at single positions.
 
 import { el } from "./dom.js";
-import { shown } from "./numbers.js";
+import { NOTHING, exact, shown } from "./numbers.js";
 
 // The pieces of one prompt, those that differ from the other's marked.
 function marked(own, other, partner) {
@@ -127,11 +127,11 @@ export function positionTable(study, pair, place) {
 }
 
 function effectCell(value, largest) {
-  if (value === undefined || Number.isNaN(value)) return el("td", { class: "number" }, "—");
+  if (value === undefined || Number.isNaN(value)) return el("td", { class: "number" }, NOTHING);
   const share = Math.min(1, Math.abs(value) / largest);
   return el(
     "td",
-    { class: "number" },
+    { class: "number", "data-exact": exact(value) },
     el("span", { class: "explorer-effect" }, shown(value)),
     el("span", { class: `explorer-effect-bar ${value < 0 ? "below" : "above"}`, style: { width: `${(share * 3).toFixed(2)}rem` }, "aria-hidden": "true" }),
   );

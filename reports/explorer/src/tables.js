@@ -1,32 +1,62 @@
-// Every table of the page: sorted, filtered, copied as CSV. One fold a table, made when it is opened.
+// Every table of the page: sorted, filtered, copied. One fold a table, filled when it is opened. A cell
+// whose full number is known (data-exact) is sorted by it and copied as it.
 
 import { copyText } from "./copying.js";
 import { el, replace } from "./dom.js";
-import { csv } from "./exports.js";
-import { MINUS, NOTHING, plain } from "./numbers.js";
+import { delimited } from "./exports.js";
+import { NOTHING, plain } from "./numbers.js";
 
 const FEWEST_ROWS = 3;
+const MINUS = "\u2212";
 
+// The tables of the page that stand there without a script.
 export function tableTools() {
-  for (const table of document.querySelectorAll("main .scroll > table:not(.atlas)")) {
-    const body = table.tBodies[0];
-    if (!body || body.rows.length < FEWEST_ROWS || table.closest("#explorer")) continue;
-    table.parentElement.before(tools(table, body));
+  for (const table of document.querySelectorAll("main table")) {
+    if (table.closest("#explorer") || !table.tHead || !table.tBodies[0]?.rows.length) continue;
+    (table.closest(".scroll") ?? table).before(toolsOf(table));
   }
 }
 
-function tools(table, body) {
-  const details = el("details", { class: "table-tools" }, el("summary", {}, "sort, filter, copy"));
+// The fold above a table. What is a map, or has hardly a row, is only copied.
+export function toolsOf(table) {
+  const arranged = table.tBodies[0].rows.length >= FEWEST_ROWS && !table.classList.contains("atlas");
+  const details = el("details", { class: "table-tools" }, el("summary", {}, arranged ? "sort, filter, copy" : "copy"));
   details.addEventListener("toggle", () => {
-    if (details.open && details.children.length === 1) details.append(panel(table, body));
+    if (details.open && details.children.length === 1) details.append(panel(table, table.tBodies[0], arranged));
   });
   return details;
 }
 
-function panel(table, body) {
+function panel(table, body, arranged) {
   const rows = [...body.rows];
   const names = [...table.tHead.rows[table.tHead.rows.length - 1].cells].map((cell) => text(cell));
   const status = el("span", { role: "status", class: "explorer-status" });
+  const copy = (name, between) =>
+    el(
+      "button",
+      {
+        type: "button",
+        on: {
+          click: async () => {
+            const chosen = [...body.rows].filter((row) => !row.hidden);
+            const done = await copyText(delimited(cells(names, chosen), between));
+            status.textContent = done ? `Copied as ${name}.` : "The browser does not let this page copy.";
+          },
+        },
+      },
+      `copy as ${name}`,
+    );
+  return el(
+    "div",
+    { class: "table-panel" },
+    arranged ? arranging(body, rows, names, status) : null,
+    copy("CSV", ","),
+    copy("TSV", "\t"),
+    status,
+  );
+}
+
+function arranging(body, rows, names, status) {
   const sort = el(
     "select",
     { "aria-label": "Sort by" },
@@ -43,28 +73,15 @@ function panel(table, body) {
   const filter = el("input", { type: "search", size: 12, "aria-label": "Show rows with this text" });
   const arrange = () => {
     const kept = sorted(rows, sort.value === "" ? null : Number(sort.value), Number(order.value));
-    const wanted = filter.value.trim().toLowerCase();
-    for (const row of kept) row.hidden = Boolean(wanted) && !plain(text(row)).toLowerCase().includes(plain(wanted));
+    const wanted = plain(filter.value.trim().toLowerCase());
+    for (const row of kept) row.hidden = Boolean(wanted) && !plain(text(row)).toLowerCase().includes(wanted);
     replace(body, kept);
-    const shown = kept.filter((row) => !row.hidden).length;
-    status.textContent = wanted ? `${shown} of ${rows.length} rows` : "";
+    const left = kept.filter((row) => !row.hidden).length;
+    status.textContent = wanted ? `${left} of ${rows.length} rows` : "";
   };
   for (const one of [sort, order]) one.addEventListener("change", arrange);
   filter.addEventListener("input", arrange);
-  const copy = el(
-    "button",
-    {
-      type: "button",
-      on: {
-        click: async () => {
-          const done = await copyText(csv(cells(names, [...body.rows].filter((row) => !row.hidden))));
-          status.textContent = done ? "Copied as CSV." : "The browser does not let this page copy.";
-        },
-      },
-    },
-    "copy as CSV",
-  );
-  return el("div", { class: "table-panel" }, el("label", {}, "sort by ", sort), order, el("label", {}, "rows with ", filter), copy, status);
+  return [el("label", {}, "sort by ", sort), order, el("label", {}, "rows with ", filter)];
 }
 
 // Sorting is by the first number of a cell, where a cell begins with none by its text; empty last.
@@ -78,7 +95,7 @@ function sorted(rows, column, order) {
     if (first === null || second === null) return (first === null) - (second === null) || one.place - other.place;
     if (typeof first === "number" && typeof second === "number") {
       const [a, b] = order === 0 ? [Math.abs(first), Math.abs(second)] : [first, second];
-      return sign * (a - b) || one.place - other.place;
+      return (a === b ? 0 : sign * (a - b)) || one.place - other.place;
     }
     return sign * String(first).localeCompare(String(second)) || one.place - other.place;
   });
@@ -86,6 +103,7 @@ function sorted(rows, column, order) {
 }
 
 function key(cell) {
+  if (cell?.dataset.exact) return Number(cell.dataset.exact);
   const value = cell ? plain(text(cell)) : "";
   if (!value || value === NOTHING) return null;
   const match = /^[<>≤≥]?\s*(-?\d+(?:\.\d+)?(?:e[+-]?\d+)?|-?∞)/.exec(value);
@@ -104,12 +122,15 @@ function cells(names, rows) {
     names.flatMap((_, column) => {
       const cell = row.cells[column];
       if (!cell) return wide[column] ? ["", "", ""] : [""];
-      if (!wide[column]) return [number(text(cell))];
+      const exact = cell.dataset.exact;
+      if (!wide[column]) return [exact ?? number(text(cell))];
       const ends = cell.querySelector(".interval");
       const whole = text(cell);
       const inside = ends ? text(ends) : "";
-      const [low, high] = inside.replace(/[[\]]/g, "").split(",").map((end) => number(end.trim()));
-      return [number(inside ? whole.slice(0, whole.length - inside.length).trim() : whole), low ?? "", high ?? ""];
+      const [low, high] = cell.dataset.ends
+        ? cell.dataset.ends.split(" ")
+        : (/\[(.*)\]/.exec(inside)?.[1] ?? "").split(",").map((end) => number(end.trim()));
+      return [exact ?? number(inside ? whole.slice(0, whole.indexOf(inside)).trim() : whole), low ?? "", high ?? ""];
     }),
   );
   return [header, ...body];
@@ -120,6 +141,13 @@ function number(value) {
   return read === NOTHING || read === MINUS ? "" : read;
 }
 
-function text(node) {
-  return node.textContent.replace(/\s+/g, " ").trim();
+// What is read of a cell; lines are parted by a stroke.
+export function text(node) {
+  return read(node).replace(/\s+/g, " ").trim();
+}
+
+function read(node) {
+  if (node.nodeType === Node.TEXT_NODE) return node.data;
+  if (node.nodeName === "BR") return " | ";
+  return [...node.childNodes].map(read).join("");
 }

@@ -1,5 +1,5 @@
-// The data of the page: counterpoint/report/explorer/packed_arrays.py and quantised_curves.py say what
-// is written; this reads it.
+// The data of the page: counterpoint/report/explorer/packed_arrays.py, predicted_arrays.py and
+// quantised_curves.py say what is written; this reads it.
 
 const ARRAYS = {
   "<f4": Float32Array,
@@ -29,9 +29,13 @@ export async function unpack(text) {
       const plane = sorted.subarray(byte * count, (byte + 1) * count);
       for (let place = 0; place < count; place += 1) plain[place * width + byte] = plane[place];
     }
-    arrays[name] = { shape, data: new Kind(plain.buffer) };
+    const data = new Kind(plain.buffer);
+    // Whole numbers with a sign are written as 0, −1, 1, −2 … = 0, 1, 2, 3 …
+    if (type[1] === "i") for (let place = 0; place < count; place += 1) data[place] = signed(data[place], width);
+    arrays[name] = { shape, data };
     begin += count * width;
   }
+  predict(header, arrays);
   return { header, arrays };
 }
 
@@ -55,4 +59,42 @@ export function restoreCurve(ends, steps, curve, levels) {
     values[node] = low + (whole / levels) * (high - low);
   }
   return values;
+}
+
+function signed(value, width) {
+  const whole = width === 4 ? value >>> 0 : value & (2 ** (8 * width) - 1);
+  return (whole >>> 1) ^ -(whole & 1);
+}
+
+const OPERATIONS = {
+  size: (one) => Math.abs(one),
+  same: (one) => one,
+  sum: (one, other) => one + other,
+  difference: (one, other) => one - other,
+  ratio: (one, other) => one / other,
+};
+
+// Of what others predict only the distance in float32 numbers is written.
+function predict(header, arrays) {
+  const waiting = new Map((header.predicted ?? []).map(([name, operation, ...of]) => [name, { operation, of }]));
+  const changes = header.pairs.map((pair) => Math.fround(pair.metric_clean - pair.metric_corrupted));
+  while (waiting.size) {
+    const [name, { operation, of }] = [...waiting].find(([, one]) => !one.of.some((key) => waiting.has(key)));
+    waiting.delete(name);
+    const { shape, data: distances } = arrays[`values.${name}`];
+    const [, pairs, heads] = shape;
+    const parts = of.map((key) => arrays[`values.${key}`].data);
+    const values = new Float32Array(distances.length);
+    const bits = new Uint32Array(values.buffer);
+    for (let place = 0; place < values.length; place += 1) {
+      const expected =
+        operation === "share"
+          ? parts[0][place] / changes[Math.floor(place / heads) % pairs]
+          : OPERATIONS[operation](...parts.map((part) => part[place]));
+      // As a float32 number; what is none counts as 0.
+      values[place] = Number.isFinite(Math.fround(expected)) ? expected : 0;
+      bits[place] += distances[place];
+    }
+    arrays[`values.${name}`] = { shape, data: values };
+  }
 }
