@@ -20,7 +20,7 @@ from counterpoint.engine.head_outputs import every_unit
 from counterpoint.engine.suffix import SuffixEngine
 from counterpoint.errors import UserError
 from counterpoint.measures import quadrature
-from counterpoint.measures.integrated_gradients import examples_with_heads, joint_slopes
+from counterpoint.measures.joint_slopes import examples_with_heads, joint_slopes
 from counterpoint.measures.slopes import values, values_and_slopes
 from counterpoint.models.architecture_support import REMEDY
 from counterpoint.models.automatic_class import automatic_class

@@ -121,6 +121,13 @@ IG_DELTA = Column(
 )
 OF_IG = (
     Column(
+        "ig_unsaturated",
+        METRIC,
+        "IG joint, integrated only where the layer's slope is at least 5 % of its largest.",
+        "saturation",
+        "IG joint, unsaturated part",
+    ),
+    Column(
         "ig_jump_total",
         METRIC,
         "Of the whole layer: the sum of the metric's jumps on the joint path.",
@@ -365,13 +372,6 @@ DERIVED: Mapping[str, Column] = {
         Column("abs_ap", METRIC, "The size of AP.", "ap", "|AP|"),
         Column("abs_atp", METRIC, "The size of AtP.", "atp", "|AtP|"),
         Column("abs_ig_joint", METRIC, "The size of IG joint.", "ig-joint", "|IG joint|"),
-        Column(
-            "ig_unsaturated",
-            METRIC,
-            "IG joint, integrated only where the layer's slope is at least 5 % of its largest.",
-            "saturation",
-            "IG joint, unsaturated part",
-        ),
         Column("disagreement", METRIC, "IG joint − AP.", "disagreement", "IG joint − AP"),
         Column("abs_disagreement", METRIC, "Its size.", "disagreement", "|IG joint − AP|"),
         Column("non_monotonicity", "share", "1 − monotonicity.", "monotonicity"),

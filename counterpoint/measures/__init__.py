@@ -2,7 +2,8 @@
 
 Imports `engine`, `models`, `pairs`, `files`, `progress`. Read `curve_measures` (every measure of an
 output curve, by the names that the tables' columns have) and `saturation`, then `slopes` (f and g
-at given α), `curves`, `patching`, `integrated_gradients`, `interaction`, `faithfulness`; then
+at given α), `curves`, `patching`, `joint_slopes` (the same while a whole layer moves),
+`integrated_gradients`, `interaction`, `faithfulness`; then
 `positions` (where in the prompt) with `position_curves` (f and g there), `roles` (a head's query,
 key, value and pattern alone) with `attention_patterns` (what it looks at), `edges` (from a sender
 into a head's query, key or value) and `edge_attribution` (the same to first order),

@@ -37,12 +37,12 @@ from counterpoint.measures.curve_measures import (
     monotonicity,
     range_of,
 )
-from counterpoint.measures.curve_tracing import FIRST_LEVEL, LAST_LEVEL
+from counterpoint.measures.curve_tracing import LAST_LEVEL
 from counterpoint.measures.interpolation_errors import (
     HERMITE_AMPLIFIES,
     HERMITE_UP_TO,
     SLOPE_TOLERANCE,
-    TAIL_FACTOR,
+    last_terms,
     slow_decay,
 )
 from counterpoint.measures.saturation import CELLS, saturation
@@ -54,6 +54,12 @@ from counterpoint.measures.slopes import (
 )
 
 Array = np.ndarray
+
+ENDS = 2
+"""Nodes at which every curve is taken first: α = 0, which all heads of a layer share, and 1."""
+
+FEWEST_NODES = 3
+"""The least that `max_nodes` may be, one refinement beyond the ends."""
 
 LEAST_SQUARES_DEGREE = 32
 """Degree of the series fitted to 50 fixed nodes; higher coefficients are rounding."""
@@ -94,7 +100,7 @@ def output_curves(
 
 def check_max_nodes(max_nodes: int) -> None:
     """Raise UserError unless ``max_nodes`` is one of the nested levels 3, 5, 9, 17, …"""
-    if max_nodes < FIRST_LEVEL or (max_nodes - 1) & (max_nodes - 2):
+    if max_nodes < FEWEST_NODES or (max_nodes - 1) & (max_nodes - 2):
         raise UserError(
             f"curves: max_nodes: {max_nodes} is no nested level; expected 3, 5, 9, 17, 33 or 65."
         )
@@ -112,7 +118,7 @@ def _adaptive(
     start = engine.unpatched(background_prompt(direction)).double().cpu().numpy()
     pair = units.pair.cpu().numpy()
     floor = rounding_floor(engine, direction)[pair]
-    count = FIRST_LEVEL
+    count = ENDS
     inner = np.broadcast_to(quadrature.clenshaw_curtis(count)[1:], (len(units), count - 1))
     output, slope, scales = values_slopes_and_scales(
         engine, direction, component, units, inner, advance=advance
@@ -231,10 +237,10 @@ class _Resolved:
     def output_tail(self) -> Float[Array, " unit"]:
         """Error of f without rounding: of the series, and of a fit that does not go through f."""
         missed = np.abs(quadrature.evaluate(self.f, self.level) - self.output).max(1)
-        return TAIL_FACTOR * quadrature.tail(self.f) + missed
+        return last_terms(self.f) + missed
 
     def slope_tail(self) -> Float[Array, " unit"]:
-        return TAIL_FACTOR * quadrature.tail(self.g)
+        return last_terms(self.g)
 
     def within(self, tolerance: float) -> Bool[Array, " unit"]:
         """Which curves are resolved; see the module's docstring for the two checks."""

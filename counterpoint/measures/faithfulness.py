@@ -7,8 +7,6 @@ overshoot. A score that is faithful recovers much with few heads (the same quest
 Wang et al. 2022, "Interpretability in the Wild"; Hanna, Pezzelle & Belinkov 2024, "Have Faith in
 Faithfulness"). `tables.faithfulness_table` is the table of what each score recovers, and
 `statistics.score_faithfulness` makes of it how faithful a score is, over pairs.
-
-One of the scores is IG of the unsaturated part of the joint path (`saturation`).
 """
 
 from __future__ import annotations
@@ -26,10 +24,6 @@ from counterpoint.engine.activations import Direction, background_prompt, other_
 from counterpoint.engine.head_outputs import packed
 from counterpoint.engine.replay import by_row, first_of, last_of
 from counterpoint.engine.suffix import SuffixEngine
-from counterpoint.measures import quadrature
-from counterpoint.measures.integrated_gradients import FIRST_STEPS, joint_slopes
-from counterpoint.measures.patching import layer_patching
-from counterpoint.measures.saturation import JOINT_CELLS, saturated
 
 Array = np.ndarray
 
@@ -126,40 +120,3 @@ def recovered(
     change = metric.double().cpu().numpy().reshape(chosen.shape[:3]) - start[:, None]
     whole = (end - start)[:, None]
     return np.divide(change, whole, out=np.full_like(change, np.nan), where=whole != 0)
-
-
-def unsaturated_integrated_gradients(
-    engine: SuffixEngine,
-    direction: Direction,
-    *,
-    tolerance: float = 1e-3,
-    max_steps: int = 64,
-) -> Float[Array, "layer pair head"]:
-    """IG joint, integrated only where the layer's joint path is not saturated (`saturation`).
-
-    Gauss-Legendre steps are doubled, up to ``max_steps``, for the layers whose slope does not
-    integrate to the effect of patching the layer within ``tolerance``.
-    """
-    model, n_pairs = engine.model, len(engine.activations.pairs)
-    effect = layer_patching(engine, direction).reshape(-1)
-    score = np.full((len(effect), model.n_heads), np.nan)
-    active, steps = np.flatnonzero(~np.isnan(effect)), FIRST_STEPS
-    while len(active):
-        nodes, weights = quadrature.gauss_legendre(steps)
-        slopes = joint_slopes(engine, direction, nodes, active)
-        done = np.abs(slopes.sum(1) @ weights - effect[active]) <= tolerance
-        if 2 * steps > max_steps:
-            done[:] = True
-        score[active[done]] = _unsaturated(nodes, slopes[done])
-        active, steps = active[~done], 2 * steps
-    return score.reshape(model.n_layers, n_pairs, model.n_heads)
-
-
-def _unsaturated(
-    nodes: Float[Array, " node"], slopes: Float[Array, "example head node"]
-) -> Float[Array, "example head"]:
-    """The integral of each head's slope over the part of the path where the heads' sum is steep."""
-    series = quadrature.interpolate(nodes, slopes.reshape(-1, len(nodes)))
-    dense = quadrature.evaluate(series, JOINT_CELLS).reshape(*slopes.shape[:2], len(JOINT_CELLS))
-    whole = np.abs(dense.sum(1, keepdims=True))
-    return np.where(saturated(whole), 0.0, dense).mean(-1)

@@ -5,7 +5,8 @@ the input is the values z of a whole layer, x' those of the background and x tho
 prompt; a head's score is the sum over its positions and dimensions. The attention's output is
 linear in z, so that this equals the score taken on the heads' outputs. By completeness a layer's
 scores sum to the effect of patching the layer; what is missing from that is the *convergence
-delta*.
+delta*, which is taken from the layer's own patch. Of the gradients that Captum asks for on the way,
+*IG of the unsaturated part* is made, too (`joint_slopes`).
 
 In a mixture of experts the metric jumps on the way, wherever a router chooses otherwise, and no
 gradient sees a jump. There the joint path is integrated in pieces between the jumps
@@ -22,6 +23,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -32,16 +34,22 @@ from torch import Tensor
 from counterpoint.engine.activations import Direction, background_prompt, other_prompt
 from counterpoint.engine.evaluation_rows import Rows
 from counterpoint.engine.expert_routing import choices_per_block
-from counterpoint.engine.head_outputs import Units, differences, packed
+from counterpoint.engine.head_outputs import packed
 from counterpoint.engine.suffix import SuffixEngine
-from counterpoint.measures import jumps
+from counterpoint.measures import jumps, quadrature
+from counterpoint.measures.interpolation_errors import integral_misses
+from counterpoint.measures.joint_slopes import (
+    examples_with_heads,
+    integral_where_steep,
+    unsaturated_integrated_gradients,
+)
 from counterpoint.measures.patching import layer_patching
 from counterpoint.measures.slopes import rounding_floor
 
 Array = np.ndarray
 
-FIRST_STEPS = 8
-"""Gauss-Legendre steps taken first; 8 integrate a polynomial of degree 15 exactly."""
+FIRST_STEPS = 4
+"""Gauss-Legendre steps taken first, which integrate a polynomial of degree 7 exactly."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,6 +58,8 @@ class IntegratedGradientScores:
 
     score: Float[Array, "layer pair head"]
     """Not a number in layers without heads."""
+    unsaturated: Float[Array, "layer pair head"]
+    """The same, integrated only where the layer's slope is steep."""
     convergence_delta: Float[Array, "layer pair"]
     """Sum over heads of the score, less the effect of patching the layer."""
     steps: Int[Array, "layer pair"]
@@ -72,15 +82,17 @@ def integrated_gradients(
     """IG joint of every head of every pair.
 
     Steps are doubled, from ``first_steps`` to at most ``max_steps``, for the layers whose
-    convergence delta exceeds ``tolerance`` or whose scores still moved by more than it. No
-    tolerance below the floor of rounding is asked for. ``advance`` is told of examples as they are
-    finished.
+    convergence delta exceeds ``tolerance``, one of whose heads may be off by more than it by the
+    decay of its slope's coefficients, or whose scores still moved by more. No tolerance below the
+    floor of rounding is asked for. ``advance`` is told of examples as they are finished.
     """
     floor = rounding_floor(engine, direction)
     tolerance = max(tolerance, 2 * floor.settled)
     n_layers, n_pairs = engine.model.n_layers, len(engine.activations.pairs)
     n_heads = engine.model.n_heads
+    effect = layer_patching(engine, direction).reshape(-1)
     score = np.full((n_layers * n_pairs, n_heads), np.nan)
+    steep = score.copy()
     delta = np.full(n_layers * n_pairs, np.nan)
     taken = np.zeros(n_layers * n_pairs, dtype=int)
     jump_total = np.zeros(n_layers * n_pairs)
@@ -91,14 +103,22 @@ def integrated_gradients(
     steps = min(first_steps, max_steps)
     while len(active):
         before = score[active]
-        score[active], delta[active] = _captum(engine, direction, active, steps)
+        score[active], slopes = _captum(engine, direction, active, steps)
+        delta[active] = score[active].sum(1) - effect[active]
         moved = np.abs(score[active] - before).max(1)
         first = taken[active] == 0
         taken[active] = steps
-        unfinished = (np.abs(delta[active]) > tolerance) | (~first & (moved > tolerance))
+        nodes, _ = quadrature.gauss_legendre(steps)
+        missed = integral_misses(quadrature.interpolate_all(nodes, slopes)).max(1)
+        unfinished = (
+            (np.abs(delta[active]) > tolerance)
+            | (missed > tolerance)
+            | (~first & (moved > tolerance))
+        )
         if 2 * steps > max_steps:
             left = active[unfinished]
             unfinished[:] = False
+        steep[active[~unfinished]] = integral_where_steep(nodes, slopes[~unfinished])
         if advance is not None:
             advance(int((~unfinished).sum()))
         active, steps = active[unfinished], 2 * steps
@@ -106,7 +126,7 @@ def integrated_gradients(
         resolved[left] = False
         left = left[:0]
     if len(left):
-        effect = layer_patching(engine, direction).reshape(-1)
+        steep[left] = unsaturated_integrated_gradients(engine, direction, left)
         curves = jumps.joint_paths(engine, direction, left, tolerance, max_steps // 2)
         for example, curve in zip(left, curves, strict=True):
             score[example], jump_total[example] = curve.own, curve.jumps.sum()
@@ -119,6 +139,7 @@ def integrated_gradients(
     shape = (n_layers, n_pairs)
     return IntegratedGradientScores(
         score.reshape(*shape, n_heads),
+        steep.reshape(*shape, n_heads),
         delta.reshape(shape),
         taken.reshape(shape),
         jump_total.reshape(shape),
@@ -126,68 +147,17 @@ def integrated_gradients(
     )
 
 
-def examples_with_heads(engine: SuffixEngine) -> Int[Array, " example"]:
-    """The examples, layer × pairs + pair, whose layers have heads; lowest layer first."""
-    n_pairs = len(engine.activations.pairs)
-    first = np.array(engine.model.head_layers, dtype=np.int64) * n_pairs
-    return (first[:, None] + np.arange(n_pairs)).reshape(-1)
-
-
-def joint_slopes(
-    engine: SuffixEngine,
-    direction: Direction,
-    alphas: Float[Array, " alpha"],
-    examples: Int[Array, " example"] | None = None,
-) -> Float[Array, "example head alpha"]:
-    """g of each head along the joint path: ⟨∂m/∂(attention output), Δ of the head⟩ at each α.
-
-    An example is a layer of a pair, numbered layer × pairs + pair; all that have heads by default.
-    The integral of a head's slope over [0, 1] is its IG joint.
-    """
-    model, activations = engine.model, engine.activations
-    n_pairs, n_alphas = len(activations.pairs), len(alphas)
-    if examples is None:
-        examples = examples_with_heads(engine)
-    other = activations.run(other_prompt(direction)).attention
-    background = activations.run(background_prompt(direction)).attention
-    place = torch.as_tensor(examples, device=model.device).repeat_interleave(n_alphas)
-    layer, pair = place // n_pairs, place % n_pairs
-    at = torch.tensor(alphas, device=model.device, dtype=model.dtype).repeat(len(examples))
-    heads = torch.arange(model.n_heads, device=model.device)
-
-    def slopes(rows: slice) -> Tensor:
-        where = layer[rows], pair[rows]
-        with torch.enable_grad():
-            whole = other[where] - background[where]
-            shift = (at[rows].view(-1, 1, 1) * whole).requires_grad_()
-            joined = Rows(pair[rows], tuple(layer[rows].tolist()), shift)
-            output = engine.evaluate(joined, direction)
-            (gradient,) = torch.autograd.grad(output.sum(), shift)
-        count = rows.stop - rows.start
-        units = Units(
-            pair[rows].repeat_interleave(model.n_heads),
-            layer[rows].repeat_interleave(model.n_heads),
-            heads.repeat(count),
-        )
-        delta = differences(model, activations, direction, units)
-        return (delta.unflatten(0, (count, model.n_heads)) * gradient.unsqueeze(1)).sum((2, 3))
-
-    found = engine.in_batches(len(place), slopes, differentiate=True)
-    shape = (len(examples), n_alphas, model.n_heads)
-    return found.double().cpu().numpy().reshape(shape).swapaxes(1, 2)
-
-
 def _captum(
     engine: SuffixEngine, direction: Direction, examples: Array, steps: int
-) -> tuple[Float[Array, "example head"], Float[Array, " example"]]:
-    """Scores and convergence deltas of the examples (layer × pairs + pair), in batches."""
+) -> tuple[Float[Array, "example head"], Float[Array, "example head step"]]:
+    """Scores of the examples (layer × pairs + pair), in batches, and what they are made of."""
     model, activations = engine.model, engine.activations
     n_pairs = len(activations.pairs)
     background, other = (
         activations.run(side(direction)) for side in (background_prompt, other_prompt)
     )
     at_once = engine.rows_per_batch(differentiate=True)
-    scores, deltas = [], []
+    scores, slopes = [], []
     for start in range(0, len(examples), at_once):
         example = torch.as_tensor(examples[start : start + at_once], device=model.device)
         layer, pair = example // n_pairs, example % n_pairs
@@ -204,22 +174,46 @@ def _captum(
             )
             return output[torch.argsort(order)]
 
+        end, begin = other.z[layer, pair], background.z[layer, pair]
+        explainer = IntegratedGradients(metric, multiply_by_inputs=True)
+        explainer.gradient_func, seen = _keeping(
+            explainer.gradient_func, end - begin, model.n_heads
+        )
         with warnings.catch_warnings():
             # Captum warns when a batch cannot hold one step of every example; ours always does.
             warnings.filterwarnings("ignore", message="Internal batch size")
-            attributions, delta = IntegratedGradients(metric, multiply_by_inputs=True).attribute(
-                other.z[layer, pair],
-                baselines=background.z[layer, pair],
+            attributions = explainer.attribute(
+                end,
+                baselines=begin,
                 additional_forward_args=(layer, pair),
                 n_steps=steps,
                 method="gausslegendre",
                 internal_batch_size=at_once,
-                return_convergence_delta=True,
             )
         by_head = attributions.unflatten(-1, (model.n_heads, -1)).sum((1, 3))
         scores.append(by_head.detach().double().cpu().numpy())
-        deltas.append(delta.detach().double().cpu().numpy())
-    return np.concatenate(scores), np.concatenate(deltas)
+        slopes.append(torch.cat(seen).permute(1, 2, 0).double().cpu().numpy())
+    return np.concatenate(scores), np.concatenate(slopes)
+
+
+def _keeping(
+    gradients_of: Callable[..., tuple[Tensor, ...]],
+    apart: Float[Tensor, "example suffix z"],
+    n_heads: int,
+) -> tuple[Callable[..., tuple[Tensor, ...]], list[Float[Tensor, "step example head"]]]:
+    """Captum's function of gradients, and what it keeps: each head's slope at the steps asked for.
+
+    Captum asks for some steps of all examples at a time, the examples of each step together.
+    """
+    seen: list[Tensor] = []
+
+    def kept(*args: Any, **kwargs: Any) -> tuple[Tensor, ...]:
+        gradients = gradients_of(*args, **kwargs)
+        terms = gradients[0].unflatten(0, (-1, len(apart))) * apart
+        seen.append(terms.unflatten(-1, (n_heads, -1)).sum((2, 4)))
+        return gradients
+
+    return kept, seen
 
 
 def _attention_shift(

@@ -33,6 +33,7 @@ from counterpoint.engine.head_outputs import Units, differences
 from counterpoint.engine.suffix import SuffixEngine
 from counterpoint.measures import quadrature
 from counterpoint.measures.integrated_gradients import FIRST_STEPS
+from counterpoint.measures.interpolation_errors import integral_misses
 
 Array = np.ndarray
 
@@ -59,7 +60,8 @@ def partners(
 
     ``targets`` must be in order of layer. Gauss-Legendre steps are doubled, up to ``max_steps``,
     on each path whose two heads' IG does not sum to the effect of patching both within
-    ``tolerance``: completeness on the pair's path.
+    ``tolerance`` (completeness on the pair's path), or one of whose two may be off by more by the
+    decay of its slope's coefficients.
     """
     n_heads, device = engine.model.n_heads, engine.model.device
     pair, layer, head = (
@@ -71,9 +73,9 @@ def partners(
     score = np.zeros(len(pair))
     active, steps = np.arange(len(pair)), min(FIRST_STEPS, max_steps)
     while len(active):
-        own, other = paths.integrals(active, steps)
+        own, other, missed = paths.integrals(active, steps)
         score[active] = own
-        unfinished = np.abs(own + other - effect[active]) > tolerance
+        unfinished = (np.abs(own + other - effect[active]) > tolerance) | (missed > tolerance)
         if 2 * steps > max_steps:
             unfinished[:] = False
         active, steps = active[unfinished], 2 * steps
@@ -108,8 +110,9 @@ class _Paths:
 
     def integrals(
         self, active: Array, steps: int
-    ) -> tuple[Float[Array, " active"], Float[Array, " active"]]:
-        """IG of the target, and of its partner, on each of the ``active`` paths."""
+    ) -> tuple[Float[Array, " active"], Float[Array, " active"], Float[Array, " active"]]:
+        """IG of the target, and of its partner, on each of the ``active`` paths; and by how much
+        they may be off, by the decay of the slopes' coefficients."""
         nodes, weights = quadrature.gauss_legendre(steps)
         device, dtype = self.pair.device, self.engine.model.dtype
         chosen = torch.as_tensor(active, device=device)
@@ -127,7 +130,8 @@ class _Paths:
         found = self.engine.in_batches(len(active) * steps, slopes, differentiate=True)
         both = found.double().cpu().numpy().reshape(len(active), steps, 2)
         own, other = np.einsum("psk,s->kp", both, weights)
-        return own, other
+        series = quadrature.interpolate_all(nodes, both.swapaxes(1, 2))
+        return own, other, integral_misses(series).max(1)
 
     def _differences(self, path: Tensor) -> tuple[Tensor, Tensor]:
         """Δ of the target and of its partner; 0 for a partner that is the target itself."""

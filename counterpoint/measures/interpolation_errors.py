@@ -20,12 +20,22 @@ HERMITE_UP_TO = 9
 Its derivative multiplies the rounding of f by at most 7, 23 and 87 at 3, 5 and 9 nodes, but by more
 than 300 at 17; from there on g is interpolated from its own exact values."""
 
-HERMITE_AMPLIFIES = {3: 7.0, 5: 23.0, 9: 87.0}
+HERMITE_AMPLIFIES = {2: 3.0, 3: 7.0, 5: 23.0, 9: 87.0}
 """By how much the derivative of the Hermite interpolant multiplies the rounding of f, at most."""
 
 TAIL_FACTOR = 3.0
 """Error of an interpolant over the size of its last two coefficients, at most: on SmolLM2 the
 largest ratio seen among 270 heads was 2.9."""
+
+CUBIC_MISSES = 0.2
+"""Error of the cubic through f and g at both ends over its quadratic coefficient, at most, beside
+`TAIL_FACTOR` times the cubic one.
+
+A cubic shows no decay that could be believed: its last coefficient can be small by chance. A curve
+that bends as a whole bends on the way, too, by a share of that."""
+
+CUBIC = 4
+"""Coefficients of a cubic, the interpolant through f and g at two nodes."""
 
 SLOWEST = 0.9
 """The slowest decay of coefficients that an estimate of the error reckons with."""
@@ -69,9 +79,37 @@ def missed_between(
     return float((bend + TURN * step * turn).max()), float(turn.max())
 
 
+def last_terms(series: Float[Array, "curve coefficient"]) -> Float[Array, " curve"]:
+    """The error of a series by its last coefficients, those of a cubic or its derivative weighed as
+    `CUBIC_MISSES` says."""
+    if series.shape[1] > CUBIC:
+        return TAIL_FACTOR * quadrature.tail(series)
+    before, last = np.abs(series[:, -2:]).T
+    return TAIL_FACTOR * last + CUBIC_MISSES * before
+
+
 def left_out(series: Float[Array, "one coefficient"]) -> float:
     """What a series leaves out of the curve that it was made of, at most."""
     return TAIL_FACTOR * float((quadrature.tail(series) * slow_decay(series))[0])
+
+
+def integral_misses(series: Float[Array, "*curve coefficient"]) -> Float[Array, "*curve"]:
+    """Error of the Gauss-Legendre integral of what is interpolated by ``series`` at its N nodes, by
+    the decay of the coefficients.
+
+    The integral is exact up to degree 2 N − 1, and the last two known coefficients are of degree
+    N − 2 and N − 1: from there pairs are taken to shrink as the last ones do, N / 2 + 1 times.
+
+    Where the heads of a layer move together the errors of some can cancel in their sum, whose
+    convergence therefore says nothing of each. Of 240 layers of tiny models 4 and 8 steps met 1e-4
+    in the sum in some that had heads off by up to 2.5e-4; of those that this estimate lets pass,
+    and of 180 layers of SmolLM2, none was off by more than 9e-5.
+    """
+    count = series.shape[-1]
+    last = np.abs(series[..., -2:]).sum(-1)
+    before = np.abs(series[..., -4:-2]).sum(-1)
+    ratio = np.clip(last / np.where(before > 0, before, 1.0), 0.0, SLOWEST)
+    return TAIL_FACTOR * last * ratio ** (count / 2 + 1)
 
 
 def slow_decay(series: Float[Array, "curve coefficient"]) -> Float[Array, " curve"]:

@@ -62,6 +62,13 @@ def interpolate(
     return np.linalg.solve(chebyshev.chebvander(2 * nodes - 1, len(nodes) - 1), values.T).T
 
 
+def interpolate_all(
+    nodes: Float[Array, " node"], values: Float[Array, "*lead node"]
+) -> Float[Array, "*lead node"]:
+    """`interpolate` for curves in several dimensions."""
+    return interpolate(nodes, values.reshape(-1, len(nodes))).reshape(values.shape)
+
+
 def interpolate_with_slopes(
     nodes: Float[Array, " node"],
     values: Float[Array, "curve node"],

@@ -2,7 +2,7 @@
 
 The *saturation* of an output curve is the share of [0, 1] that is saturated; a constant curve is
 saturated throughout. On the joint path of a layer |Σ g| of its heads is looked at in the same way:
-*IG of the unsaturated part* leaves out where that is saturated (`faithfulness`). After Miglani et
+*IG of the unsaturated part* leaves out where that is saturated (`joint_slopes`). After Miglani et
 al. 2020, "Investigating Saturation Effects in Integrated Gradients".
 """
 

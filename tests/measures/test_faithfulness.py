@@ -17,10 +17,14 @@ from counterpoint.measures import quadrature
 from counterpoint.measures.faithfulness import (
     patch_heads_together,
     recovered,
+)
+from counterpoint.measures.integrated_gradients import integrated_gradients
+from counterpoint.measures.interaction import partners
+from counterpoint.measures.joint_slopes import (
+    integral_where_steep,
+    joint_slopes,
     unsaturated_integrated_gradients,
 )
-from counterpoint.measures.integrated_gradients import integrated_gradients, joint_slopes
-from counterpoint.measures.interaction import partners
 from counterpoint.measures.patching import activation_patching
 from counterpoint.models.load import LanguageModel
 from tests.engine.test_suffix import engine_for, reference_for
@@ -91,9 +95,27 @@ def test_without_saturation_nothing_is_left_out(tiny_model: LanguageModel) -> No
     layer_slope = np.abs(slopes.sum(2))
     steady = layer_slope.min(-1) > 0.2 * layer_slope.max(-1)
     assert steady.any()
-    found = unsaturated_integrated_gradients(engine, "noising")
+    found = integrated_gradients(engine, "noising").unsaturated
     joint = integrated_gradients(engine, "noising").score
     assert found[steady] == pytest.approx(joint[steady], abs=1e-3)
+
+
+@pytest.mark.parametrize("direction", DIRECTIONS)
+def test_what_captum_asks_for_gives_the_unsaturated_part(
+    tiny_model: LanguageModel, direction: Direction
+) -> None:
+    """From the gradients on Captum's way as from slopes taken apart, at the same steps."""
+    engine = engine_for(tiny_model, random_pairs(26, n_pairs=3))
+    for steps in (4, 32):
+        found = integrated_gradients(engine, direction, first_steps=steps, max_steps=steps)
+        nodes, _ = quadrature.gauss_legendre(steps)
+        slopes = joint_slopes(engine, direction, nodes)
+        expected = integral_where_steep(nodes, slopes)
+        assert found.unsaturated.reshape(expected.shape) == pytest.approx(expected, abs=1e-5)
+    apart = unsaturated_integrated_gradients(engine, direction, tolerance=1e-5)
+    assert found.unsaturated.reshape(apart.shape) == pytest.approx(
+        apart, abs=0.02 * np.abs(apart).max()
+    )
 
 
 def test_steps_are_doubled_where_no_layer_is_done_at_first(tiny_model: LanguageModel) -> None:

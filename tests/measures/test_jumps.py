@@ -17,7 +17,8 @@ from counterpoint.engine.rounding import Floor
 from counterpoint.engine.suffix import SuffixEngine
 from counterpoint.measures import curve_tracing, jumps, piecewise_curves
 from counterpoint.measures.curves import output_curves
-from counterpoint.measures.integrated_gradients import integrated_gradients, joint_slopes
+from counterpoint.measures.integrated_gradients import integrated_gradients
+from counterpoint.measures.joint_slopes import joint_slopes
 from counterpoint.measures.patching import layer_patching
 from counterpoint.measures.piecewise_curves import Curve, Points
 from counterpoint.measures.slopes import values, values_and_slopes

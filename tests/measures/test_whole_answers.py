@@ -32,7 +32,8 @@ from counterpoint.measures.curves import output_curves
 from counterpoint.measures.faithfulness import patch_heads_together
 from counterpoint.measures.gradient_dropout import gradient_dropout_scores
 from counterpoint.measures.input_path_gradients import input_path_scores
-from counterpoint.measures.integrated_gradients import integrated_gradients, joint_slopes
+from counterpoint.measures.integrated_gradients import integrated_gradients
+from counterpoint.measures.joint_slopes import joint_slopes
 from counterpoint.measures.patching import activation_patching, layer_patching, patched_states
 from counterpoint.measures.positions import position_patching
 from counterpoint.measures.quadrature import gauss_legendre

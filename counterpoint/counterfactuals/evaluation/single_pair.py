@@ -16,11 +16,6 @@ from counterpoint.models.load import LanguageModel
 
 Array = np.ndarray
 
-FIRST_STEPS = 4
-"""Steps of integrated gradients taken first; the tolerance is that of `integrated_gradients`. With
-SmolLM2, 4 steps met it (1e-4) on 29, 29 and 30 of the 30 layers of three pairs, and on as many the
-scores were within it of those from more steps; a sweep takes about half of the time of 8 steps."""
-
 
 def pair_of(row: pd.Series) -> Pair:
     """The pair of a row with the columns `pair_columns.PAIR_COLUMNS`."""
@@ -45,5 +40,5 @@ def engine_of(model: LanguageModel, pair: Pair, *, memory_mb: int) -> SuffixEngi
 def joint_scores(engine: SuffixEngine) -> Float[Array, " head"]:
     """IG joint of every head in `noising`, layer by layer, of the one pair of ``engine``; 0 in
     layers without heads."""
-    found = integrated_gradients(engine, "noising", first_steps=FIRST_STEPS)
+    found = integrated_gradients(engine, "noising")
     return np.nan_to_num(found.score[:, 0].reshape(-1))

@@ -8,11 +8,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from counterpoint.measures.faithfulness import (
-    FIRST_HEADS,
-    recovered,
-    unsaturated_integrated_gradients,
-)
+from counterpoint.measures.faithfulness import FIRST_HEADS, recovered
 from counterpoint.measures.tables.shards import (
     Measurement,
     Shard,
@@ -23,9 +19,8 @@ from counterpoint.measures.tables.shards import (
 from counterpoint.models.load import LanguageModel
 from counterpoint.progress import Progress
 
-SCORES = ("ap", "atp", "ig_joint", "output_range")
-"""Columns of the tables of a shard by which heads are ranked; IG of the unsaturated part of the
-path is made here."""
+SCORES = ("ap", "atp", "ig_joint", "output_range", "ig_unsaturated")
+"""Columns of the tables of a shard by which heads are ranked."""
 
 COLUMNS = ("pair", "direction", "score", "k", "recovered")
 
@@ -47,7 +42,6 @@ def score_faithfulness(
         for direction, engine in engines(model, bucket, measurement).items():
             progress = Progress(f"pairs, {direction}, heads patched together", len(pairs))
             scores = {name: score_of_pairs(heads, name, pairs, direction, model) for name in SCORES}
-            scores["ig_unsaturated"] = unsaturated_integrated_gradients(engine, direction)
             share = recovered(engine, direction, scores, first_heads)
             score, pair, k = (axis.reshape(-1) for axis in np.indices(share.shape))
             tables.append(

@@ -17,7 +17,7 @@ from counterpoint.measures.tables.shards import (
 from counterpoint.models.load import LanguageModel
 from counterpoint.progress import Progress
 
-COLUMNS = ("ig_joint", "ig_convergence_delta", "ig_jump_total", "ig_resolved")
+COLUMNS = ("ig_joint", "ig_unsaturated", "ig_convergence_delta", "ig_jump_total", "ig_resolved")
 
 
 def score_integrated_gradients(
@@ -57,6 +57,7 @@ def score_integrated_gradients(
             tables.append(
                 unit_table(pairs, direction, units).assign(
                     ig_joint=found.score[layer, pair, head],
+                    ig_unsaturated=found.unsaturated[layer, pair, head],
                     **{name: values[layer, pair] for name, values in of_layer.items()},
                 )
             )
