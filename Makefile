@@ -120,7 +120,7 @@ $(DEVELOPMENT): requirements-dev.lock $(PACKAGE)
 	@cp requirements-dev.lock $@
 
 test: setup-dev
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not cluster" $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not cluster and not browser" $(ARGS)
 
 test-slurm: setup-dev
 	$(BIN)/python -m pytest -s --durations=0 tests/studies/test_slurm.py $(ARGS)
@@ -136,8 +136,7 @@ test-page: setup-dev
 	@missing="$$(command -v chromium >/dev/null || echo chromium) $$(command -v npm >/dev/null || echo nodejs npm)"; \
 	test -z "$${missing// }" || \
 	{ apt-get update -qq && apt-get install -qq --yes --no-install-recommends $$missing; }
-	$(BIN)/python -m pytest -s --durations=0 tests/report/test_explorer_*.py tests/report/test_copied_text.py \
-	tests/report/test_page_in_browser.py tests/studies/test_snakemake_report.py $(ARGS)
+	$(BIN)/python -m pytest -s --durations=0 -m browser tests/report tests/studies/test_snakemake_report.py $(ARGS)
 
 test-envs: setup-dev
 	$(BIN)/python -m pytest -s --durations=0 tests/studies/test_built_environments.py $(ARGS)

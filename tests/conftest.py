@@ -34,19 +34,26 @@ def tiny_gpt2() -> LanguageModel:
 
 LONGEST = (
     "studies/test_small_study.py",
-    "studies/test_default_study.py",
     "counterfactuals/test_search_methods.py",
+    "studies/test_default_study.py",
     "counterfactuals/test_method_comparison.py",
-    "measures/test_edges.py",
-    "measures/test_positions.py",
     "studies/test_degenerate_studies.py",
     "counterfactuals/test_atlas_search.py",
+    "studies/test_whole_answers_study.py",
+    "measures/test_positions.py",
+    "measures/test_edges.py",
     "statistics/test_correlations.py",
 )
 """Files of half a minute and more, the longest first."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Workers of pytest-xdist take whole files in this order: no long one begins at the end."""
+    """Workers of pytest-xdist take whole files in this order: no long one begins at the end.
+
+    What asks for chromium is marked, so that `make test-page`, which installs it, runs it.
+    """
+    for item in items:
+        if "chromium" in getattr(item, "fixturenames", ()):
+            item.add_marker("browser")
     place = {Path(__file__).parent / name: number for number, name in enumerate(LONGEST)}
     items.sort(key=lambda item: place.get(item.path, len(LONGEST)))

@@ -108,7 +108,7 @@ def test_every_measure_equals_whole_passes(
         assert ap == pytest.approx(expected[:, -1, 0] - start, **close)
         assert np.abs(ap).max() > 0.01
         # The same eight steps; Captum's weights are float32.
-        found = integrated_gradients(engine, direction, max_steps=8)
+        found = integrated_gradients(engine, direction, first_steps=8, max_steps=8)
         for layer in range(model.n_layers):
             assert found.score[layer, 0] == pytest.approx(plain.joint(layer, 8), abs=1e-7)
         whole = torch.ones(model.n_heads, dtype=torch.float64)

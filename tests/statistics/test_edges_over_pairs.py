@@ -99,7 +99,7 @@ def test_the_report_says_whom_the_receivers_hear(tmp_path) -> None:
     table().to_parquet(tmp_path / "edges.parquet")
     results = report.load_results("made-up", tmp_path, {**SETTINGS, "edges": {"pairs": "all"}})
     read = Page(report.edges(results))
-    assert "Receivers: 2.1 and the logits. 4 pairs." in read.text
+    assert "Receivers: 2.1 and the logits. Here on all 4 pairs." in read.text
     assert "MLP 1" in read.text and "2.1 query" in read.text and "EAP-IG" in read.text
     off = report.load_results("made-up", tmp_path, {**SETTINGS, "edges": {"pairs": "none"}})
     assert off.edges is None and not str(report.edges(off))
