@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
 
 from counterpoint.models.load import LanguageModel
+from tests.helpers import browser
 from tests.helpers.tiny_models import ARCHITECTURES, make_tiny_model
 
 
@@ -15,6 +17,15 @@ from tests.helpers.tiny_models import ARCHITECTURES, make_tiny_model
 def _few_threads() -> None:
     """Tiny tensors gain nothing from threads, and the machine may run tests side by side."""
     torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[browser.Browser]:
+    """A running browser; without one the test is skipped, with the reason."""
+    if browser.missing():
+        pytest.skip(browser.missing())
+    with browser.browser() as running:
+        yield running
 
 
 @pytest.fixture(scope="session", params=sorted(ARCHITECTURES))

@@ -49,14 +49,6 @@ def path(folder: Path, compared: comparison_page.Comparison) -> Path:
     return write_page(folder / "report.html", parts)
 
 
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[browser.Browser]:
-    if browser.missing():
-        pytest.skip(browser.missing())
-    with browser.browser() as running:
-        yield running
-
-
 @pytest.fixture
 def opened(chromium: browser.Browser, path: Path) -> Iterator[browser.Opened]:
     with chromium.opened(path) as one:

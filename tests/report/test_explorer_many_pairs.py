@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,6 @@ from safetensors.numpy import load_file, save_file
 
 from counterpoint import report
 from counterpoint.report.explorer import explorer_data, pair_choice
-from tests.helpers import browser
 from tests.helpers.explorer_pages import (
     READY,
     SETTINGS,
@@ -33,14 +31,6 @@ SECONDS = 3.0
 
 REST = 800_000
 """Bytes of a page without its explorer's data: figures, tables, script."""
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[browser.Browser]:
-    if browser.missing():
-        pytest.skip(browser.missing())
-    with browser.browser() as running:
-        yield running
 
 
 @pytest.fixture(scope="module")

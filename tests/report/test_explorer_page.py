@@ -61,14 +61,6 @@ def heads(study: Path) -> pd.DataFrame:
     return table.set_index(["layer", "head", "direction", "pair"]).sort_index()
 
 
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[browser.Browser]:
-    if browser.missing():
-        pytest.skip(browser.missing())
-    with browser.browser() as running:
-        yield running
-
-
 @pytest.fixture
 def opened(chromium: browser.Browser, path: Path) -> Iterator[browser.Opened]:
     with chromium.opened(path) as one:

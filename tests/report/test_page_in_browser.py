@@ -49,14 +49,6 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return html
 
 
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[browser.Browser]:
-    if browser.missing():
-        pytest.skip(browser.missing())
-    with browser.browser() as running:
-        yield running
-
-
 @pytest.fixture
 def wide(chromium: browser.Browser, path: Path) -> Iterator[browser.Opened]:
     with chromium.opened(path) as one:

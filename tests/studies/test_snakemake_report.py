@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -33,14 +32,6 @@ TITLE = "A study of eight pairs"
 
 LARGEST = 1_400_000
 """Bytes that a page of eight pairs may have."""
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[browser.Browser]:
-    if browser.missing():
-        pytest.skip(browser.missing())
-    with browser.browser() as running:
-        yield running
 
 
 @pytest.fixture(scope="module")
