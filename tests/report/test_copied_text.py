@@ -50,10 +50,8 @@ def path(results: report.Results) -> Path:
 
 
 @pytest.fixture(scope="module")
-def opened(path: Path) -> Iterator[browser.Opened]:
-    if browser.missing():
-        pytest.skip(browser.missing())
-    with browser.browser() as running, running.opened(path) as one:
+def opened(chromium: browser.Browser, path: Path) -> Iterator[browser.Opened]:
+    with chromium.opened(path) as one:
         yield one
         assert one.said == []
         assert one.asked == [path.as_uri()]
