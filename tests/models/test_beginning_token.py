@@ -294,4 +294,5 @@ def test_the_report_says_why_there_is_none(tmp_path: Path, bos: str | None, aske
     (folder / "provenance.json").write_text(json.dumps(said))
     sentence = str(report.beginning(report.load_results("made-up", folder, {})))
     assert "No token is put before the prompts" in sentence
-    assert ("prepend_bos is false" if not asked else "has no beginning-of-sequence") in sentence
+    why = "has no beginning-of-sequence" if asked else "<code>prepend_bos</code> is false"
+    assert why in sentence
