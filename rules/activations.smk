@@ -16,13 +16,16 @@ rule cache_activations:
         study=MEASURED_NAMES,
     conda:
         "../envs/model.yaml"
-    threads: 4
+    # Searches, which take longest, wait for the scores; what else waits for nothing else runs beside them.
+    priority: 2
+    threads: model_threads
     resources:
         mem_mb=model_memory,
         gpu=gpus,
         runtime=60,
     params:
-        settings=settings(*MODEL_SETTINGS, "metric", "shard_size"),
+        settings=settings(*MODEL_SETTINGS, "metric"),
+        shard_size=shard_size,
         code=code_version("scripts/cache_activations.py"),
     message:
         "Caching the activations of study {wildcards.study}, shard {wildcards.shard}"

@@ -13,7 +13,7 @@ rule measure_answers:
         "results/{study}/benchmarks/measure_answers.tsv"
     conda:
         "../envs/model.yaml"
-    threads: 4
+    threads: model_threads
     resources:
         mem_mb=model_memory,
         gpu=gpus,

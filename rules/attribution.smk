@@ -14,7 +14,9 @@ rule compute_curves:
         study=MEASURED_NAMES,
     conda:
         "../envs/model.yaml"
-    threads: 4
+    # As in activations.smk.
+    priority: 2
+    threads: model_threads
     resources:
         mem_mb=model_memory,
         gpu=gpus,
@@ -43,7 +45,8 @@ rule integrate_gradients:
         study=MEASURED_NAMES,
     conda:
         "../envs/model.yaml"
-    threads: 4
+    priority: 2
+    threads: model_threads
     resources:
         mem_mb=model_memory,
         gpu=gpus,
@@ -85,6 +88,7 @@ rule merge_scores:
         study=MEASURED_NAMES,
     conda:
         "../envs/tables.yaml"
+    priority: 2
     threads: 1
     resources:
         mem_mb=2000,
@@ -111,7 +115,7 @@ rule compute_mlp_curves:
         "results/{study}/benchmarks/compute_mlp_curves/{shard}.tsv"
     conda:
         "../envs/model.yaml"
-    threads: 4
+    threads: model_threads
     resources:
         mem_mb=model_memory,
         gpu=gpus,
@@ -165,7 +169,7 @@ rule measure_faithfulness:
         "results/{study}/benchmarks/measure_faithfulness/{shard}.tsv"
     conda:
         "../envs/model.yaml"
-    threads: 4
+    threads: model_threads
     resources:
         mem_mb=model_memory,
         gpu=gpus,
@@ -225,7 +229,7 @@ rule find_partners:
         "results/{study}/benchmarks/find_partners/{shard}.tsv"
     conda:
         "../envs/model.yaml"
-    threads: 4
+    threads: model_threads
     resources:
         mem_mb=model_memory,
         gpu=gpus,

@@ -14,7 +14,7 @@ rule score_baselines:
         "results/{study}/benchmarks/score_baselines/{shard}.tsv"
     conda:
         "../envs/model.yaml"
-    threads: 4
+    threads: model_threads
     resources:
         mem_mb=model_memory,
         gpu=gpus,

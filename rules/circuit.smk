@@ -34,7 +34,7 @@ rule find_circuits:
         "results/{study}/benchmarks/find_circuits.tsv"
     conda:
         "../envs/model.yaml"
-    threads: 4
+    threads: model_threads
     resources:
         mem_mb=model_memory,
         gpu=gpus,
@@ -108,7 +108,7 @@ rule find_edge_circuits:
         "results/{study}/benchmarks/find_edge_circuits.tsv"
     conda:
         "../envs/model.yaml"
-    threads: 4
+    threads: model_threads
     resources:
         mem_mb=model_memory,
         gpu=gpus,

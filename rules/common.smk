@@ -1,6 +1,5 @@
 # Shared by all: the checked configuration, lookups of settings, lists of files.
 import json
-import math
 import re
 import sys
 from pathlib import Path
@@ -27,6 +26,7 @@ from counterpoint.workflow.named_heads import (
 )
 from counterpoint.pairs.pair_files import count_rows
 from counterpoint.workflow.folder_locks import enter
+from counterpoint.workflow.sharding import number_of_shards, pairs_per_shard, threads_for
 
 # Whether this is the Snakemake that a user started, and not one that it started for a job.
 STARTED_BY_USER = workflow.exec_mode == ExecMode.DEFAULT
@@ -206,12 +206,22 @@ def model_ready(wildcards):
     return local(f"{model_folder(wildcards)}/provenance.json")
 
 
-def shards(study):
-    """Numbers of the shards that the pairs of a study are split into."""
+def rows_of(study):
+    """How many pairs a study has at most, before any has been looked at."""
     limit = MEASURED[study]["max_pairs"]
     rows = ROWS[study.partition("/")[0]]
-    rows = rows if limit is None else min(rows, limit)
-    return range(max(1, math.ceil(rows / MEASURED[study]["shard_size"])))
+    return rows if limit is None else min(rows, limit)
+
+
+def shards(study):
+    """Numbers of the shards that the pairs of a study are split into."""
+    return range(number_of_shards(MEASURED[study]["shard_size"], rows_of(study)))
+
+
+def shard_size(wildcards):
+    """Pairs of each shard of the wildcards' study."""
+    study = wildcards.study
+    return pairs_per_shard(MEASURED[study]["shard_size"], rows_of(study))
 
 
 def of_shards(name):
@@ -366,6 +376,11 @@ def model_memory(wildcards):
 def packed_model_memory(wildcards):
     """The same where the weights are kept a second time (`counterpoint.engine.linear`)."""
     return model_memory(wildcards) + weights_of(wildcards)
+
+
+def model_threads(wildcards):
+    """Threads of a job that runs the model: few of a small one, of which several run at a time."""
+    return threads_for(weights_of(wildcards))
 
 
 def gpus_of(wildcards):

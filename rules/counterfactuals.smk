@@ -14,6 +14,8 @@ checkpoint choose_targets:
         "results/{study}/logs/choose_targets.log",
     conda:
         "../envs/model.yaml"
+    # As in activations.smk.
+    priority: 2
     threads: 1
     resources:
         mem_mb=2000,
@@ -115,7 +117,7 @@ rule validate_counterfactuals:
         "results/{study}/benchmarks/validate_counterfactuals/{layer}.{head}.tsv"
     conda:
         "../envs/model.yaml"
-    threads: 4
+    threads: model_threads
     resources:
         mem_mb=model_memory,
         gpu=gpus,

@@ -13,7 +13,7 @@ rule compute_edges:
         "results/{study}/benchmarks/compute_edges/{shard}.tsv"
     conda:
         "../envs/model.yaml"
-    threads: 4
+    threads: model_threads
     resources:
         mem_mb=model_memory,
         gpu=gpus,

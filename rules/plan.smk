@@ -21,7 +21,7 @@ rule plan_study:
         "results/{study}/logs/plan_study.log",
     conda:
         "../envs/model.yaml"
-    threads: 4
+    threads: model_threads
     resources:
         mem_mb=2000,
         runtime=10,

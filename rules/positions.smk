@@ -12,7 +12,7 @@ rule patch_positions:
         "results/{study}/benchmarks/patch_positions/{shard}.tsv"
     conda:
         "../envs/model.yaml"
-    threads: 4
+    threads: model_threads
     resources:
         mem_mb=model_memory,
         gpu=gpus,
@@ -65,7 +65,7 @@ rule trace_positions:
         "results/{study}/benchmarks/trace_positions/{shard}.tsv"
     conda:
         "../envs/model.yaml"
-    threads: 4
+    threads: model_threads
     resources:
         mem_mb=model_memory,
         gpu=gpus,

@@ -11,7 +11,7 @@ rule measure_roles:
         "results/{study}/benchmarks/measure_roles/{shard}.tsv"
     conda:
         "../envs/model.yaml"
-    threads: 4
+    threads: model_threads
     resources:
         mem_mb=model_memory,
         gpu=gpus,
@@ -63,7 +63,7 @@ rule record_patterns:
         "results/{study}/benchmarks/record_patterns.tsv"
     conda:
         "../envs/model.yaml"
-    threads: 4
+    threads: model_threads
     resources:
         mem_mb=model_memory,
         gpu=gpus,

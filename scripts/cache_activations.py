@@ -13,7 +13,7 @@ def main(snakemake: Any) -> None:
     from counterpoint.pairs.buckets import shard
 
     settings = snakemake.params.settings
-    number, size = int(snakemake.wildcards.shard), settings["shard_size"]
+    number, size = int(snakemake.wildcards.shard), snakemake.params.shard_size
     pairs = shard(read_table(snakemake.input.pairs), number, size)
     activations, baseline = cache_shard(load(snakemake), pairs, settings["metric"])
     write_table(baseline, snakemake.output.baseline)

@@ -205,7 +205,7 @@ def test_settings_on_the_command_line_are_numbers(tmp_path: Path) -> None:
     assert study["max_pairs"] == 3
     assert study["report"]["title"] == "2024"
     assert study["counterfactuals"]["targets"] == [[1, 2]]
-    assert study["shard_size"] == 64
+    assert study["shard_size"] == "auto"
 
 
 # ------------------------------------------------------------------------- laid over each other

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +14,7 @@ from counterpoint.workflow.planning import operations
 from counterpoint.workflow.planning.costs import Cost, Record
 from counterpoint.workflow.planning.model_size import Size
 from counterpoint.workflow.planning.operations import Pairs
+from counterpoint.workflow.sharding import number_of_shards
 
 COLUMNS = {
     "rule": "str",
@@ -122,7 +122,7 @@ def amounts(
     for. A search is the rule `search_counterfactuals` with its method behind a dot.
     """
     directions = len(settings["directions"])
-    shards = max(1, math.ceil(pairs.count / settings["shard_size"]))
+    shards = number_of_shards(settings["shard_size"], pairs.count)
     found: dict[str, tuple[int, float]] = {}
     for rule, each in operations.operations(size, pairs).items():
         # The activations of both prompts serve both directions.
