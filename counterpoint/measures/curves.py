@@ -7,10 +7,11 @@ leaves the background run as it is and α = 1 is the activation patch.
 Two ways of taking the curve:
 
 - ``adaptive`` evaluates f and, by reverse-mode differentiation, g at nested Clenshaw-Curtis nodes.
-  Both together fix a Hermite interpolant of twice the degree, so that three nodes resolve most
-  heads. A curve is refined until the last coefficients of f and of g are within tolerance, *and*
-  the integral of g alone equals f(1) − f(0) within tolerance: two checks that fail in different
-  ways.
+  Both together fix a Hermite interpolant of twice the degree, so that the two ends resolve most
+  heads and f alone at α = ½ most others. A curve is refined until the last coefficients of f and of
+  g are within tolerance, *and* the integral of g alone equals f(1) − f(0) within tolerance: two
+  checks that fail in different ways. Of the quartic through f(½) the former is made of a value that
+  no slope foretold, and there is no latter.
 - ``gauss-legendre-50`` evaluates both at the 50 Gauss-Legendre nodes of the original notebook.
 """
 
@@ -20,7 +21,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 
 from counterpoint.engine.activations import Component, Direction, background_prompt
 from counterpoint.engine.expert_routing import choices_per_block
@@ -50,6 +51,7 @@ from counterpoint.measures.slopes import (
     Advance,
     rounding_floor,
     slopes_at_start,
+    values,
     values_slopes_and_scales,
 )
 
@@ -115,49 +117,55 @@ def _adaptive(
     max_nodes: int,
     advance: Advance | None,
 ) -> OutputCurves:
+    ends = quadrature.clenshaw_curtis(ENDS)
     start = engine.unpatched(background_prompt(direction)).double().cpu().numpy()
     pair = units.pair.cpu().numpy()
-    floor = rounding_floor(engine, direction)[pair]
-    count = ENDS
-    inner = np.broadcast_to(quadrature.clenshaw_curtis(count)[1:], (len(units), count - 1))
-    output, slope, scales = values_slopes_and_scales(
-        engine, direction, component, units, inner, advance=advance
-    )
-    output = np.concatenate([start[pair][:, None], output], axis=1)
-    atp, at_start = slopes_at_start(engine, direction, component, units)
-    scale = np.maximum(scales.max(1), at_start)
-    slope = np.concatenate([atp[:, None], slope], axis=1)
+
+    def asked(taken: _Taken) -> Units:
+        return units[torch.as_tensor(taken.unit, device=units.pair.device)]
+
+    def both(taken: _Taken, alphas: Array) -> tuple[Array, Array, Array]:
+        wanted = np.broadcast_to(alphas, (len(taken.unit), len(alphas)))
+        return values_slopes_and_scales(
+            engine, direction, component, asked(taken), wanted, advance=advance
+        )
 
     parts: list[tuple[Array, OutputCurves]] = []
-    active = np.arange(len(units))
-    while True:
-        level = quadrature.clenshaw_curtis(count)
-        resolved = _resolve(level, output, slope, floor, scale)
+
+    def unresolved(taken: _Taken, slope_nodes: Array | None = None) -> _Taken:
+        """Note which curves are within tolerance, and give those that are not."""
+        resolved = taken.resolve(slope_nodes)
         within = resolved.within(tolerance)
-        done = within | (2 * count - 1 > max_nodes)
-        parts.append((active[within], resolved.curves(within, tolerance)))
-        if done.all():
-            # What no number of nodes resolves has a jump or a kink: take it apart.
-            left = active[~within]
-            if len(left) and max_nodes > LAST_LEVEL:
-                rest = units[torch.as_tensor(left, device=units.pair.device)]
-                found = jumps.own_paths(
-                    engine, direction, rest, component, tolerance, max_nodes, advance
-                )
-                parts.append((left, replace(found, nodes=found.nodes + count)))
-            else:
-                parts.append((left, resolved.curves(~within, tolerance)))
-            return collected(len(units), parts)
-        active, output, slope, scale = (active[~done], output[~done], slope[~done], scale[~done])
-        floor = floor[~done]
+        parts.append((taken.unit[within], resolved.curves(within, tolerance)))
+        return taken.only(~within)
+
+    atp, at_start = slopes_at_start(engine, direction, component, units)
+    floor = rounding_floor(engine, direction)[pair]
+    taken = _Taken(np.arange(len(units)), start[pair][:, None], atp[:, None], floor, at_start)
+    taken = unresolved(taken.appended(*both(taken, ends[1:])))
+    if len(taken.unit):
+        half = np.full((len(taken.unit), 1), 0.5)
+        middle = values(engine, direction, component, asked(taken), half, advance=advance)
+        between = replace(taken, output=_interleave(taken.output, middle))
+        left = unresolved(between, ends)
+        taken = taken.only(np.isin(taken.unit, left.unit))
+    count = 2 * ENDS - 1
+    while len(taken.unit):
+        taken = unresolved(taken.interleaved(*both(taken, quadrature.clenshaw_curtis(count)[1::2])))
         count = 2 * count - 1
-        added = np.broadcast_to(
-            quadrature.clenshaw_curtis(count)[1::2], (len(active), (count - 1) // 2)
-        )
-        chosen = units[torch.as_tensor(active, device=units.pair.device)]
-        new = values_slopes_and_scales(engine, direction, component, chosen, added, advance=advance)
-        scale = np.maximum(scale, new[2].max(1))
-        output, slope = _interleave(output, new[0]), _interleave(slope, new[1])
+        if count > max_nodes:
+            break
+    if len(taken.unit):
+        # What no number of nodes resolves has a jump or a kink: take it apart.
+        if max_nodes > LAST_LEVEL:
+            found = jumps.own_paths(
+                engine, direction, asked(taken), component, tolerance, max_nodes, advance
+            )
+            found = replace(found, nodes=found.nodes + taken.output.shape[1])
+        else:
+            found = taken.resolve().curves(np.ones(len(taken.unit), dtype=bool), tolerance)
+        parts.append((taken.unit, found))
+    return collected(len(units), parts)
 
 
 def _interleave(old: Array, new: Array) -> Array:
@@ -211,12 +219,66 @@ def _fixed(
 
 
 @dataclass(frozen=True, eq=False)
+class _Taken:
+    """What has been taken of some of the units: f and g at the nodes of a level."""
+
+    unit: Int[Array, " taken"]
+    """Their places among all units."""
+    output: Float[Array, "taken node"]
+    slope: Float[Array, "taken node"]
+    floor: Floor
+    scale: Float[Array, " taken"]
+    """The largest scale of g seen on each path."""
+
+    def only(self, chosen: Bool[Array, " taken"]) -> _Taken:
+        return _Taken(
+            self.unit[chosen],
+            self.output[chosen],
+            self.slope[chosen],
+            self.floor[chosen],
+            self.scale[chosen],
+        )
+
+    def appended(self, output: Array, slope: Array, scales: Array) -> _Taken:
+        """The same with nodes after those there are."""
+        return replace(
+            self,
+            output=np.concatenate([self.output, output], axis=1),
+            slope=np.concatenate([self.slope, slope], axis=1),
+            scale=np.maximum(self.scale, scales.max(1)),
+        )
+
+    def interleaved(self, output: Array, slope: Array, scales: Array) -> _Taken:
+        """The same with a node between each two: the next level."""
+        return replace(
+            self,
+            output=_interleave(self.output, output),
+            slope=_interleave(self.slope, slope),
+            scale=np.maximum(self.scale, scales.max(1)),
+        )
+
+    def resolve(self, slope_nodes: Float[Array, " slope_node"] | None = None) -> _Resolved:
+        """Polynomials through f at the nodes of the level and g there, or at ``slope_nodes``."""
+        level = quadrature.clenshaw_curtis(self.output.shape[1])
+        output, slope = self.output, self.slope
+        f = quadrature.interpolate_with_slopes(level, output, slope, slope_nodes)
+        g = quadrature.derivative(f)
+        if slope_nodes is not None:
+            own = quadrature.integral(g)
+        else:
+            own = quadrature.integral(quadrature.interpolate(level, slope))
+            if len(level) > HERMITE_UP_TO:
+                f, g = quadrature.interpolate(level, output), quadrature.interpolate(level, slope)
+        return _Resolved(level, output, slope, f, g, own, self.floor, self.scale)
+
+
+@dataclass(frozen=True, eq=False)
 class _Resolved:
     """Curves at one level of nodes, as Chebyshev series of f and of g."""
 
     level: Float[Array, " node"]
     output: Float[Array, "unit node"]
-    slope: Float[Array, "unit node"]
+    slope: Float[Array, "unit slope_node"]
     f: Float[Array, "unit coefficient"]
     g: Float[Array, "unit coefficient_"]
     own: Float[Array, " unit"]
@@ -305,13 +367,3 @@ class _Resolved:
             jumps=np.zeros(len(ap)),
             jump_total=np.zeros(len(ap)),
         )
-
-
-def _resolve(level: Array, output: Array, slope: Array, floor: Floor, scale: Array) -> _Resolved:
-    own = quadrature.integral(quadrature.interpolate(level, slope))
-    f = quadrature.interpolate_with_slopes(level, output, slope)
-    if len(level) <= HERMITE_UP_TO:
-        g = quadrature.derivative(f)
-    else:
-        f, g = quadrature.interpolate(level, output), quadrature.interpolate(level, slope)
-    return _Resolved(level, output, slope, f, g, own, floor, scale)

@@ -37,10 +37,12 @@ from counterpoint.engine.expert_routing import choices_per_block
 from counterpoint.engine.head_outputs import packed
 from counterpoint.engine.suffix import SuffixEngine
 from counterpoint.measures import jumps, quadrature
-from counterpoint.measures.interpolation_errors import integral_misses
+from counterpoint.measures.interpolation_errors import integral_misses, steps_needed
 from counterpoint.measures.joint_slopes import (
+    STEEP_TOLERANCE,
     examples_with_heads,
     integral_where_steep,
+    misses_where_steep,
     unsaturated_integrated_gradients,
 )
 from counterpoint.measures.patching import layer_patching
@@ -81,10 +83,12 @@ def integrated_gradients(
 ) -> IntegratedGradientScores:
     """IG joint of every head of every pair.
 
-    Steps are doubled, from ``first_steps`` to at most ``max_steps``, for the layers whose
+    More steps than ``first_steps``, at most ``max_steps``, are taken for the layers whose
     convergence delta exceeds ``tolerance``, one of whose heads may be off by more than it by the
-    decay of its slope's coefficients, or whose scores still moved by more. No tolerance below the
-    floor of rounding is asked for. ``advance`` is told of examples as they are finished.
+    decay of its slope's coefficients, whose unsaturated part may be off by more than
+    `STEEP_TOLERANCE`, or whose scores moved by more than was said before they might be off; as many
+    as that decay asks for, at most twice as many. No tolerance below the floor of rounding is asked
+    for. ``advance`` is told of examples as they are finished.
     """
     floor = rounding_floor(engine, direction)
     tolerance = max(tolerance, 2 * floor.settled)
@@ -99,9 +103,12 @@ def integrated_gradients(
     resolved = np.ones(n_layers * n_pairs, dtype=bool)
     routed = choices_per_block(engine.model) > 0
     every = examples_with_heads(engine)
-    active, left = (every[:0], every) if routed else (every, every[:0])
-    steps = min(first_steps, max_steps)
-    while len(active):
+    left = every if routed else every[:0]
+    said = np.zeros(len(score))
+    wanted = np.where(np.isin(np.arange(len(score)), every), min(first_steps, max_steps), 0)
+    while not routed and wanted.any():
+        steps = int(wanted[wanted > 0].min())
+        active = np.flatnonzero(wanted == steps)
         before = score[active]
         score[active], slopes = _captum(engine, direction, active, steps)
         delta[active] = score[active].sum(1) - effect[active]
@@ -109,19 +116,24 @@ def integrated_gradients(
         first = taken[active] == 0
         taken[active] = steps
         nodes, _ = quadrature.gauss_legendre(steps)
-        missed = integral_misses(quadrature.interpolate_all(nodes, slopes)).max(1)
+        series = quadrature.interpolate_all(nodes, slopes)
+        missed = integral_misses(series).max(1)
         unfinished = (
             (np.abs(delta[active]) > tolerance)
             | (missed > tolerance)
-            | (~first & (moved > tolerance))
+            | (misses_where_steep(series) > max(tolerance, STEEP_TOLERANCE))
+            | (~first & (moved > np.maximum(tolerance, said[active])))
         )
-        if 2 * steps > max_steps:
-            left = active[unfinished]
+        said[active] = missed
+        wanted[active] = 0
+        if steps >= max_steps:
+            left = np.concatenate([left, active[unfinished]])
             unfinished[:] = False
-        steep[active[~unfinished]] = integral_where_steep(nodes, slopes[~unfinished])
+        more = steps_needed(series[unfinished], tolerance).max(1)
+        wanted[active[unfinished]] = np.minimum(more, max_steps)
+        steep[active[~unfinished]] = integral_where_steep(series[~unfinished])
         if advance is not None:
             advance(int((~unfinished).sum()))
-        active, steps = active[unfinished], 2 * steps
     if not routed:
         resolved[left] = False
         left = left[:0]

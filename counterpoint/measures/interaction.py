@@ -33,7 +33,7 @@ from counterpoint.engine.head_outputs import Units, differences
 from counterpoint.engine.suffix import SuffixEngine
 from counterpoint.measures import quadrature
 from counterpoint.measures.integrated_gradients import FIRST_STEPS
-from counterpoint.measures.interpolation_errors import integral_misses
+from counterpoint.measures.interpolation_errors import integral_misses, steps_needed
 
 Array = np.ndarray
 
@@ -58,10 +58,10 @@ def partners(
 ) -> Partners:
     """Pairwise interactions of each target (place of the pair, layer, head).
 
-    ``targets`` must be in order of layer. Gauss-Legendre steps are doubled, up to ``max_steps``,
+    ``targets`` must be in order of layer. More Gauss-Legendre steps, up to ``max_steps``, are taken
     on each path whose two heads' IG does not sum to the effect of patching both within
-    ``tolerance`` (completeness on the pair's path), or one of whose two may be off by more by the
-    decay of its slope's coefficients.
+    ``tolerance`` (completeness on the pair's path), or whose target may be off by more by the decay
+    of its slope's coefficients; as many as the decay of both asks for.
     """
     n_heads, device = engine.model.n_heads, engine.model.device
     pair, layer, head = (
@@ -71,14 +71,17 @@ def partners(
     paths = _Paths(engine, direction, pair, layer, head, torch.arange(n_heads).repeat(len(targets)))
     effect = paths.effects()
     score = np.zeros(len(pair))
-    active, steps = np.arange(len(pair)), min(FIRST_STEPS, max_steps)
-    while len(active):
-        own, other, missed = paths.integrals(active, steps)
-        score[active] = own
-        unfinished = (np.abs(own + other - effect[active]) > tolerance) | (missed > tolerance)
-        if 2 * steps > max_steps:
-            unfinished[:] = False
-        active, steps = active[unfinished], 2 * steps
+    wanted = np.full(len(pair), min(FIRST_STEPS, max_steps))
+    while wanted.any():
+        steps = int(wanted[wanted > 0].min())
+        active = np.flatnonzero(wanted == steps)
+        score[active], both, series = paths.integrals(active, steps)
+        unfinished = np.abs(both - effect[active]) > tolerance
+        unfinished |= integral_misses(series[:, 0]) > tolerance
+        wanted[active] = 0
+        if steps < max_steps:
+            more = steps_needed(series[unfinished], tolerance).max(1)
+            wanted[active[unfinished]] = np.minimum(more, max_steps)
     by_target = score.reshape(len(targets), n_heads)
     alone = by_target[np.arange(len(targets)), [head for _, _, head in targets]]
     return Partners(interaction=by_target - alone[:, None], own=alone)
@@ -110,9 +113,11 @@ class _Paths:
 
     def integrals(
         self, active: Array, steps: int
-    ) -> tuple[Float[Array, " active"], Float[Array, " active"], Float[Array, " active"]]:
-        """IG of the target, and of its partner, on each of the ``active`` paths; and by how much
-        they may be off, by the decay of the slopes' coefficients."""
+    ) -> tuple[
+        Float[Array, " active"], Float[Array, " active"], Float[Array, "active 2 coefficient"]
+    ]:
+        """IG of the target on each of the ``active`` paths, and of both of its heads together; and
+        the series of the two slopes that these are integrals of."""
         nodes, weights = quadrature.gauss_legendre(steps)
         device, dtype = self.pair.device, self.engine.model.dtype
         chosen = torch.as_tensor(active, device=device)
@@ -128,10 +133,10 @@ class _Paths:
             return torch.stack([(gradient * delta).sum((1, 2)) for delta in (own, other)], dim=1)
 
         found = self.engine.in_batches(len(active) * steps, slopes, differentiate=True)
-        both = found.double().cpu().numpy().reshape(len(active), steps, 2)
-        own, other = np.einsum("psk,s->kp", both, weights)
-        series = quadrature.interpolate_all(nodes, both.swapaxes(1, 2))
-        return own, other, integral_misses(series).max(1)
+        slope = found.double().cpu().numpy().reshape(len(active), steps, 2).swapaxes(1, 2)
+        slope[:, 1] += slope[:, 0]
+        own, both = (slope @ weights).T
+        return own, both, quadrature.interpolate_all(nodes, slope)
 
     def _differences(self, path: Tensor) -> tuple[Tensor, Tensor]:
         """Δ of the target and of its partner; 0 for a partner that is the target itself."""

@@ -7,7 +7,7 @@ they decay, and, where there may be kinks, of points that the polynomial was not
 from __future__ import annotations
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from counterpoint.measures import quadrature
 
@@ -21,7 +21,8 @@ Its derivative multiplies the rounding of f by at most 7, 23 and 87 at 3, 5 and 
 than 300 at 17; from there on g is interpolated from its own exact values."""
 
 HERMITE_AMPLIFIES = {2: 3.0, 3: 7.0, 5: 23.0, 9: 87.0}
-"""By how much the derivative of the Hermite interpolant multiplies the rounding of f, at most."""
+"""By how much the derivative of the Hermite interpolant multiplies the rounding of f, at most; with
+slopes at the two ends of three nodes alone by 6.2, which is counted as that of three."""
 
 TAIL_FACTOR = 3.0
 """Error of an interpolant over the size of its last two coefficients, at most: on SmolLM2 the
@@ -29,13 +30,15 @@ largest ratio seen among 270 heads was 2.9."""
 
 CUBIC_MISSES = 0.2
 """Error of the cubic through f and g at both ends over its quadratic coefficient, at most, beside
-`TAIL_FACTOR` times the cubic one.
+`TAIL_FACTOR` times the cubic one; and of the quartic that goes through f at α = ½ besides over its
+cubic coefficient.
 
-A cubic shows no decay that could be believed: its last coefficient can be small by chance. A curve
-that bends as a whole bends on the way, too, by a share of that."""
+So few coefficients show no decay that could be believed: the last can be small by chance. A curve
+that bends as a whole bends on the way, too, by a share of that. Of 1,435 curves of the default
+study that two nodes do not resolve, 1,189 pass as quartics, and none of them misses 4.8e-5."""
 
-CUBIC = 4
-"""Coefficients of a cubic, the interpolant through f and g at two nodes."""
+QUARTIC = 5
+"""Coefficients of a quartic, the interpolant through f at three nodes and g at two of them."""
 
 SLOWEST = 0.9
 """The slowest decay of coefficients that an estimate of the error reckons with."""
@@ -80,9 +83,9 @@ def missed_between(
 
 
 def last_terms(series: Float[Array, "curve coefficient"]) -> Float[Array, " curve"]:
-    """The error of a series by its last coefficients, those of a cubic or its derivative weighed as
-    `CUBIC_MISSES` says."""
-    if series.shape[1] > CUBIC:
+    """The error of a series by its last coefficients; of a cubic, a quartic or their derivatives
+    these are weighed as `CUBIC_MISSES` says."""
+    if series.shape[1] > QUARTIC:
         return TAIL_FACTOR * quadrature.tail(series)
     before, last = np.abs(series[:, -2:]).T
     return TAIL_FACTOR * last + CUBIC_MISSES * before
@@ -110,6 +113,25 @@ def integral_misses(series: Float[Array, "*curve coefficient"]) -> Float[Array, 
     before = np.abs(series[..., -4:-2]).sum(-1)
     ratio = np.clip(last / np.where(before > 0, before, 1.0), 0.0, SLOWEST)
     return TAIL_FACTOR * last * ratio ** (count / 2 + 1)
+
+
+def steps_needed(
+    series: Float[Array, "*curve coefficient"], tolerance: float
+) -> Int[Array, "*curve"]:
+    """Gauss-Legendre steps at which `integral_misses` would be half of ``tolerance`` if the
+    coefficients went on to shrink as the last ones do.
+
+    At least one more than there are, at most twice as many.
+    """
+    count = series.shape[-1]
+    last = np.abs(series[..., -2:]).sum(-1)
+    before = np.abs(series[..., -4:-2]).sum(-1)
+    ratio = np.clip(last / np.where(before > 0, before, 1.0), 1e-12, SLOWEST)
+    wanted = np.log(tolerance / (2 * TAIL_FACTOR * np.where(last > 0, last, 1.0))) / np.log(ratio)
+    # Of N steps the last known coefficients are smaller by the ratio's power (N - count) / 2, and
+    # its power N / 2 + 1 leads from them to the first that the integral misses.
+    steps = np.ceil(wanted + count / 2 - 1)
+    return np.clip(steps, count + 1, 2 * count).astype(int)
 
 
 def slow_decay(series: Float[Array, "curve coefficient"]) -> Float[Array, " curve"]:

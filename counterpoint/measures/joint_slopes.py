@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from counterpoint.engine.activations import Direction, background_prompt, other_prompt
@@ -17,10 +17,14 @@ from counterpoint.engine.evaluation_rows import Rows
 from counterpoint.engine.head_outputs import Units, differences
 from counterpoint.engine.suffix import SuffixEngine
 from counterpoint.measures import quadrature
+from counterpoint.measures.interpolation_errors import TAIL_FACTOR
 from counterpoint.measures.patching import layer_patching
 from counterpoint.measures.saturation import JOINT_CELLS, saturated
 
 Array = np.ndarray
+
+STEEP_TOLERANCE = 1e-3
+"""Error allowed in IG of the unsaturated part, in metric units."""
 
 FEWEST_STEPS, MOST_STEPS = 8, 64
 """Gauss-Legendre steps that IG of the unsaturated part begins and ends with, taken apart."""
@@ -82,7 +86,7 @@ def unsaturated_integrated_gradients(
     direction: Direction,
     examples: Int[Array, " example"] | None = None,
     *,
-    tolerance: float = 1e-3,
+    tolerance: float = STEEP_TOLERANCE,
     max_steps: int = MOST_STEPS,
 ) -> Float[Array, "example head"]:
     """IG joint, integrated only where the layer's joint path is not saturated (`saturation`).
@@ -102,16 +106,41 @@ def unsaturated_integrated_gradients(
         done = np.abs(slopes.sum(1) @ weights - effect[active]) <= tolerance
         if 2 * steps > max_steps:
             done[:] = True
-        score[active[done]] = integral_where_steep(nodes, slopes[done])
+        score[active[done]] = integral_where_steep(quadrature.interpolate_all(nodes, slopes[done]))
         active, steps = active[~done], 2 * steps
     return score[examples]
 
 
 def integral_where_steep(
-    nodes: Float[Array, " node"], slopes: Float[Array, "example head node"]
+    series: Float[Array, "example head coefficient"],
 ) -> Float[Array, "example head"]:
-    """The integral of each head's slope over the part of the path where the heads' sum is steep."""
-    series = quadrature.interpolate_all(nodes, slopes).reshape(-1, len(nodes))
-    dense = quadrature.evaluate(series, JOINT_CELLS).reshape(*slopes.shape[:2], len(JOINT_CELLS))
-    whole = np.abs(dense.sum(1, keepdims=True))
-    return np.where(saturated(whole), 0.0, dense).mean(-1)
+    """The integral of each head's slope over the part of the path where the heads' sum is steep.
+
+    ``series`` are the Chebyshev coefficients of the slopes.
+    """
+    dense, flat = _cells(series)
+    return np.where(flat, 0.0, dense).mean(-1)
+
+
+def misses_where_steep(
+    series: Float[Array, "example head coefficient"],
+) -> Float[Array, " example"]:
+    """Error of `integral_where_steep` by what the series leave out; 0 where no part is flat.
+
+    The integral over the whole path is known better than the slopes on the way; that over a part of
+    it is not. By how much the place is off at which the path turns flat is not reckoned with: there
+    the slope is small.
+    """
+    _, flat = _cells(series)
+    last = TAIL_FACTOR * np.abs(series[..., -2:]).sum(-1).max(1)
+    return np.where(flat.any((1, 2)), last, 0.0)
+
+
+def _cells(
+    series: Float[Array, "example head coefficient"],
+) -> tuple[Float[Array, "example head cell"], Bool[Array, "example 1 cell"]]:
+    """Every head's slope in the cells of the joint path, and which are flat for the layer."""
+    flattened = series.reshape(-1, series.shape[-1])
+    shape = *series.shape[:2], len(JOINT_CELLS)
+    dense = quadrature.evaluate(flattened, JOINT_CELLS).reshape(shape)
+    return dense, saturated(np.abs(dense.sum(1, keepdims=True)))

@@ -72,12 +72,15 @@ def interpolate_all(
 def interpolate_with_slopes(
     nodes: Float[Array, " node"],
     values: Float[Array, "curve node"],
-    slopes: Float[Array, "curve node"],
+    slopes: Float[Array, "curve slope_node"],
+    slope_nodes: Float[Array, " slope_node"] | None = None,
 ) -> Float[Array, "curve coefficient"]:
-    """The Hermite interpolant: the series of degree 2·len(nodes) − 1 through values and slopes."""
-    degree = 2 * len(nodes) - 1
+    """The Hermite interpolant: the series of least degree through ``values`` at ``nodes`` and
+    ``slopes`` at ``slope_nodes``, by default at ``nodes`` too."""
+    slope_nodes = nodes if slope_nodes is None else slope_nodes
+    degree = len(nodes) + len(slope_nodes) - 1
     of_values = chebyshev.chebvander(2 * nodes - 1, degree)
-    of_slopes = evaluate(derivative(np.eye(degree + 1)), nodes).T
+    of_slopes = evaluate(derivative(np.eye(degree + 1)), slope_nodes).T
     return np.linalg.solve(
         np.concatenate([of_values, of_slopes]), np.concatenate([values, slopes], axis=1).T
     ).T

@@ -16,10 +16,12 @@ from counterpoint.engine.head_outputs import every_unit
 from counterpoint.engine.rounding import Floor
 from counterpoint.engine.suffix import SuffixEngine
 from counterpoint.errors import UserError
+from counterpoint.measures import curves as curve_taking
 from counterpoint.measures import quadrature
 from counterpoint.measures.curve_measures import GRID_SIZE, OutputCurves
 from counterpoint.measures.curves import output_curves
 from counterpoint.measures.integrated_gradients import FIRST_STEPS, integrated_gradients
+from counterpoint.measures.interpolation_errors import integral_misses, steps_needed
 from counterpoint.measures.patching import activation_patching, layer_patching
 from counterpoint.measures.slopes import attribution_patching, values, values_and_slopes
 from counterpoint.models.load import LanguageModel
@@ -175,12 +177,26 @@ def test_joint_ig_sums_to_the_effect_of_patching_the_layer(tiny_model: LanguageM
         assert found.convergence_delta == pytest.approx(found.score.sum(-1) - effect, abs=1e-5)
 
 
-def test_steps_are_doubled_where_the_sum_misses(tiny_llama: LanguageModel) -> None:
+def test_more_steps_are_taken_where_the_sum_misses(tiny_llama: LanguageModel) -> None:
     engine = engine_for(tiny_llama, 8)
     coarse = integrated_gradients(engine, "noising", tolerance=100.0)
     assert (coarse.steps == FIRST_STEPS).all()
     fine = integrated_gradients(engine, "noising", tolerance=1e-9, max_steps=32)
     assert fine.steps.max() == 32
+
+
+@settings(deadline=None)
+@given(st.floats(0.02, 0.8), st.integers(4, 8), st.floats(1e-6, 1e-2))
+def test_as_many_steps_as_the_decay_asks_for(ratio: float, count: int, tolerance: float) -> None:
+    """Of a series whose pairs of coefficients shrink by a ratio, so many steps meet half of the
+    tolerance, and one step less does not, within twice what there are."""
+    decay = np.sqrt(ratio) ** np.arange(32)
+    steps = int(steps_needed(decay[:count], tolerance))
+    assert count < steps <= 2 * count
+    if steps < 2 * count:
+        assert integral_misses(decay[:steps]) <= 0.5001 * tolerance
+    if steps > count + 1:
+        assert integral_misses(decay[: steps - 1]) > 0.4999 * tolerance
 
 
 @pytest.mark.parametrize("direction", DIRECTIONS)
@@ -201,12 +217,48 @@ def test_each_head_is_within_tolerance_and_not_their_sum_alone(
 
 def _measure(curve: np.polynomial.Polynomial, nodes: int = 17) -> OutputCurves:
     """The measures that a unit with this output curve gets."""
-    from counterpoint.measures.curves import _resolve
-
     level = quadrature.clenshaw_curtis(nodes)
+    taken = _taken(curve(level), curve.deriv()(level))
+    return taken.resolve().curves(np.array([True]), 1e-4)
+
+
+def _taken(output: np.ndarray, slope: np.ndarray) -> curve_taking._Taken:
     floor = Floor(eps=0.0, settled=0.0, output=0.0, per_scale=0.0, slope_per_scale=0.0)
-    resolved = _resolve(level, curve(level)[None], curve.deriv()(level)[None], floor, np.zeros(1))
-    return resolved.curves(np.array([True]), 1e-4)
+    return curve_taking._Taken(np.arange(1), output[None], slope[None], floor, np.zeros(1))
+
+
+@settings(deadline=None)
+@given(st.lists(st.floats(-5, 5), min_size=5, max_size=5))
+def test_a_quartic_is_fixed_by_f_at_three_nodes_and_g_at_the_ends(
+    coefficients: list[float],
+) -> None:
+    curve = np.polynomial.Polynomial(coefficients)
+    ends = np.array([0.0, 1.0])
+    taken = _taken(curve(np.array([0.0, 0.5, 1.0])), curve.deriv()(ends))
+    found = taken.resolve(ends).curves(np.array([True]), 1e-4)
+    assert found.output[0] == pytest.approx(curve(GRID), abs=1e-9)
+    assert found.gradient[0] == pytest.approx(curve.deriv()(GRID), abs=1e-8)
+
+
+def test_a_turn_at_the_middle_is_seen_by_its_value_alone() -> None:
+    """f and g of 16 α² (1 − α)² are 0 at both ends; f at ½ is 1."""
+    ends = np.array([0.0, 1.0])
+    at_ends = _taken(np.zeros(2), np.zeros(2))
+    assert at_ends.resolve().within(1e-4).all()
+    with_middle = _taken(np.array([0.0, 1.0, 0.0]), np.zeros(2))
+    assert not with_middle.resolve(ends).within(1e-4).any()
+
+
+def test_few_evaluations_resolve_most_heads_and_none_is_wrong(tiny_model: LanguageModel) -> None:
+    """Curves that stop at f and g at the ends, or f at ½ besides, are as 33 nodes have them."""
+    for seed in range(3):
+        engine = engine_for(tiny_model, seed, n_pairs=2)
+        units = every_unit(tiny_model, 2)
+        found = output_curves(engine, "noising", units)
+        grid = np.broadcast_to(GRID, (len(units), GRID_SIZE))
+        exact = values(engine, "noising", "head", units, grid)
+        few = found.nodes <= 3
+        assert np.abs(found.output - exact)[few].max(initial=0.0) <= 1e-4
 
 
 @settings(deadline=None)
