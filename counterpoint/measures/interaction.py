@@ -32,10 +32,14 @@ from counterpoint.engine.evaluation_rows import Rows
 from counterpoint.engine.head_outputs import Units, differences
 from counterpoint.engine.suffix import SuffixEngine
 from counterpoint.measures import quadrature
-from counterpoint.measures.integrated_gradients import FIRST_STEPS
-from counterpoint.measures.interpolation_errors import integral_misses, steps_needed
+from counterpoint.measures.interpolation_errors import nested_integral_misses
 
 Array = np.ndarray
+
+FIRST_NODES = 5
+"""Nodes of a path at first, of which α = 0 costs next to nothing."""
+
+_PATHS_AT_ONCE = 512
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,14 +58,14 @@ def partners(
     targets: Sequence[tuple[int, int, int]],
     *,
     tolerance: float = 1e-4,
-    max_steps: int = 128,
+    max_nodes: int = 129,
 ) -> Partners:
     """Pairwise interactions of each target (place of the pair, layer, head).
 
-    ``targets`` must be in order of layer. More Gauss-Legendre steps, up to ``max_steps``, are taken
-    on each path whose two heads' IG does not sum to the effect of patching both within
-    ``tolerance`` (completeness on the pair's path), or whose target may be off by more by the decay
-    of its slope's coefficients; as many as the decay of both asks for.
+    ``targets`` must be in order of layer. Slopes are integrated at nested Clenshaw-Curtis nodes, at
+    first `FIRST_NODES` and up to ``max_nodes``, more on each path whose two heads' IG does not sum
+    to the effect of patching both within ``tolerance`` (completeness on the pair's path), or whose
+    target may be off by more by the decay of its slope's coefficients.
     """
     n_heads, device = engine.model.n_heads, engine.model.device
     pair, layer, head = (
@@ -69,19 +73,24 @@ def partners(
         for column in zip(*targets, strict=True)
     )
     paths = _Paths(engine, direction, pair, layer, head, torch.arange(n_heads).repeat(len(targets)))
-    effect = paths.effects()
     score = np.zeros(len(pair))
-    wanted = np.full(len(pair), min(FIRST_STEPS, max_steps))
-    while wanted.any():
-        steps = int(wanted[wanted > 0].min())
-        active = np.flatnonzero(wanted == steps)
-        score[active], both, series = paths.integrals(active, steps)
+    active, alphas = np.arange(len(pair)), quadrature.clenshaw_curtis(FIRST_NODES)
+    output, slope = paths.taken(active, alphas[1:])
+    effect = output[:, -1] - paths.start()
+    slope = np.concatenate([paths.slopes_at_start()[..., None], slope], axis=-1)
+    while True:
+        series = quadrature.interpolate_all(alphas, slope)
+        own, both = quadrature.integral(series[:, 0]), quadrature.integral(series[:, 1])
+        score[active] = own
         unfinished = np.abs(both - effect[active]) > tolerance
-        unfinished |= integral_misses(series[:, 0]) > tolerance
-        wanted[active] = 0
-        if steps < max_steps:
-            more = steps_needed(series[unfinished], tolerance).max(1)
-            wanted[active[unfinished]] = np.minimum(more, max_steps)
+        unfinished |= nested_integral_misses(series[:, 0]) > tolerance
+        count = 2 * len(alphas) - 1
+        if count > max_nodes or not unfinished.any():
+            break
+        active, before = active[unfinished], slope[unfinished]
+        alphas = quadrature.clenshaw_curtis(count)
+        slope = np.empty((len(active), 2, count))
+        slope[..., ::2], (_, slope[..., 1::2]) = before, paths.taken(active, alphas[1::2])
     by_target = score.reshape(len(targets), n_heads)
     alone = by_target[np.arange(len(targets)), [head for _, _, head in targets]]
     return Partners(interaction=by_target - alone[:, None], own=alone)
@@ -89,7 +98,10 @@ def partners(
 
 @dataclass(frozen=True, eq=False)
 class _Paths:
-    """Paths on which a target moves with one partner; where that is itself, it moves alone."""
+    """Paths on which a target moves with one partner; where that is itself, it moves alone.
+
+    Slopes are two for each path, the target's and that of both its heads together.
+    """
 
     engine: SuffixEngine
     direction: Direction
@@ -98,45 +110,61 @@ class _Paths:
     head: Int[Tensor, " path"]
     partner: Int[Tensor, " path"]
 
-    def effects(self) -> Float[Array, " path"]:
-        """f(1) − f(0) of each path."""
-
-        @torch.no_grad()
-        def end(chosen: slice) -> Tensor:
-            path = torch.arange(chosen.start, chosen.stop, device=self.pair.device)
-            own, other = self._differences(path)
-            return self._metric(path, own + other)
-
+    def start(self) -> Float[Array, " path"]:
+        """f(0) of each path, the metric of its background."""
         start = self.engine.unpatched(background_prompt(self.direction))[self.pair]
-        found = self.engine.in_batches(len(self.pair), end) - start
-        return found.double().cpu().numpy()
+        return start.double().cpu().numpy()
 
-    def integrals(
-        self, active: Array, steps: int
-    ) -> tuple[
-        Float[Array, " active"], Float[Array, " active"], Float[Array, "active 2 coefficient"]
-    ]:
-        """IG of the target on each of the ``active`` paths, and of both of its heads together; and
-        the series of the two slopes that these are integrals of."""
-        nodes, weights = quadrature.gauss_legendre(steps)
-        device, dtype = self.pair.device, self.engine.model.dtype
+    def slopes_at_start(self) -> Float[Array, "path 2"]:
+        """Slopes at α = 0, where all heads of a layer see one gradient."""
+        model = self.engine.model
+        n_pairs = len(self.engine.activations.pairs)
+        places, of_path = torch.unique(self.layer * n_pairs + self.pair, return_inverse=True)
+        layer, pair = places // n_pairs, places % n_pairs
+        zero = self.engine.activations.clean.attention[model.head_layers[0]]
+
+        def gradients(rows: slice) -> Tensor:
+            with torch.enable_grad():
+                shift = torch.zeros_like(zero[pair[rows]]).requires_grad_()
+                joined = Rows(pair[rows], tuple(layer[rows].tolist()), shift)
+                output = self.engine.evaluate(joined, self.direction)
+                return torch.autograd.grad(output.sum(), shift)[0]
+
+        found = self.engine.in_batches(len(places), gradients, differentiate=True)
+        every = torch.arange(len(self.pair), device=self.pair.device)
+        slopes = [
+            self._slopes(found[of_path[few]], *self._differences(few))
+            for few in torch.split(every, _PATHS_AT_ONCE)
+        ]
+        return torch.cat(slopes).double().cpu().numpy()
+
+    def taken(
+        self, active: Array, alphas: Float[Array, " alpha"]
+    ) -> tuple[Float[Array, "active alpha"], Float[Array, "active 2 alpha"]]:
+        """f and slopes of the ``active`` paths at ``alphas``."""
+        device, dtype, count = self.pair.device, self.engine.model.dtype, len(alphas)
         chosen = torch.as_tensor(active, device=device)
-        alphas = torch.tensor(nodes, device=device, dtype=dtype)
+        at = torch.tensor(alphas, device=device, dtype=dtype)
 
-        def slopes(rows: slice) -> Tensor:
+        def both(rows: slice) -> Tensor:
             row = torch.arange(rows.start, rows.stop, device=device)
-            path = chosen[row // steps]
+            path = chosen[row // count]
             own, other = self._differences(path)
             with torch.enable_grad():
-                shift = (alphas[row % steps].view(-1, 1, 1) * (own + other)).requires_grad_()
-                (gradient,) = torch.autograd.grad(self._metric(path, shift).sum(), shift)
-            return torch.stack([(gradient * delta).sum((1, 2)) for delta in (own, other)], dim=1)
+                shift = (at[row % count].view(-1, 1, 1) * (own + other)).requires_grad_()
+                joined = Rows(self.pair[path], tuple(self.layer[path].tolist()), shift)
+                output = self.engine.evaluate(joined, self.direction)
+                (gradient,) = torch.autograd.grad(output.sum(), shift)
+            return torch.cat([output.detach()[:, None], self._slopes(gradient, own, other)], dim=1)
 
-        found = self.engine.in_batches(len(active) * steps, slopes, differentiate=True)
-        slope = found.double().cpu().numpy().reshape(len(active), steps, 2).swapaxes(1, 2)
-        slope[:, 1] += slope[:, 0]
-        own, both = (slope @ weights).T
-        return own, both, quadrature.interpolate_all(nodes, slope)
+        found = self.engine.in_batches(len(active) * count, both, differentiate=True)
+        values = found.double().cpu().numpy().reshape(len(active), count, 3)
+        return values[..., 0], values[..., 1:].swapaxes(1, 2)
+
+    def _slopes(self, gradient: Tensor, own: Tensor, other: Tensor) -> Float[Tensor, "path 2"]:
+        return torch.stack(
+            [(gradient * own).sum((1, 2)), (gradient * (own + other)).sum((1, 2))], dim=1
+        )
 
     def _differences(self, path: Tensor) -> tuple[Tensor, Tensor]:
         """Δ of the target and of its partner; 0 for a partner that is the target itself."""
@@ -149,7 +177,3 @@ class _Paths:
         )
         alone = (self.partner[path] == self.head[path]).view(-1, 1, 1)
         return own, other.masked_fill(alone, 0)
-
-    def _metric(self, path: Tensor, shift: Tensor) -> Tensor:
-        rows = Rows(self.pair[path], tuple(self.layer[path].tolist()), shift)
-        return self.engine.evaluate(rows, self.direction)

@@ -115,6 +115,25 @@ def integral_misses(series: Float[Array, "*curve coefficient"]) -> Float[Array, 
     return TAIL_FACTOR * last * ratio ** (count / 2 + 1)
 
 
+def nested_integral_misses(series: Float[Array, "*curve coefficient"]) -> Float[Array, "*curve"]:
+    """Error of the Clenshaw-Curtis integral of what is interpolated by ``series`` at its nodes, an
+    odd number of five or more, by the decay of the coefficients.
+
+    At the nodes of degree n a Chebyshev polynomial of degree n + p is that of degree n − p, whose
+    integral is taken for its own (Trefethen 2008, "Is Gauss quadrature better than
+    Clenshaw-Curtis?"). Only even degrees have one: −1 / (k² − 1) for degree k.
+    """
+    degree = series.shape[-1] - 1
+    last = np.abs(series[..., -2:]).sum(-1)
+    before = np.abs(series[..., -4:-2]).sum(-1)
+    ratio = np.clip(last / np.where(before > 0, before, 1.0), 0.0, SLOWEST)
+    beyond = np.arange(2, degree + 1, 2)
+    weight = np.abs(1 / ((degree - beyond) ** 2 - 1.0) - 1 / ((degree + beyond) ** 2 - 1.0))
+    missed = (ratio[..., None] ** (beyond / 2) * weight).sum(-1)
+    missed = missed + ratio ** (degree / 2 + 1) / (1 - ratio)
+    return TAIL_FACTOR * last * missed
+
+
 def steps_needed(
     series: Float[Array, "*curve coefficient"], tolerance: float
 ) -> Int[Array, "*curve"]:

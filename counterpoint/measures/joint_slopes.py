@@ -127,13 +127,14 @@ def misses_where_steep(
 ) -> Float[Array, " example"]:
     """Error of `integral_where_steep` by what the series leave out; 0 where no part is flat.
 
-    The integral over the whole path is known better than the slopes on the way; that over a part of
-    it is not. By how much the place is off at which the path turns flat is not reckoned with: there
-    the slope is small.
+    It is the integral over the whole path, which is known better than the slopes on the way
+    (`interpolation_errors.integral_misses`), less that over the flat part, which is not. By how
+    much the place is off at which the path turns flat is not reckoned with: there the slope is
+    small.
     """
     _, flat = _cells(series)
     last = TAIL_FACTOR * np.abs(series[..., -2:]).sum(-1).max(1)
-    return np.where(flat.any((1, 2)), last, 0.0)
+    return last * flat.mean((1, 2))
 
 
 def _cells(

@@ -21,7 +21,11 @@ from counterpoint.measures import quadrature
 from counterpoint.measures.curve_measures import GRID_SIZE, OutputCurves
 from counterpoint.measures.curves import output_curves
 from counterpoint.measures.integrated_gradients import FIRST_STEPS, integrated_gradients
-from counterpoint.measures.interpolation_errors import integral_misses, steps_needed
+from counterpoint.measures.interpolation_errors import (
+    integral_misses,
+    nested_integral_misses,
+    steps_needed,
+)
 from counterpoint.measures.patching import activation_patching, layer_patching
 from counterpoint.measures.slopes import attribution_patching, values, values_and_slopes
 from counterpoint.models.load import LanguageModel
@@ -183,6 +187,20 @@ def test_more_steps_are_taken_where_the_sum_misses(tiny_llama: LanguageModel) ->
     assert (coarse.steps == FIRST_STEPS).all()
     fine = integrated_gradients(engine, "noising", tolerance=1e-9, max_steps=32)
     assert fine.steps.max() == 32
+
+
+@settings(deadline=None)
+@given(st.floats(0.05, 3.0), st.booleans(), st.sampled_from([5, 9, 17]))
+def test_what_nested_nodes_miss_of_an_integral_is_stated(
+    distance: float, above: bool, count: int
+) -> None:
+    """Of 1 / (x − z) with its pole z beyond an end, whose coefficients shrink evenly."""
+    pole = 1 + distance if above else -distance
+    nodes = quadrature.clenshaw_curtis(count)
+    series = quadrature.interpolate(nodes, (1 / (nodes - pole))[None])
+    exact = np.log(abs(1 - pole)) - np.log(abs(pole))
+    error = abs(quadrature.integral(series)[0] - exact)
+    assert error <= nested_integral_misses(series)[0] + 1e-12
 
 
 @settings(deadline=None)

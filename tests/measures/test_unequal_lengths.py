@@ -159,7 +159,7 @@ def test_interactions_faithfulness_and_other_answers_equal_whole_passes(
     start = float(plain.metric().detach())
     # Of a head on its path with one partner: its own IG there less its AP.
     layer, head, partner = 1, 2, 3
-    found = partners(engine, direction, [(0, layer, head)], tolerance=1e-11, max_steps=32)
+    found = partners(engine, direction, [(0, layer, head)], tolerance=1e-11, max_nodes=33)
     nodes, weights = np.polynomial.legendre.leggauss(32)
     own = 0.0
     for node, weight in zip((nodes + 1) / 2, weights / 2, strict=True):
