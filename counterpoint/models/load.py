@@ -197,6 +197,16 @@ def _run_every_position(
     return args, kwargs
 
 
+def _rows_together(module: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Give the unembedding its rows one after another in memory.
+
+    The last position alone of each prompt (`logits_to_keep`) is a view whose rows stand apart, and
+    of such a one torch multiplies every row by itself, reading all weights of the unembedding each
+    time: for 128 rows of GPT-2's shape more than all blocks took together.
+    """
+    return tuple(each.contiguous() if isinstance(each, torch.Tensor) else each for each in args)
+
+
 def wrap(
     hf: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
@@ -209,7 +219,8 @@ def wrap(
     that has no unembedding.
     """
     names = discover(hf)
-    if not hasattr(hf, "lm_head") and hf.get_output_embeddings() is None:
+    unembedding = hf.get_output_embeddings()
+    if not hasattr(hf, "lm_head") and unembedding is None:
         raise UserError(
             f"model architecture {type(hf).__name__} is not a causal language model; expected one"
             " that reads left to right and has an unembedding. Choose a decoder-only model."
@@ -222,6 +233,8 @@ def wrap(
         if getattr(getattr(module, "config", None), "return_dict", None) is False:
             module.config.return_dict = True  # type: ignore[union-attr]
     begin_afresh(hf)
+    if unembedding is not None:
+        unembedding.register_forward_pre_hook(_rows_together)
     if getattr(hf.config.get_text_config(decoder=True), "num_kv_shared_layers", None):
         hf.register_forward_pre_hook(_run_every_position, with_kwargs=True)
     if hf.dtype == torch.float64:
