@@ -190,6 +190,12 @@ def own_environment(folder: Path) -> Path:
 # -- a run --------------------------------------------------------------------------------------
 
 
+def plain(path: Path) -> dict[str, Any]:
+    """A configuration file as plain values. Raises UserError for one that cannot be used."""
+    read_mapping(path)
+    return yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+
+
 def configurations(given: Mapping[str, Any], study: str) -> dict[str, dict[str, Any]]:
     """What is laid over config.yaml in each run; ``given`` is what the caller lays over it."""
     studies = given.get("studies", {})
@@ -210,7 +216,7 @@ def measured(
     settings = ("--cores", str(cores), "--configfile", str(written))
     shutil.rmtree(side.folder / "results", ignore_errors=True)
     # The model, and what is remembered of the code's syntax, are there before the clock runs.
-    names = read_mapping(side.folder / "config.yaml")["studies"]
+    names = plain(side.folder / "config.yaml")["studies"]
     own = dict(configuration).get("studies", {}).get(study, {})
     model = own.get("model") or names.get(study, {}).get("model")
     side.snakemake(f"resources/models/{model}/provenance.json", *settings)
@@ -409,7 +415,7 @@ def _measure(wanted: argparse.Namespace) -> str:
     from benchmarks import machine
 
     commits = _git("rev-parse", f"{wanted.old}^{{commit}}"), new_commit()
-    given = read_mapping(wanted.config) if wanted.config else {}
+    given = plain(wanted.config) if wanted.config else {}
     runs = configurations(given, wanted.study)
     old, new = (
         worktree(commit, PLACE / name) for commit, name in zip(commits, ("old", "new"), strict=True)

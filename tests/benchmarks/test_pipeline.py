@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from benchmarks import pipeline
+from counterpoint.errors import UserError
 from counterpoint.workflow.config import resolve
 from tests.helpers import small_study
 
@@ -89,6 +90,17 @@ def test_the_old_side_is_asked_for_nothing_that_it_does_not_know() -> None:
     assert runs["same"]["studies"]["ioi"] == {"max_pairs": 2, **pipeline.LEFT_OUT}
     assert runs["whole"]["studies"]["ioi"] == given["studies"]["ioi"]
     assert pipeline.configurations({}, "ioi")["old"] == {"study": "ioi"}
+
+
+def test_a_given_configuration_is_read_as_plain_values(tmp_path: Path) -> None:
+    (tmp_path / "own.yaml").write_text("studies: {ioi: {max_pairs: 2, dtype: float64}}\n")
+    given = pipeline.plain(tmp_path / "own.yaml")
+    assert json.loads(json.dumps(pipeline.configurations(given, "ioi")))["whole"] == {
+        "study": "ioi",
+        **given,
+    }
+    with pytest.raises(UserError, match="other.yaml"):
+        pipeline.plain(tmp_path / "other.yaml")
 
 
 def test_what_is_left_out_is_known_and_leaves_its_rules_out(tmp_path: Path) -> None:
