@@ -99,7 +99,7 @@ def test_a_given_configuration_is_read_as_plain_values(tmp_path: Path) -> None:
         "study": "ioi",
         **given,
     }
-    with pytest.raises(UserError, match="other.yaml"):
+    with pytest.raises(UserError, match=r"other\.yaml"):
         pipeline.plain(tmp_path / "other.yaml")
 
 
