@@ -40,8 +40,6 @@ OF_SHARDS = (
 """Rules with a job for each shard, the last two where a study asks for them."""
 
 CACHING = "cache_activations"
-"""The rule that runs every prompt, and compares each shape of prompts with whole passes."""
-
 ANSWERS = "measure_answers"
 """The one job that looks at answers, of a study that asks for it."""
 
@@ -128,13 +126,10 @@ def amounts(
     shards = max(1, math.ceil(pairs.count / settings["shard_size"]))
     found: dict[str, tuple[int, float]] = {}
     for rule, each in operations.operations(size, pairs).items():
-        # The activations of both prompts serve both directions.
-        repeated = 1 if rule == CACHING else directions
+        repeated = 1 if rule == CACHING else directions  # both prompts serve both
         found[rule] = shards, pairs.count * repeated * each / machine.rate_of(rule)
-    compared = shards if pairs.shapes is None else pairs.shapes
-    jobs, amount = found[CACHING]
-    checks = compared * operations.check_operations(size, pairs) / machine.rate_of(CACHING)
-    found[CACHING] = jobs, amount + checks
+    checks = (pairs.shapes or shards) * operations.check_operations(size, pairs)
+    found[CACHING] = shards, found[CACHING][1] + checks / machine.rate_of(CACHING)
     if settings["baselines"]:
         each = operations.baseline_operations(size, pairs, settings["baselines"])
         rule = "score_baselines"
