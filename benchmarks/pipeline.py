@@ -13,6 +13,8 @@ Before each the machine's rate of matrix products is measured. Every run is kept
 done, in `benchmarks/pipeline.json`, so that turns may be made one at a time (`--turns 1`, then
 `--turns 2`, …) and an interrupted one goes on where it stopped. Ratios are medians over the turns
 that are complete.
+
+Above 400 lines because the sides, their runs and the page of them are one comparison.
 """
 
 from __future__ import annotations
