@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks import baselines, machine, report
+from benchmarks import baselines, fair_peers, machine, pipeline, report
 from benchmarks.machine import timed
 from benchmarks.original_pair import notebook_pair
 from counterpoint.engine.activation_caching import cache_activations
@@ -245,6 +245,12 @@ class Bench:
             log.info("a shard: %s", shards[-1])
         self.results["shards"] = shards
 
+    def batched(self) -> None:
+        """Curves and AP against the strongest plain way: whole passes in batches, prefix cached."""
+        self.results |= fair_peers.compared(
+            self.model, self.pairs, self.in_turns, self.sample, GRID, self.turns
+        )
+
     # -- cost -----------------------------------------------------------------------------------
 
     def cost(self) -> None:
@@ -301,6 +307,7 @@ class Bench:
         self.gradients()
         self.activation_patching()
         self.integrated_gradients()
+        self.batched()
         self.bfloat16()
         self.cost()
         log.info("every comparison is timed; what is left are errors and memory")
@@ -316,10 +323,13 @@ class Bench:
             "gradient_ratio": results["gradients"]["ratio"],
             "ap_ratio": results["ap"]["ratio"],
             "ig_ratio": results["ig"]["ratio"],
+            "curves_batched_ratio": results["curves_batched"]["ratio"],
+            "ap_batched_ratio": results["ap_batched"]["ratio"],
             "max_error_output": results["max_error_output"],
             "max_error_gradient": results["max_error_gradient"],
             "max_error_ap": results["max_error_ap"],
             "max_error_ig": results["max_error_ig"],
+            "max_error_batched": results["max_error_batched"],
             "date": datetime.date.today().isoformat(),
             "machine": machine.describe(),
             "matrix_product_rate": rate,
@@ -343,7 +353,7 @@ def main() -> None:
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     logging.getLogger("counterpoint").setLevel(logging.WARNING)
-    results = Bench(arguments.model, arguments.turns).run()
+    results = pipeline.with_ratios(Bench(arguments.model, arguments.turns).run())
     write_json(results, ROOT / "benchmarks" / "results.json")
     print(report.table(results))
     report.write(results, ROOT / "docs")

@@ -61,7 +61,9 @@ class Study:
         self.settings: dict[str, Any] = self.record["settings"]
         model = folder.parent.parent / "resources" / "models" / self.settings["model"]
         self.size = read_size(model, self.settings["dtype"])
-        self.pairs: Pairs = pairs_of(read_table(folder / "pairs.parquet"))
+        self.pairs: Pairs = pairs_of(
+            read_table(folder / "pairs.parquet"), self.settings["shard_size"]
+        )
         self.targets = config.number_of_targets(self.settings["counterfactuals"]["targets"])
         self.kept = bool(list(folder.glob("shards/*/activations.safetensors")))
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import matplotlib.pyplot as plt
 
-from benchmarks import edge_paths, head_roles, positions
+from benchmarks import edge_paths, fair_peers, head_roles, pipeline, positions
 from counterpoint.files.artifacts import atomic, write_text
 
 WAYS = {
@@ -82,6 +82,11 @@ def table(results: dict[str, Any]) -> str:
 def write(results: dict[str, Any], folder: Path) -> None:
     """Write `performance.md` and `performance.svg`."""
     plot(results, folder / "performance.svg")
+    write_text(page(results), folder / "performance.md")
+
+
+def page(results: dict[str, Any]) -> str:
+    """`performance.md`, with a section for each comparison that has results of its own."""
     details = results["details"]
     heads = ", ".join(f"{layer}.{head}" for layer, head in results["sampled_heads"])
     cost = "\n".join(
@@ -138,10 +143,15 @@ IOI pairs of the shipped set, one direction, activations and curves, in a proces
 position.
 *length* puts sentences before the pair, so that the prefix grows and the suffix does not.
 """
+    if "curves_batched" in details:
+        text += "\n" + fair_peers.section(details)
     for own in (positions, head_roles, edge_paths):
         if own.KEPT.is_file():
             text += "\n" + own.section(json.loads(own.KEPT.read_text(encoding="utf-8")))
-    write_text(text, folder / "performance.md")
+    kept = pipeline.read_kept()
+    if pipeline.complete(kept):
+        text += "\n" + pipeline.section(kept)
+    return text
 
 
 def plot(results: dict[str, Any], path: Path) -> None:

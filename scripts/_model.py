@@ -26,4 +26,6 @@ def load(snakemake: Any, at_least: str | None = None) -> "LanguageModel":
         dtype=dtype,
         prepend_bos=settings["prepend_bos"],
         threads=snakemake.threads,
+        # `prepare_pairs` has read it, and few jobs need words.
+        tokenizer_later=True,
     )

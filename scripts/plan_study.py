@@ -24,7 +24,7 @@ def main(snakemake: Any) -> None:
     table = plan(
         settings,
         size,
-        pairs_of(read_table(snakemake.input.pairs)),
+        pairs_of(read_table(snakemake.input.pairs), settings["shard_size"]),
         machine,
         costs,
         targets=wanted.targets,

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -21,7 +21,9 @@ from counterpoint.counterfactuals.hypervolume import (
 )
 from counterpoint.counterfactuals.pair_columns import PAIR_COLUMNS, pair_row
 from counterpoint.counterfactuals.problem import Ledger, SearchResult, Target
-from counterpoint.models.load import LanguageModel
+
+if TYPE_CHECKING:
+    from counterpoint.models.load import LanguageModel
 
 COLUMNS = (
     "method",

@@ -6,6 +6,7 @@ is the same whatever follows it: it is run once for each pair and shown to every
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -31,6 +32,14 @@ class PrefixKeysValues:
         return cls(
             [cast(Tensor, layer.keys).detach() for layer in layers],
             [cast(Tensor, layer.values).detach() for layer in layers],
+        )
+
+    @classmethod
+    def joined(cls, parts: Sequence[PrefixKeysValues]) -> PrefixKeysValues:
+        """Those of the pairs of all ``parts``, one part after another."""
+        return cls(
+            [torch.cat(layer) for layer in zip(*(part.keys for part in parts), strict=True)],
+            [torch.cat(layer) for layer in zip(*(part.values for part in parts), strict=True)],
         )
 
     def up_to(self, stop: int, row: int) -> PrefixKeysValues:

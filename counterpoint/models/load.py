@@ -37,13 +37,19 @@ DTYPES = {"float32": torch.float32, "float64": torch.float64, "bfloat16": torch.
 class LanguageModel:
     """A causal language model with its tokenizer and the modules that the engine needs.
 
-    ``hf`` is in evaluation mode and none of its parameters asks for a gradient.
+    ``hf`` is in evaluation mode and none of its parameters asks for a gradient. ``words`` is the
+    tokenizer, or the folder from which it is read when it is first asked for.
     """
 
     hf: PreTrainedModel
-    tokenizer: PreTrainedTokenizerBase
+    words: PreTrainedTokenizerBase | Path
     names: ModuleNames
     prepend_bos: bool = True
+
+    @cached_property
+    def tokenizer(self) -> PreTrainedTokenizerBase:
+        """Raises UserError where `load_tokenizer` does, if it is only read now."""
+        return load_tokenizer(self.words) if isinstance(self.words, Path) else self.words
 
     @property
     def device(self) -> torch.device:
@@ -197,19 +203,32 @@ def _run_every_position(
     return args, kwargs
 
 
+def _rows_together(module: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Give the unembedding its rows one after another in memory.
+
+    The last position alone of each prompt (`logits_to_keep`) is a view whose rows stand apart, and
+    of such a one torch multiplies every row by itself, reading all weights of the unembedding each
+    time: for 128 rows of GPT-2's shape more than all blocks took together.
+    """
+    return tuple(each.contiguous() if isinstance(each, torch.Tensor) else each for each in args)
+
+
 def wrap(
     hf: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
+    tokenizer: PreTrainedTokenizerBase | Path,
     *,
     prepend_bos: bool = True,
 ) -> LanguageModel:
     """Make a `LanguageModel` of a Hugging Face model that is already in memory.
 
+    ``tokenizer`` may be the folder that it is read from when it is first asked for.
+
     Raises UserError, with the reason, for a model that `discover` finds no heads in, and for one
     that has no unembedding.
     """
     names = discover(hf)
-    if not hasattr(hf, "lm_head") and hf.get_output_embeddings() is None:
+    unembedding = hf.get_output_embeddings()
+    if not hasattr(hf, "lm_head") and unembedding is None:
         raise UserError(
             f"model architecture {type(hf).__name__} is not a causal language model; expected one"
             " that reads left to right and has an unembedding. Choose a decoder-only model."
@@ -222,11 +241,13 @@ def wrap(
         if getattr(getattr(module, "config", None), "return_dict", None) is False:
             module.config.return_dict = True  # type: ignore[union-attr]
     begin_afresh(hf)
+    if unembedding is not None:
+        unembedding.register_forward_pre_hook(_rows_together)
     if getattr(hf.config.get_text_config(decoder=True), "num_kv_shared_layers", None):
         hf.register_forward_pre_hook(_run_every_position, with_kwargs=True)
     if hf.dtype == torch.float64:
         _run_experts_eagerly(hf)
-    return LanguageModel(hf=hf, tokenizer=tokenizer, names=names, prepend_bos=prepend_bos)
+    return LanguageModel(hf=hf, words=tokenizer, names=names, prepend_bos=prepend_bos)
 
 
 def _run_experts_eagerly(hf: PreTrainedModel) -> None:
@@ -244,10 +265,14 @@ def load_language_model(
     dtype: str = "float32",
     prepend_bos: bool = True,
     threads: int | None = None,
+    tokenizer_later: bool = False,
 ) -> LanguageModel:
     """Load the model of ``folder`` (`resources/models/{model}`), without any network.
 
-    ``dtype`` is one of `DTYPES`; ``threads`` bounds torch's threads within an operation.
+    ``dtype`` is one of `DTYPES`; ``threads`` bounds torch's threads within an operation. With
+    ``tokenizer_later`` the tokenizer is read when it is first asked for, by jobs whose prompts were
+    tokenised before: a quarter of a second for SmolLM2, more for larger vocabularies.
+
     Raises UserError when the folder is no model or was changed after it was fetched, its weights
     are not those that its config.json describes, the device is absent or the dtype unknown.
     """
@@ -266,7 +291,7 @@ def load_language_model(
     for remark in check_declared(Path(folder), str(folder), str(folder)):
         warnings.warn(remark, stacklevel=2)
     hf = load_checkpoint(Path(folder), DTYPES[dtype])
-    tokenizer = load_tokenizer(folder)
+    tokenizer = Path(folder) if tokenizer_later else load_tokenizer(folder)
     nn.Module.to(hf, torch.device(device))
     return wrap(hf, tokenizer, prepend_bos=prepend_bos)
 

@@ -22,7 +22,9 @@ SCHEMA_FILE = shipped_file("config.schema.yaml")
 @cache
 def schema() -> dict[str, Any]:
     """The schema, read once."""
-    loaded: dict[str, Any] = yaml.safe_load(SCHEMA_FILE.read_text(encoding="utf-8"))
+    # libyaml's reader, where PyYAML was built with it: each start of the workflow reads the file.
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    loaded: dict[str, Any] = yaml.load(SCHEMA_FILE.read_text(encoding="utf-8"), loader)
     return loaded
 
 

@@ -660,5 +660,5 @@ def test_every_job_says_the_same_beginning(begin: str | None, tmp_path: Path) ->
     first = PairChecker(load_tokenizer(tmp_path)).first
     assert first == ([] if begin is None else [tokenizer.bos_token_id])
     nothing: Any = None
-    model = LanguageModel(hf=nothing, tokenizer=load_tokenizer(tmp_path), names=nothing)
+    model = LanguageModel(hf=nothing, words=load_tokenizer(tmp_path), names=nothing)
     assert model.encode(" w5") == [*first, 5]

@@ -104,7 +104,7 @@ def test_activations_take_the_bytes_that_are_planned(
     # With " sat" one reading more than the one at the first difference, a token longer.
     once = pairs["length"] - pairs["first_difference"]
     read = once.mean() if answers is None else (2 * once + 1).mean()
-    assert pairs_of(pairs).positions == read
+    assert pairs_of(pairs, 2).positions == read
     activations, _ = cache_shard(model, pairs, "logit_difference")
     write_tensors(activations, tmp_path / "activations.safetensors")
     tensors = sum(
@@ -112,7 +112,7 @@ def test_activations_take_the_bytes_that_are_planned(
         for name, tensor in activations.items()
         if tensor.dtype is torch.float32 and not name.endswith("final")
     )
-    planned = len(pairs) * operations.activation_bytes(read_size(folder), pairs_of(pairs))
+    planned = len(pairs) * operations.activation_bytes(read_size(folder), pairs_of(pairs, 2))
     # Pairs of one bucket share the keys and values of nothing: each has its own prefix.
     assert planned == pytest.approx(tensors, rel=0.01)
 
@@ -151,6 +151,23 @@ def test_the_shipped_costs_are_those_of_their_records() -> None:
     again = fit(Record(**one) for one in stored["records"])
     for rule, cost in read_costs().items():
         assert (cost.start, cost.slope) == pytest.approx((again[rule].start, again[rule].slope))
+
+
+def test_shapes_are_counted_in_each_shard(folder: Path) -> None:
+    table = pd.DataFrame({"pair": range(5), "length": [9, 9, 8, 9, 8], "first_difference": 3})
+    table["clean_tokens"] = [[1] * n for n in table["length"]]
+    table["corrupted_tokens"] = table["clean_tokens"]
+    table["corrupted_length"] = table["length"]
+    assert [pairs_of(table, size).shapes for size in (1, 2, 3, 5, 64)] == [5, 3, 3, 2, 2]
+    size, settings = read_size(folder), study(shard_size=5)
+
+    def caching(pairs: Pairs) -> float:
+        return amounts(settings, size, pairs, ON, 1)["cache_activations"][1] * ON.rate
+
+    runs = 2 * 5 * 12 * size.operations
+    each = (6 * 12 + (3 + 3) * 5 / 2) * size.operations
+    assert caching(Pairs(5, 12, 5)) == pytest.approx(runs + each)
+    assert caching(Pairs(5, 12, 5, shapes=4)) == pytest.approx(runs + 4 * each)
 
 
 # -- plans ---------------------------------------------------------------------------------------

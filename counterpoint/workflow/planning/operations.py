@@ -13,6 +13,7 @@ from typing import Any
 import pandas as pd
 
 from counterpoint.measures.curve_measures import GRID_SIZE
+from counterpoint.pairs.buckets import groups, shard
 from counterpoint.workflow.planning.model_size import Size
 
 CIRCUIT_SHARES = 10
@@ -40,13 +41,15 @@ class Pairs:
     included), and the mean number of *positions* from the first that differs to the end.
 
     Of answers that are read whole, positions are those of all that is read of a pair, and ``run``
-    are the tokens of all those prompts; without it a pair's prompts are run once.
+    are the tokens of all those prompts; without it a pair's prompts are run once. ``shapes`` counts
+    the buckets of all shards together, which are compared with whole passes; None: one a shard.
     """
 
     count: int
     tokens: float
     positions: float
     run: float | None = None
+    shapes: int | None = None
 
     @property
     def run_tokens(self) -> float:
@@ -54,21 +57,27 @@ class Pairs:
         return self.tokens if self.run is None else self.run
 
 
-def pairs_of(table: pd.DataFrame) -> Pairs:
+def pairs_of(table: pd.DataFrame, shard_size: int) -> Pairs:
     """What matters of the rows of `pairs.parquet`; prompts of unequal length count half each.
 
-    Whole answers are counted as their log odds are read (`engine.answer_readings`).
+    They are split into shards of ``shard_size``. Whole answers are counted as their log odds are
+    read (`engine.answer_readings`).
     """
     length = (table["length"] + table["corrupted_tokens"].map(len)) / 2
     after = length - table["first_difference"]
     tokens = float(length.mean())
+    # In the order in which shards are cut out of it.
+    whole = shard(table, 0, max(1, len(table)))
+    parts = (whole.iloc[first : first + shard_size] for first in range(0, len(whole), shard_size))
+    shapes = sum(len(groups(part)) for part in parts)
     if "read_whole" not in table.columns:
-        return Pairs(len(table), tokens, float(after.mean()))
+        return Pairs(len(table), tokens, float(after.mean()), shapes=shapes)
     rests = [table[name].map(len) for name in ("correct_rest", "incorrect_rest")]
     readings = 1 + sum(rests)
     longer = sum(rest * (rest + 1) / 2 for rest in rests)
     run = (readings * length + longer).mean()
-    return Pairs(len(table), tokens, float((readings * after + longer).mean()), float(run))
+    positions = float((readings * after + longer).mean())
+    return Pairs(len(table), tokens, positions, float(run), shapes)
 
 
 def operations(size: Size, pairs: Pairs) -> dict[str, float]:
@@ -88,6 +97,17 @@ def operations(size: Size, pairs: Pairs) -> dict[str, float]:
         "measure_roles": ROLES * size.heads * above,
         "record_patterns": 2 * pairs.tokens * size.operations,
     }
+
+
+def check_operations(size: Size, pairs: Pairs) -> float:
+    """Floating-point operations of the comparison with whole passes that each shape of a shard gets
+    when it is cached (`engine.selfcheck`).
+
+    Six prompts are run whole and alone (both for what is kept, the background, three with a head
+    patched), and one sweep enters at every layer and at three heads.
+    """
+    sweep = (size.n_layers + 3) * pairs.positions / 2
+    return (6 * pairs.tokens + sweep) * size.operations
 
 
 ROLES = 5

@@ -39,6 +39,7 @@ OF_SHARDS = (
 )
 """Rules with a job for each shard, the last two where a study asks for them."""
 
+CACHING = "cache_activations"
 ANSWERS = "measure_answers"
 """The one job that looks at answers, of a study that asks for it."""
 
@@ -125,9 +126,10 @@ def amounts(
     shards = number_of_shards(settings["shard_size"], pairs.count)
     found: dict[str, tuple[int, float]] = {}
     for rule, each in operations.operations(size, pairs).items():
-        # The activations of both prompts serve both directions.
-        repeated = 1 if rule == "cache_activations" else directions
+        repeated = 1 if rule == CACHING else directions  # both prompts serve both
         found[rule] = shards, pairs.count * repeated * each / machine.rate_of(rule)
+    checks = (pairs.shapes or shards) * operations.check_operations(size, pairs)
+    found[CACHING] = shards, found[CACHING][1] + checks / machine.rate_of(CACHING)
     if settings["baselines"]:
         each = operations.baseline_operations(size, pairs, settings["baselines"])
         rule = "score_baselines"
