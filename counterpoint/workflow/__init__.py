@@ -4,6 +4,8 @@ Nothing in the other rooms imports this one, and nothing here imports snakemake.
 `schema`, `config_layers`, `config_mistakes`, `whole_answer_settings`, `equal_lengths`),
 `named_heads`, `targets` and
 `search_settings` (what a configuration asks of searches; `shown_settings` writes their settings
-into schema and config), then `code_version`, `provenance`, `command_line`, `folder_locks`, and the
-room `planning`. What is imported while the Snakefile is parsed needs no torch.
+into schema and config), then `code_version`, `provenance`, `command_line`, `folder_locks`,
+`start_checks` (what is known before any job, with `tokenizer_checks`), `kept_results` (what a run
+that fails gives back), and the room `planning`. What is imported while the Snakefile is parsed
+needs no torch.
 """
