@@ -104,6 +104,17 @@ def read_mapping(path: PathLike) -> dict[str, Any]:
     )
 
 
+def parsed_json(text: str, **ways: Any) -> Any:
+    """What a text of JSON holds; ``ways`` are those of `json.loads`.
+
+    Raises ValueError for what is none, and for what is nested deeper than Python follows.
+    """
+    try:
+        return json.loads(text, **ways)
+    except RecursionError:
+        raise ValueError("it is nested without end") from None
+
+
 def whole_text(text: str, key: str) -> str:
     """The text, where it is one that UTF-8 can hold.
 

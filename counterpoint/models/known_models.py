@@ -39,7 +39,7 @@ def specified(
     if wanted in models:
         return wanted, dict(models[wanted])
     path = user_path(wanted, folder)
-    if is_folder(path) or path.suffix.lower() in (".gguf", ".safetensors"):
+    if (wanted and is_folder(path)) or path.suffix.lower() in (".gguf", ".safetensors"):
         # The digest keeps two folders of the same name apart.
         digest = hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:8]
         return f"{_slug(path.resolve().name)}-{digest}", {"source": "local", "path": wanted}
