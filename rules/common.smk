@@ -36,7 +36,13 @@ from counterpoint.workflow.kept_results import (
     put_back_of_killed_runs,
     told,
 )
-from counterpoint.workflow.start_checks import PAIR_SETTINGS, Question, check, searched
+from counterpoint.workflow.start_checks import (
+    PAIR_SETTINGS,
+    Question,
+    check,
+    check_folders,
+    searched,
+)
 
 # Whether this is the Snakemake that a user started, and not one that it started for a job.
 STARTED_BY_USER = workflow.exec_mode == ExecMode.DEFAULT
@@ -89,8 +95,16 @@ try:
             f"the project stands in {workflow.basedir}: Snakemake takes braces in the "
             "names of its folders for wildcards; move the project, or rename the folder"
         )
+    # Snakemake writes there whatever it is asked to do.
+    check_folders([".snakemake"], written=STARTED_BY_USER)
     raw, source, is_named = configuration()
     CONFIG = resolve(raw, source=source, is_named=is_named)
+    check_folders(
+        [
+            *(f"results/{study}" for study in CONFIG.studies),
+            *(f"resources/models/{model}" for model in CONFIG.models),
+        ]
+    )
     check_named_heads(CONFIG, Path("resources/models"))
     check_depth_of_baselines(CONFIG, Path("resources/models"))
     # Counted before anything has run, so that the number of shards is known.
@@ -545,6 +559,7 @@ def begin_run():
     if strangers:
         refuse(f"{strangers[0]} would be made, which is not below results or resources")
     try:
+        check_folders(sorted({Path(file).parent for file in files}), written=True)
         check(list(questions(jobs)))
         KEPT.keep(at_stake(jobs))
     except UserError as mistake:

@@ -9,10 +9,12 @@ and what the Snakefile imports needs neither: the questions go to a process of t
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
 from counterpoint.errors import UserError
@@ -48,6 +50,27 @@ def searched(study: Mapping[str, Any]) -> dict[str, list[str]]:
     lists = [[each] if isinstance(each, str) else each or [] for each in starts]
     answers = asked["answers"] if asked["targets"] else None
     return {"starts": [text for each in lists for text in each], "answers": answers or []}
+
+
+def check_folders(folders: Iterable[str | os.PathLike[str]], *, written: bool = False) -> None:
+    """Raise UserError for one of ``folders`` that stands there and is none; if they are to be
+    ``written`` to, also for one that cannot be, or cannot be made in the nearest folder above it.
+    """
+    for folder in map(Path, folders):
+        there = folder
+        while not os.path.lexists(there):
+            there = there.parent
+        if not there.is_dir():
+            what = "a link that leads nowhere" if there.is_symlink() else "a file"
+            raise UserError(
+                f"{there} is {what}, and files are to be made in a folder of that name; move it "
+                "away, or rename it"
+            )
+        if written and not os.access(there, os.W_OK | os.X_OK):
+            raise UserError(
+                f"{there} cannot be written to, and files are to be made in it; change who may "
+                "(chmod, chown), or work in a folder of your own"
+            )
 
 
 def check(questions: Sequence[Question]) -> None:

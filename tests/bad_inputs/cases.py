@@ -95,10 +95,12 @@ def set_up(case: Case, folder: Path) -> None:
         case.prepare(folder)
 
 
-def read_as_the_snakefile(case: Case) -> Configuration:
-    """Everything that the Snakefile asks before it has a plan, in the current folder."""
+def read_as_the_snakefile(case: Case, files: Sequence[str] = ()) -> Configuration:
+    """Everything that the Snakefile asks before it has a plan, in the current folder; ``files`` are
+    laid over the configuration of the case."""
     values = from_command_line(case.values or {}, case.arguments)
-    configuration = resolve(read_layers([CONFIG], values), source=CONFIG, is_named=True)
+    layers = read_layers([CONFIG, *files], values)
+    configuration = resolve(layers, source=CONFIG, is_named=True)
     check_named_heads(configuration, Path("resources/models"))
     check_depth_of_baselines(configuration, Path("resources/models"))
     for study in configuration.studies.values():

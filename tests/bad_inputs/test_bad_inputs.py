@@ -13,7 +13,9 @@ from counterpoint.models.fetch import fetch_model
 from counterpoint.models.tokenizers.tokenizer import load_tokenizer
 from counterpoint.pairs.pair_checks import validate_pairs
 from counterpoint.pairs.pair_files import count_rows, read_pairs
+from counterpoint.workflow.command_line import configuration_files, cores, further_arguments
 from tests.bad_inputs.cases import Case, contents, read_as_the_snakefile, set_up
+from tests.bad_inputs.commands import CHOICES, WORDS, Choice, Words
 from tests.bad_inputs.configurations import CONFIGURATIONS
 from tests.bad_inputs.models import MODELS as BAD_MODELS
 from tests.bad_inputs.models import BadModel
@@ -101,3 +103,38 @@ def test_a_model(here: Path, monkeypatch: pytest.MonkeyPatch, case: BadModel) ->
     for told in case.told:
         assert told in message
     assert contents(here) == before
+
+
+@pytest.mark.parametrize("case", CHOICES, ids=lambda case: case.name)
+def test_what_make_is_told(here: Path, case: Choice) -> None:
+    set_up(Case(case.name, [], files=case.files), here)
+    before = contents(here)
+    environment = {f"COUNTERPOINT_{name}": text for name, text in case.variables.items()}
+    with pytest.raises(UserError) as caught:
+        cores({"COUNTERPOINT_CORES": "1", **environment})
+        further_arguments(environment)
+        files = configuration_files(environment)
+        read_as_the_snakefile(Case(case.name, []), files)
+    message = str(caught.value)
+    for told in case.told:
+        assert told in message
+    own = {name for name in contents(here) if name.startswith(".snakemake/counterpoint/command-")}
+    assert {name: held for name, held in contents(here).items() if name not in own} == before
+
+
+@pytest.mark.parametrize("case", WORDS, ids=lambda case: case.name)
+def test_what_snakemake_is_told(here: Path, case: Words) -> None:
+    told = Case(case.name, case.told, values=case.values, arguments=case.arguments)
+    set_up(told, here)
+    with pytest.raises(UserError) as caught:
+        read_as_the_snakefile(told)
+    for each in case.told:
+        assert each in str(caught.value)
+
+
+def test_there_are_enough_cases_and_no_two_alike() -> None:
+    corpus = [CONFIGURATIONS, PAIR_FILES, BAD_MODELS, CHOICES, WORDS]
+    for cases in corpus:
+        names = [case.name for case in cases]
+        assert len(set(names)) == len(names)
+    assert sum(map(len, corpus)) >= 120
