@@ -297,9 +297,11 @@ def _parquet(file: Path) -> Any:
 
     try:
         opened = pq.ParquetFile(file)
-    except (pa.ArrowException, OSError) as error:
+        names = opened.schema_arrow.names
+    # ValueError: names that are no text.
+    except (pa.ArrowException, OSError, ValueError) as error:
         raise UserError(f"{file} is not a whole Parquet file: {error}") from None
-    _refuse_twice(file, "its schema", opened.schema_arrow.names)
+    _refuse_twice(file, "its schema", names)
     return opened
 
 

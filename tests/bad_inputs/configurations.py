@@ -148,6 +148,11 @@ PLACES = [
 
 MODELS = [
     Case("model-misspelt", ["model: tinny", "did you mean tiny?"], {"small.model": "tinny"}),
+    Case(
+        "model-of-a-list",
+        ["studies.small.model", "text"],
+        {"small.model": [], "small.report.title": "A title"},
+    ),
     Case("model-of-no-name", ["model:  is neither", "check the spelling"], {"small.model": ""}),
     Case("model-of-three-parts", ["a/b/c", "organisation/name"], {"small.model": "a/b/c"}),
     Case("model-upwards", ["../x", "organisation/name"], {"small.model": "../x"}),
