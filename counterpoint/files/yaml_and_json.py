@@ -82,7 +82,7 @@ def read_mapping(path: PathLike) -> dict[str, Any]:
     except FileNotFoundError:
         raise UserError(f"there is no file {path}; check the name, seen from here") from None
     except IsADirectoryError:
-        raise UserError(f"{path} is a folder; name the file in it") from None
+        raise UserError(f"{path} cannot be read: it is a folder; name the file in it") from None
     except UnicodeDecodeError as error:
         raise UserError(f"{path} is not UTF-8 (byte {error.start}); save it as UTF-8") from None
     except OSError as error:

@@ -54,7 +54,7 @@ CHOICES = [
     Choice("bad-pairs-in-capitals", ["on_bad_pair", "did you mean drop"], {"ON_BAD_PAIR": "Drop"}),
     Choice("no-config", ["CONFIG: there is no file none.yaml"], {"CONFIG": "none.yaml"}),
     Choice("config-an-option", ["CONFIG: there is no file"], {"CONFIG": "--forceall"}),
-    Choice("config-a-folder", ["CONFIG: tiny is a folder"], {"CONFIG": "tiny"}),
+    Choice("config-a-folder", ["CONFIG: tiny cannot be read: it is a folder"], {"CONFIG": "tiny"}),
     Choice("config-a-list", ["CONFIG: x.yaml is a list"], {"CONFIG": "x.yaml"}, {"x.yaml": "- a"}),
     Choice(
         "one-of-two-configs",
