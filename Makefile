@@ -25,8 +25,14 @@
 
 PYTHON ?= python3
 VENV ?= .venv
-CORES ?= $(shell nproc 2>/dev/null || sysctl -n hw.ncpu 2>/dev/null || echo 1)
+ifeq ($(origin CORES),undefined)
+CORES := $(shell nproc 2>/dev/null || sysctl -n hw.ncpu 2>/dev/null || echo 1)
+endif
 SHELL := /bin/bash
+# These two stand in names of files that make itself builds.
+ifneq ($(words $(value VENV)) $(words $(value PYTHON)) $(findstring $$,$(value VENV)$(value PYTHON)),1 1 )
+$(error VENV and PYTHON are one word each, without spaces and dollars)
+endif
 
 BIN := $(VENV)/bin
 RUNTIME := $(VENV)/requirements.lock
@@ -35,11 +41,11 @@ DEVELOPMENT := $(VENV)/requirements-dev.lock
 # What a user chooses reaches Snakemake through the environment (counterpoint/workflow/command_line.py): pasted
 # into a recipe, a quote, a dollar or a backquote in a file's name would be read by the shell.
 # $(value ...), since make itself would take a dollar for the beginning of a name.
-CHOICES := STUDY PAIRS MODEL ON_BAD_PAIR MAX_PAIRS CONFIG
+CHOICES := STUDY PAIRS MODEL ON_BAD_PAIR MAX_PAIRS CONFIG CORES ARGS
 unexport $(CHOICES)
 $(foreach name,$(CHOICES),$(eval export COUNTERPOINT_$(name) = $$(value $(name))))
-export COUNTERPOINT_CORES = $(CORES)
-SNAKEMAKE = $(BIN)/python -m counterpoint.workflow.command_line $(ARGS)
+# WORDS are those of the target itself; what a user gives in ARGS follows them.
+SNAKEMAKE = $(BIN)/python -m counterpoint.workflow.command_line $(WORDS)
 
 .PHONY: report plan pairs compare atlas unlock setup setup-dev test test-slurm test-s3 test-container test-page test-envs test-wheel test-gguf page picture lint docs tutorial bench architectures tokens lock clean help
 .DEFAULT_GOAL := help
@@ -56,21 +62,21 @@ endef
 report:
 	$(find_config)
 	@started=$$(date +%s) && $(MAKE) --no-print-directory setup && $(SNAKEMAKE) && \
-	$(BIN)/python -m counterpoint.workflow.command_line --made $(ARGS) && \
+	$(BIN)/python -m counterpoint.workflow.command_line --made && \
 	took=$$(( $$(date +%s) - started )) && echo "Time: $$(( took / 60 )) min $$(( took % 60 )) s, set-up included"
 
-unlock: override ARGS += --unlock
+unlock: WORDS = --unlock
 unlock:
 	$(find_config)
 	@$(MAKE) --no-print-directory setup && $(SNAKEMAKE)
 
-plan: override ARGS += plan
+plan: WORDS = plan
 plan:
 	$(find_config)
 	@$(MAKE) --no-print-directory setup && $(SNAKEMAKE)
 
 # A set that a tokenizer does not allow (it is told why) does not keep the others from being made.
-pairs: ARGS += pair_sets --keep-going
+pairs: WORDS = pair_sets --keep-going
 pairs:
 	@$(MAKE) --no-print-directory setup && $(SNAKEMAKE) && \
 	echo && echo "Made:" && ls results/pair_sets/*/*.csv && \
@@ -81,13 +87,13 @@ pairs:
 # second) every job that ends starts one more alarm that rings each second and weighs all waiting
 # jobs anew: after 50 jobs of 305 that took a tenth of a core. Ten times rarer is early enough here.
 compare: CONFIG = config.compare.yaml
-compare: override ARGS += methods --keep-going --max-jobs-per-timespan 1000/10s
+compare: WORDS = methods --keep-going --max-jobs-per-timespan 1000/10s
 compare: setup
 	$(SNAKEMAKE) && $(BIN)/python -m benchmarks.counterfactuals --study "$${COUNTERPOINT_STUDY:-methods}"
 
 # Searches write checkpoints: called again after an interruption, it goes on from there.
 atlas: CONFIG = config.atlas.yaml
-atlas: override ARGS += atlas
+atlas: WORDS = atlas
 atlas: setup
 	$(SNAKEMAKE) && $(BIN)/python -m benchmarks.atlas --study "$${COUNTERPOINT_STUDY:-atlas}"
 

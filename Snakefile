@@ -44,16 +44,13 @@ rule all:
         COMPARED,
 
 
+onstart:
+    begin_run()
+
+
 onsuccess:
-    for name in CONFIG.studies:
-        if exists(f"results/{name}/report.html"):
-            print(f"The report of study {name}: results/{name}/report.html")
-    for page in COMPARED:
-        if exists(page):
-            print(f"The studies side by side: {page}")
+    end_run(well=True)
 
 
 onerror:
-    print(
-        "What went wrong stands above, after error: or failed:, and in the log named there."
-    )
+    end_run(well=False)

@@ -82,8 +82,7 @@ def configuration() -> str:
         "Keys of an entry of `studies`. A dot stands for one level of indentation.",
         _table(_rows(definitions["study"], definitions)),
         "## Names",
-        f"A study's name: {_sentence(definitions['study_name'])} At most "
-        f"{definitions['study_name']['maxLength']} characters.",
+        f"A study's name: {_kind(definitions['study_name'], definitions)}.",
         "## Methods of searching",
         ", ".join(f"`{name}`" for name in definitions["method"]["enum"])
         + " ([Counterfactual searches](../counterfactuals.md#the-methods)).",
@@ -185,6 +184,8 @@ def _of_type(kind: str, node: Mapping[str, Any], definitions: Mapping[str, Any])
         if key in node and kind in ("integer", "number")
     ]
     name = {"string": "text", "boolean": "`true` or `false`"}.get(kind, kind)
+    if kind == "string" and "format" in node:
+        return f"text: {_ours('files.allowed_names').NAMES[node['format']][1]}"
     pattern = f" that matches `{node['pattern']}`" if kind == "string" and "pattern" in node else ""
     return " ".join([name, ", ".join(limits)]).strip() + pattern
 
@@ -232,9 +233,14 @@ def _cell(text: str) -> str:
 
 def glossary() -> ModuleType:
     """`counterpoint.glossary`, which needs nothing that is not in Python."""
+    return _ours("glossary")
+
+
+def _ours(name: str) -> ModuleType:
+    """A module of `counterpoint` that needs no more than is in the site's own environment."""
     if str(ROOT) not in sys.path:
         sys.path.insert(0, str(ROOT))
-    return importlib.import_module("counterpoint.glossary")
+    return importlib.import_module(f"counterpoint.{name}")
 
 
 def words() -> str:

@@ -2,9 +2,11 @@
 import json
 import re
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
+from snakemake.io import is_flagged
 from snakemake_interface_executor_plugins.settings import ExecMode
 
 sys.path.insert(0, workflow.basedir)
@@ -27,15 +29,45 @@ from counterpoint.workflow.named_heads import (
 from counterpoint.pairs.pair_files import count_rows
 from counterpoint.workflow.folder_locks import enter
 from counterpoint.workflow.sharding import number_of_shards, pairs_per_shard, threads_for
+from counterpoint.files.allowed_names import outside
+from counterpoint.workflow.kept_results import (
+    KeptResults,
+    Output,
+    put_back_of_killed_runs,
+    told,
+)
+from counterpoint.workflow.start_checks import (
+    PAIR_SETTINGS,
+    Question,
+    check,
+    check_folders,
+    searched,
+)
 
 # Whether this is the Snakemake that a user started, and not one that it started for a job.
 STARTED_BY_USER = workflow.exec_mode == ExecMode.DEFAULT
 
 
+def refuse(mistake):
+    """End with a mistake's message alone: an exception would be followed by the line of this file."""
+    print(f"error: {mistake}", file=sys.stderr, flush=True)
+    sys.exit(1)
+
+
+def put_back(paths):
+    """Say which files of before were put back, if any."""
+    if paths:
+        print(told(paths), file=sys.stderr, flush=True)
+
+
+# What this run keeps of the results that are there, until they are made anew.
+KEPT = KeptResults()
+
 if STARTED_BY_USER:
     found = enter()
     if found:
         print(found, file=sys.stderr)
+    put_back(put_back_of_killed_runs())
 
 
 def configuration():
@@ -63,8 +95,16 @@ try:
             f"the project stands in {workflow.basedir}: Snakemake takes braces in the "
             "names of its folders for wildcards; move the project, or rename the folder"
         )
+    # Snakemake writes there whatever it is asked to do.
+    check_folders([".snakemake"], written=STARTED_BY_USER)
     raw, source, is_named = configuration()
     CONFIG = resolve(raw, source=source, is_named=is_named)
+    check_folders(
+        [
+            *(f"results/{study}" for study in CONFIG.studies),
+            *(f"resources/models/{model}" for model in CONFIG.models),
+        ]
+    )
     check_named_heads(CONFIG, Path("resources/models"))
     check_depth_of_baselines(CONFIG, Path("resources/models"))
     # Counted before anything has run, so that the number of shards is known.
@@ -84,9 +124,7 @@ try:
         if hub.is_hub_file(study["pairs"])
     }
 except UserError as mistake:
-    # An exception would be followed by the line of this file.
-    print(f"error: {mistake}", file=sys.stderr)
-    sys.exit(1)
+    refuse(mistake)
 
 
 # What is measured: the studies, and those that a study contains (without_bos) under its name.
@@ -172,10 +210,15 @@ def contents(files):
     return lambda wildcards: digest_of(files(wildcards))
 
 
-def pairs_path(wildcards):
+def pairs_path_of(study):
     """Where the file of pairs of a study is on this machine."""
-    pairs = CONFIG.studies[wildcards.study]["pairs"]
+    pairs = CONFIG.studies[study]["pairs"]
     return str(hub.parse(pairs).local if hub.is_hub_file(pairs) else user_path(pairs))
+
+
+def pairs_path(wildcards):
+    """The same for the study of the wildcards."""
+    return pairs_path_of(wildcards.study)
 
 
 def fetched_pairs(wildcards):
@@ -516,3 +559,111 @@ def figure_name(name):
 def of_studies(name):
     """The file of this name of every study."""
     return expand(f"results/{{study}}/{name}", study=CONFIG.studies)
+
+
+def begin_run():
+    """Before any job: refuse what is known to be wrong, and keep aside what jobs will make anew.
+
+    Snakemake removes a job's outputs before the job looks at its inputs.
+    """
+    if not STARTED_BY_USER:
+        return
+    jobs = list(workflow.dag.needrun_jobs())
+    files = [file for job in jobs for file in job.output if not file.is_storage]
+    strangers = outside(files)
+    if strangers:
+        refuse(f"{strangers[0]} would be made, which is not below results or resources")
+    try:
+        check_folders(sorted({Path(file).parent for file in files}), written=True)
+        check(list(questions(jobs)))
+        KEPT.keep(at_stake(jobs))
+    except UserError as mistake:
+        refuse(mistake)
+    except OSError as error:
+        print(
+            f"warning: what is there cannot be kept until it is made anew ({error}); a job that "
+            "fails will have removed its old files",
+            file=sys.stderr,
+        )
+
+
+def end_run(well):
+    """After the last job: say where the pages are, or put back what the run has not made."""
+    if not well:
+        put_back(KEPT.put_back())
+        print(
+            "What went wrong stands above, after error: or failed:, and in the log named there."
+        )
+        return
+    KEPT.release()
+    for name in CONFIG.studies:
+        if exists(f"results/{name}/report.html"):
+            print(f"The report of study {name}: results/{name}/report.html")
+    for page in COMPARED:
+        if exists(page):
+            print(f"The studies side by side: {page}")
+
+
+def at_stake(jobs):
+    """Outputs of jobs, with Snakemake's own files on them; none where it keeps its records elsewhere.
+
+    Outputs that Snakemake itself removes after their use are not worth keeping.
+    """
+    records = workflow.persistence
+    if not hasattr(records, "_record_path"):
+        return
+    paths = [
+        str(file)
+        for job in jobs
+        for file in job.output
+        if not (file.is_storage or is_flagged(file, "temp"))
+    ]
+    # For which heads pairs are searched is known only when they are chosen; what is there may be.
+    for job in jobs:
+        if job.rule.name == "choose_targets":
+            folder = Path(f"results/{job.wildcards.study}/counterfactuals")
+            paths += map(str, sorted(folder.glob("**/*.parquet")))
+    for path in dict.fromkeys(paths):
+        places = (
+            records._record_path(folder, path)
+            for folder in (records._metadata_path, records._incomplete_path)
+        )
+        yield Output(path, *places)
+
+
+def questions(jobs):
+    """What can be asked of each study's tokenizer before jobs remove what is there, and of its device
+    before anything is made on it."""
+    fetched = {job.wildcards.model for job in jobs if job.rule.name == "fetch_model"}
+    for name, study in CONFIG.studies.items():
+        own = [job for job in jobs if dict(job.wildcards.items()).get("study") == name]
+        rules = {job.rule.name for job in own}
+        folder = Path("resources/models", study["model"])
+        known = study["model"] not in fetched and (folder / "provenance.json").is_file()
+        there = any(Path(file).exists() for job in own for file in job.output)
+        asked = Question(
+            name,
+            str(folder),
+            settings={key: MEASURED[name][key] for key in PAIR_SETTINGS},
+        )
+        if (
+            known
+            and there
+            and "prepare_pairs" in rules
+            and Path(pairs_path_of(name)).is_file()
+        ):
+            asked = replace(asked, pairs=pairs_path_of(name))
+        if (
+            known
+            and there
+            and rules & {"search_counterfactuals", "search_atlas", "choose_targets"}
+        ):
+            asked = replace(asked, **searched(study))
+        if (
+            workflow.local_exec
+            and study["device"] != "cpu"
+            and "cache_activations" in rules
+        ):
+            asked = replace(asked, device=study["device"])
+        if asked.pairs or asked.starts or asked.answers or asked.device:
+            yield asked

@@ -81,6 +81,8 @@ def read_mapping(path: PathLike) -> dict[str, Any]:
         text = Path(path).read_text(encoding="utf-8-sig")
     except FileNotFoundError:
         raise UserError(f"there is no file {path}; check the name, seen from here") from None
+    except IsADirectoryError:
+        raise UserError(f"{path} cannot be read: it is a folder; name the file in it") from None
     except UnicodeDecodeError as error:
         raise UserError(f"{path} is not UTF-8 (byte {error.start}); save it as UTF-8") from None
     except OSError as error:
@@ -102,6 +104,17 @@ def read_mapping(path: PathLike) -> dict[str, Any]:
         f"{path} is {kind}: expected keys with their values, as in\n    studies:\n      mine:\n"
         "        pairs: my.csv"
     )
+
+
+def parsed_json(text: str, **ways: Any) -> Any:
+    """What a text of JSON holds; ``ways`` are those of `json.loads`.
+
+    Raises ValueError for what is none, and for what is nested deeper than Python follows.
+    """
+    try:
+        return json.loads(text, **ways)
+    except RecursionError:
+        raise ValueError("it is nested without end") from None
 
 
 def whole_text(text: str, key: str) -> str:

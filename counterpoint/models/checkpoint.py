@@ -8,7 +8,6 @@ lists what is refused.
 
 from __future__ import annotations
 
-import json
 import textwrap
 import warnings
 from collections.abc import Mapping
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from counterpoint.errors import UserError
+from counterpoint.files.yaml_and_json import parsed_json
 from counterpoint.models.automatic_class import language_part
 from counterpoint.models.loading_report import Report, judge, refuse_ambiguous, some_of
 from counterpoint.models.rotary import unread_setting, unrotated_share
@@ -152,7 +152,7 @@ def read_configuration(folder: Path, described: str) -> PreTrainedConfig:
 
 
 def _raw(folder: Path) -> dict[str, Any]:
-    raw = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    raw = parsed_json((folder / "config.json").read_text(encoding="utf-8"))
     return raw if isinstance(raw, dict) else {}
 
 

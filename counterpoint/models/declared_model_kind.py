@@ -8,12 +8,12 @@ No file of a folder is ever run as a program, and nobody is asked whether it may
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from counterpoint.errors import UserError
+from counterpoint.files.yaml_and_json import parsed_json
 
 ADAPTER = "adapter_config.json"
 ADAPTER_WEIGHTS = (
@@ -169,7 +169,7 @@ def _refuse_unknown(config: Mapping[str, Any], described: str) -> list[str]:
 def _read(path: Path) -> dict[str, Any]:
     """A JSON object, or {} where there is no such file or it is something else."""
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = parsed_json(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
     return found if isinstance(found, dict) else {}

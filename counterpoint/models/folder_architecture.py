@@ -5,10 +5,10 @@ What decides is `architecture_support`, on modules that torch makes on its meta 
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 from counterpoint.errors import UserError
+from counterpoint.files.yaml_and_json import parsed_json
 from counterpoint.models.architecture_support import discover
 from counterpoint.models.automatic_class import language_part
 from counterpoint.models.declared_model_kind import check_declared
@@ -29,7 +29,7 @@ def keep_names(folder: str | Path) -> ModuleNames:
 
     # Whatever a library may raise of a configuration that it did not write, it is the reason.
     try:
-        json.loads((Path(folder) / "config.json").read_text(encoding="utf-8"))
+        parsed_json((Path(folder) / "config.json").read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise _not_built(folder, "read its config.json", error) from error
     check_declared(Path(folder), str(folder), str(folder))

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from counterpoint.errors import UserError, did_you_mean
+from counterpoint.files.allowed_names import is_repository
 from counterpoint.files.artifacts import is_folder, user_path
 from counterpoint.files.shipped_files import shipped_file
 from counterpoint.files.yaml_and_json import plain, read_mapping
@@ -38,11 +39,11 @@ def specified(
     if wanted in models:
         return wanted, dict(models[wanted])
     path = user_path(wanted, folder)
-    if is_folder(path) or path.suffix.lower() in (".gguf", ".safetensors"):
+    if (wanted and is_folder(path)) or path.suffix.lower() in (".gguf", ".safetensors"):
         # The digest keeps two folders of the same name apart.
         digest = hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:8]
         return f"{_slug(path.resolve().name)}-{digest}", {"source": "local", "path": wanted}
-    if re.fullmatch(r"[\w.-]+/[\w.-]+", wanted) and not wanted.startswith("."):
+    if is_repository(wanted):
         key = _slug(wanted.replace("/", "--"))
         return key, {"source": "huggingface", "repository": wanted, "revision": "main"}
     raise UserError(

@@ -311,3 +311,9 @@ def check_device(device: str) -> None:
             f"device {device!r} was asked for, but torch {torch.__version__} finds none on this"
             " machine; set `device: cpu` for the study, or run where there is one."
         )
+    number = torch.device(device).index or 0
+    if kind == "cuda" and number >= torch.cuda.device_count():
+        raise UserError(
+            f"device {device!r} was asked for, but this machine has {torch.cuda.device_count()} of"
+            " that kind, counted from 0; name another."
+        )

@@ -8,7 +8,6 @@ its tensors are those of the model in `checkpoint`. No torch unless a folder is 
 from __future__ import annotations
 
 import fnmatch
-import json
 import os
 import shutil
 from collections.abc import Sequence
@@ -16,6 +15,7 @@ from pathlib import Path, PurePosixPath
 
 from counterpoint.errors import UserError
 from counterpoint.files.artifacts import write_json
+from counterpoint.files.yaml_and_json import parsed_json
 from counterpoint.models.declared_model_kind import LOOKED_AT, refuse_adapter
 from counterpoint.models.weight_files import INDEX, WHOLE, named_in_config, weight_names
 
@@ -74,7 +74,7 @@ def refuse_unloadable(
 def what_lacks(folder: Path, given: Path | None = None) -> str | None:
     """Say what keeps `folder` from being a model folder, or None when nothing does."""
     try:
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        config = parsed_json((folder / "config.json").read_text(encoding="utf-8"))
     except FileNotFoundError:
         inner = ", ".join(sorted(path.parent.name for path in folder.glob("*/config.json"))[:3])
         return "no config.json" + (f" (there is one in {inner})" if inner else "")

@@ -8,11 +8,11 @@ be hard links to the user's own file, which can be written to in place.
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 from counterpoint.errors import UserError
 from counterpoint.files.digests import SMALL, content_digest
+from counterpoint.files.yaml_and_json import parsed_json
 
 PROVENANCE = "provenance.json"
 
@@ -25,7 +25,7 @@ def refuse_changed(folder: Path) -> None:
     """
     try:
         record = folder / PROVENANCE
-        files = json.loads(record.read_text(encoding="utf-8")).get("files")
+        files = parsed_json(record.read_text(encoding="utf-8")).get("files")
         made = record.stat().st_ctime_ns
     except (OSError, ValueError, AttributeError):
         return

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
 from functools import lru_cache
 from pathlib import Path
+
+from counterpoint.files.allowed_names import is_file
+from counterpoint.files.yaml_and_json import parsed_json
 
 WHOLE = "model.safetensors"
 INDEX = f"{WHOLE}.index.json"
@@ -36,11 +38,14 @@ def weight_names(folder: str | os.PathLike[str]) -> list[str]:
 def shards_of_index(index: Path) -> list[str]:
     """The files that an index names, in order. Raises ValueError for one that is damaged."""
     try:
-        names = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
+        names = set(parsed_json(index.read_text(encoding="utf-8"))["weight_map"].values())
     except (ValueError, KeyError, AttributeError, TypeError):
         names = set()
     if not names or not all(isinstance(name, str) for name in names):
         raise ValueError(f"{index.name} is damaged")
+    strangers = sorted(name for name in names if not is_file(name))
+    if strangers:
+        raise ValueError(f"{index.name} names {strangers[0]!r}, which is no file below its folder")
     return sorted(names)
 
 
@@ -50,7 +55,7 @@ def named_in_config(folder: Path) -> str | None:
     Raises ValueError for a name that is none.
     """
     try:
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        config = parsed_json((folder / "config.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
     name = config.get("transformers_weights") if isinstance(config, dict) else None

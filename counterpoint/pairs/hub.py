@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from counterpoint.errors import UserError
+from counterpoint.files.allowed_names import checked_name
 from counterpoint.files.artifacts import PathLike, atomic
 
 PREFIX = "hf://"
@@ -24,10 +25,10 @@ CONVERTED = "refs/convert/parquet"
 FOLDER = Path("resources/pairs/hub")
 SUFFIXES = (".csv", ".jsonl", ".ndjson", ".parquet")
 
-_NAME = r"[A-Za-z0-9][\w.-]*"
-_REVISION = r"refs/(?:convert|pr)/[\w.-]+|[^/@]+"
+# How the parts are told apart; what each may be says `allowed_names`.
+_REVISION = r"refs/(?:convert|pr)/[^/@]+|[^/@]+"
 _FORM = re.compile(
-    rf"hf://datasets/(?P<repository>{_NAME}/{_NAME})(?:@(?P<revision>{_REVISION}))?"
+    rf"hf://datasets/(?P<repository>[^/@]+/[^/@]+)(?:@(?P<revision>{_REVISION}))?"
     r"(?:/(?P<file>[^@]+))?/?"
 )
 
@@ -45,7 +46,8 @@ class HubFile:
         """Where the workflow keeps its copy, seen from where Snakemake runs."""
         parts = [self.repository.replace("/", "--")]
         if self.revision is not None:
-            parts.append(self.revision.replace("/", "--"))
+            # No file's path has an @, so that no folder of a data set is taken for a revision.
+            parts.append("@" + self.revision.replace("/", "--"))
         # To the workflow braces would be wildcards.
         file = re.sub(r"[{}]", "_", self.file or "converted.parquet")
         return FOLDER.joinpath(*parts, file)
@@ -59,8 +61,8 @@ def is_hub_file(text: str) -> bool:
 def parse(text: str) -> HubFile:
     """What `hf://datasets/owner/name@revision/file` names.
 
-    Raises UserError for another form, a file that is not of a kind that pairs are read from, and a
-    path that leaves its data set.
+    Raises UserError for another form, a name that no data set, revision or file can have (one that
+    leaves its data set among them), and a file that is not of a kind that pairs are read from.
     """
     match = _FORM.fullmatch(text)
     if match is None:
@@ -68,21 +70,15 @@ def parse(text: str) -> HubFile:
             f"pairs: {text} is not understood; expected hf://datasets/owner/name/file.csv, with "
             "@revision after the name if it is not the newest"
         )
+    for kind, part in match.groupdict().items():
+        if part is not None:
+            checked_name(kind, part, f"pairs: {text}, its {kind}")
     file = match["file"]
-    if file is not None:
-        path = PurePosixPath(file)
-        if path.suffix.lower() not in SUFFIXES:
-            raise UserError(
-                f"pairs: {text} names no file that pairs are read from; expected one that ends in "
-                f"{', '.join(SUFFIXES)}, or the data set's name alone"
-            )
-        if ".." in path.parts:
-            raise UserError(f"pairs: {text} leaves its data set; write the path without ..")
-        # Joined to the folder of copies, a path from the root would stand in its place.
-        if str(path) != file or path.is_absolute():
-            raise UserError(
-                f"pairs: {text} has a slash too many; expected hf://datasets/owner/name/file.csv"
-            )
+    if file is not None and PurePosixPath(file).suffix.lower() not in SUFFIXES:
+        raise UserError(
+            f"pairs: {text} names no file that pairs are read from; expected one that ends in "
+            f"{', '.join(SUFFIXES)}, or the data set's name alone"
+        )
     return HubFile(match["repository"], match["revision"], file)
 
 
@@ -143,10 +139,12 @@ def fetch(wanted: HubFile, path: PathLike, *, progress: Callable[[str], object])
 
 def _only_file(name: str, revision: str, listed: list[str]) -> str:
     files = sorted(path for path in listed if path.lower().endswith(SUFFIXES))
-    if len(files) != 1:
+    # The copy is read as what its name says.
+    if len(files) != 1 or not files[0].lower().endswith(".parquet"):
         some = ", ".join(files[:8]) + (", …" if len(files) > 8 else "")
         raise UserError(
-            f"pairs: hf://datasets/{name} has {len(files)} files of rows at {revision}"
+            f"pairs: hf://datasets/{name} has {len(files)} "
+            f"file{'s' * (len(files) != 1)} of rows at {revision}"
             f"{f' ({some})' if files else ''}; name the one that is meant, as in "
             f"hf://datasets/{name}@{revision}/{files[0] if files else 'file.csv'}"
         )

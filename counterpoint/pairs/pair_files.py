@@ -27,6 +27,7 @@ from typing import Any
 import pandas as pd
 
 from counterpoint.errors import UserError
+from counterpoint.files.yaml_and_json import parsed_json
 from counterpoint.pairs.quoting import SHOWN_IN_FULL, quoted, shortened
 
 COLUMNS = ("clean", "corrupted", "correct", "incorrect")
@@ -111,7 +112,7 @@ def parse_answers(cell: str) -> list[str]:
     """Return the answers that a cell holds: those of a JSON list of texts, else the cell itself."""
     if cell.lstrip().startswith("["):
         try:
-            answers = json.loads(cell)
+            answers = parsed_json(cell)
         except ValueError:
             return [cell]
         if isinstance(answers, list) and all(isinstance(answer, str) for answer in answers):
@@ -246,7 +247,7 @@ def _json_object(line: str, number: int) -> dict[str, Any] | str:
         return {_whole(key): value for key, value in items}
 
     try:
-        value = json.loads(line, object_pairs_hook=pairs)
+        value = parsed_json(line, object_pairs_hook=pairs)
     except (ValueError, RecursionError) as error:
         where = f", column {error.colno}" if isinstance(error, json.JSONDecodeError) else ""
         return f"line {number}{where} is not JSON: {getattr(error, 'msg', error)}"
@@ -296,9 +297,11 @@ def _parquet(file: Path) -> Any:
 
     try:
         opened = pq.ParquetFile(file)
-    except (pa.ArrowException, OSError) as error:
+        names = opened.schema_arrow.names
+    # ValueError: names that are no text.
+    except (pa.ArrowException, OSError, ValueError) as error:
         raise UserError(f"{file} is not a whole Parquet file: {error}") from None
-    _refuse_twice(file, "its schema", opened.schema_arrow.names)
+    _refuse_twice(file, "its schema", names)
     return opened
 
 

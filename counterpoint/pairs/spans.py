@@ -18,11 +18,11 @@ has it.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from counterpoint.files.yaml_and_json import parsed_json
 from counterpoint.pairs.quoting import quoted, shortened
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def parse_spans(cell: str) -> dict[str, str | list[Any]]:
             return {name.strip(): value for name, value in items}
 
         try:
-            found = json.loads(cell, object_pairs_hook=once)
+            found = parsed_json(cell, object_pairs_hook=once)
         except ValueError as error:
             raise SpanError(f"{SPANS} {quoted(cell)} is not JSON: {error}") from None
     else:

@@ -5,6 +5,7 @@ Nothing in the other rooms imports this one, and nothing here imports snakemake.
 `named_heads`, `targets` and
 `search_settings` (what a configuration asks of searches; `shown_settings` writes their settings
 into schema and config), then `code_version`, `provenance`, `command_line`, `folder_locks`,
-`sharding` (how many jobs a study is split into), and the room `planning`. What is imported while
-the Snakefile is parsed needs no torch.
+`sharding` (how many jobs a study is split into), `start_checks` (what is known before any job, with
+`tokenizer_checks`), `kept_results` (what a run that fails gives back), and the room `planning`.
+What is imported while the Snakefile is parsed needs no torch.
 """

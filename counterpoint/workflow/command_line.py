@@ -1,9 +1,9 @@
 """From the command line of make to Snakemake's: `python -m counterpoint.workflow.command_line
 ARGUMENTS`.
 
-Make hands over what its user chose (STUDY, PAIRS, MODEL, ...) in environment variables, so that no
-shell reads a file's name, and it reaches Snakemake in a configuration file, since Snakemake would
-read `--config study=007` as the number 7 and lose quotes and dollars on the way to a job. The
+Make hands over what its user chose (STUDY, PAIRS, MODEL, ARGS, ...) in environment variables, so
+that no shell reads a file's name, and it reaches Snakemake in a configuration file, since Snakemake
+would read `--config study=007` as the number 7 and lose quotes and dollars on the way to a job. The
 file's name is a digest of what it holds: runs side by side do not take each other's.
 """
 
@@ -13,6 +13,7 @@ import hashlib
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -64,7 +65,24 @@ def configuration_files(environment: Mapping[str, str]) -> list[str]:
 def _files(text: str) -> list[str]:
     """The files that CONFIG names: one, whatever its name holds, or several with spaces between."""
     words = [text] if is_file(user_path(text)) else text.split()
-    return [str(user_path(word)) if word.startswith("~") else word for word in words]
+    words = [str(user_path(word)) if word.startswith("~") else word for word in words]
+    # A file is no option, whatever its name begins with.
+    return [f"./{word}" if word.startswith("-") else word for word in words]
+
+
+def further_arguments(environment: Mapping[str, str]) -> list[str]:
+    """The words of ARGS, which are for Snakemake; quotes keep one together, as in a shell.
+
+    Raises UserError for a quote that does not end.
+    """
+    text = environment.get(f"{PREFIX}ARGS", "")
+    try:
+        return shlex.split(text)
+    except ValueError as error:
+        raise UserError(
+            f"ARGS: {text} does not end as it begins ({error}); close the quote, or put a "
+            "backslash before it"
+        ) from None
 
 
 def cores(environment: Mapping[str, str]) -> str:
@@ -133,6 +151,7 @@ def main() -> None:
     """
     wanted = sys.argv[1:]
     try:
+        wanted += further_arguments(os.environ)
         files = configuration_files(os.environ)
         arguments = [*wanted, "--cores", cores(os.environ)]
     except UserError as mistake:

@@ -178,11 +178,12 @@ def _without_old_titles(below: Mapping[str, Any], layer: Mapping[str, Any]) -> d
         return dict(layer)
     studies = dict(after)
     models = _mapping(below.get("models"))
-    replaced = {
+    # A list: what stands where a name is expected may be anything.
+    replaced = [
         name
         for name, entry in _mapping(layer.get("models")).items()
         if name in models and plain(models[name]) != plain(entry)
-    }
+    ]
     for name, old in before.items():
         study = studies.get(name, {})
         if not (isinstance(old, Mapping) and isinstance(study, Mapping)):

@@ -11,6 +11,7 @@ from typing import Any, cast
 from jsonschema.exceptions import ValidationError
 
 from counterpoint.errors import did_you_mean
+from counterpoint.files.allowed_names import NAMES
 from counterpoint.workflow.schema import accepts, deref, validator
 
 
@@ -143,6 +144,8 @@ def _allowed(node: Mapping[str, Any]) -> str:
         )
         if key in node
     ]
+    if "format" in node:
+        limits.append(f"namely {NAMES[node['format']][1]}")
     if node.get("uniqueItems"):
         limits.append("no two of them the same")
     return f"{words or 'a value'}{', ' if limits else ''}{', '.join(limits)}"

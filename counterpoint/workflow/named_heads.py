@@ -7,13 +7,13 @@ not there yet, the first job that uses a head or a layer checks it.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from counterpoint.errors import UserError
 from counterpoint.files.artifacts import user_path
+from counterpoint.files.yaml_and_json import parsed_json
 from counterpoint.workflow.config import Configuration, check_heads, number_of_targets
 
 LAYERS = ("num_hidden_layers", "n_layer", "n_layers", "num_layers")
@@ -84,7 +84,7 @@ def declared_shape(folders: Iterable[Path]) -> tuple[int, int] | None:
     """Layers and heads by the first `config.json` in ``folders``, or None where it does not say."""
     for folder in folders:
         try:
-            stored = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+            stored = parsed_json((folder / "config.json").read_text(encoding="utf-8"))
         except (OSError, ValueError):
             continue
         if isinstance(stored, dict):

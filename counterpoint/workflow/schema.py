@@ -1,19 +1,22 @@
 """The schema of configurations: read once, asked what it allows, and the defaults it holds.
 
 ``config.schema.yaml`` is the one place where keys, allowed values and defaults are written down,
-but for the settings of searches, which are written into it (`workflow.shown_settings`).
+but for the settings of searches, which are written into it (`workflow.shown_settings`), and the
+kinds of names that its keyword `format` asks for (`files.allowed_names`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Iterator, Mapping
 from copy import deepcopy
 from functools import cache
 from typing import Any
 
 import yaml
-from jsonschema import Draft202012Validator, validators
+from jsonschema import Draft202012Validator, FormatChecker, ValidationError, validators
 
+from counterpoint.files.allowed_names import NAMES
 from counterpoint.files.shipped_files import shipped_file
 
 SCHEMA_FILE = shipped_file("config.schema.yaml")
@@ -34,8 +37,22 @@ def validator() -> Any:
         # 2.0 would pass as an integer by JSON Schema and then fail as a count.
         return isinstance(value, int) and not isinstance(value, bool)
 
+    def pattern(_: Any, wanted: str, value: Any, __: Any) -> Iterator[ValidationError]:
+        # In a schema $ is the end; to Python it may also stand before a last line break.
+        if isinstance(value, str) and not re.search(re.sub(r"\$$", r"\\Z", wanted), value):
+            yield ValidationError(f"{value!r} does not match {wanted!r}")
+
     types = Draft202012Validator.TYPE_CHECKER.redefine("integer", is_integer)
-    return validators.extend(Draft202012Validator, type_checker=types)(schema())
+    formats = FormatChecker(formats=())
+    for kind, (is_allowed, _) in NAMES.items():
+        formats.checks(kind)(_of_texts(is_allowed))
+    kind = validators.extend(Draft202012Validator, {"pattern": pattern}, type_checker=types)
+    return kind(schema(), format_checker=formats)
+
+
+def _of_texts(is_allowed: Callable[[str], bool]) -> Callable[[object], bool]:
+    """A format says nothing of what is no text."""
+    return lambda value: not isinstance(value, str) or is_allowed(value)
 
 
 def accepts(node: Mapping[str, Any], value: Any) -> bool:

@@ -63,6 +63,7 @@ def test_copies_of_different_files_stand_apart() -> None:
     names = (
         "o/n/a.csv",
         "o/n@r/a.csv",
+        "o/n@b/a.csv",
         "o/n/b/a.csv",
         "o/n@refs/pr/1/a.csv",
         "o/n",

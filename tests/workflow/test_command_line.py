@@ -12,7 +12,13 @@ import pytest
 
 from counterpoint.errors import UserError
 from counterpoint.workflow import command_line
-from counterpoint.workflow.command_line import configuration_files, cores, described, makes_nothing
+from counterpoint.workflow.command_line import (
+    configuration_files,
+    cores,
+    described,
+    further_arguments,
+    makes_nothing,
+)
 from counterpoint.workflow.config import resolve
 from counterpoint.workflow.config_layers import read_layers
 from tests.helpers.small_study import ROOT
@@ -184,13 +190,14 @@ def test_make_hands_over_what_is_written(tmp_path: Path, texts: tuple[str, str, 
 def test_every_target_that_runs_snakemake(tmp_path: Path) -> None:
     for name in ("my.yaml", "config.compare.yaml"):
         (tmp_path / name).write_text("study: x\n")
-    methods = ["-n", "methods", "--keep-going", "--max-jobs-per-timespan", "1000/10s"]
+    methods = ["methods", "--keep-going", "--max-jobs-per-timespan", "1000/10s", "-n"]
     methods += ["--cores", "3"]
     for target, words in (
         (["plan"], ["plan", "--cores", "3"]),
         (["unlock"], ["--unlock", "--cores", "3"]),
         (["report", "CONFIG=my.yaml"], ["--cores", "3", "--configfile", "my.yaml"]),
         (["report"], ["--cores", "3"]),
+        (["plan", "ARGS=--config 'study=a b'"], ["plan", "--config", "study=a b", "--cores", "3"]),
         (["compare", "ARGS=-n"], [*methods, "--configfile", "config.compare.yaml"]),
     ):
         done = make(tmp_path, *target)
@@ -207,6 +214,15 @@ def test_every_target_that_runs_snakemake(tmp_path: Path) -> None:
     ("arguments", "expected"),
     [
         (["CORES=0"], "error: CORES: 0 is no number of cores"),
+        (["CORES="], "error: CORES: nothing is no number of cores"),
+        (["CORES=$(shell touch BAD)"], "error: CORES: $(shell touch BAD) is no number of cores"),
+        (["CORES=`touch BAD`"], "error: CORES: `touch BAD` is no number of cores"),
+        (["ARGS=--config study='a"], "error: ARGS: --config study='a does not end as it begins"),
+        (
+            ["ARGS=--config '`touch BAD`", "STUDY=$(shell touch BAD)"],
+            "error: ARGS: --config '`touch",
+        ),
+        (["CONFIG=-none.yaml"], "error: CONFIG: there is no file -none.yaml"),
         (["CONFIG=none.yaml"], "error: CONFIG: there is no file none.yaml"),
         (["CONFIG=list.yaml"], "error: CONFIG: list.yaml is a list"),
     ],
@@ -219,6 +235,30 @@ def test_make_tells_a_mistake_in_one_line(
     assert done.returncode != 0
     assert done.stdout.startswith(expected), done.stdout
     assert "Traceback" not in done.stdout and "Made:" not in done.stdout
+    assert not (tmp_path / "BAD").exists()
+
+
+@pytest.mark.parametrize("name", ["VENV", "PYTHON"])
+@pytest.mark.parametrize("value", ["a b", "$(shell touch BAD)", ""])
+def test_the_programs_that_make_runs_are_one_word(tmp_path: Path, name: str, value: str) -> None:
+    done = make(tmp_path, "report", f"{name}={value}")
+    assert done.returncode != 0
+    assert "VENV and PYTHON are one word each" in done.stdout
+    assert not (tmp_path / "BAD").exists()
+
+
+def test_words_of_args_are_split_as_a_shell_does() -> None:
+    for text, expected in (
+        ("", []),
+        ("-n  --quiet rules", ["-n", "--quiet", "rules"]),
+        ("--config 'a=b c' d=\\$HOME`x`", ["--config", "a=b c", "d=$HOME`x`"]),
+    ):
+        assert further_arguments({"COUNTERPOINT_ARGS": text}) == expected
+
+
+def test_a_file_whose_name_begins_as_an_option_is_none(here: Path) -> None:
+    (here / "-x.yaml").write_text("study: a\n")
+    assert configuration_files({"COUNTERPOINT_CONFIG": "-x.yaml"}) == ["./-x.yaml"]
 
 
 def test_only_what_is_there_is_said_to_be_made(

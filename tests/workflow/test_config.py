@@ -152,7 +152,7 @@ def test_all_mistakes_are_reported_at_once_with_file_key_expectation_and_remedy(
         ({"studies__ioi__prepend_bos": "true"}, "expected one of true, false, both ("),
         ({"studies__ioi__on_bad_pair": None}, "on_bad_pair: null is not allowed"),
         ({"on_bad_pair": "x"}, "expected one of error, drop, null ("),
-        ({"study": "a" * 201}, "characters at most 200"),
+        ({"study": "a" * 201}, "200 characters at most"),
         ({"pairs": "a" * 5000}, "studies.aaaa"),
         ({"model": "a" * 5000}, "nor an existing folder"),
         ({"models__gpt2": {"source": "local", "path": "a" * 5000}, "model": "gpt2"}, "gpt2.path"),

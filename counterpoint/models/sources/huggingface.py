@@ -20,7 +20,7 @@ from counterpoint.models.model_folder import (
     refuse_unloadable,
     what_lacks,
 )
-from counterpoint.models.sources.specification import Tell, text_of
+from counterpoint.models.sources.specification import Tell, name_of
 from counterpoint.models.weight_files import weight_names
 
 
@@ -29,13 +29,16 @@ def from_huggingface(
 ) -> dict[str, Any]:
     """Bring `repository:` at `revision:` into ``partial``; return its provenance.
 
-    Raises UserError for a hub that cannot be reached and a repository that is none or no model.
+    Raises UserError for a name that no repository or revision can have, a hub that cannot be
+    reached and a repository that is none or no model.
     """
-    repository = text_of(specification, "repository", "huggingface")
-    revision = specification.get("revision")
+    repository = name_of(specification, "repository", "huggingface")
+    revision = None
+    if specification.get("revision") is not None:
+        revision = name_of(specification, "revision", "huggingface")
     where = f"{repository} at {revision or 'its default revision'}"
     report(f"asking the Hugging Face hub for {where}")
-    snapshot = _snapshot(repository, None if revision is None else str(revision))
+    snapshot = _snapshot(repository, revision)
     refuse_unloadable(snapshot, f"the repository {where}", repository)
     copy_files(snapshot, partial)
     return {

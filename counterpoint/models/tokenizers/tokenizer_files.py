@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from counterpoint.errors import UserError
+from counterpoint.files.yaml_and_json import parsed_json
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -21,7 +21,7 @@ def read_object(path: Path) -> dict[str, Any]:
     if not path.is_file():
         return {}
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
+        value = parsed_json(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise UserError(f"{path} is not JSON ({error}). {_again(path)}") from None
     if not isinstance(value, dict):
@@ -55,7 +55,7 @@ def _check_ids(path: Path, tokenizer: Tokenizer) -> None:
     It gives an added token the next free id, whatever stands in the file, and takes two tokens of
     one id for two.
     """
-    saved = json.loads(path.read_text(encoding="utf-8"))
+    saved = parsed_json(path.read_text(encoding="utf-8"))
     for added in saved.get("added_tokens") or []:
         found = tokenizer.token_to_id(added["content"])
         if found != added["id"]:
