@@ -29,7 +29,7 @@ then as large as the effect, and relations among such rows are relations among n
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -90,6 +90,16 @@ class Panel:
     def array(self, names: Iterable[str]) -> Float[np.ndarray, "pair name head"]:
         """The named columns beside each other."""
         return np.stack([self.columns[name] for name in names], axis=1)
+
+    def of_pairs(self, pairs: Int[np.ndarray, " some"]) -> Panel:
+        """The panel of some of its pairs; itself, where these are all."""
+        places = np.flatnonzero(np.isin(self.pairs, pairs))
+        if len(places) == len(self.pairs):
+            return self
+        columns = {name: column[places] for name, column in self.columns.items()}
+        return replace(
+            self, pairs=self.pairs[places], columns=columns, at_floor=self.at_floor[places]
+        )
 
 
 def value(heads: pd.DataFrame, name: str) -> pd.Series:
