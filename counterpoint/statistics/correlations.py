@@ -270,9 +270,7 @@ def _over_study(
     settings: Settings,
 ) -> tuple[resampling.Interval, resampling.Interval]:
     """The mean over pairs with its interval, plain and given the layer."""
-    units, place = np.unique(clusters, return_inverse=True)
-    are_pairs = len(units) == len(clusters)
-    means = MeansOverPairs.of(values, place, len(units), are_pairs, settings)
+    means = MeansOverPairs.of_labels(values, clusters, settings)
     random = resampling.generator(settings.seed, direction, "pairs")
     drawn = means.draws(random, settings.bootstrap_samples)
     found = means.interval(sample.draws(), drawn, settings.confidence, (-1, 1))

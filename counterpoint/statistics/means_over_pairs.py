@@ -61,6 +61,17 @@ class MeansOverPairs:
         np.add.at(count, clusters, known)
         return cls(total, count, None)
 
+    @classmethod
+    def of_labels(
+        cls,
+        values: Float[np.ndarray, "pair ..."],
+        labels: Int[np.ndarray, " pair"],
+        settings: Settings,
+    ) -> MeansOverPairs:
+        """The sums of values that are all at hand; pairs of one label are drawn together."""
+        units, place = np.unique(labels, return_inverse=True)
+        return cls.of(values, place, len(units), len(units) == len(place), settings)
+
     def plus(self, other: MeansOverPairs) -> MeansOverPairs:
         """The sums over the pairs of both."""
         squares = (

@@ -46,10 +46,10 @@ def pair_coefficients(
         some = places[start : start + AT_ONCE]
         kept = keep[some]
         columns = (
-            _centred_ranks(both[some], kept) if method == "spearman" else _scaled(both[some], kept)
+            centred_ranks(both[some], kept) if method == "spearman" else scaled(both[some], kept)
         )
-        plain[some] = _product_moment(columns, kept, np.zeros_like(codes), x.shape[1])
-        within[some] = _product_moment(columns, kept, codes, x.shape[1])
+        plain[some] = product_moment(columns, kept, np.zeros_like(codes), x.shape[1])
+        within[some] = product_moment(columns, kept, codes, x.shape[1])
     for pair in np.flatnonzero(enough & ~whole):
         for measures, scores, kept in same_heads(x[pair], y[pair], keep[pair]):
             if kept.sum() < MINIMUM_HEADS:
@@ -71,7 +71,7 @@ def masked_ranks(
     return np.where(kept, stats.rankdata(np.where(kept, columns, np.inf), axis=-1), 0.0)
 
 
-def _centred_ranks(
+def centred_ranks(
     columns: Float[np.ndarray, "pair column head"], keep: Bool[np.ndarray, "pair head"]
 ) -> Float[np.ndarray, "pair column head"]:
     """Twice the rank less twice the mean rank, as in `statistics.coefficients`."""
@@ -80,7 +80,7 @@ def _centred_ranks(
     return np.where(keep[:, None, :], 2 * ranks - (count + 1), 0.0)
 
 
-def _scaled(
+def scaled(
     columns: Float[np.ndarray, "pair column head"], keep: Bool[np.ndarray, "pair head"]
 ) -> Float[np.ndarray, "pair column head"]:
     """The values over the largest of them: a scale does not matter, and must not overflow."""
@@ -89,7 +89,7 @@ def _scaled(
     return values / np.where(scale > 0, scale, 1.0)
 
 
-def _product_moment(
+def product_moment(
     columns: Float[np.ndarray, "pair column head"],
     keep: Bool[np.ndarray, "pair head"],
     codes: Int[np.ndarray, " head"],
