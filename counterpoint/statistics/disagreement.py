@@ -16,6 +16,7 @@ from scipy import stats
 
 from counterpoint.statistics import coefficients, resampling
 from counterpoint.statistics.claim_verdicts import IDENTITY_TOLERANCE
+from counterpoint.statistics.drawn_coefficients import spearman_matrix
 from counterpoint.statistics.means_over_pairs import HeadDraws, MeansOverPairs
 from counterpoint.statistics.pair_disagreement import (
     DISAGREEMENT,
@@ -135,11 +136,17 @@ def numbers_over_heads(given: DisagreementSums, settings: Settings) -> dict[str,
             if not np.isnan(number[0]):
                 entry.add(number, nulls.get(name))
     means = MeansOverPairs.of_labels(given.numbers.values, given.clusters, settings)
+    # Numbers that as many clusters have are resampled alike.
+    drawn: dict[int, Float[np.ndarray, "sample unit"]] = {}
     for name, entry in numbers.items():
         column = NUMBERS.index(name)
+        own = means.at(column)
+        if len(own.total) not in drawn:
+            random = resampling.generator(settings.seed, data.direction, "pairs")
+            drawn[len(own.total)] = own.draws(random, settings.bootstrap_samples)
         of_pairs = np.isfinite(given.numbers.values[:, column])
         n = int(given.numbers.kept[of_pairs].sum())
-        found[name] = _averaged(name, means.at(column), entry, n, data.direction, settings)
+        found[name] = _averaged(name, own, entry, n, drawn[len(own.total)], settings)
     return found
 
 
@@ -194,7 +201,7 @@ def _in_pair(
     """Each number of one pair under each weighting of its heads."""
     ap, ig, disagreement = values["ap"], values["ig_joint"], values[DISAGREEMENT]
     columns = np.stack([values[name] for name in RANKED])
-    matrix = coefficients.coefficients("spearman", columns, columns, weights)
+    matrix = spearman_matrix(columns, weights)
 
     def rho(first: str, second: str) -> Float[np.ndarray, " sample"]:
         return matrix[:, RANKED.index(first), RANKED.index(second)]
@@ -282,18 +289,17 @@ def _averaged(
     means: MeansOverPairs,
     entry: _Sampled,
     n: int,
-    direction: str,
+    drawn: Float[np.ndarray, "sample unit"],
     settings: Settings,
 ) -> Estimate:
     """The mean over pairs, with interval and p-value."""
     sampled_here = len(entry.estimates)
     if sampled_here == 0:
         return Estimate(np.nan)
-    random = resampling.generator(settings.seed, direction, "pairs")
     estimate = np.array(np.mean(entry.estimates))
     interval = means.interval(
         HeadDraws(estimate, entry.draws.value()),
-        means.draws(random, settings.bootstrap_samples),
+        drawn,
         settings.confidence,
         bounds(name),
     )

@@ -18,6 +18,7 @@ are whole numbers, as those of resamples are.
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterator
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -131,28 +132,48 @@ def _pearson(
     return found[0], found[1]
 
 
+def _ranks(
+    columns: Float[np.ndarray, "column head"], weights: Float[np.ndarray, "sample head"]
+) -> Iterator[tuple[slice, np.ndarray, np.ndarray]]:
+    """Of some samples at a time: which, their weights, and twice the rank of every head less twice
+    the mean rank, [sample, column, head]."""
+    n_columns, n_heads = columns.shape
+    heaviest = weights.sum(axis=1).max(initial=0.0)
+    kind = np.float32 if heaviest <= EXACT_IN_SINGLE else np.float64
+    # [other head, column and head]
+    signs = np.sign(columns[:, None, :] - columns[:, :, None]).transpose(1, 0, 2)
+    signs = np.ascontiguousarray(signs.reshape(n_heads, -1), dtype=kind)
+    light = weights.astype(kind)
+    for start in range(0, len(weights), CHUNK):
+        chunk = light[start : start + CHUNK]
+        ranks = (chunk @ signs).reshape(len(chunk), n_columns, n_heads)
+        yield slice(start, start + CHUNK), chunk, ranks
+
+
+def spearman_matrix(
+    columns: Float[np.ndarray, "column head"], weights: Float[np.ndarray, "sample head"]
+) -> Float[np.ndarray, "sample column column"]:
+    """Spearman's coefficient of every two columns under every weighting."""
+    products = np.empty((len(weights), len(columns), len(columns)))
+    for some, chunk, ranks in _ranks(columns, weights):
+        products[some] = (ranks * chunk[:, None, :]) @ ranks.swapaxes(1, 2)
+    variance = np.diagonal(products, axis1=1, axis2=2)
+    return coefficients.from_covariances(products, variance[:, :, None], variance[:, None, :])
+
+
 def _spearman(
     both: Float[np.ndarray, "column head"],
     n_x: int,
     weights: Float[np.ndarray, "sample head"],
     codes: Int[np.ndarray, " head"],
 ) -> tuple[_Found, _Found]:
-    n_columns, n_heads = both.shape
-    heaviest = weights.sum(axis=1).max(initial=0.0)
-    kind = np.float32 if heaviest <= EXACT_IN_SINGLE else np.float64
-    # [other head, column and head]
-    signs = np.sign(both[:, None, :] - both[:, :, None]).transpose(1, 0, 2)
-    signs = np.ascontiguousarray(signs.reshape(n_heads, -1), dtype=kind)
-    light = weights.astype(kind)
+    n_columns = len(both)
     starts = np.flatnonzero(np.diff(codes, prepend=-1))
     shape = (len(weights), n_x, n_columns - n_x)
     covariance, explained = np.empty(shape), np.empty(shape)
     variance = np.empty((len(weights), n_columns))
     explained_variance = np.empty_like(variance)
-    for start in range(0, len(weights), CHUNK):
-        some = slice(start, start + CHUNK)
-        chunk = light[some]
-        ranks = (chunk @ signs).reshape(len(chunk), n_columns, n_heads)
+    for some, chunk, ranks in _ranks(both, weights):
         weighted = ranks * chunk[:, None, :]
         covariance[some] = weighted[:, :n_x] @ ranks[:, n_x:].swapaxes(1, 2)
         variance[some] = np.einsum("sch,sch->sc", weighted, ranks)
@@ -193,36 +214,53 @@ class KendallWeights:
     ]:
         """The coefficients, plain and given the layer, of pairs without gaps in kept heads."""
         n_x, n_y = x.shape[1], y.shape[1]
-        n = len(x) * (n_x * n_y + n_x + n_y)
-        total = np.zeros((n, self.weights.shape[1]), dtype=np.float32)
-        within = np.zeros_like(total)
+        total = within = np.zeros(0, dtype=np.float32)
         ends = sorted({*range(0, len(self.first), PRODUCTS), self.within, len(self.first)})
         both = np.where(keep[:, None], np.concatenate([x, y], axis=1), 0.0)
+        # Where no two kept heads tie, a column's own sum is that of all kept heads.
+        tied = [
+            [len(np.unique(column[kept])) < kept.sum() for column in columns]
+            for columns, kept in zip(both, keep, strict=True)
+        ]
+        own = np.argwhere(tied)
         for start, end in itertools.pairwise(ends):
             a, b = self.first[start:end], self.second[start:end]
             signs = np.sign(both[:, :, a] - both[:, :, b]).astype(np.float32)
             signs *= (keep[:, a] & keep[:, b])[:, None]
             products = signs[:, :n_x, None] * signs[:, None, n_x:]
             terms = np.concatenate(
-                [products.reshape(len(x), n_x * n_y, -1), signs * signs], axis=1
-            ).reshape(n, -1)
-            total += terms @ (self.weights[a] * self.weights[b])
+                [
+                    products.reshape(len(x) * n_x * n_y, -1),
+                    (keep[:, a] & keep[:, b]).astype(np.float32),
+                    np.abs(signs[own[:, 0], own[:, 1]]),
+                ]
+            )
+            sums = terms @ (self.weights[a] * self.weights[b])
+            total = sums if start == 0 else total + sums
             if end == self.within:
-                within[:] = total
-        shape = (len(x), n_x * n_y + n_x + n_y, -1)
-        plain, inside = (
-            _from_sums(sums.reshape(shape).transpose(0, 2, 1).astype(float), n_x, n_y)
-            for sums in (total, within)
+                within = total
+        if not self.within:
+            within = np.zeros_like(total)
+        return (
+            self._coefficients(total, own, len(x), n_x, n_y),
+            self._coefficients(within, own, len(x), n_x, n_y),
         )
-        return plain, inside
 
-
-def _from_sums(
-    sums: Float[np.ndarray, "pair sample term"], n_x: int, n_y: int
-) -> Float[np.ndarray, "pair sample measure score"]:
-    both = n_x * n_y
-    return coefficients.from_covariances(
-        sums[..., :both].reshape(*sums.shape[:2], n_x, n_y),
-        sums[..., both : both + n_x, None],
-        sums[..., None, both + n_x :],
-    )
+    @staticmethod
+    def _coefficients(
+        sums: Float[np.ndarray, "term sample"],
+        own: Int[np.ndarray, "tied two"],
+        n_pairs: int,
+        n_x: int,
+        n_y: int,
+    ) -> Float[np.ndarray, "pair sample measure score"]:
+        """From the sums of products, of all kept heads, and of the columns that have ties."""
+        samples = sums.shape[1]
+        end = n_pairs * n_x * n_y
+        products = sums[:end].reshape(n_pairs, n_x, n_y, samples).transpose(0, 3, 1, 2)
+        spans = np.repeat(sums[end : end + n_pairs, None], n_x + n_y, axis=1).astype(float)
+        spans[own[:, 0], own[:, 1]] = sums[end + n_pairs :]
+        spans = spans.transpose(0, 2, 1)
+        return coefficients.from_covariances(
+            products.astype(float), spans[..., :n_x, None], spans[..., None, n_x:]
+        )
