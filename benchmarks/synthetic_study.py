@@ -44,9 +44,7 @@ def tables(shape: Shape, first: int = 0, last: int | None = None) -> dict[str, p
     """`heads`, `faithfulness`, `interaction`, `baseline` and `pairs` of the pairs from ``first`` to
     below ``last``; a pair is the same whichever others are asked for."""
     parts = [_of_pair(shape, pair) for pair in range(first, shape.pairs if last is None else last)]
-    return {
-        name: pd.concat([part[name] for part in parts], ignore_index=True) for name in parts[0]
-    }
+    return {name: pd.concat([part[name] for part in parts], ignore_index=True) for name in parts[0]}
 
 
 def _of_pair(shape: Shape, pair: int) -> dict[str, pd.DataFrame]:
@@ -149,9 +147,7 @@ def _faithfulness(pair: int, direction: str, random: np.random.Generator) -> pd.
     return pd.concat(parts, ignore_index=True)
 
 
-def _interaction(
-    heads: pd.DataFrame, shape: Shape, random: np.random.Generator
-) -> pd.DataFrame:
+def _interaction(heads: pd.DataFrame, shape: Shape, random: np.random.Generator) -> pd.DataFrame:
     gap = heads["ig_joint"] - heads["ap"]
     first = heads.loc[gap.abs().nlargest(PARTNERS_OF).index]
     parts = []
@@ -198,9 +194,7 @@ def write_shards(folder: Path, shape: Shape, shard_size: int) -> int:
         for name, table in made.items():
             write_table(table, own / f"{name}.parquet")
         # As with `curves: {keep: 0}`: no pair's curves are kept.
-        none = np.zeros(
-            (0, len(shape.directions), shape.layers, shape.heads, 50), dtype=np.float32
-        )
+        none = np.zeros((0, len(shape.directions), shape.layers, shape.heads, 50), dtype=np.float32)
         save_file(
             {
                 "alphas": (np.polynomial.legendre.leggauss(50)[0] + 1) / 2,

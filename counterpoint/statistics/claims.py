@@ -33,9 +33,15 @@ from counterpoint.statistics.claim_quantities import (
 from counterpoint.statistics.claim_verdicts import DESCRIBED, SUPPORTED, UNDECIDED, combined
 from counterpoint.statistics.disagreement import DisagreementSums, Estimate
 from counterpoint.statistics.interaction_partners import PartnerSums
-from counterpoint.statistics.panel import at_floor, directions, panel, template_names
+from counterpoint.statistics.means_over_pairs import DrawnPairs
+from counterpoint.statistics.panel import Panel, at_floor, directions, panel, template_names
 from counterpoint.statistics.resampled_coefficients import MINIMUM_HEADS
 from counterpoint.statistics.resampling import Settings, checked
+from counterpoint.statistics.sampled_pairs import sampled
+from counterpoint.statistics.templates import clusters_of
+
+USED = (*disagreement.USED, *disagreement.IDENTITIES)
+"""What is needed of the table of heads."""
 
 COLUMNS = (
     "claim",
@@ -81,14 +87,18 @@ def claims(
     settings = checked(settings)
     if faithfulness is not None:
         score_faithfulness.check(faithfulness)
-    return table_of_claims(
-        [
-            ClaimSums.of(heads, direction, faithfulness, interaction, settings)
-            for direction in directions(heads)
-        ],
-        faithfulness,
-        settings,
-    )
+    parts = []
+    templates = template_names(heads)
+    for direction in directions(heads):
+        rows = heads[heads["direction"] == direction]
+        data = panel(rows, direction, USED, settings.floor)
+        sample = data.of_pairs(sampled(data.pairs, settings))
+        drawn = DrawnPairs.of(data.pairs, clusters_of(data, settings))
+        parts.append(
+            ClaimSums.of(rows, data, sample, drawn, templates, faithfulness, interaction, settings)
+        )
+    scores = None if faithfulness is None else set(faithfulness["score"])
+    return table_of_claims(parts, scores, settings)
 
 
 @dataclass(frozen=True)
@@ -111,15 +121,18 @@ class ClaimSums:
     @classmethod
     def of(
         cls,
-        heads: pd.DataFrame,
-        direction: str,
+        rows: pd.DataFrame,
+        data: Panel,
+        sample: Panel,
+        drawn: DrawnPairs,
+        templates: pd.Series | None,
         faithfulness: pd.DataFrame | None,
         interaction: pd.DataFrame | None,
         settings: Settings,
     ) -> ClaimSums:
-        """Those of tables that hold all pairs."""
-        rows = heads[heads["direction"] == direction]
-        names = (*disagreement.USED, *disagreement.IDENTITIES)
+        """Those of tables that hold some of the pairs, ``rows`` and ``data`` those of one
+        direction; ``sample`` holds the sampled pairs."""
+        direction = data.direction
         above = rows[~at_floor(rows, 0.0 if settings.include_floor else settings.floor)]
         areas = None
         if faithfulness is not None:
@@ -128,13 +141,33 @@ class ClaimSums:
         scores = [] if areas is None else areas["score"].unique()
         return cls(
             direction,
-            DisagreementSums.of(panel(rows, direction, names, settings.floor), settings),
+            DisagreementSums.of(data, sample, drawn, settings),
             int(above.groupby("pair").size().max()) if len(above) else 0,
             {score: float(rows[score].abs().max()) for score in scores if score in rows},
-            template_names(heads),
+            templates,
             _unsaturated(rows, settings) if areas is not None else pd.Series(dtype=float),
             areas,
             None if interaction is None else PartnerSums.of(interaction, direction, rows),
+        )
+
+    def plus(self, other: ClaimSums) -> ClaimSums:
+        """Those of the pairs of both."""
+        scores = self.sizes.keys() | other.sizes.keys()
+        return replace(
+            self,
+            sums=self.sums.plus(other.sums),
+            most_heads=max(self.most_heads, other.most_heads),
+            sizes={
+                score: float(np.fmax(self.sizes.get(score, np.nan), other.sizes.get(score, np.nan)))
+                for score in scores
+            },
+            unsaturated=pd.concat([self.unsaturated, other.unsaturated]).sort_index(),
+            areas=None
+            if self.areas is None or other.areas is None
+            else pd.concat([self.areas, other.areas], ignore_index=True),
+            partners=None
+            if self.partners is None or other.partners is None
+            else self.partners.plus(other.partners),
         )
 
 
@@ -143,9 +176,10 @@ def _unsaturated(rows: pd.DataFrame, settings: Settings) -> pd.Series:
 
 
 def table_of_claims(
-    parts: Sequence[ClaimSums], faithfulness: pd.DataFrame | None, settings: Settings
+    parts: Sequence[ClaimSums], scores: set[str] | None, settings: Settings
 ) -> pd.DataFrame:
-    """The table from what each direction gave; of ``faithfulness`` the scores are asked alone."""
+    """The table from what each direction gave; ``scores`` are those of the faithfulness table, None
+    without one."""
     rows: list[dict[str, object]] = []
     for given in parts:
         direction = given.direction
@@ -174,7 +208,7 @@ def table_of_claims(
     tables = []
     for claim in STATEMENTS:
         own = table[table["claim"] == claim]
-        tables += [_overall(claim, own, _without(own, faithfulness) if claim == 3 else ""), own]
+        tables += [_overall(claim, own, _without(own, scores) if claim == 3 else ""), own]
     return pd.concat(tables, ignore_index=True)
 
 
@@ -233,13 +267,13 @@ def _row(quantity: Quantity, direction: str, found: Estimate, why: str) -> dict[
     }
 
 
-def _without(parts: pd.DataFrame, faithfulness: pd.DataFrame | None) -> str:
+def _without(parts: pd.DataFrame, scores: set[str] | None) -> str:
     """What claim 3 rests on when the faithfulness of IG could not be compared."""
     if (parts["quantity"] == GAIN).any():
         return ""
     reason = (
         "No faithfulness table was given"
-        if faithfulness is None
+        if scores is None
         else f"The faithfulness table lacks {label(score_faithfulness.PLAIN)} or "
         f"{label(score_faithfulness.UNSATURATED)}"
     )

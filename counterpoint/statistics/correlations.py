@@ -27,9 +27,9 @@ estimate and its interval.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -38,8 +38,9 @@ from jaxtyping import Float, Int
 from counterpoint.errors import InvalidValue
 from counterpoint.statistics import coefficients, resampling
 from counterpoint.statistics.false_discovery import false_discovery_rate
-from counterpoint.statistics.means_over_pairs import HeadDraws, MeansOverPairs
+from counterpoint.statistics.means_over_pairs import DrawnPairs, HeadDraws, MeansOverPairs
 from counterpoint.statistics.pair_correlations import (
+    CorrelationSums,
     HeadSums,
     PairCorrelations,
     counts_of,
@@ -88,6 +89,19 @@ COLUMNS = (
 )
 
 
+class Chosen(NamedTuple):
+    """What is correlated with what, and how."""
+
+    measures: tuple[str, ...] = MEASURES
+    scores: tuple[str, ...] = SCORES
+    methods: tuple[str, ...] = coefficients.METHODS
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """What is needed of the table of heads."""
+        return (*self.measures, *self.scores, MOVEMENT, ROUNDING)
+
+
 def correlations(
     heads: pd.DataFrame,
     *,
@@ -110,11 +124,18 @@ def correlations(
     unknown = [method for method in methods if method not in coefficients.METHODS]
     if unknown:
         raise InvalidValue(f"method must be one of {coefficients.METHODS}, not {unknown[0]!r}")
+    chosen = Chosen(tuple(measures), tuple(scores), tuple(methods))
     parts = []
     for direction in directions(heads):
-        data = panel(heads, direction, [*measures, *scores, MOVEMENT, ROUNDING], settings.floor)
-        sums = DirectionSums.of(data, measures, scores, methods, settings)
-        parts.append(direction_table(sums, measures, scores, methods, settings))
+        data = panel(heads, direction, chosen.columns, settings.floor)
+        sums = DirectionSums.of(
+            data,
+            data.of_pairs(sampled(data.pairs, settings)),
+            DrawnPairs.of(data.pairs, clusters_of(data, settings)),
+            chosen,
+            settings,
+        )
+        parts.append(direction_table(sums, chosen, settings))
     return finished(parts)
 
 
@@ -132,50 +153,50 @@ def finished(parts: Sequence[pd.DataFrame]) -> pd.DataFrame:
 class DirectionSums:
     """What the correlations of one direction are made of, whatever the number of pairs."""
 
-    numbers: PairCorrelations
-    """Of all pairs."""
-    sums: HeadSums
+    numbers: CorrelationSums
+    heads: HeadSums
     sample: Panel
     """The pairs on which heads are drawn and shuffled (`statistics.sampled_pairs`)."""
-    clusters: Int[np.ndarray, " pair"]
-    """What is drawn whole when pairs are: a number for each of all pairs."""
+    drawn: DrawnPairs
+    """All pairs."""
 
     @classmethod
     def of(
         cls,
         data: Panel,
-        measures: Sequence[str],
-        scores: Sequence[str],
-        methods: Sequence[str],
+        sample: Panel,
+        drawn: DrawnPairs,
+        chosen: Chosen,
         settings: Settings,
     ) -> DirectionSums:
-        """Those of a panel that holds all pairs."""
+        """Those of a panel that holds some of the pairs; ``sample`` holds the sampled ones."""
+        found = PairCorrelations.of(data, *chosen, settings)
         return cls(
-            PairCorrelations.of(data, measures, scores, methods, settings),
-            HeadSums.of(data, [*measures, *scores, MOVEMENT, ROUNDING]),
-            data.of_pairs(sampled(data.pairs, settings)),
-            clusters_of(data, settings),
+            CorrelationSums.of(found, drawn, settings),
+            HeadSums.of(data, [*chosen.measures, *chosen.scores, MOVEMENT, ROUNDING]),
+            sample,
+            drawn,
+        )
+
+    def plus(self, other: DirectionSums) -> DirectionSums:
+        """Those of the pairs of both, which have the same sample."""
+        return replace(
+            self, numbers=self.numbers.plus(other.numbers), heads=self.heads.plus(other.heads)
         )
 
 
-def direction_table(
-    given: DirectionSums,
-    measures: Sequence[str],
-    scores: Sequence[str],
-    methods: Sequence[str],
-    settings: Settings,
-) -> pd.DataFrame:
+def direction_table(given: DirectionSums, chosen: Chosen, settings: Settings) -> pd.DataFrame:
     """The rows of one direction: `pair` of the sampled pairs, `study`, and `pair_mean`."""
-    data, numbers = given.sample, given.numbers
+    measures, scores, methods = chosen
+    data = given.sample
     x, y, keep = data.array(measures), data.array(scores), kept_heads(data, settings)
     resamples = Resamples.of(data, settings)
-    places = np.searchsorted(numbers.pairs, data.pairs)
+    own = PairCorrelations.of(data, measures, scores, (), settings)
     # The rows of each method stand together.
     rows = {method: _Rows(data.direction, measures, scores) for method in methods}
     means = {method: _SampleMeans() for method in methods}
     for p, found in enumerate(resampled_coefficients(methods, x, y, keep, data.layers, resamples)):
-        pair, place = int(data.pairs[p]), places[p]
-        notes = rows[methods[0]].filled(numbers.notes.get(pair, {}))
+        pair = int(data.pairs[p])
         for method, one in found.items():
             means[method].add(one)
             rows[method].add_sample(
@@ -184,12 +205,12 @@ def direction_table(
                 method,
                 one,
                 settings,
-                numbers.counts[place],
-                int(numbers.excluded[place]),
-                notes,
+                own.counts[p],
+                int(own.excluded[p]),
+                rows[method].filled(own.notes.get(pair, {})),
             )
-    mean_x, mean_y = given.sums.means(measures), given.sums.means(scores)
-    (movement,), (rounding,) = given.sums.means([MOVEMENT]), given.sums.means([ROUNDING])
+    mean_x, mean_y = given.heads.means(measures), given.heads.means(scores)
+    movement, rounding = given.heads.means([MOVEMENT, ROUNDING])
     is_small = movement < floors(rounding, settings.floor)
     mean_keep = np.ones_like(is_small) if settings.include_floor else ~is_small
     over_means = next(
@@ -197,15 +218,14 @@ def direction_table(
             methods, mean_x[None], mean_y[None], mean_keep[None], data.layers, resamples
         )
     )
-    all_pairs = np.arange(len(numbers.pairs))
     for method in methods:
-        # Kendall's are those of the sample.
-        own = places if method not in numbers.coefficients else all_pairs
-        values = numbers.coefficients.get(method, means[method].estimates())
-        estimate, part = _over_study(
-            given, data.direction, values, given.clusters[own], means[method], settings
-        )
-        defined = np.isfinite(values[:, 0])
+        numbers = given.numbers
+        if method not in numbers.means:
+            # Kendall's are those of the sample.
+            sampled_here = replace(own, coefficients={method: means[method].estimates()})
+            numbers = CorrelationSums.of(sampled_here, given.drawn, settings)
+        estimate, part = _over_study(numbers.means[method], means[method], data.direction, settings)
+        defined = numbers.means[method].pairs[0]
         rows[method].add(
             "study",
             None,
@@ -213,10 +233,10 @@ def direction_table(
             estimate,
             part,
             means[method].p_values(),
-            (numbers.counts[own] * defined).sum(axis=0),
-            defined.sum(axis=0),
-            int(numbers.excluded[own].sum()),
-            _study_notes(numbers, own, defined.sum(axis=0)),
+            numbers.heads[method],
+            defined,
+            numbers.excluded,
+            _study_notes(numbers, defined),
         )
         rows[method].add_sample(
             "pair_mean",
@@ -227,7 +247,7 @@ def direction_table(
             counts_of(mean_x, mean_y, mean_keep),
             int((~mean_keep).sum()),
             rows[method].filled(reasons(mean_x, mean_y, mean_keep, measures, scores)),
-            pairs=len(numbers.pairs),
+            pairs=given.numbers.pairs,
         )
     return pd.concat([rows[method].table() for method in methods])
 
@@ -262,15 +282,13 @@ class _SampleMeans:
 
 
 def _over_study(
-    given: DirectionSums,
-    direction: str,
-    values: Float[np.ndarray, "pair two measure score"],
-    clusters: Int[np.ndarray, " pair"],
-    sample: _SampleMeans,
-    settings: Settings,
+    means: MeansOverPairs, sample: _SampleMeans, direction: str, settings: Settings
 ) -> tuple[resampling.Interval, resampling.Interval]:
     """The mean over pairs with its interval, plain and given the layer."""
-    means = MeansOverPairs.of_labels(values, clusters, settings)
+    # A cluster without a pair here (Kendall's sample) is not drawn.
+    is_here = means.count.any(axis=tuple(range(1, means.count.ndim)))
+    if means.squares is None and not is_here.all():
+        means = MeansOverPairs(means.total[is_here], means.count[is_here], None)
     random = resampling.generator(settings.seed, direction, "pairs")
     drawn = means.draws(random, settings.bootstrap_samples)
     found = means.interval(sample.draws(), drawn, settings.confidence, (-1, 1))
@@ -280,19 +298,12 @@ def _over_study(
     return plain, within
 
 
-def _study_notes(
-    numbers: PairCorrelations,
-    own: Int[np.ndarray, " pair"],
-    defined: Int[np.ndarray, "measure score"],
-) -> np.ndarray:
-    said: dict[tuple[int, int], Counter[str]] = {}
-    if numbers.notes:
-        for pair in numbers.pairs[own].tolist():
-            for place, reason in numbers.notes.get(pair, {}).items():
-                said.setdefault(place, Counter())[reason] += 1
+def _study_notes(numbers: CorrelationSums, defined: Int[np.ndarray, "measure score"]) -> np.ndarray:
     result = np.full(defined.shape, "", dtype=object)
     for place in np.ndindex(defined.shape):
-        result[place] = study_note(list(said.get(place, ())), int(defined[place]), len(own))
+        first = numbers.said.get((place[0], place[1]), {})
+        said = sorted(first, key=first.__getitem__)
+        result[place] = study_note(said, int(defined[place]), numbers.pairs)
     return result
 
 

@@ -17,7 +17,7 @@ from scipy import stats
 from counterpoint.statistics import coefficients, resampling
 from counterpoint.statistics.claim_verdicts import IDENTITY_TOLERANCE
 from counterpoint.statistics.drawn_coefficients import spearman_matrix
-from counterpoint.statistics.means_over_pairs import HeadDraws, MeansOverPairs
+from counterpoint.statistics.means_over_pairs import DrawnPairs, HeadDraws, MeansOverPairs
 from counterpoint.statistics.pair_disagreement import (
     DISAGREEMENT,
     NUMBERS,
@@ -37,8 +37,6 @@ from counterpoint.statistics.resampled_coefficients import (
     with_estimate,
 )
 from counterpoint.statistics.resampling import Interval, RunningMean, Settings
-from counterpoint.statistics.sampled_pairs import sampled
-from counterpoint.statistics.templates import clusters_of
 
 IDENTITIES = ("own_path_error", "own_path_allowed")
 
@@ -68,23 +66,35 @@ class Estimate:
 class DisagreementSums:
     """What the numbers of one direction are made of, whatever the number of pairs."""
 
-    numbers: PairDisagreement
-    """Of all pairs."""
+    means: MeansOverPairs
+    """Of `NUMBERS`, over all pairs."""
+    heads: Int[np.ndarray, " number"]
+    """Heads that take part, over the pairs in which the number exists."""
     identities: dict[str, Estimate]
     """The worst rows."""
     sample: Panel
     """The pairs on which heads are drawn and shuffled (`statistics.sampled_pairs`)."""
-    clusters: Int[np.ndarray, " pair"]
-    """What is drawn whole when pairs are: a number for each of all pairs."""
 
     @classmethod
-    def of(cls, data: Panel, settings: Settings) -> DisagreementSums:
-        """Those of a panel that holds all pairs."""
+    def of(
+        cls, data: Panel, sample: Panel, drawn: DrawnPairs, settings: Settings
+    ) -> DisagreementSums:
+        """Those of a panel that holds some of the pairs; ``sample`` holds the sampled ones."""
+        found = PairDisagreement.of(data, _kept(data, settings))
         return cls(
-            PairDisagreement.of(data, _kept(data, settings)),
+            drawn.sums(found.pairs, found.values, settings),
+            (found.kept[:, None] * np.isfinite(found.values)).sum(axis=0),
             identities(data),
-            data.of_pairs(sampled(data.pairs, settings)),
-            clusters_of(data, settings),
+            sample,
+        )
+
+    def plus(self, other: DisagreementSums) -> DisagreementSums:
+        """Those of the pairs of both, which have the same sample."""
+        return DisagreementSums(
+            self.means.plus(other.means),
+            self.heads + other.heads,
+            {name: worst(one, other.identities[name]) for name, one in self.identities.items()},
+            self.sample,
         )
 
 
@@ -135,17 +145,15 @@ def numbers_over_heads(given: DisagreementSums, settings: Settings) -> dict[str,
             entry = numbers.setdefault(name, _Sampled())
             if not np.isnan(number[0]):
                 entry.add(number, nulls.get(name))
-    means = MeansOverPairs.of_labels(given.numbers.values, given.clusters, settings)
     # Numbers that as many clusters have are resampled alike.
     drawn: dict[int, Float[np.ndarray, "sample unit"]] = {}
     for name, entry in numbers.items():
         column = NUMBERS.index(name)
-        own = means.at(column)
+        own = given.means.at(column)
         if len(own.total) not in drawn:
             random = resampling.generator(settings.seed, data.direction, "pairs")
             drawn[len(own.total)] = own.draws(random, settings.bootstrap_samples)
-        of_pairs = np.isfinite(given.numbers.values[:, column])
-        n = int(given.numbers.kept[of_pairs].sum())
+        n = int(given.heads[column])
         found[name] = _averaged(name, own, entry, n, drawn[len(own.total)], settings)
     return found
 

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from counterpoint.statistics import resampling
-from counterpoint.statistics.disagreement import Estimate, identity
+from counterpoint.statistics.disagreement import Estimate, identity, worst
 from counterpoint.statistics.means_over_pairs import MeansOverPairs
 from counterpoint.statistics.panel import template_names, value
 from counterpoint.statistics.resampling import Settings
@@ -85,6 +85,11 @@ class PartnerSums:
         of_pairs = groups[["accounted", "strongest"]].mean().assign(heads=groups.size())
         error, allowed = own_path_errors(table, heads)
         return cls(of_pairs, identity(error, allowed, len(groups)))
+
+    def plus(self, other: PartnerSums) -> PartnerSums:
+        """Those of the pairs of both."""
+        of_pairs = pd.concat([self.of_pairs, other.of_pairs]).sort_index()
+        return PartnerSums(of_pairs, worst(self.identity, other.identity))
 
 
 def numbers_over_pairs(

@@ -20,6 +20,35 @@ from counterpoint.statistics.resampling import Interval, Settings
 
 
 @dataclass(frozen=True)
+class DrawnPairs:
+    """The pairs of a study's direction, ascending, and of which cluster each is."""
+
+    pairs: Int[np.ndarray, " pair"]
+    clusters: Int[np.ndarray, " pair"]
+    """From 0 on, without gaps."""
+
+    @classmethod
+    def of(cls, pairs: Int[np.ndarray, " pair"], labels: Int[np.ndarray, " pair"]) -> DrawnPairs:
+        """Pairs of one label are drawn together."""
+        return cls(np.asarray(pairs), np.unique(labels, return_inverse=True)[1])
+
+    @property
+    def n_clusters(self) -> int:
+        return int(self.clusters.max(initial=-1)) + 1
+
+    def sums(
+        self,
+        pairs: Int[np.ndarray, " some"],
+        values: Float[np.ndarray, "some ..."],
+        settings: Settings,
+    ) -> MeansOverPairs:
+        """The sums of the ``values`` of some of the pairs."""
+        clusters = self.clusters[np.searchsorted(self.pairs, pairs)]
+        are_pairs = self.n_clusters == len(self.pairs)
+        return MeansOverPairs.of(values, clusters, self.n_clusters, are_pairs, settings)
+
+
+@dataclass(frozen=True)
 class HeadDraws:
     """A mean over the sampled pairs: as it is, and under each resample of heads."""
 

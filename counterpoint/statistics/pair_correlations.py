@@ -15,6 +15,7 @@ from jaxtyping import Bool, Float, Int
 
 from counterpoint.glossary import label
 from counterpoint.statistics import coefficients
+from counterpoint.statistics.means_over_pairs import DrawnPairs, MeansOverPairs
 from counterpoint.statistics.pair_coefficients import METHODS, pair_coefficients
 from counterpoint.statistics.panel import Panel
 from counterpoint.statistics.resampled_coefficients import MINIMUM_HEADS
@@ -72,20 +73,54 @@ class PairCorrelations:
         )
 
 
-def joined(parts: Sequence[PairCorrelations]) -> PairCorrelations:
-    """The pairs of all parts, in the order of their numbers."""
-    pairs = np.concatenate([part.pairs for part in parts])
-    order = np.argsort(pairs, kind="stable")
-    return PairCorrelations(
-        pairs[order],
-        {
-            method: np.concatenate([part.coefficients[method] for part in parts])[order]
-            for method in parts[0].coefficients
-        },
-        np.concatenate([part.counts for part in parts])[order],
-        np.concatenate([part.excluded for part in parts])[order],
-        {pair: own for part in parts for pair, own in part.notes.items()},
-    )
+@dataclass(frozen=True)
+class CorrelationSums:
+    """What is asked of the coefficients of any number of pairs; sums of parts are added."""
+
+    means: dict[str, MeansOverPairs]
+    """By method: plain, and given the layer."""
+    heads: dict[str, Int[np.ndarray, "measure score"]]
+    """By method: heads that take part, over the pairs in which the coefficient exists."""
+    pairs: int
+    excluded: int
+    said: dict[Place, dict[str, int]]
+    """The different reasons why coefficients are not defined, each with the first pair of it."""
+
+    @classmethod
+    def of(cls, found: PairCorrelations, drawn: DrawnPairs, settings: Settings) -> CorrelationSums:
+        """Those of some of the pairs that are drawn."""
+        said: dict[Place, dict[str, int]] = {}
+        for pair in sorted(found.notes):
+            for place, reason in found.notes[pair].items():
+                said.setdefault(place, {}).setdefault(reason, pair)
+        return cls(
+            {
+                method: drawn.sums(found.pairs, values, settings)
+                for method, values in found.coefficients.items()
+            },
+            {
+                method: (found.counts * np.isfinite(values[:, 0])).sum(axis=0)
+                for method, values in found.coefficients.items()
+            },
+            len(found.pairs),
+            int(found.excluded.sum()),
+            said,
+        )
+
+    def plus(self, other: CorrelationSums) -> CorrelationSums:
+        """The sums over the pairs of both."""
+        said = {place: dict(reasons) for place, reasons in self.said.items()}
+        for place, reasons in other.said.items():
+            own = said.setdefault(place, {})
+            for reason, pair in reasons.items():
+                own[reason] = min(pair, own.get(reason, pair))
+        return CorrelationSums(
+            {name: one.plus(other.means[name]) for name, one in self.means.items()},
+            {name: one + other.heads[name] for name, one in self.heads.items()},
+            self.pairs + other.pairs,
+            self.excluded + other.excluded,
+            said,
+        )
 
 
 def kept_heads(data: Panel, settings: Settings) -> Bool[np.ndarray, "pair head"]:

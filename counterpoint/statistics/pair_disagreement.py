@@ -6,7 +6,6 @@ pairs without resamples; a test holds one against the other.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -89,16 +88,6 @@ class PairDisagreement:
             found = _in_pairs(columns, keep[some])
             values[some] = np.stack([found[name] for name in NUMBERS], axis=1)
         return cls(data.pairs, values, count)
-
-
-def joined(parts: Sequence[PairDisagreement]) -> PairDisagreement:
-    """The pairs of all parts, in the order of their numbers."""
-    pairs, values, kept = (
-        np.concatenate([getattr(part, name) for part in parts])
-        for name in ("pairs", "values", "kept")
-    )
-    order = np.argsort(pairs, kind="stable")
-    return PairDisagreement(pairs[order], values[order], kept[order])
 
 
 def largest(
