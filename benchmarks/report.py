@@ -8,7 +8,7 @@ from typing import Any
 
 import matplotlib.pyplot as plt
 
-from benchmarks import edge_paths, head_roles, positions
+from benchmarks import edge_paths, head_roles, positions, statistics
 from counterpoint.files.artifacts import atomic, write_text
 
 WAYS = {
@@ -138,7 +138,7 @@ IOI pairs of the shipped set, one direction, activations and curves, in a proces
 position.
 *length* puts sentences before the pair, so that the prefix grows and the suffix does not.
 """
-    for own in (positions, head_roles, edge_paths):
+    for own in (positions, head_roles, edge_paths, statistics):
         if own.KEPT.is_file():
             text += "\n" + own.section(json.loads(own.KEPT.read_text(encoding="utf-8")))
     write_text(text, folder / "performance.md")

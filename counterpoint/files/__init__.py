@@ -2,5 +2,5 @@
 
 Imports `errors` alone. `artifacts` first (what a killed job may leave), then `digests` and
 `yaml_and_json`. `shipped_files` says where the files are that a wheel takes along, `cache_folder`
-where what is fetched is kept. No torch.
+where what is fetched is kept; `tables_of_pairs` reads large tables some pairs at a time. No torch.
 """
