@@ -223,7 +223,7 @@ def direction_table(given: DirectionSums, chosen: Chosen, settings: Settings) ->
         if method not in numbers.means:
             # Kendall's are those of the sample.
             sampled_here = replace(own, coefficients={method: means[method].estimates()})
-            numbers = CorrelationSums.of(sampled_here, given.drawn, settings)
+            numbers = CorrelationSums.of(sampled_here, given.drawn.some(data.pairs), settings)
         estimate, part = _over_study(numbers.means[method], means[method], data.direction, settings)
         defined = numbers.means[method].pairs[0]
         rows[method].add(
@@ -285,10 +285,6 @@ def _over_study(
     means: MeansOverPairs, sample: _SampleMeans, direction: str, settings: Settings
 ) -> tuple[resampling.Interval, resampling.Interval]:
     """The mean over pairs with its interval, plain and given the layer."""
-    # A cluster without a pair here (Kendall's sample) is not drawn.
-    is_here = means.count.any(axis=tuple(range(1, means.count.ndim)))
-    if means.squares is None and not is_here.all():
-        means = MeansOverPairs(means.total[is_here], means.count[is_here], None)
     random = resampling.generator(settings.seed, direction, "pairs")
     drawn = means.draws(random, settings.bootstrap_samples)
     found = means.interval(sample.draws(), drawn, settings.confidence, (-1, 1))

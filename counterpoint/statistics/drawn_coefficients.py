@@ -63,8 +63,10 @@ def drawn(
     order = np.argsort(layers, kind="stable")
     codes = np.unique(layers[order], return_inverse=True)[1]
     both = np.concatenate([x, y])[:, order]
-    scale = np.abs(both).max(axis=1, keepdims=True, initial=0.0)
-    both = both / np.where(scale > 0, scale, 1.0)
+    if method == "pearson":
+        # Not of what is ranked: two neighbouring numbers may become one.
+        scale = np.abs(both).max(axis=1, keepdims=True, initial=0.0)
+        both = both / np.where(scale > 0, scale, 1.0)
     ordered = weights[:, order]
     found = (_pearson if method == "pearson" else _spearman)(both, len(x), ordered, codes)
     for place, (values, doubtful) in enumerate(found):

@@ -36,6 +36,10 @@ class DrawnPairs:
     def n_clusters(self) -> int:
         return int(self.clusters.max(initial=-1)) + 1
 
+    def some(self, pairs: Int[np.ndarray, " some"]) -> DrawnPairs:
+        """Some of the pairs as if there were no others."""
+        return DrawnPairs.of(pairs, self.clusters[np.searchsorted(self.pairs, pairs)])
+
     def sums(
         self,
         pairs: Int[np.ndarray, " some"],

@@ -79,9 +79,7 @@ def plain_correlations(heads: pd.DataFrame, settings: Settings) -> pd.DataFrame:
 
         def add(scope, pair, method, direction, intervals, p):
             for i, j in np.ndindex(p.shape):
-                numbers = [
-                    (one.estimate[i, j], one.low[i, j], one.high[i, j]) for one in intervals
-                ]
+                numbers = [(one.estimate[i, j], one.low[i, j], one.high[i, j]) for one in intervals]
                 values = (*numbers[0], p[i, j], *numbers[1])
                 key = (scope, pair, direction, MEASURES[i], SCORES[j], method)
                 rows.append((*key, *values))
@@ -141,9 +139,7 @@ def plain_claims(heads: pd.DataFrame, direction: str, settings: Settings) -> pd.
             continue
         values = {name: data.columns[name][pair, kept] for name in disagreement.USED}
         weights = np.concatenate([np.ones((1, kept.sum())), resamples.heads[:, kept]])
-        nulls = disagreement._null_in_pair(
-            values, resampling.restricted(resamples.shuffles, kept)
-        )
+        nulls = disagreement._null_in_pair(values, resampling.restricted(resamples.shuffles, kept))
         for name, number in disagreement._in_pair(values, weights).items():
             if not np.isnan(number[0]):
                 found.setdefault(name, []).append((pair, number, nulls.get(name), kept.sum()))
