@@ -27,6 +27,7 @@ import pandas as pd
 from benchmarks import machine
 from benchmarks.synthetic_study import Shape, tables
 from counterpoint.files.artifacts import read_table, write_json, write_table
+from counterpoint.statistics.resampling import Settings
 
 ROOT = Path(__file__).parent.parent
 KEPT = Path(__file__).with_name("statistics.json")
@@ -151,7 +152,7 @@ Made by `python -m benchmarks.statistics` on {results["date"]}: {results["machin
 seconds of one thread, {results["turns"]} turns. A made-up study of {results["pairs"]:,} pairs ×
 {results["heads"]} heads × 2 directions, against commit {results["former"]}, whose script took
 {a:.1f} s for {less} pairs and {b:.1f} s for {more} and is reckoned from these (its comparisons of
-rankings grow faster, which is left out). This build draws and shuffles heads on 100 of the pairs
+rankings grow faster, which is left out). This build draws and shuffles heads on {Settings().sampled_pairs} of the pairs
 (`sampled_pairs`); on {more} pairs, where nothing is sampled, correlations differ by at most
 {results["largest_difference"]:.0e}.
 

@@ -8,7 +8,7 @@ from _job import log, run
 def main(snakemake: Any) -> None:
     """Call `study_statistics` on the tables of heads, faithfulness and interactions, which are read
     some pairs at a time."""
-    from counterpoint.files.artifacts import read_table, write_table
+    from counterpoint.files.artifacts import write_table
     from counterpoint.files.tables_of_pairs import TableOfPairs, blocks_of_pairs
     from counterpoint.statistics.resampling import Settings
     from counterpoint.statistics.sampled_pairs import ranked
@@ -19,7 +19,8 @@ def main(snakemake: Any) -> None:
     heads, faithfulness, interaction = (
         TableOfPairs(snakemake.input[name]) for name in ("heads", "faithfulness", "interaction")
     )
-    table = read_table(snakemake.input.pairs)
+    # Prompts and tokens are much of a large study.
+    table = TableOfPairs(snakemake.input.pairs).columns(["pair", "template"])
     numbers = heads.pairs()
     rows = with_templates(heads.of_pairs(ranked(numbers, settings)), table)
     study = StudyPairs.of(numbers, rows, of_pairs(table, numbers), settings)

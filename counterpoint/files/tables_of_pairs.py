@@ -49,6 +49,12 @@ class TableOfPairs:
         """How many rows there are."""
         return int(self._connection.execute("SELECT count(*) FROM rows").fetchall()[0][0])
 
+    def columns(self, names: Iterable[str]) -> pd.DataFrame:
+        """Those of the named columns that there are, of all rows."""
+        here = self._connection.sql("SELECT * FROM rows LIMIT 0").columns
+        listed = ", ".join(f'"{name}"' for name in names if name in here)
+        return self._connection.sql(f"SELECT {listed} FROM rows").to_arrow_table().to_pandas()
+
     def of_pairs(self, pairs: Iterable[int]) -> pd.DataFrame:
         """The rows of some pairs."""
         wanted = [int(pair) for pair in pairs]

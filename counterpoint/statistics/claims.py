@@ -115,7 +115,7 @@ class ClaimSums:
     unsaturated: pd.Series
     """By pair: 1 − the mean saturation of the heads above the floor."""
     areas: pd.DataFrame | None
-    """As `score_faithfulness.areas`; None without the table."""
+    """As `score_faithfulness.areas_of_pairs`; None without the table."""
     partners: PartnerSums | None
 
     @classmethod
@@ -137,8 +137,8 @@ class ClaimSums:
         areas = None
         if faithfulness is not None:
             of_direction = faithfulness[faithfulness["direction"] == direction]
-            areas = score_faithfulness.areas(of_direction)
-        scores = [] if areas is None else areas["score"].unique()
+            areas = score_faithfulness.areas_of_pairs(of_direction)
+        scores = [] if areas is None else list(areas.columns)
         return cls(
             direction,
             DisagreementSums.of(data, sample, drawn, settings),
@@ -164,7 +164,7 @@ class ClaimSums:
             unsaturated=pd.concat([self.unsaturated, other.unsaturated]).sort_index(),
             areas=None
             if self.areas is None or other.areas is None
-            else pd.concat([self.areas, other.areas], ignore_index=True),
+            else pd.concat([self.areas, other.areas]).sort_index(),
             partners=None
             if self.partners is None or other.partners is None
             else self.partners.plus(other.partners),

@@ -71,7 +71,7 @@ class Settings:
     include_floor: bool = False
     top_k: int = 10
     resample: str = "auto"
-    sampled_pairs: int = 100
+    sampled_pairs: int = 64
     ranked_pairs: int = 2000
 
     def __post_init__(self) -> None:

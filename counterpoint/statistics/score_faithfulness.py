@@ -65,6 +65,11 @@ def areas(faithfulness: pd.DataFrame) -> pd.DataFrame:
     )
 
 
+def areas_of_pairs(faithfulness: pd.DataFrame) -> pd.DataFrame:
+    """The areas of one direction by pair, a column for each score."""
+    return areas(faithfulness).pivot_table(index="pair", columns="score", values="area")
+
+
 def _curves(faithfulness: pd.DataFrame) -> tuple[pd.DataFrame, np.ndarray, np.ndarray] | None:
     """Pair, direction and score of every curve, the numbers k, and the shares recovered [curve, k];
     None where curves have other k."""
@@ -95,7 +100,7 @@ def check(faithfulness: pd.DataFrame) -> None:
 
 
 def numbers_over_pairs(
-    of_pairs: pd.DataFrame,
+    table: pd.DataFrame,
     unsaturated: pd.Series,
     templates: pd.Series | None,
     direction: str,
@@ -103,10 +108,9 @@ def numbers_over_pairs(
 ) -> dict[str, Estimate]:
     """The numbers about one direction: mean heights, differences, their tie to saturation.
 
-    ``of_pairs`` has the rows of `areas` of the direction, ``unsaturated`` by pair 1 − the mean
+    ``table`` is that of `areas_of_pairs`, ``unsaturated`` by pair 1 − the mean
     saturation over the heads above the floor, and ``templates`` those of the pairs.
     """
-    table = of_pairs.pivot_table(index="pair", columns="score", values="area")
     # What is drawn whole, by pair.
     drawn = labels(drawn_whole(templates, settings), table.index.to_numpy())
     together = pd.Series(drawn, index=table.index)
