@@ -101,7 +101,7 @@ def _finished(
     values = coefficients.from_covariances(
         covariance, variance[:, :n_x, None], variance[:, None, n_x:]
     )
-    return values, doubtful
+    return values, np.asarray(doubtful)
 
 
 def _pearson(

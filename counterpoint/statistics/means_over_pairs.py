@@ -123,12 +123,11 @@ class MeansOverPairs:
         total, count = self.total.sum(axis=0), self.pairs
         return np.divide(total, count, out=np.full(count.shape, np.nan), where=count > 0)
 
-    def at(self, place: int | tuple[int, ...]) -> MeansOverPairs:
+    def at(self, place: int) -> MeansOverPairs:
         """One of the numbers, of the clusters that have a value of it."""
-        index = (slice(None), *(place if isinstance(place, tuple) else (place,)))
-        total, count = self.total[index], self.count[index]
+        total, count = self.total[:, place], self.count[:, place]
         if self.squares is not None:
-            return MeansOverPairs(total, count, np.asarray(self.squares[index[1:]]))
+            return MeansOverPairs(total, count, np.asarray(self.squares[place]))
         return MeansOverPairs(total[count > 0], count[count > 0], None)
 
     def draws(self, random: np.random.Generator, samples: int) -> Float[np.ndarray, "sample unit"]:
