@@ -191,6 +191,7 @@ bench: setup
 	$(BIN)/python -m benchmarks.positions
 	$(BIN)/python -m benchmarks.head_roles
 	$(BIN)/python -m benchmarks.edge_paths
+	$(BIN)/python -m benchmarks.statistics
 	$(BIN)/python -m benchmarks $(ARGS)
 
 architectures: setup

@@ -25,6 +25,7 @@ import torch
 from benchmarks import baselines, fair_peers, machine, pipeline, report
 from benchmarks.machine import timed
 from benchmarks.original_pair import notebook_pair
+from benchmarks.statistics import kept_ratio
 from counterpoint.engine.activation_caching import cache_activations
 from counterpoint.engine.activations import TokenPairs
 from counterpoint.engine.head_outputs import every_unit
@@ -354,7 +355,7 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     logging.getLogger("counterpoint").setLevel(logging.WARNING)
     results = pipeline.with_ratios(Bench(arguments.model, arguments.turns).run())
-    write_json(results, ROOT / "benchmarks" / "results.json")
+    write_json(results | kept_ratio(), ROOT / "benchmarks" / "results.json")
     print(report.table(results))
     report.write(results, ROOT / "docs")
 

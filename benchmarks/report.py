@@ -8,7 +8,7 @@ from typing import Any
 
 import matplotlib.pyplot as plt
 
-from benchmarks import edge_paths, fair_peers, head_roles, pipeline, positions
+from benchmarks import edge_paths, fair_peers, head_roles, pipeline, positions, statistics
 from counterpoint.files.artifacts import atomic, write_text
 
 WAYS = {
@@ -145,7 +145,7 @@ position.
 """
     if "curves_batched" in details:
         text += "\n" + fair_peers.section(details)
-    for own in (positions, head_roles, edge_paths):
+    for own in (positions, head_roles, edge_paths, statistics):
         if own.KEPT.is_file():
             text += "\n" + own.section(json.loads(own.KEPT.read_text(encoding="utf-8")))
     kept = pipeline.read_kept()

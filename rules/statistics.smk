@@ -31,8 +31,8 @@ rule compute_statistics:
         "../envs/tables.yaml"
     threads: 1
     resources:
-        # 3.3 kB for each row of heads (docs/scale.md), which takes 0.1 kB in the file.
-        mem_mb=lambda wildcards, input: 4000 + int(33 * input.size_mb),
+        # Some pairs at a time, whatever their number (docs/scale.md).
+        mem_mb=4000,
         runtime=60,
     params:
         settings=settings("statistics"),

@@ -1,36 +1,37 @@
 """Compute correlations, claims, rank stability and variance components of a study."""
 
-from functools import partial
 from typing import Any
 
 from _job import log, run
 
 
 def main(snakemake: Any) -> None:
-    """Call the model-free statistics on the tables of heads, faithfulness and interactions."""
-    from counterpoint.files.artifacts import read_table, write_table
-    from counterpoint.statistics.claims import claims
-    from counterpoint.statistics.correlations import correlations
+    """Call `study_statistics` on the tables of heads, faithfulness and interactions, which are read
+    some pairs at a time."""
+    from counterpoint.files.artifacts import write_table
+    from counterpoint.files.tables_of_pairs import TableOfPairs, blocks_of_pairs
     from counterpoint.statistics.resampling import Settings
-    from counterpoint.statistics.sample_sizes import sample_sizes
-    from counterpoint.statistics.stability import stability
-    from counterpoint.statistics.templates import with_templates
-    from counterpoint.statistics.variance_components import variance_components
+    from counterpoint.statistics.sampled_pairs import ranked
+    from counterpoint.statistics.study_statistics import Part, StudyPairs, study_statistics
+    from counterpoint.statistics.templates import of_pairs, with_templates
 
     settings = Settings(**snakemake.params.settings["statistics"])
-    heads = with_templates(read_table(snakemake.input.heads), read_table(snakemake.input.pairs))
-    faithfulness, interaction = (
-        read_table(snakemake.input[name]) for name in ("faithfulness", "interaction")
+    heads, faithfulness, interaction = (
+        TableOfPairs(snakemake.input[name]) for name in ("heads", "faithfulness", "interaction")
     )
-    for name, compute in (
-        ("correlations", correlations),
-        ("claims", partial(claims, faithfulness=faithfulness, interaction=interaction)),
-        ("stability", stability),
-        ("sample_sizes", sample_sizes),
-        ("variance", variance_components),
-    ):
-        log.info(name)
-        write_table(compute(heads, settings=settings), snakemake.output[name])
+    # Prompts and tokens are much of a large study.
+    table = TableOfPairs(snakemake.input.pairs).columns(["pair", "template"])
+    numbers = heads.pairs()
+    rows = with_templates(heads.of_pairs(ranked(numbers, settings)), table)
+    study = StudyPairs.of(numbers, rows, of_pairs(table, numbers), settings)
+    log.info("%d pairs", len(numbers))
+    blocks = blocks_of_pairs(numbers, heads.rows())
+    parts = (
+        Part(*(one.between(first, last) for one in (heads, faithfulness, interaction)))
+        for first, last in blocks
+    )
+    for name, found in study_statistics(parts, study, settings).items():
+        write_table(found, snakemake.output[name])
 
 
 if __name__ == "__main__":

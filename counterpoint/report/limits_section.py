@@ -16,6 +16,7 @@ from counterpoint.report.prompt_tokens import is_unequal
 from counterpoint.report.section_parts import has_several_pairs, listed, named_pairs, percent
 from counterpoint.report.study_results import Results
 from counterpoint.statistics.panel import TEMPLATE
+from counterpoint.statistics.resampling import Settings
 from counterpoint.statistics.templates import named
 
 DIRECTIONS = {
@@ -56,6 +57,8 @@ def limits(results: Results) -> Fragment:
 
 def _said(results: Results) -> Iterator[tuple[str, Any]]:
     yield "Other prompts.", _pairs(results)
+    if len(results.baseline) > _sampled(results):
+        yield "The other pairs.", _on_a_sample(results)
     yield "Other templates.", _templates(results)
     yield "Other models.", _model(results)
     yield "Where in the prompt.", _positions(results)
@@ -73,6 +76,22 @@ def _said(results: Results) -> Iterator[tuple[str, Any]]:
                 "what it does in texts that nobody composed."
             ),
         )
+
+
+def _sampled(results: Results) -> int:
+    return int(results.statistic("sampled_pairs", Settings().sampled_pairs))
+
+
+def _on_a_sample(results: Results) -> str:
+    ranked = int(results.statistic("ranked_pairs", Settings().ranked_pairs))
+    said = (
+        f"Coefficients are means over all {len(results.baseline)} pairs, but heads were drawn and "
+        f"shuffled, and Kendall's coefficients computed, on {_sampled(results)} of them, drawn by "
+        "the seed."
+    )
+    if len(results.baseline) > ranked:
+        said += f" Rankings, sample sizes and variances are those of {ranked}."
+    return said
 
 
 def _model(results: Results) -> str:

@@ -9,6 +9,10 @@ many pairs the first heads take), `variance_components` (of templates, pairs and
 `circuit_areas`, `beginning_agreement`; `score_agreement` (how far estimates of AP are right) and
 `one_direction_heads`. The claims: `claim_verdicts` has the rule by which a number is *supported*,
 *refuted* or *undecided*, `claim_quantities` the numbers that each claim rests on, `claims` the
-table. Several studies: `studies` (side by side), `ranking_overlaps` (do they use the same heads),
-`meta_analysis` (what they say together). `false_discovery` adjusts p-values.
+table. A study of any number of pairs is computed by `study_statistics`, from sums over them:
+`pair_coefficients`, `pair_correlations` and `pair_disagreement` have the numbers of many pairs at
+once, `means_over_pairs` what is drawn of their sums, `sampled_pairs` which pairs stand for all
+where heads are drawn (`drawn_coefficients`) or rankings compared. Several studies: `studies` (side
+by side), `ranking_overlaps` (do they use the same heads), `meta_analysis` (what they say together).
+`false_discovery` adjusts p-values.
 """

@@ -11,7 +11,8 @@ under the ROC curve asks how well a column tells the tenth of the heads with the
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -30,10 +31,17 @@ from counterpoint.statistics.claim_quantities import (
     closeness_quantity,
 )
 from counterpoint.statistics.claim_verdicts import DESCRIBED, SUPPORTED, UNDECIDED, combined
-from counterpoint.statistics.disagreement import Estimate
-from counterpoint.statistics.panel import at_floor, directions, panel
+from counterpoint.statistics.disagreement import DisagreementSums, Estimate
+from counterpoint.statistics.interaction_partners import PartnerSums
+from counterpoint.statistics.means_over_pairs import DrawnPairs
+from counterpoint.statistics.panel import Panel, at_floor, directions, panel, template_names
 from counterpoint.statistics.resampled_coefficients import MINIMUM_HEADS
 from counterpoint.statistics.resampling import Settings, checked
+from counterpoint.statistics.sampled_pairs import sampled
+from counterpoint.statistics.templates import clusters_of
+
+USED = (*disagreement.USED, *disagreement.IDENTITIES)
+"""What is needed of the table of heads."""
 
 COLUMNS = (
     "claim",
@@ -79,25 +87,111 @@ def claims(
     settings = checked(settings)
     if faithfulness is not None:
         score_faithfulness.check(faithfulness)
-    rows: list[dict[str, object]] = []
+    parts = []
+    templates = template_names(heads)
     for direction in directions(heads):
-        of_direction = heads[heads["direction"] == direction]
-        why = _why_undefined(of_direction, settings)
-        found = disagreement.numbers_over_heads(
-            panel(
-                heads,
-                direction,
-                (*disagreement.USED, *disagreement.IDENTITIES),
-                settings.floor,
-            ),
-            settings,
+        rows = heads[heads["direction"] == direction]
+        data = panel(rows, direction, USED, settings.floor)
+        sample = data.of_pairs(sampled(data.pairs, settings))
+        drawn = DrawnPairs.of(data.pairs, clusters_of(data, settings))
+        parts.append(
+            ClaimSums.of(rows, data, sample, drawn, templates, faithfulness, interaction, settings)
         )
+    scores = None if faithfulness is None else set(faithfulness["score"])
+    return table_of_claims(parts, scores, settings)
+
+
+@dataclass(frozen=True)
+class ClaimSums:
+    """What the claims are tested by in one direction, whatever the number of pairs."""
+
+    direction: str
+    sums: DisagreementSums
+    most_heads: int
+    """The most heads above the floor that a pair has."""
+    sizes: dict[str, float]
+    """By score: its largest size on any head and pair."""
+    templates: pd.Series | None
+    unsaturated: pd.Series
+    """By pair: 1 − the mean saturation of the heads above the floor."""
+    areas: pd.DataFrame | None
+    """As `score_faithfulness.areas_of_pairs`; None without the table."""
+    partners: PartnerSums | None
+
+    @classmethod
+    def of(
+        cls,
+        rows: pd.DataFrame,
+        data: Panel,
+        sample: Panel,
+        drawn: DrawnPairs,
+        templates: pd.Series | None,
+        faithfulness: pd.DataFrame | None,
+        interaction: pd.DataFrame | None,
+        settings: Settings,
+    ) -> ClaimSums:
+        """Those of tables that hold some of the pairs, ``rows`` and ``data`` those of one
+        direction; ``sample`` holds the sampled pairs."""
+        direction = data.direction
+        above = rows[~at_floor(rows, 0.0 if settings.include_floor else settings.floor)]
+        areas = None
         if faithfulness is not None:
-            part = faithfulness[faithfulness["direction"] == direction]
-            found |= score_faithfulness.numbers_over_pairs(heads, part, direction, settings)
-        if interaction is not None:
-            found |= interaction_partners.numbers_over_pairs(
-                interaction, direction, settings, heads
+            of_direction = faithfulness[faithfulness["direction"] == direction]
+            areas = score_faithfulness.areas_of_pairs(of_direction)
+        scores = [] if areas is None else list(areas.columns)
+        return cls(
+            direction,
+            DisagreementSums.of(data, sample, drawn, settings),
+            int(above.groupby("pair").size().max()) if len(above) else 0,
+            {score: float(rows[score].abs().max()) for score in scores if score in rows},
+            templates,
+            _unsaturated(rows, settings) if areas is not None else pd.Series(dtype=float),
+            areas,
+            None if interaction is None else PartnerSums.of(interaction, direction, rows),
+        )
+
+    def plus(self, other: ClaimSums) -> ClaimSums:
+        """Those of the pairs of both."""
+        scores = self.sizes.keys() | other.sizes.keys()
+        return replace(
+            self,
+            sums=self.sums.plus(other.sums),
+            most_heads=max(self.most_heads, other.most_heads),
+            sizes={
+                score: float(np.fmax(self.sizes.get(score, np.nan), other.sizes.get(score, np.nan)))
+                for score in scores
+            },
+            unsaturated=pd.concat([self.unsaturated, other.unsaturated]).sort_index(),
+            areas=None
+            if self.areas is None or other.areas is None
+            else pd.concat([self.areas, other.areas]).sort_index(),
+            partners=None
+            if self.partners is None or other.partners is None
+            else self.partners.plus(other.partners),
+        )
+
+
+def _unsaturated(rows: pd.DataFrame, settings: Settings) -> pd.Series:
+    return 1 - rows[~at_floor(rows, settings.floor)].groupby("pair")["saturation"].mean()
+
+
+def table_of_claims(
+    parts: Sequence[ClaimSums], scores: set[str] | None, settings: Settings
+) -> pd.DataFrame:
+    """The table from what each direction gave; ``scores`` are those of the faithfulness table, None
+    without one."""
+    rows: list[dict[str, object]] = []
+    for given in parts:
+        direction = given.direction
+        why = _why_undefined(given.most_heads)
+        found = disagreement.numbers_over_heads(given.sums, settings)
+        if given.areas is not None:
+            found |= score_faithfulness.numbers_over_pairs(
+                given.areas, given.unsaturated, given.templates, direction, settings
+            )
+        if given.partners is not None:
+            found |= interaction_partners.numbers_of(
+                given.partners, direction, given.templates, settings
             )
         for quantity in QUANTITIES:
             # A part without a number must stay in the table: it keeps its claim undecided.
@@ -105,16 +199,16 @@ def claims(
                 number = found.pop(quantity.name, Estimate(np.nan))
                 rows.append(_row(quantity, direction, number, why))
         for name, number in found.items():
-            score = name.removeprefix(score_faithfulness.PREFIX)
-            if score in heads and of_direction[score].abs().max() < settings.floor:
+            size = given.sizes.get(name.removeprefix(score_faithfulness.PREFIX), np.inf)
+            if size < settings.floor:
                 rows.append(_row(closeness_quantity(name), direction, Estimate(np.nan), ROUNDING))
             else:
                 rows.append(_row(closeness_quantity(name), direction, number, why))
-    parts = pd.DataFrame(rows, columns=list(COLUMNS))
+    table = pd.DataFrame(rows, columns=list(COLUMNS))
     tables = []
     for claim in STATEMENTS:
-        own = parts[parts["claim"] == claim]
-        tables += [_overall(claim, own, _without(own, faithfulness) if claim == 3 else ""), own]
+        own = table[table["claim"] == claim]
+        tables += [_overall(claim, own, _without(own, scores) if claim == 3 else ""), own]
     return pd.concat(tables, ignore_index=True)
 
 
@@ -133,10 +227,8 @@ def _why(name: str, why: str) -> str:
 ROUNDING = "Not defined: every value of the score is below the floor, so its order is rounding."
 
 
-def _why_undefined(heads: pd.DataFrame, settings: Settings) -> str:
+def _why_undefined(most: int) -> str:
     """Why a number over the heads of one direction cannot be given, where it cannot."""
-    above = heads[~at_floor(heads, 0.0 if settings.include_floor else settings.floor)]
-    most = int(above.groupby("pair").size().max()) if len(above) else 0
     if most < MINIMUM_HEADS:
         return f"Not defined: fewer than {MINIMUM_HEADS} heads above the floor ({most})."
     return "Not defined: a column is constant, or too few heads or pairs are left."
@@ -175,13 +267,13 @@ def _row(quantity: Quantity, direction: str, found: Estimate, why: str) -> dict[
     }
 
 
-def _without(parts: pd.DataFrame, faithfulness: pd.DataFrame | None) -> str:
+def _without(parts: pd.DataFrame, scores: set[str] | None) -> str:
     """What claim 3 rests on when the faithfulness of IG could not be compared."""
     if (parts["quantity"] == GAIN).any():
         return ""
     reason = (
         "No faithfulness table was given"
-        if faithfulness is None
+        if scores is None
         else f"The faithfulness table lacks {label(score_faithfulness.PLAIN)} or "
         f"{label(score_faithfulness.UNSATURATED)}"
     )

@@ -27,15 +27,27 @@ estimate and its interval.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 
-from counterpoint.glossary import label
+from counterpoint.errors import InvalidValue
 from counterpoint.statistics import coefficients, resampling
 from counterpoint.statistics.false_discovery import false_discovery_rate
+from counterpoint.statistics.means_over_pairs import DrawnPairs, HeadDraws, MeansOverPairs
+from counterpoint.statistics.pair_correlations import (
+    CorrelationSums,
+    HeadSums,
+    PairCorrelations,
+    counts_of,
+    kept_heads,
+    reasons,
+    study_note,
+)
 from counterpoint.statistics.panel import (
     MEASURES,
     MOVEMENT,
@@ -47,12 +59,13 @@ from counterpoint.statistics.panel import (
     panel,
 )
 from counterpoint.statistics.resampled_coefficients import (
-    MINIMUM_HEADS,
     ResampledCoefficients,
     Resamples,
     resampled_coefficients,
 )
 from counterpoint.statistics.resampling import Settings
+from counterpoint.statistics.sampled_pairs import sampled
+from counterpoint.statistics.templates import clusters_of
 
 COLUMNS = (
     "scope",
@@ -76,6 +89,19 @@ COLUMNS = (
 )
 
 
+class Chosen(NamedTuple):
+    """What is correlated with what, and how."""
+
+    measures: tuple[str, ...] = MEASURES
+    scores: tuple[str, ...] = SCORES
+    methods: tuple[str, ...] = coefficients.METHODS
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """What is needed of the table of heads."""
+        return (*self.measures, *self.scores, MOVEMENT, ROUNDING)
+
+
 def correlations(
     heads: pd.DataFrame,
     *,
@@ -95,16 +121,26 @@ def correlations(
     measures = [measures] if isinstance(measures, str) else list(measures)
     scores = [scores] if isinstance(scores, str) else list(scores)
     methods = [methods] if isinstance(methods, str) else list(methods)
-    parts = [
-        _direction(
-            panel(heads, direction, [*measures, *scores, MOVEMENT, ROUNDING], settings.floor),
-            list(measures),
-            list(scores),
-            methods,
+    unknown = [method for method in methods if method not in coefficients.METHODS]
+    if unknown:
+        raise InvalidValue(f"method must be one of {coefficients.METHODS}, not {unknown[0]!r}")
+    chosen = Chosen(tuple(measures), tuple(scores), tuple(methods))
+    parts = []
+    for direction in directions(heads):
+        data = panel(heads, direction, chosen.columns, settings.floor)
+        sums = DirectionSums.of(
+            data,
+            data.of_pairs(sampled(data.pairs, settings)),
+            DrawnPairs.of(data.pairs, clusters_of(data, settings)),
+            chosen,
             settings,
         )
-        for direction in directions(heads)
-    ]
+        parts.append(direction_table(sums, chosen, settings))
+    return finished(parts)
+
+
+def finished(parts: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """The table of the study from those of its directions."""
     table = pd.concat(parts, ignore_index=True)
     order = table["scope"].map({"study": 0, "pair_mean": 1, "pair": 2})
     table = table.iloc[np.argsort(order, kind="stable")].reset_index(drop=True)
@@ -113,147 +149,174 @@ def correlations(
     return table[list(COLUMNS)]
 
 
-def _direction(
-    data: Panel,
-    measures: list[str],
-    scores: list[str],
-    methods: Iterable[str],
-    settings: Settings,
-) -> pd.DataFrame:
-    x, y = data.array(measures), data.array(scores)
-    keep = np.ones_like(data.at_floor) if settings.include_floor else ~data.at_floor
-    resamples = Resamples.of(data, settings)
-    n_pairs = len(data.pairs)
-    mean_x, mean_y = resampling.mean_over_pairs(x), resampling.mean_over_pairs(y)
-    movement = resampling.mean_over_pairs(data.columns[MOVEMENT])
-    floor = floors(resampling.mean_over_pairs(data.columns[ROUNDING]), settings.floor)
-    mean_keep = np.ones_like(keep[0]) if settings.include_floor else ~(movement < floor)
-    counts = np.array([_counts(x[p], y[p], keep[p]) for p in range(n_pairs)])
-    notes = np.array([_notes(x[p], y[p], keep[p], measures, scores) for p in range(n_pairs)])
-    rows = _Rows(data.direction, measures, scores)
-    for method in methods:
-        estimates, partials = [], []
-        sums, partial_sums = resampling.RunningMean(), resampling.RunningMean()
-        null = np.zeros((settings.permutations, len(measures), len(scores)))
-        for p in range(n_pairs):
-            sample = resampled_coefficients(method, x[p], y[p], keep[p], data.layers, resamples)
-            rows.add_sample(
-                "pair",
-                data.pairs[p],
-                method,
-                sample,
-                settings,
-                counts[p],
-                (~keep[p]).sum(),
-                notes[p],
-            )
-            estimates.append(sample.estimate)
-            partials.append(sample.partial)
-            sums.add(sample.draws, sample.estimate)
-            partial_sums.add(sample.partial_draws, sample.partial)
-            null += np.where(np.isnan(sample.estimate), 0.0, sample.null)
-        estimate, part = (
-            resampling.study_interval(
-                np.array(values),
-                mean.value(),
-                resamples.pairs,
-                settings.confidence,
-                (-1, 1),
-                resamples.clusters,
-            )
-            for values, mean in ((estimates, sums), (partials, partial_sums))
+@dataclass(frozen=True)
+class DirectionSums:
+    """What the correlations of one direction are made of, whatever the number of pairs."""
+
+    numbers: CorrelationSums
+    heads: HeadSums
+    sample: Panel
+    """The pairs on which heads are drawn and shuffled (`statistics.sampled_pairs`)."""
+    drawn: DrawnPairs
+    """All pairs."""
+
+    @classmethod
+    def of(
+        cls,
+        data: Panel,
+        sample: Panel,
+        drawn: DrawnPairs,
+        chosen: Chosen,
+        settings: Settings,
+    ) -> DirectionSums:
+        """Those of a panel that holds some of the pairs; ``sample`` holds the sampled ones."""
+        found = PairCorrelations.of(data, *chosen, settings)
+        return cls(
+            CorrelationSums.of(found, drawn, settings),
+            HeadSums.of(data, [*chosen.measures, *chosen.scores, MOVEMENT, ROUNDING]),
+            sample,
+            drawn,
         )
-        defined = ~np.isnan(estimates)
-        count = np.maximum(defined.sum(axis=0), 1)
-        rows.add(
+
+    def plus(self, other: DirectionSums) -> DirectionSums:
+        """Those of the pairs of both, which have the same sample."""
+        return replace(
+            self, numbers=self.numbers.plus(other.numbers), heads=self.heads.plus(other.heads)
+        )
+
+
+def direction_table(given: DirectionSums, chosen: Chosen, settings: Settings) -> pd.DataFrame:
+    """The rows of one direction: `pair` of the sampled pairs, `study`, and `pair_mean`."""
+    measures, scores, methods = chosen
+    data = given.sample
+    x, y, keep = data.array(measures), data.array(scores), kept_heads(data, settings)
+    resamples = Resamples.of(data, settings)
+    own = PairCorrelations.of(data, measures, scores, (), settings)
+    # The rows of each method stand together.
+    rows = {method: _Rows(data.direction, measures, scores) for method in methods}
+    means = {method: _SampleMeans() for method in methods}
+    for p, found in enumerate(resampled_coefficients(methods, x, y, keep, data.layers, resamples)):
+        pair = int(data.pairs[p])
+        for method, one in found.items():
+            means[method].add(one)
+            rows[method].add_sample(
+                "pair",
+                pair,
+                method,
+                one,
+                settings,
+                own.counts[p],
+                int(own.excluded[p]),
+                rows[method].filled(own.notes.get(pair, {})),
+            )
+    mean_x, mean_y = given.heads.means(measures), given.heads.means(scores)
+    movement, rounding = given.heads.means([MOVEMENT, ROUNDING])
+    is_small = movement < floors(rounding, settings.floor)
+    mean_keep = np.ones_like(is_small) if settings.include_floor else ~is_small
+    over_means = next(
+        resampled_coefficients(
+            methods, mean_x[None], mean_y[None], mean_keep[None], data.layers, resamples
+        )
+    )
+    for method in methods:
+        numbers = given.numbers
+        if method not in numbers.means:
+            # Kendall's are those of the sample.
+            sampled_here = replace(own, coefficients={method: means[method].estimates()})
+            numbers = CorrelationSums.of(sampled_here, given.drawn.some(data.pairs), settings)
+        estimate, part = _over_study(numbers.means[method], means[method], data.direction, settings)
+        defined = numbers.means[method].pairs[0]
+        rows[method].add(
             "study",
             None,
             method,
             estimate,
             part,
-            resampling.permutation_p(estimate.estimate, null / count),
-            (counts * defined).sum(axis=0),
-            defined.sum(axis=0),
-            (~keep).sum(),
-            _study_notes(notes, defined),
+            means[method].p_values(),
+            numbers.heads[method],
+            defined,
+            numbers.excluded,
+            _study_notes(numbers, defined),
         )
-        sample = resampled_coefficients(method, mean_x, mean_y, mean_keep, data.layers, resamples)
-        rows.add_sample(
+        rows[method].add_sample(
             "pair_mean",
             None,
             method,
-            sample,
+            over_means[method],
             settings,
-            _counts(mean_x, mean_y, mean_keep),
-            (~mean_keep).sum(),
-            _notes(mean_x, mean_y, mean_keep, measures, scores),
-            pairs=n_pairs,
+            counts_of(mean_x, mean_y, mean_keep),
+            int((~mean_keep).sum()),
+            rows[method].filled(reasons(mean_x, mean_y, mean_keep, measures, scores)),
+            pairs=given.numbers.pairs,
         )
-    return rows.table()
+    return pd.concat([rows[method].table() for method in methods])
 
 
-def _counts(
-    x: Float[np.ndarray, "measure head"],
-    y: Float[np.ndarray, "score head"],
-    keep: Bool[np.ndarray, " head"],
-) -> Int[np.ndarray, "measure score"]:
-    return (np.isfinite(x) & keep).astype(int) @ np.isfinite(y).astype(int).T
+class _SampleMeans:
+    """One method's coefficients over the sampled pairs, drawn and shuffled."""
+
+    def __init__(self) -> None:
+        self.plain, self.within = resampling.RunningMean(), resampling.RunningMean()
+        self.both: list[Float[np.ndarray, "two measure score"]] = []
+        self.null: Float[np.ndarray, "permutation measure score"] | float = 0.0
+
+    def add(self, found: ResampledCoefficients) -> None:
+        self.both.append(np.stack([found.estimate, found.partial]))
+        self.plain.add(found.draws, found.estimate)
+        self.within.add(found.partial_draws, found.partial)
+        self.null = self.null + np.where(np.isnan(found.estimate), 0.0, found.null)
+
+    def estimates(self) -> Float[np.ndarray, "pair two measure score"]:
+        return np.array(self.both)
+
+    def draws(self) -> HeadDraws:
+        mean = resampling.mean_over_pairs(self.estimates())
+        return HeadDraws(mean, np.stack([self.plain.value(), self.within.value()], axis=1))
+
+    def p_values(self) -> Float[np.ndarray, "measure score"]:
+        estimates = self.estimates()[:, 0]
+        count = np.maximum(np.isfinite(estimates).sum(axis=0), 1)
+        return resampling.permutation_p(
+            resampling.mean_over_pairs(estimates), np.asarray(self.null) / count
+        )
 
 
-def _notes(
-    x: Float[np.ndarray, "measure head"],
-    y: Float[np.ndarray, "score head"],
-    keep: Bool[np.ndarray, " head"],
-    measures: list[str],
-    scores: list[str],
-) -> np.ndarray:
-    """Why a coefficient cannot be computed, empty where it can; an array [measure, score]."""
-    notes = np.full((len(measures), len(scores)), "", dtype=object)
-    for i, measure in enumerate(measures):
-        for j, score in enumerate(scores):
-            both = keep & np.isfinite(x[i]) & np.isfinite(y[j])
-            if both.sum() < MINIMUM_HEADS:
-                notes[i, j] = (
-                    f"not defined: {both.sum()} head{'' if both.sum() == 1 else 's'} above the "
-                    f"floor, fewer than {MINIMUM_HEADS}"
-                )
-                continue
-            flat = [
-                label(name)
-                for name, column in ((measure, x[i]), (score, y[j]))
-                if np.isnan(coefficients.standardised(column[None, both], False)).any()
-            ]
-            if flat:
-                verb = "is" if len(flat) == 1 else "are"
-                notes[i, j] = f"not defined: {' and '.join(flat)} {verb} constant over the heads"
-    return notes
+def _over_study(
+    means: MeansOverPairs, sample: _SampleMeans, direction: str, settings: Settings
+) -> tuple[resampling.Interval, resampling.Interval]:
+    """The mean over pairs with its interval, plain and given the layer."""
+    random = resampling.generator(settings.seed, direction, "pairs")
+    drawn = means.draws(random, settings.bootstrap_samples)
+    found = means.interval(sample.draws(), drawn, settings.confidence, (-1, 1))
+    plain, within = (
+        resampling.Interval(found.estimate[i], found.low[i], found.high[i]) for i in (0, 1)
+    )
+    return plain, within
 
 
-def _study_notes(notes: np.ndarray, defined: Bool[np.ndarray, "pair measure score"]) -> np.ndarray:
-    count = defined.sum(axis=0)
-    result = np.full(count.shape, "", dtype=object)
-    for place in np.ndindex(count.shape):
-        reasons = [note for note in notes[(slice(None), *place)] if note]
-        if count[place] < len(notes):
-            reason = reasons[0] if reasons else "undefined"
-            if count[place] == 0 and len(set(reasons)) == 1:
-                result[place] = reason
-                continue
-            result[place] = (
-                f"left out in {len(notes) - count[place]} of {len(notes)} pairs: {reason}"
-            )
-        elif len(notes) == 1:
-            result[place] = "one pair: the interval is over heads alone"
+def _study_notes(numbers: CorrelationSums, defined: Int[np.ndarray, "measure score"]) -> np.ndarray:
+    result = np.full(defined.shape, "", dtype=object)
+    for place in np.ndindex(defined.shape):
+        first = numbers.said.get((place[0], place[1]), {})
+        said = sorted(first, key=first.__getitem__)
+        result[place] = study_note(said, int(defined[place]), numbers.pairs)
     return result
 
 
 class _Rows:
     """Collects the rows of one direction, as arrays: many pairs have very many rows."""
 
-    def __init__(self, direction: str, measures: list[str], scores: list[str]) -> None:
+    def __init__(self, direction: str, measures: Sequence[str], scores: Sequence[str]) -> None:
         self.direction, self.measures, self.scores = direction, measures, scores
         self.numbers: list[dict[str, np.ndarray]] = []
         self.labels: list[dict[str, object]] = []
+
+    def filled(self, notes: Mapping[tuple[int, int], str]) -> np.ndarray:
+        """Notes as an array [measure, score], empty where there is none."""
+        result = np.full((len(self.measures), len(self.scores)), "", dtype=object)
+        for place, note in notes.items():
+            result[place] = note
+        return result
 
     def add_sample(
         self,

@@ -8,7 +8,7 @@ rows.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -16,37 +16,28 @@ from scipy import stats
 
 from counterpoint.statistics import coefficients, resampling
 from counterpoint.statistics.claim_verdicts import IDENTITY_TOLERANCE
+from counterpoint.statistics.drawn_coefficients import spearman_matrix
+from counterpoint.statistics.means_over_pairs import DrawnPairs, HeadDraws, MeansOverPairs
+from counterpoint.statistics.pair_disagreement import (
+    DISAGREEMENT,
+    NUMBERS,
+    RANKED,
+    SATURATED,
+    SIGNS,
+    USED,
+    PairDisagreement,
+    largest,
+    relative,
+)
 from counterpoint.statistics.panel import MOVEMENT, Panel
 from counterpoint.statistics.resampled_coefficients import (
     MINIMUM_HEADS,
     Resamples,
     null_coefficients,
+    with_estimate,
 )
 from counterpoint.statistics.resampling import Interval, RunningMean, Settings
-from counterpoint.statistics.stability import rank_positions
 
-DISAGREEING_SHARE = 0.1
-"""The heads that disagree most: this share of those above the floor, in each pair."""
-
-SATURATED = 0.1
-"""A path is saturated when at least this share of it is flat. Any change of direction makes the
-gradient small for some hundredths of the path, which is no plateau."""
-
-SIGNS = (
-    "excess_range",
-    "non_monotonicity",
-    "saturation",
-    "gradient_range",
-    "total_variation",
-    MOVEMENT,
-    "abs_ap",
-    "company",
-    "bend_in_company",
-)
-"""Columns tried as a sign of disagreement. |IG joint| is not: the disagreement is made from it."""
-
-DISAGREEMENT = "abs_disagreement"
-USED = (*SIGNS, DISAGREEMENT, "ap", "ig_joint", "ig_own", "abs_ig_joint")
 IDENTITIES = ("own_path_error", "own_path_allowed")
 
 
@@ -71,76 +62,130 @@ class Estimate:
         )
 
 
+@dataclass(frozen=True)
+class DisagreementSums:
+    """What the numbers of one direction are made of, whatever the number of pairs."""
+
+    means: MeansOverPairs
+    """Of `NUMBERS`, over all pairs."""
+    heads: Int[np.ndarray, " number"]
+    """Heads that take part, over the pairs in which the number exists."""
+    identities: dict[str, Estimate]
+    """The worst rows."""
+    sample: Panel
+    """The pairs on which heads are drawn and shuffled (`statistics.sampled_pairs`)."""
+
+    @classmethod
+    def of(
+        cls, data: Panel, sample: Panel, drawn: DrawnPairs, settings: Settings
+    ) -> DisagreementSums:
+        """Those of a panel that holds some of the pairs; ``sample`` holds the sampled ones."""
+        found = PairDisagreement.of(data, _kept(data, settings))
+        return cls(
+            drawn.sums(found.pairs, found.values, settings),
+            (found.kept[:, None] * np.isfinite(found.values)).sum(axis=0),
+            identities(data),
+            sample,
+        )
+
+    def plus(self, other: DisagreementSums) -> DisagreementSums:
+        """Those of the pairs of both, which have the same sample."""
+        return DisagreementSums(
+            self.means.plus(other.means),
+            self.heads + other.heads,
+            {name: worst(one, other.identities[name]) for name, one in self.identities.items()},
+            self.sample,
+        )
+
+
+def _kept(data: Panel, settings: Settings) -> Bool[np.ndarray, "pair head"]:
+    """The heads that take part: above the floor, with every column that is used."""
+    keep = np.ones_like(data.at_floor) if settings.include_floor else ~data.at_floor
+    known: Bool[np.ndarray, "pair head"] = np.all(
+        [np.isfinite(data.columns[name]) for name in USED], axis=0
+    )
+    return keep & known
+
+
 @dataclass
-class _PairNumbers:
-    """A number in every pair: as it is, under resampled heads, and under shuffled heads."""
+class _Sampled:
+    """A number over the sampled pairs: as it is, under resampled heads, and under shuffled ones."""
 
     estimates: list[float] = field(default_factory=list)
     draws: RunningMean = field(default_factory=RunningMean)
     null: Float[np.ndarray, " permutation"] | None = None
     """Summed over pairs: memory must not grow with their number."""
-    n: int = 0
-    pairs: list[int] = field(default_factory=list)
 
     def add(
         self,
-        pair: int,
         number: Float[np.ndarray, " sample"],
         null: Float[np.ndarray, " permutation"] | None,
-        heads: int,
     ) -> None:
         """Count in a pair, whose number stands first and then its draws."""
-        self.pairs.append(pair)
         self.estimates.append(float(number[0]))
         self.draws.add(number[1:], number[0])
         if null is not None:
             self.null = null if self.null is None else self.null + null
-        self.n += heads
 
 
-def numbers_over_heads(data: Panel, settings: Settings) -> dict[str, Estimate]:
+def numbers_over_heads(given: DisagreementSums, settings: Settings) -> dict[str, Estimate]:
     """Every number about one direction that needs the table of heads alone, by its name."""
-    found = _identities(data)
-    keep = np.ones_like(data.at_floor) if settings.include_floor else ~data.at_floor
-    keep &= np.all([np.isfinite(data.columns[name]) for name in USED], axis=0)
+    found = dict(given.identities)
+    data = given.sample
     resamples = Resamples.of(data, settings)
-    numbers: dict[str, _PairNumbers] = {}
-    for pair, kept in enumerate(keep):
+    numbers: dict[str, _Sampled] = {}
+    for pair, kept in enumerate(_kept(data, settings)):
         if kept.sum() < MINIMUM_HEADS:
             continue
         values = {name: data.columns[name][pair, kept] for name in USED}
-        weights = np.concatenate([np.ones((1, kept.sum())), resamples.heads[:, kept]])
+        weights = with_estimate(resamples.heads[:, kept])
         shuffles = resampling.restricted(resamples.shuffles, kept)
-        computed = _in_pair(values, weights)
         nulls = _null_in_pair(values, shuffles)
-        for name, number in computed.items():
-            entry = numbers.setdefault(name, _PairNumbers())
+        for name, number in _in_pair(values, weights).items():
+            entry = numbers.setdefault(name, _Sampled())
             if not np.isnan(number[0]):
-                entry.add(pair, number, nulls.get(name), int(kept.sum()))
+                entry.add(number, nulls.get(name))
+    # Numbers that as many clusters have are resampled alike.
+    drawn: dict[int, Float[np.ndarray, "sample unit"]] = {}
     for name, entry in numbers.items():
-        found[name] = _averaged(name, entry, data.direction, resamples.clusters, settings)
+        column = NUMBERS.index(name)
+        own = given.means.at(column)
+        if len(own.total) not in drawn:
+            random = resampling.generator(settings.seed, data.direction, "pairs")
+            drawn[len(own.total)] = own.draws(random, settings.bootstrap_samples)
+        n = int(given.heads[column])
+        found[name] = _averaged(name, own, entry, n, drawn[len(own.total)], settings)
     return found
 
 
-def _identities(data: Panel) -> dict[str, Estimate]:
+def identities(data: Panel) -> dict[str, Estimate]:
     """The identities, over all rows: being small is no excuse for missing one."""
     error, allowed = data.columns["own_path_error"], data.columns["own_path_allowed"]
     shortfall = data.columns["abs_ap"] - data.columns[MOVEMENT]
-    returning = np.zeros_like(data.at_floor)
-    for pair, excess in enumerate(data.columns["excess_range"]):
-        returning[pair] = _largest(np.nan_to_num(excess))
-
-    def largest(values: Float[np.ndarray, " row"]) -> Estimate:
-        # A missing value must not pass for a kept identity: the maximum is then NaN.
-        return Estimate(float(values.max()), n=values.size, pairs=len(data.pairs))
-
+    returning = largest(np.nan_to_num(data.columns["excess_range"]))
     return {
         "own_path_error": identity(error.ravel(), allowed.ravel(), len(data.pairs)),
-        "range_shortfall": largest(np.maximum(shortfall, 0.0).ravel()),
+        # A missing value must not pass for a kept identity: the maximum is then NaN.
+        "range_shortfall": Estimate(
+            float(np.maximum(shortfall, 0.0).max()), n=shortfall.size, pairs=len(data.pairs)
+        ),
         "own_path_error_of_returning": identity(
             error[returning], allowed[returning], len(data.pairs)
         ),
     }
+
+
+def worst(one: Estimate, other: Estimate) -> Estimate:
+    """The worse of two rows that miss the same identity, over the rows and pairs of both."""
+    if not one.n or not other.n:
+        return one if one.n else other
+    both = one, other
+    errors, bounds = (
+        np.array([getattr(part, name) for part in both]) for name in ("estimate", "allowed")
+    )
+    # Without bounds of its own an identity is missed by most where the error is largest.
+    place = int(np.argmax(errors / np.where(np.isnan(bounds), 1.0, bounds)))
+    return replace(both[place], n=one.n + other.n, pairs=one.pairs + other.pairs)
 
 
 def identity(
@@ -158,36 +203,26 @@ def identity(
     return Estimate(float(error[worst]), n=len(error), pairs=pairs, allowed=float(bound[worst]))
 
 
-def _largest(values: Float[np.ndarray, " head"]) -> Bool[np.ndarray, " head"]:
-    """The tenth of the heads with the largest values, at least one."""
-    count = max(1, round(DISAGREEING_SHARE * len(values)))
-    return rank_positions(values[None])[0] <= count
-
-
 def _in_pair(
     values: Mapping[str, Float[np.ndarray, " head"]], weights: Float[np.ndarray, "sample head"]
 ) -> dict[str, Float[np.ndarray, " sample"]]:
     """Each number of one pair under each weighting of its heads."""
     ap, ig, disagreement = values["ap"], values["ig_joint"], values[DISAGREEMENT]
-    ranked = ("excess_range", "non_monotonicity", "saturation", MOVEMENT, "abs_ap", DISAGREEMENT)
-    columns = np.stack([values[name] for name in ranked])
-    matrix = coefficients.coefficients("spearman", columns, columns, weights)
+    columns = np.stack([values[name] for name in RANKED])
+    matrix = spearman_matrix(columns, weights)
 
     def rho(first: str, second: str) -> Float[np.ndarray, " sample"]:
-        return matrix[:, ranked.index(first), ranked.index(second)]
+        return matrix[:, RANKED.index(first), RANKED.index(second)]
 
     def given(first: str, covariate: str) -> Float[np.ndarray, " sample"]:
         return coefficients.partial(
             rho(first, DISAGREEMENT), rho(first, covariate), rho(DISAGREEMENT, covariate)
         )
 
-    positive = _largest(disagreement)
+    positive = largest(disagreement[None])[0]
     auc = {name: roc_area(values[name], positive, weights) for name in SIGNS}
-    larger = np.maximum(np.abs(ap), np.abs(ig))
-    both = np.abs(ap) + np.abs(ig)
-    # Two scores of zero agree wholly.
-    relative = np.divide(disagreement, larger, out=np.zeros_like(larger), where=larger > 0)
-    share = np.divide(disagreement, both, out=np.zeros_like(both), where=both > 0)
+    of_larger = relative(disagreement, np.maximum(np.abs(ap), np.abs(ig)))
+    share = relative(disagreement, np.abs(ap) + np.abs(ig))
     saturated = values["saturation"] >= SATURATED
     total = weights.sum(axis=1)
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -199,7 +234,7 @@ def _in_pair(
         "concordance": concordance(ig, ap, weights),
         "pearson": coefficients.coefficients("pearson", ap[None], ig[None], weights)[:, 0, 0],
         "sign_agreement": same_sign,
-        "relative_difference": weighted_median(relative, weights),
+        "relative_difference": weighted_median(of_larger, weights),
         "returning_given_effect": given("excess_range", "abs_ap"),
         "returning_given_movement": given("non_monotonicity", MOVEMENT),
         "returning": rho("excess_range", DISAGREEMENT),
@@ -233,7 +268,7 @@ def _null_in_pair(
     plain = np.stack([values["excess_range"], values["saturation"]])
     disagreement = values[DISAGREEMENT][None]
     null = null_coefficients("spearman", plain, disagreement, shuffles)[:, :, 0]
-    positive = _largest(values[DISAGREEMENT])
+    positive = largest(values[DISAGREEMENT][None])[0]
     columns = stats.rankdata(np.stack([values[name] for name in SIGNS]), axis=1)
     n, n_positive = len(positive), int(positive.sum())
     correlation = null_coefficients("pearson", columns, positive.astype(float)[None], shuffles)[
@@ -259,31 +294,28 @@ def _null_in_pair(
 
 def _averaged(
     name: str,
-    entry: _PairNumbers,
-    direction: str,
-    clusters: Int[np.ndarray, " pair"],
+    means: MeansOverPairs,
+    entry: _Sampled,
+    n: int,
+    drawn: Float[np.ndarray, "sample unit"],
     settings: Settings,
 ) -> Estimate:
     """The mean over pairs, with interval and p-value."""
-    pairs = len(entry.estimates)
-    if pairs == 0:
+    sampled_here = len(entry.estimates)
+    if sampled_here == 0:
         return Estimate(np.nan)
-    random = resampling.generator(settings.seed, direction, "pairs")
-    clusters = clusters[entry.pairs]
-    drawn = resampling.draws(random, settings.bootstrap_samples, pairs, clusters)
-    interval = resampling.study_interval(
-        np.array(entry.estimates),
-        entry.draws.value(),
+    estimate = np.array(np.mean(entry.estimates))
+    interval = means.interval(
+        HeadDraws(estimate, entry.draws.value()),
         drawn,
         settings.confidence,
         bounds(name),
-        clusters,
     )
     p = np.nan
     if entry.null is not None:
         chance = 0.5 if name.startswith("auc_") else 0.0
-        p = float(resampling.permutation_p(interval.estimate - chance, entry.null / pairs))
-    return Estimate.of(interval, p, entry.n, pairs)
+        p = float(resampling.permutation_p(estimate - chance, entry.null / sampled_here))
+    return Estimate.of(interval, p, n, int(means.pairs))
 
 
 def bounds(name: str) -> tuple[float, float]:

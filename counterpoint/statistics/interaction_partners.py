@@ -9,14 +9,17 @@ IG joint − AP.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import pandas as pd
 
 from counterpoint.statistics import resampling
-from counterpoint.statistics.disagreement import Estimate, identity
-from counterpoint.statistics.panel import value
+from counterpoint.statistics.disagreement import Estimate, identity, worst
+from counterpoint.statistics.means_over_pairs import MeansOverPairs
+from counterpoint.statistics.panel import template_names, value
 from counterpoint.statistics.resampling import Settings
-from counterpoint.statistics.templates import clusters
+from counterpoint.statistics.templates import drawn_whole, labels
 
 PREFIX = "partners_"
 """Begins the name of every number that needs the table."""
@@ -60,26 +63,58 @@ def by_head(interaction: pd.DataFrame) -> pd.DataFrame:
     return table.reset_index()
 
 
+@dataclass(frozen=True)
+class PartnerSums:
+    """What partners explain in each pair of one direction, and the worst row of the identity."""
+
+    of_pairs: pd.DataFrame
+    """By pair: `accounted` and `strongest`, means over its heads, and `heads`, their number."""
+    identity: Estimate
+
+    @classmethod
+    def of(
+        cls, interaction: pd.DataFrame, direction: str, heads: pd.DataFrame | None = None
+    ) -> PartnerSums:
+        """Those of the pairs of a table of interactions.
+
+        ``heads`` says what jumps, rounding and curves left unresolved do to the identity.
+        """
+        table = by_head(interaction)
+        table = table[table["direction"] == direction]
+        groups = table.groupby("pair")
+        of_pairs = groups[["accounted", "strongest"]].mean().assign(heads=groups.size())
+        error, allowed = own_path_errors(table, heads)
+        return cls(of_pairs, identity(error, allowed, len(groups)))
+
+    def plus(self, other: PartnerSums) -> PartnerSums:
+        """Those of the pairs of both."""
+        of_pairs = pd.concat([self.of_pairs, other.of_pairs]).sort_index()
+        return PartnerSums(of_pairs, worst(self.identity, other.identity))
+
+
 def numbers_over_pairs(
     interaction: pd.DataFrame, direction: str, settings: Settings, heads: pd.DataFrame | None = None
 ) -> dict[str, Estimate]:
-    """The numbers about one direction, each the mean of the pairs' own; intervals draw pairs.
+    """The numbers about one direction, each the mean of the pairs' own; intervals draw pairs."""
+    sums = PartnerSums.of(interaction, direction, heads)
+    return numbers_of(sums, direction, None if heads is None else template_names(heads), settings)
 
-    ``heads`` says what jumps, rounding and curves left unresolved do to the identity.
-    """
-    table = by_head(interaction)
-    table = table[table["direction"] == direction]
-    groups = table.groupby("pair")
-    together = clusters(heads, np.array(list(groups.groups)), settings)
-    error, allowed = own_path_errors(table, heads)
+
+def numbers_of(
+    sums: PartnerSums, direction: str, templates: pd.Series | None, settings: Settings
+) -> dict[str, Estimate]:
+    """The same from what is known of each pair and the templates of the pairs."""
+    of_pairs = sums.of_pairs
+    together = labels(drawn_whole(templates, settings), of_pairs.index.to_numpy())
+    n = int(of_pairs["heads"].sum())
+    account, strongest = (
+        _over_pairs(of_pairs[name].to_numpy(float), n, direction, together, settings)
+        for name in ("accounted", "strongest")
+    )
     return {
-        f"{PREFIX}own_path_error": identity(error, allowed, len(groups)),
-        f"{PREFIX}account": _over_pairs(
-            groups["accounted"].mean().to_numpy(float), len(table), direction, together, settings
-        ),
-        f"{PREFIX}strongest": _over_pairs(
-            groups["strongest"].mean().to_numpy(float), len(table), direction, together, settings
-        ),
+        f"{PREFIX}own_path_error": sums.identity,
+        f"{PREFIX}account": account,
+        f"{PREFIX}strongest": strongest,
     }
 
 
@@ -115,8 +150,7 @@ def _over_pairs(
     if not len(values):
         return Estimate(np.nan)
     random = resampling.generator(settings.seed, direction, "pairs")
-    drawn = resampling.draws(random, settings.bootstrap_samples, len(values), together)
-    interval = resampling.study_interval(
-        values, None, drawn, settings.confidence, (0.0, 1.0), together
-    )
+    means = MeansOverPairs.of_labels(values, together, settings)
+    drawn = means.draws(random, settings.bootstrap_samples)
+    interval = means.interval(None, drawn, settings.confidence, (0.0, 1.0))
     return Estimate.of(interval, np.nan, n, len(values))

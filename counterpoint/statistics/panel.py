@@ -29,7 +29,7 @@ then as large as the effect, and relations among such rows are relations among n
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -90,6 +90,16 @@ class Panel:
     def array(self, names: Iterable[str]) -> Float[np.ndarray, "pair name head"]:
         """The named columns beside each other."""
         return np.stack([self.columns[name] for name in names], axis=1)
+
+    def of_pairs(self, pairs: Int[np.ndarray, " some"]) -> Panel:
+        """The panel of some of its pairs; itself, where these are all."""
+        places = np.flatnonzero(np.isin(self.pairs, pairs))
+        if len(places) == len(self.pairs):
+            return self
+        columns = {name: column[places] for name, column in self.columns.items()}
+        return replace(
+            self, pairs=self.pairs[places], columns=columns, at_floor=self.at_floor[places]
+        )
 
 
 def value(heads: pd.DataFrame, name: str) -> pd.Series:
@@ -198,6 +208,14 @@ def template_names(heads: pd.DataFrame) -> pd.Series | None:
     return names.where(names.notna(), "").astype(str)
 
 
+def _are(rows: pd.DataFrame, keys: tuple[np.ndarray, ...]) -> bool:
+    """Whether the rows are those of the keys (pair, layer, head), in their order."""
+    return len(rows) == len(keys[0]) and all(
+        np.array_equal(rows[name], key)
+        for name, key in zip(("pair", "layer", "head"), keys, strict=True)
+    )
+
+
 def panel(heads: pd.DataFrame, direction: str, names: Iterable[str], floor: float = 0.0) -> Panel:
     """The columns `names` of one direction as arrays [pair, head], heads ordered by layer and head.
 
@@ -208,25 +226,28 @@ def panel(heads: pd.DataFrame, direction: str, names: Iterable[str], floor: floa
     rows = heads[heads["direction"] == direction]
     if rows.empty:
         raise InvalidValue(f"no rows of direction {direction!r}; there are {directions(heads)}")
-    twice = rows.duplicated(list(KEYS))
-    if twice.any():
-        raise InvalidValue(f"row appears twice: {rows.loc[twice, list(KEYS)].iloc[0].to_dict()}")
     pairs = np.sort(rows["pair"].unique())
     places = rows[["layer", "head"]].drop_duplicates().sort_values(["layer", "head"])
-    full = pd.MultiIndex.from_arrays(
-        [
-            np.repeat(pairs, len(places)),
-            np.tile(places["layer"], len(pairs)),
-            np.tile(places["head"], len(pairs)),
-        ]
-    )
     columns = {name: value(rows, name).astype(float) for name in names}
     columns["_floor"] = at_floor(rows, floor).astype(float)
-    table = pd.DataFrame(columns).set_axis(
-        pd.MultiIndex.from_frame(rows[["pair", "layer", "head"]]), axis="index"
+    shape = len(pairs), len(places)
+    keys = (
+        np.repeat(pairs, len(places)),
+        *(np.tile(places[name], len(pairs)) for name in ("layer", "head")),
     )
-    table = table.reindex(full)
-    arrays = {name: table[name].to_numpy().reshape(len(pairs), len(places)) for name in columns}
+    if _are(rows, keys):
+        # The rows are all there and in their order, as in `heads.parquet`.
+        arrays = {name: column.to_numpy().reshape(shape) for name, column in columns.items()}
+    else:
+        twice = rows.duplicated(list(KEYS))
+        if twice.any():
+            row = rows.loc[twice, list(KEYS)].iloc[0].to_dict()
+            raise InvalidValue(f"row appears twice: {row}")
+        table = pd.DataFrame(columns).set_axis(
+            pd.MultiIndex.from_frame(rows[["pair", "layer", "head"]]), axis="index"
+        )
+        table = table.reindex(pd.MultiIndex.from_arrays(keys))
+        arrays = {name: table[name].to_numpy().reshape(shape) for name in columns}
     marked = arrays.pop("_floor") == 1.0
     return Panel(
         direction=direction,

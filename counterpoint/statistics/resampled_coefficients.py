@@ -8,19 +8,26 @@ heads (Daniels 1944), and shuffling tau itself would cost a minute.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from counterpoint.statistics import coefficients, resampling
+from counterpoint.statistics.drawn_coefficients import KendallWeights, drawn
 from counterpoint.statistics.panel import Panel
 from counterpoint.statistics.resampling import Settings
 from counterpoint.statistics.templates import clusters_of
 
 MINIMUM_HEADS = 4
 """A coefficient over fewer heads is not computed: with 3 it is 1 or -1 half of the time."""
+
+AT_ONCE = 8
+"""Pairs whose Kendall coefficients are computed at once."""
+
+SHUFFLES = 256
+"""Shuffled scores held at once."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +59,8 @@ class Resamples:
 
 @dataclass(frozen=True)
 class ResampledCoefficients:
-    """One method's coefficients over one set of heads: as they are, resampled and shuffled."""
+    """One method's coefficients over one set of heads: as they are, resampled and shuffled; NaN
+    where they are not defined."""
 
     estimate: Float[np.ndarray, "measure score"]
     draws: Float[np.ndarray, "sample measure score"]
@@ -62,34 +70,114 @@ class ResampledCoefficients:
 
 
 def resampled_coefficients(
-    method: str,
+    methods: Sequence[str],
+    x: Float[np.ndarray, "pair measure head"],
+    y: Float[np.ndarray, "pair score head"],
+    keep: Bool[np.ndarray, "pair head"],
+    layers: Int[np.ndarray, " head"],
+    resamples: Resamples,
+) -> Iterator[dict[str, ResampledCoefficients]]:
+    """Of one pair after another every method's coefficients over the kept heads."""
+    kendall = (
+        KendallWeights(with_estimate(resamples.heads), layers) if "kendall" in methods else None
+    )
+    for start in range(0, len(x), AT_ONCE):
+        some = slice(start, start + AT_ONCE)
+        found = [
+            _of_pair([name for name in methods if name != "kendall"], *one, layers, resamples)
+            for one in zip(x[some], y[some], keep[some], strict=True)
+        ]
+        if kendall is not None:
+            _add_kendall(found, x[some], y[some], keep[some], layers, resamples, kendall)
+        yield from ({name: one[name] for name in methods} for one in found)
+
+
+def with_estimate(drawn: Float[np.ndarray, "sample head"]) -> Float[np.ndarray, "sample head"]:
+    """The heads as they are, and then as they were drawn."""
+    return np.concatenate([np.ones((1, drawn.shape[1])), drawn])
+
+
+def _empty(x: np.ndarray, y: np.ndarray, resamples: Resamples) -> ResampledCoefficients:
+    shape = (len(x), len(y))
+    draws = np.full((len(resamples.heads), *shape), np.nan)
+    null = np.full((len(resamples.shuffles), *shape), np.nan)
+    one = np.full(shape, np.nan)
+    return ResampledCoefficients(one, draws, one.copy(), draws.copy(), null)
+
+
+def _of_pair(
+    methods: Sequence[str],
     x: Float[np.ndarray, "measure head"],
     y: Float[np.ndarray, "score head"],
     keep: Bool[np.ndarray, " head"],
     layers: Int[np.ndarray, " head"],
     resamples: Resamples,
-) -> ResampledCoefficients:
-    """Coefficients over the kept heads, resampled and shuffled."""
-    samples, n_null = len(resamples.heads), len(resamples.shuffles)
-    shape = (len(x), len(y))
-    plain = np.full((samples + 1, *shape), np.nan)
-    within = np.full((samples + 1, *shape), np.nan)
-    null = np.full((n_null, *shape), np.nan)
-    for measures, scores, kept in _blocks(x, y, keep):
+) -> dict[str, ResampledCoefficients]:
+    """Pearson's and Spearman's coefficients of one pair."""
+    found = {method: _empty(x, y, resamples) for method in methods}
+    for measures, scores, kept in same_heads(x, y, keep):
         if kept.sum() < MINIMUM_HEADS:
             continue
         part = x[np.ix_(measures, kept)], y[np.ix_(scores, kept)]
-        weights = np.concatenate([np.ones((1, kept.sum())), resamples.heads[:, kept]])
-        block = (slice(None), measures[:, None], scores)
-        plain[block] = coefficients.coefficients(method, *part, weights)
-        within[block] = coefficients.coefficients(method, *part, weights, layers[kept])
+        weights = with_estimate(resamples.heads[:, kept])
         shuffles = resampling.restricted(resamples.shuffles, kept)
-        null[block] = null_coefficients(method, *part, shuffles)
-    # Copies: a view that is kept would keep the draws of its pair.
-    return ResampledCoefficients(plain[0].copy(), plain[1:], within[0].copy(), within[1:], null)
+        block = (measures[:, None], scores)
+        for method, own in found.items():
+            plain, within = drawn(method, *part, weights, layers[kept])
+            _put(own, block, plain, within, null_coefficients(method, *part, shuffles))
+    return found
 
 
-def _blocks(
+def _put(
+    own: ResampledCoefficients,
+    block: tuple[np.ndarray, np.ndarray],
+    plain: Float[np.ndarray, "sample measure score"],
+    within: Float[np.ndarray, "sample measure score"],
+    null: Float[np.ndarray, "permutation measure score"],
+) -> None:
+    own.estimate[block], own.draws[(slice(None), *block)] = plain[0], plain[1:]
+    own.partial[block], own.partial_draws[(slice(None), *block)] = within[0], within[1:]
+    own.null[(slice(None), *block)] = null
+
+
+def _add_kendall(
+    found: list[dict[str, ResampledCoefficients]],
+    x: Float[np.ndarray, "pair measure head"],
+    y: Float[np.ndarray, "pair score head"],
+    keep: Bool[np.ndarray, "pair head"],
+    layers: Int[np.ndarray, " head"],
+    resamples: Resamples,
+    kendall: KendallWeights,
+) -> None:
+    """Kendall's coefficients of several pairs: at once where all columns have the same heads."""
+    both = np.concatenate([x, y], axis=1)
+    whole = (np.isfinite(both) | ~keep[:, None]).all(axis=(1, 2))
+    whole &= keep.sum(axis=1) >= MINIMUM_HEADS
+    places = np.flatnonzero(whole)
+    together = kendall.of_pairs(x[places], y[places], keep[places]) if len(places) else ()
+    at_once = dict(zip(places.tolist(), zip(*together, strict=True), strict=True))
+    for pair, own in enumerate(found):
+        own["kendall"] = _empty(x[pair], y[pair], resamples)
+        for measures, scores, kept in same_heads(x[pair], y[pair], keep[pair]):
+            if kept.sum() < MINIMUM_HEADS:
+                continue
+            part = x[pair][np.ix_(measures, kept)], y[pair][np.ix_(scores, kept)]
+            block = (measures[:, None], scores)
+            if pair in at_once:
+                plain, within = (one[(slice(None), *block)] for one in at_once[pair])
+            else:
+                weights = with_estimate(resamples.heads[:, kept])
+                plain = coefficients.coefficients("kendall", *part, weights)
+                within = coefficients.coefficients("kendall", *part, weights, layers[kept])
+            if "spearman" in own:
+                null = as_kendall(own["spearman"].null[(slice(None), *block)], *part)
+            else:
+                shuffles = resampling.restricted(resamples.shuffles, kept)
+                null = null_coefficients("kendall", *part, shuffles)
+            _put(own["kendall"], block, plain, within, null)
+
+
+def same_heads(
     x: Float[np.ndarray, "measure head"],
     y: Float[np.ndarray, "score head"],
     keep: Bool[np.ndarray, " head"],
@@ -120,8 +208,21 @@ def null_coefficients(
     """The coefficients after each shuffle of the heads of `y` (for Kendall see the module)."""
     ranked = method != "pearson"
     fixed = coefficients.standardised(x, ranked)
-    moved = coefficients.standardised(y, ranked)
-    null = np.stack([fixed @ column[shuffles].T for column in moved]).transpose(2, 1, 0)
-    if method == "kendall":
-        null = null * np.sqrt(x.shape[1] - 1) * coefficients.kendall_spread(x, y)
-    return null
+    moved = np.ascontiguousarray(coefficients.standardised(y, ranked).T)
+    null = np.empty((len(shuffles), len(x), len(y)))
+    for start in range(0, len(shuffles), SHUFFLES):
+        some = shuffles[start : start + SHUFFLES]
+        # All scores of a head lie together, and one product serves all shuffles.
+        drawn_heads = moved[some.T].reshape(x.shape[1], -1)
+        product = (fixed @ drawn_heads).reshape(len(x), len(some), len(y))
+        null[start : start + SHUFFLES] = product.transpose(1, 0, 2)
+    return as_kendall(null, x, y) if method == "kendall" else null
+
+
+def as_kendall(
+    null: Float[np.ndarray, "permutation measure score"],
+    x: Float[np.ndarray, "measure head"],
+    y: Float[np.ndarray, "score head"],
+) -> Float[np.ndarray, "permutation measure score"]:
+    """Spearman's coefficients of shuffled heads with the spread that Kendall's have."""
+    return np.asarray(null * np.sqrt(x.shape[1] - 1) * coefficients.kendall_spread(x, y))

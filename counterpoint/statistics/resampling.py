@@ -71,15 +71,23 @@ class Settings:
     include_floor: bool = False
     top_k: int = 10
     resample: str = "auto"
+    sampled_pairs: int = 64
+    ranked_pairs: int = 2000
 
     def __post_init__(self) -> None:
         if self.resample not in RESAMPLE:
             raise UserError(
                 f"statistics: resample is {self.resample!r}; expected {', '.join(RESAMPLE)}"
             )
-        for key in ("bootstrap_samples", "permutations", "top_k"):
+        positive = ("bootstrap_samples", "permutations", "top_k", "sampled_pairs", "ranked_pairs")
+        for key in positive:
             if getattr(self, key) < 1:
                 raise UserError(f"statistics: {key} is {getattr(self, key)}; give at least 1")
+        if self.ranked_pairs < self.sampled_pairs:
+            raise UserError(
+                f"statistics: ranked_pairs is {self.ranked_pairs}; give at least sampled_pairs,"
+                f" which is {self.sampled_pairs}"
+            )
         if not 0 < self.confidence < 1:
             raise UserError(
                 f"statistics: confidence is {self.confidence}; give a number between 0 and 1"
@@ -241,6 +249,8 @@ def restricted(
     From a kept head follow the permutation until it meets a kept head again. Uniform permutations
     give uniform ones.
     """
+    if keep.all():
+        return shuffles
     target = shuffles[:, keep]
     outside = ~keep[target]
     while outside.any():

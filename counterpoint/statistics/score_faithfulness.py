@@ -16,10 +16,11 @@ from scipy import stats
 
 from counterpoint.statistics import coefficients, resampling
 from counterpoint.statistics.disagreement import Estimate
-from counterpoint.statistics.panel import at_floor
+from counterpoint.statistics.means_over_pairs import MeansOverPairs
 from counterpoint.statistics.resampled_coefficients import MINIMUM_HEADS, null_coefficients
 from counterpoint.statistics.resampling import Settings
-from counterpoint.statistics.templates import clusters
+from counterpoint.statistics.sampled_pairs import ranked
+from counterpoint.statistics.templates import drawn_whole, labels
 
 PLAIN, UNSATURATED, PATCHED = "ig_joint", "ig_unsaturated", "ap"
 """Names of scores in the faithfulness table."""
@@ -45,6 +46,13 @@ def closeness(recovered: pd.Series) -> pd.Series:
 def areas(faithfulness: pd.DataFrame) -> pd.DataFrame:
     """Columns pair, direction, score, area: the mean height of closeness over k."""
     keys = ["pair", "direction", "score"]
+    curves = _curves(faithfulness)
+    if curves is not None:
+        table, k, recovered = curves
+        height = 1 - np.abs(1 - recovered)
+        if len(k) == 1:
+            return table.assign(area=height[:, 0])
+        return table.assign(area=np.trapezoid(height, k, axis=1) / (k[-1] - k[0]))
     return pd.DataFrame(
         [
             {
@@ -57,6 +65,28 @@ def areas(faithfulness: pd.DataFrame) -> pd.DataFrame:
     )
 
 
+def areas_of_pairs(faithfulness: pd.DataFrame) -> pd.DataFrame:
+    """The areas of one direction by pair, a column for each score."""
+    return areas(faithfulness).pivot_table(index="pair", columns="score", values="area")
+
+
+def _curves(faithfulness: pd.DataFrame) -> tuple[pd.DataFrame, np.ndarray, np.ndarray] | None:
+    """Pair, direction and score of every curve, the numbers k, and the shares recovered [curve, k];
+    None where curves have other k."""
+    keys = ["pair", "direction", "score"]
+    rows = faithfulness.sort_values([*keys, "k"], ignore_index=True)
+    begins = (rows[keys] != rows[keys].shift()).any(axis=1).to_numpy()
+    starts = np.flatnonzero(begins)
+    if not len(starts) or len(rows) % len(starts):
+        return None
+    size = len(rows) // len(starts)
+    k = rows["k"].to_numpy(float).reshape(-1, size)
+    if not np.array_equal(starts, np.arange(len(starts)) * size) or (k != k[0]).any():
+        return None
+    recovered = rows["recovered"].to_numpy(float).reshape(-1, size)
+    return rows.loc[starts, keys].reset_index(drop=True), k[0], recovered
+
+
 def check(faithfulness: pd.DataFrame) -> None:
     """Raise KeyError for a missing column, ValueError for a repeated row or unequal lists of k."""
     needed = ["pair", "direction", "score", "k", "recovered"]
@@ -65,18 +95,25 @@ def check(faithfulness: pd.DataFrame) -> None:
         raise KeyError(f"the faithfulness table lacks {missing}; it has {list(faithfulness)}")
     if faithfulness.duplicated(needed[:4]).any():
         raise ValueError("the faithfulness table has two rows for one pair, direction, score and k")
-    lists = {tuple(sorted(k)) for _, k in faithfulness.groupby(needed[:3])["k"]}
-    if len(lists) > 1:
+    if len(faithfulness) and _curves(faithfulness) is None:
         raise ValueError("the faithfulness table has different k for different pairs or scores")
 
 
 def numbers_over_pairs(
-    heads: pd.DataFrame, faithfulness: pd.DataFrame, direction: str, settings: Settings
+    table: pd.DataFrame,
+    unsaturated: pd.Series,
+    templates: pd.Series | None,
+    direction: str,
+    settings: Settings,
 ) -> dict[str, Estimate]:
-    """The numbers about one direction: mean heights, differences, their tie to saturation."""
-    table = areas(faithfulness).pivot_table(index="pair", columns="score", values="area")
+    """The numbers about one direction: mean heights, differences, their tie to saturation.
+
+    ``table`` is that of `areas_of_pairs`, ``unsaturated`` by pair 1 − the mean
+    saturation over the heads above the floor, and ``templates`` those of the pairs.
+    """
     # What is drawn whole, by pair.
-    together = pd.Series(clusters(heads, table.index.to_numpy(), settings), index=table.index)
+    drawn = labels(drawn_whole(templates, settings), table.index.to_numpy())
+    together = pd.Series(drawn, index=table.index)
     found = {
         f"{PREFIX}{score}": _over_pairs(table[score], direction, together, settings, test=False)
         for score in table
@@ -90,9 +127,9 @@ def numbers_over_pairs(
             table[PATCHED] - table[PLAIN], direction, together, settings
         )
     if PLAIN in table:
-        rows = heads[(heads["direction"] == direction) & ~at_floor(heads, settings.floor)]
-        unsaturated = 1 - rows.groupby("pair")["saturation"].mean()
         both = pd.concat([unsaturated, table[PLAIN]], axis=1, join="inner").dropna()
+        if len(both) > settings.ranked_pairs:
+            both = both.loc[ranked(both.index, settings)]
         found[f"{PREFIX}without_saturation"] = _spearman_over_pairs(
             both, direction, together, settings
         )
@@ -104,17 +141,20 @@ def _over_pairs(
 ) -> Estimate:
     """The mean over pairs; the p-value flips the sign of each pair's difference."""
     values = values.dropna()
-    numbers, drawn_whole = values.to_numpy(float), together[values.index].to_numpy()
+    numbers, drawn_whole_here = values.to_numpy(float), together[values.index].to_numpy()
     pairs = len(numbers)
     if pairs == 0:
         return Estimate(np.nan)
+    means = MeansOverPairs.of_labels(numbers, drawn_whole_here, settings)
     random = resampling.generator(settings.seed, direction, "pairs")
-    drawn = resampling.draws(random, settings.bootstrap_samples, pairs, drawn_whole)
-    interval = resampling.study_interval(
-        numbers, None, drawn, settings.confidence, clusters=drawn_whole
+    interval = means.interval(
+        None, means.draws(random, settings.bootstrap_samples), settings.confidence
     )
     p = np.nan
-    if test and pairs > 1:
+    if test and pairs > settings.ranked_pairs:
+        # The sum of so many flipped numbers is normal.
+        p = float(2 * stats.norm.sf(abs(numbers.sum()) / np.sqrt((numbers**2).sum())))
+    elif test and pairs > 1:
         p = float(
             stats.permutation_test(
                 (numbers,),

@@ -74,6 +74,23 @@ def _numbers(heads: pd.DataFrame, pairs: pd.DataFrame) -> np.ndarray:
     return np.array([place.get(row, -1) for row in rows])
 
 
+def of_pairs(table: pd.DataFrame, pairs: Int[np.ndarray, " pair"]) -> pd.Series | None:
+    """The templates that `pairs.parquet` names of ``pairs``, as `panel.template_names`; None where
+    it names none. Raises UserError for a pair that the table lacks."""
+    if TEMPLATE not in table.columns:
+        return None
+    numbers = table["pair"] if "pair" in table.columns else np.arange(len(table))
+    names = pd.Series(table[TEMPLATE].to_numpy(dtype=object), index=numbers)
+    missing = np.setdiff1d(pairs, names.index)
+    if len(missing):
+        raise UserError(
+            f"the table of pairs lacks pair {missing[0]} of the table of heads; give the table of "
+            "the pairs that were measured."
+        )
+    names = names.loc[pairs]
+    return names.where(names.notna(), "").astype(str)
+
+
 def labels(names: pd.Series | None, pairs: Int[np.ndarray, " pair"]) -> Int[np.ndarray, " pair"]:
     """A number for each pair, equal for those of one template; all different without templates."""
     if names is None:

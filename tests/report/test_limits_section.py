@@ -42,6 +42,17 @@ def test_pairs_model_and_the_number_of_heads_are_counted(tmp_path) -> None:
     assert "On 2 of 4 the model does not prefer" in said(replace(results, baseline=wrong))
 
 
+def test_a_sample_of_the_pairs_is_told(tmp_path) -> None:
+    write_study(tmp_path)
+    assert "drawn by the seed" not in said(load(tmp_path))
+    few = SETTINGS["statistics"] | {"sampled_pairs": 2}
+    text = said(load(tmp_path, statistics=few))
+    assert "means over all 4 pairs" in text and "on 2 of them, drawn by the seed" in text
+    assert "variances are those" not in text
+    text = said(load(tmp_path, statistics=few | {"ranked_pairs": 3}))
+    assert "Rankings, sample sizes and variances are those of 3." in text
+
+
 @pytest.mark.parametrize(
     ("templates", "words"),
     [
