@@ -51,6 +51,9 @@ Array = np.ndarray
 FIRST_STEPS = 4
 """Gauss-Legendre steps taken first, which integrate a polynomial of degree 7 exactly."""
 
+ERRORS_APART = 10.0
+"""How many times their estimated errors two scores must lie apart for their order to be settled."""
+
 
 @dataclass(frozen=True, eq=False)
 class IntegratedGradientScores:
@@ -77,6 +80,7 @@ def integrated_gradients(
     tolerance: float = 1e-4,
     first_steps: int = FIRST_STEPS,
     max_steps: int = 128,
+    ranked: tuple[int, int] | None = None,
     advance: Callable[[int], object] | None = None,
 ) -> IntegratedGradientScores:
     """IG joint of every head of every pair.
@@ -85,6 +89,10 @@ def integrated_gradients(
     convergence delta exceeds ``tolerance``, one of whose heads may be off by more than it by the
     decay of its slope's coefficients, or whose scores still moved by more. No tolerance below the
     floor of rounding is asked for. ``advance`` is told of examples as they are finished.
+
+    ``ranked``, (layer, head), says that only this head's score and its place among all by size are
+    asked for: the steps of another layer are doubled no longer once none of its heads can change
+    places with it (`_may_change_places`), whose scores may then be off by more.
     """
     floor = rounding_floor(engine, direction)
     tolerance = max(tolerance, 2 * floor.settled)
@@ -95,6 +103,7 @@ def integrated_gradients(
     steep = score.copy()
     delta = np.full(n_layers * n_pairs, np.nan)
     taken = np.zeros(n_layers * n_pairs, dtype=int)
+    error = np.full(n_layers * n_pairs, np.inf)
     jump_total = np.zeros(n_layers * n_pairs)
     resolved = np.ones(n_layers * n_pairs, dtype=bool)
     routed = choices_per_block(engine.model) > 0
@@ -115,6 +124,9 @@ def integrated_gradients(
             | (missed > tolerance)
             | (~first & (moved > tolerance))
         )
+        error[active] = np.abs(delta[active]) + missed + np.where(first, 0.0, moved)
+        if ranked is not None:
+            unfinished &= _may_change_places(score, error, active, n_pairs, ranked)
         if 2 * steps > max_steps:
             left = active[unfinished]
             unfinished[:] = False
@@ -145,6 +157,22 @@ def integrated_gradients(
         jump_total.reshape(shape),
         resolved.reshape(shape),
     )
+
+
+def _may_change_places(
+    score: Float[Array, "every head"],
+    error: Float[Array, " every"],
+    active: Int[Array, " example"],
+    n_pairs: int,
+    ranked: tuple[int, int],
+) -> Bool[Array, " example"]:
+    """Whether a head of each of the ``active`` examples may change places with the ``ranked`` head
+    of its pair, by `ERRORS_APART` times what both may be off by. In that head's layer always."""
+    layer, head = ranked
+    own = layer * n_pairs + active % n_pairs
+    apart = np.abs(np.abs(score[active]) - np.abs(score[own, head])[:, None]).min(1)
+    near: Array = apart <= ERRORS_APART * (error[active] + error[own])
+    return near | (active == own)
 
 
 def _captum(

@@ -17,8 +17,12 @@ import pandas as pd
 
 from counterpoint.counterfactuals.evaluation.all_heads import Pair, by_head_number
 from counterpoint.counterfactuals.evaluation.edit_transfer import Transfer
-from counterpoint.counterfactuals.evaluation.single_pair import engine_of, joint_scores, pair_of
-from counterpoint.counterfactuals.head_ranks import head_name, rank_and_margin, rank_of
+from counterpoint.counterfactuals.evaluation.single_pair import (
+    engine_of,
+    joint_score_and_rank,
+    pair_of,
+)
+from counterpoint.counterfactuals.head_ranks import head_name, rank_and_margin
 from counterpoint.counterfactuals.language import perplexity_caps
 from counterpoint.counterfactuals.language.perplexity import mean_loss
 from counterpoint.counterfactuals.pair_quality import edit_transfers, quality, success_level
@@ -240,6 +244,6 @@ def measure_in_depth(
     engine = engine_of(model, pair, memory_mb=memory_mb)
     place = target.layer * model.n_heads + target.head
     return {
-        "ig_rank": rank_of(joint_scores(engine), place),
+        "ig_rank": joint_score_and_rank(engine, place)[1],
         **transfer.first_places_of(place, pair),
     }

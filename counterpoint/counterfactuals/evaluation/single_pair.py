@@ -5,16 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import torch
-from jaxtyping import Float
 
 from counterpoint.counterfactuals.evaluation.all_heads import Pair
+from counterpoint.counterfactuals.head_ranks import rank_of
 from counterpoint.engine.activation_caching import cache_activations
 from counterpoint.engine.activations import TokenPairs
 from counterpoint.engine.suffix import SuffixEngine
 from counterpoint.measures.integrated_gradients import integrated_gradients
 from counterpoint.models.load import LanguageModel
-
-Array = np.ndarray
 
 
 def pair_of(row: pd.Series) -> Pair:
@@ -37,8 +35,13 @@ def engine_of(model: LanguageModel, pair: Pair, *, memory_mb: int) -> SuffixEngi
     return SuffixEngine(model, cache_activations(model, tokens), memory_mb=memory_mb)
 
 
-def joint_scores(engine: SuffixEngine) -> Float[Array, " head"]:
-    """IG joint of every head in `noising`, layer by layer, of the one pair of ``engine``; 0 in
-    layers without heads."""
-    found = integrated_gradients(engine, "noising")
-    return np.nan_to_num(found.score[:, 0].reshape(-1))
+def joint_score_and_rank(engine: SuffixEngine, place: int) -> tuple[float, int]:
+    """IG joint of the head at ``place`` (layer × heads + head) in `noising`, of the one pair of
+    ``engine``, and its place among all heads by size.
+
+    Other layers are integrated as far as that place asks for.
+    """
+    ranked = place // engine.model.n_heads, place % engine.model.n_heads
+    found = integrated_gradients(engine, "noising", ranked=ranked)
+    scores = np.nan_to_num(found.score[:, 0].reshape(-1))
+    return float(scores[place]), rank_of(scores, place)
