@@ -21,7 +21,7 @@ the same call to Captum, so that they share batches.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -81,6 +81,7 @@ def integrated_gradients(
     first_steps: int = FIRST_STEPS,
     max_steps: int = 128,
     ranked: tuple[int, int] | None = None,
+    layers: Collection[int] | None = None,
     advance: Callable[[int], object] | None = None,
 ) -> IntegratedGradientScores:
     """IG joint of every head of every pair.
@@ -92,7 +93,8 @@ def integrated_gradients(
 
     ``ranked``, (layer, head), says that only this head's score and its place among all by size are
     asked for: the steps of another layer are doubled no longer once none of its heads can change
-    places with it (`_may_change_places`), whose scores may then be off by more.
+    places with it (`_may_change_places`), whose scores may then be off by more. Of ``layers``,
+    where they are given, alone is anything said; elsewhere a score is not a number.
     """
     floor = rounding_floor(engine, direction)
     tolerance = max(tolerance, 2 * floor.settled)
@@ -108,6 +110,8 @@ def integrated_gradients(
     resolved = np.ones(n_layers * n_pairs, dtype=bool)
     routed = choices_per_block(engine.model) > 0
     every = examples_with_heads(engine)
+    if layers is not None:
+        every = every[np.isin(every // n_pairs, list(layers))]
     active, left = (every[:0], every) if routed else (every, every[:0])
     steps = min(first_steps, max_steps)
     while len(active):

@@ -12,6 +12,7 @@ import torch
 from counterpoint.counterfactuals.head_ranks import rank_of, ranks_on_other_pairs
 from counterpoint.counterfactuals.language.readability import readability
 from counterpoint.counterfactuals.problem import Target
+from counterpoint.counterfactuals.validation import pair_validation
 from counterpoint.counterfactuals.validation.pair_validation import (
     COLUMNS,
     _random_answers,
@@ -21,6 +22,8 @@ from counterpoint.counterfactuals.validation.pair_validation import (
 from counterpoint.counterfactuals.validation.validation_depth import Depth
 from counterpoint.engine.activation_caching import cache_activations
 from counterpoint.engine.suffix import SuffixEngine
+from counterpoint.measures import integrated_gradients as integrated_gradients_module
+from counterpoint.measures.integrated_gradients import FIRST_STEPS, integrated_gradients
 from counterpoint.measures.patching import activation_patching
 from counterpoint.models.load import LanguageModel
 from tests.engine.test_suffix import reference_for
@@ -217,6 +220,71 @@ def test_plain_effect_needs_no_engine(tiny_model: LanguageModel) -> None:
         found = plain_effect(tiny_model, target, clean, corrupted, (correct, incorrect))
         assert found == pytest.approx(patched[place], abs=1e-5)
     assert all(not module._forward_pre_hooks for module in tiny_model.output_projections)
+
+
+def test_denoising_and_joint_ranks_are_those_among_all_heads(tiny_model: LanguageModel) -> None:
+    """Heads and layers that cannot come before the target are left out, and none that can."""
+    archive = _archive(tiny_model, [1])
+    pairs = random_pairs(1, first_difference=2)
+    engine = SuffixEngine(tiny_model, cache_activations(tiny_model, pairs))
+    denoising = activation_patching(engine, "denoising")
+    joint = integrated_gradients(engine, "noising").score.reshape(-1)
+    for place in range(tiny_model.n_layers * tiny_model.n_heads):
+        target = Target(*divmod(place, tiny_model.n_heads))
+        (row,) = validate(tiny_model, target, archive, QUICK).to_dict("records")
+        assert row["ap_denoising"] == pytest.approx(denoising[place], abs=1e-5)
+        assert row["rank_denoising"] == rank_of(denoising, place)
+        assert row["ig_joint"] == pytest.approx(joint[place], abs=1e-4)
+        assert row["ig_rank"] == rank_of(joint, place)
+
+
+def test_layers_that_cannot_change_places_are_integrated_no_further(
+    tiny_llama: LanguageModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pairs = random_pairs(1, first_difference=2)
+    engine = SuffixEngine(tiny_llama, cache_activations(tiny_llama, pairs))
+    demanding = {"tolerance": 1e-6, "max_steps": 32}
+    whole = integrated_gradients(engine, "noising", **demanding)
+    scores = whole.score.reshape(-1)
+    assert whole.steps.max() > FIRST_STEPS
+    saved = 0
+    for place in range(len(scores)):
+        layer, head = divmod(place, tiny_llama.n_heads)
+        found = integrated_gradients(engine, "noising", ranked=(layer, head), **demanding)
+        assert found.score[layer, 0, head] == pytest.approx(scores[place], abs=1e-6)
+        assert (found.steps <= whole.steps).all()
+        assert found.steps[layer] == whole.steps[layer]
+        assert rank_of(found.score.reshape(-1), place) == rank_of(scores, place)
+        saved += int((found.steps < whole.steps).sum())
+        alone = integrated_gradients(engine, "noising", layers=[layer])
+        assert np.isfinite(alone.score[layer]).all()
+        assert np.isnan(np.delete(alone.score, layer, 0)).all()
+    assert saved > 0
+    # Where everything may be anywhere, nothing is saved.
+    monkeypatch.setattr(integrated_gradients_module, "ERRORS_APART", np.inf)
+    found = integrated_gradients(engine, "noising", ranked=(0, 0), **demanding)
+    assert (found.steps == whole.steps).all()
+
+
+def test_plain_passes_are_made_without_the_engine(
+    tiny_llama: LanguageModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is independent stays so: no layer computes through oneDNN, and every pass is whole."""
+    seen: list[tuple[int, ...]] = []
+    plain = pair_validation.plain_logits
+
+    def logits(model: LanguageModel, tokens: list[int]) -> torch.Tensor:
+        assert not any("forward" in vars(module) for module in model.hf.modules())
+        seen.append(tuple(tokens))
+        return plain(model, tokens)
+
+    monkeypatch.setattr(pair_validation, "plain_logits", logits)
+    archive = _archive(tiny_llama, [1, 2])
+    validate(tiny_llama, Target(0, 0), archive, QUICK)
+    for row in archive.to_dict("records"):
+        clean, corrupted = tuple(row["clean_tokens"]), tuple(row["corrupted_tokens"])
+        # The target and three rivals patched into the clean prompt, and both prompts' own passes.
+        assert seen.count(clean) == 5 and seen.count(corrupted) == 1
 
 
 def test_rank_counts_larger_sizes() -> None:

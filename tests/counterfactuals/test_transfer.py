@@ -30,6 +30,7 @@ from counterpoint.counterfactuals.evaluation.fresh_contexts import (
 )
 from counterpoint.counterfactuals.head_ranks import rank_of
 from counterpoint.engine.activation_caching import cache_activations
+from counterpoint.engine.activations import Direction
 from counterpoint.engine.suffix import SuffixEngine
 from counterpoint.models.load import LanguageModel
 from tests.helpers.pair_factory import random_pairs
@@ -188,19 +189,19 @@ def test_heads_that_cannot_be_ahead_are_not_patched(
     patched: list[int] = []
     plain = heads_ahead._effects
 
-    def counted(engine: SuffixEngine, *which: torch.Tensor) -> np.ndarray:
+    def counted(engine: SuffixEngine, direction: Direction, *which: torch.Tensor) -> np.ndarray:
         patched.extend(which[1].tolist())
-        return plain(engine, *which)
+        return plain(engine, direction, *which)
 
     monkeypatch.setattr(heads_ahead, "_effects", counted)
     monkeypatch.setattr(heads_ahead, "AT_ONCE", 1)
     # All that might be ahead of the first head are patched, the likeliest first.
     assert first_places(tiny_llama, order[0], contexts)["transfer_first"] == 1
     assert len(set(patched)) == len(patched)
-    # Of the last one it is certain as soon as five others are seen to do more.
+    # Of the last one it is certain as soon as five others are seen to do more: after 1, 2 and 4.
     patched.clear()
     assert first_places(tiny_llama, order[-1], contexts)["transfer_first_five"] == 0
-    assert patched[0] == order[-1] and len(patched) == 1 + 5
+    assert patched[0] == order[-1] and len(patched) == 1 + 7
     # Without a screen every head is patched for the first one, with a strict one none.
     for screen, count in ((1e30, len(order)), (1e-30, 1)):
         monkeypatch.setattr(heads_ahead, "SCREEN", screen)

@@ -14,9 +14,11 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
 
 from counterpoint.counterfactuals.evaluation.all_heads import Pair, by_head_number
 from counterpoint.counterfactuals.evaluation.edit_transfer import Transfer
+from counterpoint.counterfactuals.evaluation.heads_ahead import estimated_sizes
 from counterpoint.counterfactuals.evaluation.single_pair import (
     engine_of,
     joint_score_and_rank,
@@ -243,7 +245,8 @@ def measure_in_depth(
     """The columns `IN_DEPTH` of a pair, from fresh runs."""
     engine = engine_of(model, pair, memory_mb=memory_mb)
     place = target.layer * model.n_heads + target.head
+    estimates = estimated_sizes(engine, torch.tensor([[pair.answers]], device=model.device))[0, 0]
     return {
-        "ig_rank": joint_score_and_rank(engine, place)[1],
+        "ig_rank": joint_score_and_rank(engine, place, estimates)[1],
         **transfer.first_places_of(place, pair),
     }

@@ -2,8 +2,8 @@
 
 What stays of a pair, and the contexts, are those of `fresh_contexts`.
 
-In each context the target is patched, and as many others as it takes to see whether it is among the
-first five (exact AP, `noising`; `heads_ahead`). Answers are read twice: as each prompt's own
+In each context the target is patched, and of the others those that may do more until five do (exact
+AP, `noising`; `heads_ahead`). Answers are read twice: as each prompt's own
 likeliest tokens there, and as the pair's own. Where both prompts of a context go on
 with the same token, the edit changes nothing that could be asked for: the target counts as neither
 first nor among the first five, and its LD change as 0.
@@ -127,7 +127,7 @@ def first_places(
     ahead = np.full(len(contexts), FIRST_FEW)
     for where, here in _by_length(contexts):
         engine, likeliest = _engine(model, here, memory_mb)
-        (ahead[where],), _ = heads_ahead(engine, place, likeliest[:, None], FIRST_FEW)
+        (ahead[where],), _ = heads_ahead(engine, place, likeliest[:, None], few=[FIRST_FEW])
     return {
         "transfer_contexts": len(contexts),
         "transfer_first": int((ahead == 0).sum()),
@@ -150,7 +150,8 @@ def transfer_columns(
     for where, here in _by_length(contexts):
         engine, likeliest = _engine(model, here, memory_mb)
         own = torch.tensor([answers] * len(here), device=model.device)
-        ahead, effects = heads_ahead(engine, place, torch.stack([own, likeliest], 1), FIRST_FEW)
+        asked = torch.stack([own, likeliest], 1)
+        ahead, effects = heads_ahead(engine, place, asked, few=[FIRST_FEW, FIRST_FEW])
         readings[:, where] = np.stack([ahead + 1, ld_change_of(effects)], 2)
         same[where] = (likeliest[:, 0] == likeliest[:, 1]).cpu().numpy()
     of_declared, ranks = readings[..., 0].astype(int)

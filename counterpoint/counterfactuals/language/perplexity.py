@@ -6,7 +6,7 @@ does not count.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import torch
 from jaxtyping import Float, Int
@@ -63,7 +63,7 @@ def mean_losses(model: LanguageModel, prompts: Sequence[Sequence[int]]) -> list[
     return found
 
 
-def mean_over(model: LanguageModel, prompts: Iterable[list[int]]) -> float:
+def mean_over(model: LanguageModel, prompts: Sequence[Sequence[int]]) -> float:
     """The mean of `mean_loss` over prompts: what the caps of fluency are seen from."""
-    losses = [mean_loss(model, tokens) for tokens in prompts]
+    losses = mean_losses(model, prompts)
     return sum(losses) / len(losses)

@@ -26,6 +26,7 @@ from torch import Tensor
 from counterpoint.counterfactuals.evaluation.all_heads import Pair, by_head_number
 from counterpoint.counterfactuals.evaluation.edit_transfer import COLUMNS as OF_TRANSFER
 from counterpoint.counterfactuals.evaluation.edit_transfer import Transfer
+from counterpoint.counterfactuals.evaluation.heads_ahead import estimated_sizes, heads_ahead
 from counterpoint.counterfactuals.evaluation.single_pair import (
     engine_of,
     joint_score_and_rank,
@@ -33,7 +34,7 @@ from counterpoint.counterfactuals.evaluation.single_pair import (
 )
 from counterpoint.counterfactuals.head_ranks import head_name, rank_and_margin, rank_of
 from counterpoint.counterfactuals.language import perplexity_caps
-from counterpoint.counterfactuals.language.perplexity import mean_losses, plain_logits
+from counterpoint.counterfactuals.language.perplexity import mean_over, plain_logits
 from counterpoint.counterfactuals.language.readability import readability
 from counterpoint.counterfactuals.objectives import evenness
 from counterpoint.counterfactuals.problem import Target
@@ -41,7 +42,7 @@ from counterpoint.counterfactuals.validation.pair_flags import SHORT_CUTS
 from counterpoint.counterfactuals.validation.validation_depth import Depth
 from counterpoint.engine.head_outputs import every_unit
 from counterpoint.engine.linear import through_onednn
-from counterpoint.measures.patching import activation_patching, effects_on, patched_states
+from counterpoint.measures.patching import effects_on, patched_states
 from counterpoint.measures.slopes import values
 from counterpoint.models.load import LanguageModel
 
@@ -124,8 +125,8 @@ def validate(
     rows, cap = [], np.nan
     with through_onednn(model.hf.modules(), packed=True):
         if prompts and best:
-            losses = mean_losses(model, prompts[:PROMPTS_READ])
-            cap = sum(losses) / len(losses) + perplexity_caps.CAPS[perplexity_caps.FLUENT]
+            cap = mean_over(model, prompts[:PROMPTS_READ])
+            cap += perplexity_caps.CAPS[perplexity_caps.FLUENT]
         for number, row in best:
             found = _by_the_engine(model, target, row, depth, memory_mb)
             if number < depth.transferred and depth.transfers:
@@ -165,8 +166,12 @@ def _by_the_engine(
     states = patched_states(engine, "noising", units)
     effects = effects_on(engine, states, "noising", units, asked)
     noising, *on_random = by_head_number(model, units, effects)
-    denoising = by_head_number(model, units, activation_patching(engine, "denoising"))
-    joint, joint_rank = joint_score_and_rank(engine, place)
+    estimates = estimated_sizes(engine, asked[:, :1])
+    ((ahead,),), ((denoising,),) = (
+        part.tolist()
+        for part in heads_ahead(engine, place, asked[:, :1], "denoising", estimates=estimates)
+    )
+    joint, joint_rank = joint_score_and_rank(engine, place, estimates[0, 0])
     layer = slice(target.layer * model.n_heads, (target.layer + 1) * model.n_heads)
     own = units[((units.layer == target.layer) & (units.head == target.head)).nonzero()[:, 0]]
     curve = values(engine, "noising", "head", own, ALPHAS[None])[0]
@@ -177,9 +182,9 @@ def _by_the_engine(
         **{key: row[key] for key in KEYS},
         "place": place,
         "ap": noising[place],
-        "ap_denoising": denoising[place],
+        "ap_denoising": denoising,
         "rank": rank,
-        "rank_denoising": rank_of(denoising, place),
+        "rank_denoising": 1 + ahead,
         "rank_in_layer": rank_in_layer,
         "reciprocal_rank": 1 / rank,
         "reciprocal_rank_in_layer": 1 / rank_in_layer,
