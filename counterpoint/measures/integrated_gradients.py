@@ -51,7 +51,7 @@ Array = np.ndarray
 FIRST_STEPS = 4
 """Gauss-Legendre steps taken first, which integrate a polynomial of degree 7 exactly."""
 
-ERRORS_APART = 10.0
+ERRORS_APART = 4.0
 """How many times their estimated errors two scores must lie apart for their order to be settled."""
 
 
@@ -105,7 +105,7 @@ def integrated_gradients(
     steep = score.copy()
     delta = np.full(n_layers * n_pairs, np.nan)
     taken = np.zeros(n_layers * n_pairs, dtype=int)
-    error = np.full(n_layers * n_pairs, np.inf)
+    error = np.full((n_layers * n_pairs, n_heads), np.inf)
     jump_total = np.zeros(n_layers * n_pairs)
     resolved = np.ones(n_layers * n_pairs, dtype=bool)
     routed = choices_per_block(engine.model) > 0
@@ -118,18 +118,18 @@ def integrated_gradients(
         before = score[active]
         score[active], slopes = _captum(engine, direction, active, steps)
         delta[active] = score[active].sum(1) - effect[active]
-        moved = np.abs(score[active] - before).max(1)
+        moved = np.abs(score[active] - before)
         first = taken[active] == 0
         taken[active] = steps
         nodes, _ = quadrature.gauss_legendre(steps)
-        missed = integral_misses(quadrature.interpolate_all(nodes, slopes)).max(1)
+        missed = integral_misses(quadrature.interpolate_all(nodes, slopes))
         unfinished = (
             (np.abs(delta[active]) > tolerance)
-            | (missed > tolerance)
-            | (~first & (moved > tolerance))
+            | (missed.max(1) > tolerance)
+            | (~first & (moved.max(1) > tolerance))
         )
-        error[active] = np.abs(delta[active]) + missed + np.where(first, 0.0, moved)
         if ranked is not None:
+            error[active] = _errors(missed, delta[active]) + np.where(first[:, None], 0.0, moved)
             unfinished &= _may_change_places(score, error, active, n_pairs, ranked)
         if 2 * steps > max_steps:
             left = active[unfinished]
@@ -163,9 +163,19 @@ def integrated_gradients(
     )
 
 
+def _errors(
+    missed: Float[Array, "example head"], delta: Float[Array, " example"]
+) -> Float[Array, "example head"]:
+    """What each head's score may be off by: its own estimate, and of what is missing from the
+    layer's sum the share that this estimate has among those of the layer."""
+    total = missed.sum(1, keepdims=True)
+    share = np.divide(missed, total, out=np.full_like(missed, 1.0), where=total > 0)
+    return missed + share * np.abs(delta)[:, None]
+
+
 def _may_change_places(
     score: Float[Array, "every head"],
-    error: Float[Array, " every"],
+    error: Float[Array, "every head"],
     active: Int[Array, " example"],
     n_pairs: int,
     ranked: tuple[int, int],
@@ -174,9 +184,9 @@ def _may_change_places(
     of its pair, by `ERRORS_APART` times what both may be off by. In that head's layer always."""
     layer, head = ranked
     own = layer * n_pairs + active % n_pairs
-    apart = np.abs(np.abs(score[active]) - np.abs(score[own, head])[:, None]).min(1)
-    near: Array = apart <= ERRORS_APART * (error[active] + error[own])
-    return near | (active == own)
+    apart = np.abs(np.abs(score[active]) - np.abs(score[own, head])[:, None])
+    near = apart <= ERRORS_APART * (error[active] + error[own, head][:, None])
+    return near.any(1) | (active == own)
 
 
 def _captum(

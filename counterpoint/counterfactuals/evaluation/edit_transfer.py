@@ -194,8 +194,8 @@ def _engine(
     )
     activations = cache_activations(model, pairs, verify=False)
     engine = SuffixEngine(model, activations, memory_mb=memory_mb, verify=False)
-    runs = engine.activations.clean, engine.activations.corrupted
-    return engine, torch.stack([engine.logits(run.final).argmax(1) for run in runs], 1)
+    final = torch.cat([engine.activations.clean.final, engine.activations.corrupted.final])
+    return engine, engine.logits(final).argmax(1).view(2, count).T
 
 
 def _median(values: Sequence[float] | Array) -> float:

@@ -105,33 +105,30 @@ def estimated_sizes(
     """The largest size, over `POINTS`, of each head's effect to first order, which is the same in
     both directions; 0 for numbers that stand for no head.
 
-    Costs a run of the suffix for each context and point, and a way back for each reading of it.
+    Costs a run of the suffix, there and back, for each reading and point of a context; all of them
+    share batches.
     """
-    pairs, n_readings = len(engine.activations.pairs), answers.shape[1]
-    vocabulary, place = torch.unique(answers, return_inverse=True)
+    shape = len(POINTS), answers.shape[1], len(engine.activations.pairs)
+    point, reading, context = (
+        axis.flatten() for axis in torch.meshgrid(*map(torch.arange, shape), indexing="ij")
+    )
+    asked = answers[context, reading].to(engine.model.device)
+    vocabulary, place = torch.unique(asked, return_inverse=True)
+    points = torch.tensor(POINTS, device=asked.device, dtype=engine.model.dtype)[point]
+    context = context.to(asked.device)
 
     def scored(rows: slice) -> Tensor:
-        pair = torch.arange(rows.start, rows.stop, device=answers.device)
-        sizes: list[Tensor] = []
-        for point in POINTS:
-            share = torch.full(pair.shape, point, device=pair.device, dtype=engine.model.dtype)
-            with torch.enable_grad(), moved_embeddings(engine, "noising", pair, share):
-                run = suffix_run(engine, "noising", pair)
-                logits = engine.logits(run.final, vocabulary)
-                read = logits.gather(1, place[pair].flatten(1)).unflatten(1, (-1, 2))
-                totals = (read[..., 0] - read[..., 1]).sum(0)
-            shifts = list(run.shifts.values())
-            by_reading = []
-            for total in totals:
-                found = torch.autograd.grad(total, shifts, retain_graph=True)
-                by_layer = dict(zip(run.shifts, found, strict=True))
-                by_reading.append(scores_of(engine, "noising", pair, by_layer))
-            sizes.append(torch.stack(by_reading, 1).abs())
-        return torch.stack(sizes).amax(0)
+        pair = context[rows]
+        with torch.enable_grad(), moved_embeddings(engine, "noising", pair, points[rows]):
+            run = suffix_run(engine, "noising", pair)
+            read = engine.logits(run.final, vocabulary).gather(1, place[rows])
+            total = (read[:, 0] - read[:, 1]).sum()
+        slopes = torch.autograd.grad(total, list(run.shifts.values()))
+        return scores_of(engine, "noising", pair, dict(zip(run.shifts, slopes, strict=True)))
 
-    found = engine.in_batches(pairs, scored, differentiate=True)
-    found = found.nan_to_num().double().view(pairs, n_readings, -1)
-    return found.transpose(0, 1).cpu().numpy()
+    found = engine.in_batches(len(context), scored, differentiate=True)
+    sizes: Array = found.nan_to_num().abs().double().view(*shape, -1).amax(0).cpu().numpy()
+    return sizes
 
 
 @torch.no_grad()
