@@ -72,7 +72,7 @@ def transfer(results: Results, pairs: pd.DataFrame) -> Fragment:
             [
                 place,
                 fill("{}<br>{}", *results.tokens.difference({"clean": x, "corrupted": y})),
-                _rank(int(rank)),
+                shown_rank(int(rank)),
                 number(change, 2),
             ]
             for place, (x, y, rank, change) in enumerate(
@@ -97,7 +97,7 @@ def transfer(results: Results, pairs: pd.DataFrame) -> Fragment:
     return join(parts)
 
 
-def _rank(rank: int) -> str:
+def shown_rank(rank: int) -> str:
     """A rank in a context: the first few alone are told apart."""
     if not rank:
         return "same answer"
