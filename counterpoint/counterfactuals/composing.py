@@ -178,8 +178,8 @@ def validate(
             `counterpoint.pairs` takes, with one answer on each side.
         count: How many pairs are checked, a method's first choices first; of pairs of one's own
             the first.
-        transferred: Of how many of them the edit is tried in fresh contexts (about a minute each
-            on one core).
+        transferred: Of how many of them the edit is tried in fresh contexts (some 12 seconds
+            each on one core).
         transfers: The number of these contexts.
         nulls: Draws of random answers on each pair.
         prompts: Texts whose mean loss sets the cap on fluency; without any there is none.

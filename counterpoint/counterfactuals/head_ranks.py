@@ -15,6 +15,9 @@ from jaxtyping import Float
 
 Array = np.ndarray
 
+FIRST_FEW = 5
+"""A head is among the first where fewer others than this do more."""
+
 
 def rank_of(scores: Float[Array, " head"], place: int) -> int:
     """1 + how many scores are larger in size than the one at ``place``."""

@@ -88,7 +88,12 @@ _TRANSFER = (
     ("kept", "tokens", "Tokens of the pair that the contexts keep."),
     ("clean", "", "The clean prompts, one per context."),
     ("corrupted", "", "The corrupted prompts, one per context."),
-    ("ranks", "number", "The target's rank per context; 0 where both answers are the same."),
+    (
+        "ranks",
+        "number",
+        "The target's rank per context, 1 to 5; 6 where five or more heads do more than it, 0 where"
+        " both answers are the same.",
+    ),
     ("ld_changes", "logits", "The target's LD change per context."),
 )
 OF_TRANSFER = tuple(

@@ -53,7 +53,7 @@ def input_path_scores(
     share = share.repeat(n_pairs)
 
     def scored(rows: slice) -> Tensor:
-        with _moved_embeddings(engine, direction, pair[rows], share[rows]):
+        with moved_embeddings(engine, direction, pair[rows], share[rows]):
             metric, score = first_order_scores(engine, direction, pair[rows])
         return torch.cat([metric.unsqueeze(1), score.flatten(1)], dim=1)
 
@@ -65,7 +65,7 @@ def input_path_scores(
 
 
 @contextmanager
-def _moved_embeddings(
+def moved_embeddings(
     engine: SuffixEngine,
     direction: Direction,
     pair: Tensor,

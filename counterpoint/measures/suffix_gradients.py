@@ -31,6 +31,8 @@ class SuffixRun:
     """A run of the background of some pairs that can be differentiated, in one batch."""
 
     metric: Float[Tensor, " row"]
+    final: Float[Tensor, "row d_model"]
+    """The last block's output at the last position, of which any answer's logit is made."""
     shifts: dict[int, Tensor]
     """Zeros that were added to the values z of each layer that has heads."""
 
@@ -60,7 +62,7 @@ def suffix_run(engine: SuffixEngine, direction: Direction, pair: Int[Tensor, " r
         )
         engine.run_suffix(engine.activations.tokens(own)[pair], pair)
     metric = engine.metric(engine.logits(final[0], engine.metric.vocabulary), pair)
-    return SuffixRun(metric, shifts)
+    return SuffixRun(metric, final[0], shifts)
 
 
 def scores_of(

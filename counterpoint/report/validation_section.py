@@ -6,6 +6,7 @@ from typing import Any
 
 import pandas as pd
 
+from counterpoint.counterfactuals.head_ranks import FIRST_FEW
 from counterpoint.counterfactuals.validation.pair_flags import SHORT_CUTS
 from counterpoint.report.html import (
     NOTHING,
@@ -71,7 +72,7 @@ def transfer(results: Results, pairs: pd.DataFrame) -> Fragment:
             [
                 place,
                 fill("{}<br>{}", *results.tokens.difference({"clean": x, "corrupted": y})),
-                count(rank) if rank else "same answer",
+                shown_rank(int(rank)),
                 number(change, 2),
             ]
             for place, (x, y, rank, change) in enumerate(
@@ -94,6 +95,13 @@ def transfer(results: Results, pairs: pd.DataFrame) -> Fragment:
             )
         )
     return join(parts)
+
+
+def shown_rank(rank: int) -> str:
+    """A rank in a context: the first few alone are told apart."""
+    if not rank:
+        return "same answer"
+    return count(rank) if rank <= FIRST_FEW else f"{FIRST_FEW + 1} or more"
 
 
 def nulls(results: Results, one: Generated, pairs: pd.DataFrame) -> Fragment:

@@ -12,6 +12,7 @@ import torch
 from counterpoint.counterfactuals.head_ranks import rank_of, ranks_on_other_pairs
 from counterpoint.counterfactuals.language.readability import readability
 from counterpoint.counterfactuals.problem import Target
+from counterpoint.counterfactuals.validation import pair_validation
 from counterpoint.counterfactuals.validation.pair_validation import (
     COLUMNS,
     _random_answers,
@@ -21,6 +22,7 @@ from counterpoint.counterfactuals.validation.pair_validation import (
 from counterpoint.counterfactuals.validation.validation_depth import Depth
 from counterpoint.engine.activation_caching import cache_activations
 from counterpoint.engine.suffix import SuffixEngine
+from counterpoint.measures.integrated_gradients import integrated_gradients
 from counterpoint.measures.patching import activation_patching
 from counterpoint.models.load import LanguageModel
 from tests.engine.test_suffix import reference_for
@@ -217,6 +219,42 @@ def test_plain_effect_needs_no_engine(tiny_model: LanguageModel) -> None:
         found = plain_effect(tiny_model, target, clean, corrupted, (correct, incorrect))
         assert found == pytest.approx(patched[place], abs=1e-5)
     assert all(not module._forward_pre_hooks for module in tiny_model.output_projections)
+
+
+def test_denoising_and_joint_ranks_are_those_among_all_heads(tiny_model: LanguageModel) -> None:
+    archive = _archive(tiny_model, [1])
+    pairs = random_pairs(1, first_difference=2)
+    engine = SuffixEngine(tiny_model, cache_activations(tiny_model, pairs))
+    denoising = activation_patching(engine, "denoising")
+    joint = integrated_gradients(engine, "noising").score.reshape(-1)
+    for place in range(tiny_model.n_layers * tiny_model.n_heads):
+        target = Target(*divmod(place, tiny_model.n_heads))
+        (row,) = validate(tiny_model, target, archive, QUICK).to_dict("records")
+        assert row["ap_denoising"] == pytest.approx(denoising[place], abs=1e-5)
+        assert row["rank_denoising"] == rank_of(denoising, place)
+        assert row["ig_joint"] == pytest.approx(joint[place], abs=1e-4)
+        assert row["ig_rank"] == rank_of(joint, place)
+
+
+def test_plain_passes_are_made_without_the_engine(
+    tiny_llama: LanguageModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is independent stays so: no layer computes through oneDNN, and every pass is whole."""
+    seen: list[tuple[int, ...]] = []
+    plain = pair_validation.plain_logits
+
+    def logits(model: LanguageModel, tokens: list[int]) -> torch.Tensor:
+        assert not any("forward" in vars(module) for module in model.hf.modules())
+        seen.append(tuple(tokens))
+        return plain(model, tokens)
+
+    monkeypatch.setattr(pair_validation, "plain_logits", logits)
+    archive = _archive(tiny_llama, [1, 2])
+    validate(tiny_llama, Target(0, 0), archive, QUICK)
+    for row in archive.to_dict("records"):
+        clean, corrupted = tuple(row["clean_tokens"]), tuple(row["corrupted_tokens"])
+        # The target and three rivals patched into the clean prompt, and both prompts' own passes.
+        assert seen.count(clean) == 5 and seen.count(corrupted) == 1
 
 
 def test_rank_counts_larger_sizes() -> None:

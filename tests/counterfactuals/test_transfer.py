@@ -8,7 +8,12 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from counterpoint.counterfactuals.evaluation import edit_transfer
+from counterpoint.counterfactuals.evaluation import edit_transfer, heads_ahead
+from counterpoint.counterfactuals.evaluation.all_heads import (
+    estimated_effects,
+    gradients_of,
+    kept_values,
+)
 from counterpoint.counterfactuals.evaluation.edit_transfer import (
     COLUMNS,
     estimated_transfer,
@@ -24,7 +29,11 @@ from counterpoint.counterfactuals.evaluation.fresh_contexts import (
     tail_of,
 )
 from counterpoint.counterfactuals.head_ranks import rank_of
+from counterpoint.engine.activation_caching import cache_activations
+from counterpoint.engine.activations import Direction
+from counterpoint.engine.suffix import SuffixEngine
 from counterpoint.models.load import LanguageModel
+from tests.helpers.pair_factory import random_pairs
 from tests.helpers.reference import PlainReference
 from tests.helpers.tiny_models import VOCABULARY, make_tiny_model
 
@@ -68,7 +77,8 @@ def test_ranks_and_changes_are_those_of_the_reference(tiny_llama: LanguageModel)
         )
         equal = likeliest[0] == likeliest[1]
         same += equal
-        ranks.append(0 if equal else rank_of(effects[1], place))
+        # Beyond the first five ranks are not told apart.
+        ranks.append(0 if equal else min(rank_of(effects[1], place), 6))
         changes.append(0.0 if equal else -effects[1][place])
         declared.append(effects[0])
     assert found["transfer_ranks"] == ranks
@@ -135,21 +145,93 @@ def test_one_answer_for_both_prompts_is_no_success(tiny_llama: LanguageModel) ->
     }
 
 
-@pytest.mark.parametrize("at_once", [1, 2, 6])
+@pytest.mark.parametrize("at_once", [1, 3, 12])
 def test_where_a_head_stands_is_seen_from_a_part_of_the_heads(
-    tiny_llama: LanguageModel, at_once: int, monkeypatch: pytest.MonkeyPatch
+    tiny_model: LanguageModel, at_once: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(edit_transfer, "LAYERS_AT_ONCE", at_once)
+    monkeypatch.setattr(heads_ahead, "AT_ONCE", at_once)
+    monkeypatch.setattr(edit_transfer, "FIRST_FEW", 2)
     clean, corrupted = [1, 5, 6, 7, 8, 9, 10], [1, 5, 6, 7, 8, 20, 10]
-    contexts = fresh_contexts(tiny_llama, draw_samples(tiny_llama, 12, seed=4), clean, corrupted, 4)
-    some = set()
-    for place in range(tiny_llama.n_layers * tiny_llama.n_heads):
-        found = first_places(tiny_llama, place, contexts)
-        whole = transfer_columns(tiny_llama, place, (30, 40), contexts, 5)
+    samples = draw_samples(tiny_model, 12, seed=4)
+    contexts = fresh_contexts(tiny_model, samples, clean, corrupted, 3)
+    known = [
+        _effects(tiny_model, list(context.clean), list(context.corrupted), (30, 40))
+        for context in contexts
+    ]
+    ahead = set()
+    for place in range(tiny_model.n_layers * tiny_model.n_heads):
+        found = first_places(tiny_model, place, contexts)
+        whole = transfer_columns(tiny_model, place, (30, 40), contexts, 5)
         assert found == {name: whole[name] for name in found}
-        some.add(found["transfer_first_five"])
-    assert len(some) > 1
-    assert first_places(tiny_llama, 0, [])["transfer_contexts"] == 0
+        declared = [rank_of(effects[0], place) for effects, _ in known]
+        reread = [0 if a == b else rank_of(effects[1], place) for effects, (a, b) in known]
+        assert whole["transfer_ranks"] == [min(rank, 3) for rank in reread]
+        assert found["transfer_first"] == reread.count(1)
+        assert found["transfer_first_five"] == sum(1 <= rank <= 2 for rank in reread)
+        assert whole["transfer_first_declared"] == declared.count(1)
+        assert whole["transfer_first_five_declared"] == sum(rank <= 2 for rank in declared)
+        ahead.add(whole["transfer_first_five_declared"])
+    assert len(ahead) > 1
+    assert first_places(tiny_model, 0, [])["transfer_contexts"] == 0
+
+
+def test_heads_that_cannot_be_ahead_are_not_patched(
+    tiny_llama: LanguageModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clean, corrupted = [1, 5, 6, 7, 8, 9, 10], [1, 5, 6, 7, 8, 20, 10]
+    samples = draw_samples(tiny_llama, 12, seed=4)
+    contexts = fresh_contexts(tiny_llama, samples, clean, corrupted, 1)
+    effects, likeliest = _effects(
+        tiny_llama, list(contexts[0].clean), list(contexts[0].corrupted), (30, 40)
+    )
+    assert likeliest[0] != likeliest[1]
+    order = np.argsort(-np.abs(effects[1])).tolist()
+    patched: list[int] = []
+    plain = heads_ahead._effects
+
+    def counted(engine: SuffixEngine, direction: Direction, *which: torch.Tensor) -> np.ndarray:
+        patched.extend(which[1].tolist())
+        return plain(engine, direction, *which)
+
+    monkeypatch.setattr(heads_ahead, "_effects", counted)
+    monkeypatch.setattr(heads_ahead, "AT_ONCE", 1)
+    # All that might be ahead of the first head are patched, the likeliest first.
+    assert first_places(tiny_llama, order[0], contexts)["transfer_first"] == 1
+    assert len(set(patched)) == len(patched)
+    # Of the last one it is certain as soon as five others are seen to do more: after 1, 2 and 4.
+    patched.clear()
+    assert first_places(tiny_llama, order[-1], contexts)["transfer_first_five"] == 0
+    assert patched[0] == order[-1] and len(patched) == 1 + 7
+    # Without a screen every head is patched for the first one, with a strict one none.
+    for screen, count in ((1e30, len(order)), (1e-30, 1)):
+        monkeypatch.setattr(heads_ahead, "SCREEN", screen)
+        patched.clear()
+        first_places(tiny_llama, order[0], contexts)
+        assert len(patched) == count
+
+
+def test_estimates_are_gradients_on_the_way_times_changes(tiny_model: LanguageModel) -> None:
+    pairs = random_pairs(3, first_difference=2)
+    engine = SuffixEngine(tiny_model, cache_activations(tiny_model, pairs))
+    answers = torch.tensor([[[9, 10], [11, 12]]]).repeat(len(pairs), 1, 1)
+    found = heads_ahead.estimated_sizes(engine, answers)
+    assert found.shape == (2, len(pairs), tiny_model.n_layers * tiny_model.n_heads)
+    for reading, (correct, incorrect) in enumerate([(9, 10), (11, 12)]):
+        for number in range(len(pairs)):
+            both = torch.stack([pairs.clean[number], pairs.corrupted[number]])
+            with torch.no_grad(), kept_values(tiny_model) as z:
+                tiny_model.hf(input_ids=both, use_cache=False)
+            ends = tiny_model.embedding(both).detach()
+            sizes = []
+            for point in (0, 0.5, 1):
+                way = (ends[0] + point * (ends[1] - ends[0]))[None]
+                with torch.enable_grad(), kept_values(tiny_model, differentiable=True) as own:
+                    read = tiny_model.hf(inputs_embeds=way, use_cache=False).logits[0, -1]
+                    slopes = gradients_of(read[correct] - read[incorrect], own)
+                apart = [one[1:] - one[:1] for one in z]
+                sizes.append(estimated_effects(tiny_model.n_heads, slopes, apart)[0].abs())
+            expected = torch.stack(sizes).amax(0).detach().double().numpy()
+            assert found[reading, number] == pytest.approx(expected, abs=1e-5, rel=1e-3)
 
 
 def test_contexts_are_fresh_whole_and_likeliest_first(tiny_llama: LanguageModel) -> None:

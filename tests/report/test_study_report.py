@@ -25,7 +25,7 @@ from counterpoint.figures import curve_figures, study_figures, theme
 from counterpoint.files.artifacts import write_arrays, write_table
 from counterpoint.glossary import WORDS
 from counterpoint.measures.pattern_arrays import AttentionPatterns, file_arrays
-from counterpoint.report import html
+from counterpoint.report import html, validation_section
 from counterpoint.report.doubtful_pairs_section import doubtful_rows, doubts_of
 from counterpoint.report.prompt_tokens import Tokens
 from counterpoint.report.render import KERNEL, contents, notebook_to_html
@@ -390,6 +390,11 @@ def test_generated_pairs_are_marked_escaped_and_honest_about_failure(study):
     assert "first on 1 of 8" in read.text and "Output curves of head 3.2" in str(read.alts)
     assert "2 more pairs" in read.text  # of eight, six are open
     assert "4.00 [3.00, 5.00]" in read.text  # best LD change of two searches: median and ends
+
+
+def test_ranks_beyond_the_first_five_are_not_told_apart():
+    shown = [validation_section.shown_rank(rank) for rank in (0, 1, 5, 6)]
+    assert shown == ["same answer", "1", "5", "6 or more"]
 
 
 def test_validation_is_told_in_words_and_escaped(study, tmp_path):

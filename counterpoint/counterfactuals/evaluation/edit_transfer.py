@@ -2,8 +2,9 @@
 
 What stays of a pair, and the contexts, are those of `fresh_contexts`.
 
-In each context all heads are patched (exact AP, `noising`). Answers are read twice: as each
-prompt's own likeliest tokens there, and as the pair's own. Where both prompts of a context go on
+In each context the target is patched, and of the others those that may do more until five do (exact
+AP, `noising`; `heads_ahead`). Answers are read twice: as each prompt's own
+likeliest tokens there, and as the pair's own. Where both prompts of a context go on
 with the same token, the edit changes nothing that could be asked for: the target counts as neither
 first nor among the first five, and its LD change as 0.
 """
@@ -32,22 +33,15 @@ from counterpoint.counterfactuals.evaluation.fresh_contexts import (
     fresh_contexts,
     tail_of,
 )
-from counterpoint.counterfactuals.head_ranks import rank_of
+from counterpoint.counterfactuals.evaluation.heads_ahead import heads_ahead
+from counterpoint.counterfactuals.head_ranks import FIRST_FEW, rank_of
 from counterpoint.counterfactuals.objectives import ld_change_of
 from counterpoint.engine.activation_caching import cache_activations
 from counterpoint.engine.activations import TokenPairs
-from counterpoint.engine.head_outputs import Units, every_unit
 from counterpoint.engine.suffix import SuffixEngine
-from counterpoint.measures.patching import effects_on, patched_states
 from counterpoint.models.load import LanguageModel
 
 Array = np.ndarray
-
-FIRST_FEW = 5
-"""The head stays among the first where fewer others than this do more."""
-
-LAYERS_AT_ONCE = 6
-"""Layers whose heads are patched before it is seen whether more need be."""
 
 COLUMNS = (
     "transfer_contexts",
@@ -69,7 +63,8 @@ COLUMNS = (
 the first five by |AP|; the median LD change (−AP); in how many both prompts have one answer. The
 same three with the pair's own answers (``declared``). The median over contexts of the greater of
 the prompts' perplexities; tokens of the pair that the contexts keep; and per context the prompts,
-the target's rank (0 where the answers are the same) and its LD change."""
+the target's rank (0 where the answers are the same, 6 where it is not among the first five) and its
+LD change."""
 
 
 def estimated_transfer(model: LanguageModel, place: int, contexts: Sequence[Context]) -> float:
@@ -127,12 +122,12 @@ def _by_length(contexts: Sequence[Context]) -> Iterator[tuple[list[int], list[Co
 def first_places(
     model: LanguageModel, place: int, contexts: Sequence[Context], *, memory_mb: int = 1000
 ) -> dict[str, int]:
-    """In how many ``contexts`` the head is first and in the first five: of the columns of
-    `transfer_columns` these and the number of contexts, without patching the heads that no longer
-    matter to them."""
+    """In how many ``contexts`` the head is first and in the first five, and their number: of the
+    columns of `transfer_columns` these alone."""
     ahead = np.full(len(contexts), FIRST_FEW)
     for where, here in _by_length(contexts):
-        ahead[where] = _heads_ahead(model, place, here, memory_mb)
+        engine, likeliest = _engine(model, here, memory_mb)
+        (ahead[where],), _ = heads_ahead(engine, place, likeliest[:, None], few=[FIRST_FEW])
     return {
         "transfer_contexts": len(contexts),
         "transfer_first": int((ahead == 0).sum()),
@@ -150,15 +145,18 @@ def transfer_columns(
     memory_mb: int = 1000,
 ) -> dict[str, object]:
     """What becomes of the head at ``place`` (layer × heads + head) in ``contexts``: `COLUMNS`."""
-    declared = np.zeros((len(contexts), model.n_layers * model.n_heads))
-    reread, same = declared.copy(), np.zeros(len(contexts), dtype=bool)
+    readings = np.zeros((2, len(contexts), 2))
+    same = np.zeros(len(contexts), dtype=bool)
     for where, here in _by_length(contexts):
-        declared[where], reread[where], same[where] = _effects(model, here, answers, memory_mb)
-    ranks = np.array(
-        [0 if no else rank_of(row, place) for row, no in zip(reread, same, strict=True)]
-    )
-    of_declared = np.array([rank_of(row, place) for row in declared], dtype=int)
-    changes = np.where(same, 0.0, ld_change_of(reread[:, place]))
+        engine, likeliest = _engine(model, here, memory_mb)
+        own = torch.tensor([answers] * len(here), device=model.device)
+        asked = torch.stack([own, likeliest], 1)
+        ahead, effects = heads_ahead(engine, place, asked, few=[FIRST_FEW, FIRST_FEW])
+        readings[:, where] = np.stack([ahead + 1, ld_change_of(effects)], 2)
+        same[where] = (likeliest[:, 0] == likeliest[:, 1]).cpu().numpy()
+    of_declared, ranks = readings[..., 0].astype(int)
+    ranks[same] = 0
+    changes = np.where(same, 0.0, readings[1, :, 1])
     return {
         "transfer_contexts": len(contexts),
         "transfer_first": int((ranks == 1).sum()),
@@ -167,7 +165,7 @@ def transfer_columns(
         "transfer_same_answer": int(same.sum()),
         "transfer_first_declared": int((of_declared == 1).sum()),
         "transfer_first_five_declared": int((of_declared <= FIRST_FEW).sum()),
-        "transfer_ld_change_declared": _median(ld_change_of(declared[:, place])),
+        "transfer_ld_change_declared": _median(readings[0, :, 1]),
         "transfer_perplexity": float(np.exp(_median([context.loss for context in contexts]))),
         "transfer_kept": kept,
         "transfer_clean": [model.decode(list(context.clean)) for context in contexts],
@@ -175,55 +173,6 @@ def transfer_columns(
         "transfer_ranks": ranks.tolist(),
         "transfer_ld_changes": changes.tolist(),
     }
-
-
-@torch.no_grad()
-def _effects(
-    model: LanguageModel, contexts: Sequence[Context], answers: tuple[int, int], memory_mb: int
-) -> tuple[Array, Array, Array]:
-    """AP of every head with declared and with reread answers [context, head]; where these are the
-    same token."""
-    count = len(contexts)
-    engine, likeliest = _engine(model, contexts, memory_mb)
-    units = every_unit(model, count)
-    asked = torch.stack([torch.tensor([answers] * count, device=model.device), likeliest], 1)
-    states = patched_states(engine, "noising", units)
-    found = effects_on(engine, states, "noising", units, asked)
-    assert units.head is not None
-    effects = np.zeros((2, count, model.n_layers, model.n_heads))
-    effects[:, units.pair.cpu(), units.layer.cpu(), units.head.cpu()] = found
-    declared, reread = effects.reshape(2, count, -1)
-    return declared, reread, (likeliest[:, 0] == likeliest[:, 1]).cpu().numpy()
-
-
-@torch.no_grad()
-def _heads_ahead(
-    model: LanguageModel, place: int, contexts: Sequence[Context], memory_mb: int
-) -> Int[Array, " context"]:
-    """How many heads do more than the one at ``place`` with reread answers, or `FIRST_FEW` where
-    as many or more do, or where both prompts have one answer. From the last layers, which are
-    cheap, to the first, and in each context no further than needed."""
-    count, layers = len(contexts), model.n_layers
-    engine, likeliest = _engine(model, contexts, memory_mb)
-    units, asked = every_unit(model, count), likeliest[:, None]
-
-    def sizes(few: Units) -> Array:
-        states = patched_states(engine, "noising", few)
-        return np.abs(effects_on(engine, states, "noising", few, asked)[0])
-
-    layer, head = divmod(place, model.n_heads)
-    is_target = (units.layer == layer) & (units.head == head)
-    differ = (likeliest[:, 0] != likeliest[:, 1]).cpu().numpy()
-    ahead = np.where(differ, 0, FIRST_FEW)
-    own = sizes(units[is_target.nonzero()[:, 0]]) if differ.any() else np.zeros(count)
-    for stop in range(layers, 0, -LAYERS_AT_ONCE):
-        undecided = torch.tensor(ahead < FIRST_FEW, device=model.device)[units.pair]
-        here = (units.layer < stop) & (units.layer >= stop - LAYERS_AT_ONCE)
-        few = units[(here & undecided & ~is_target).nonzero()[:, 0]]
-        if len(few):
-            pair = few.pair.cpu().numpy()
-            np.add.at(ahead, pair, sizes(few) > own[pair])
-    return np.minimum(ahead, FIRST_FEW)
 
 
 def _engine(
@@ -245,8 +194,8 @@ def _engine(
     )
     activations = cache_activations(model, pairs, verify=False)
     engine = SuffixEngine(model, activations, memory_mb=memory_mb, verify=False)
-    runs = engine.activations.clean, engine.activations.corrupted
-    return engine, torch.stack([engine.logits(run.final).argmax(1) for run in runs], 1)
+    final = torch.cat([engine.activations.clean.final, engine.activations.corrupted.final])
+    return engine, engine.logits(final).argmax(1).view(2, count).T
 
 
 def _median(values: Sequence[float] | Array) -> float:

@@ -18,7 +18,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from counterpoint.counterfactuals.language.perplexity import prompt_losses
+from counterpoint.counterfactuals.language.perplexity import mean_losses
 from counterpoint.counterfactuals.language.sampling import continuations
 from counterpoint.models.load import LanguageModel
 
@@ -70,9 +70,12 @@ def draw_samples(model: LanguageModel, count: int, seed: int) -> Samples:
     begun = torch.tensor(_openings(model, count, generator), device=model.device)
     written = torch.ones(model.d_vocab, dtype=torch.bool, device=model.device)
     written[_unwritten(model)] = False
-    rows = torch.cat([begun, continuations(model, begun[:, None], SAMPLED, written, generator)], 1)
-    logits = model.hf(input_ids=rows, use_cache=False).logits.masked_fill(~written, -torch.inf)
-    return Samples(rows, logits.float().log_softmax(-1).half())
+    logits: list[Tensor] = []
+    drawn = continuations(model, begun[:, None], SAMPLED, written, generator, logits)
+    expected = [
+        part.masked_fill(~written, -torch.inf).float().log_softmax(-1).half() for part in logits
+    ]
+    return Samples(torch.cat([begun, drawn], 1), torch.cat(expected, 1))
 
 
 def _unwritten(model: LanguageModel) -> list[int]:
@@ -168,11 +171,9 @@ def fresh_contexts(
         # Enough to choose from: the others go on worse from the first token of the tail.
         if len(candidates) == 2 * count:
             break
-    found = []
-    for clean_prompt, corrupted_prompt in candidates.values():
-        both = torch.tensor([clean_prompt, corrupted_prompt], device=model.device)
-        logits = model.hf(input_ids=both, use_cache=False).logits
-        losses = [prompt_losses(one, ids.tolist()) for one, ids in zip(logits, both, strict=True)]
-        worse = max(float(loss.mean()) for loss in losses)
-        found.append(Context(clean_prompt, corrupted_prompt, worse))
+    losses = mean_losses(model, [one for both in candidates.values() for one in both])
+    found = [
+        Context(*both, max(losses[2 * number : 2 * number + 2]))
+        for number, both in enumerate(candidates.values())
+    ]
     return sorted(found, key=lambda context: context.loss)[:count]

@@ -6,13 +6,16 @@ does not count.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from counterpoint.models.load import LanguageModel
+
+TOKENS_AT_ONCE = 512
+"""Tokens of one pass, whose logits over a vocabulary of 50,000 are 100 MB of float32."""
 
 
 def token_losses(
@@ -43,7 +46,24 @@ def mean_loss(model: LanguageModel, tokens: list[int]) -> float:
     return float(prompt_losses(plain_logits(model, tokens), tokens).mean())
 
 
-def mean_over(model: LanguageModel, prompts: Iterable[list[int]]) -> float:
+@torch.no_grad()
+def mean_losses(model: LanguageModel, prompts: Sequence[Sequence[int]]) -> list[float]:
+    """`mean_loss` of many prompts, those of one length in passes of `TOKENS_AT_ONCE` together."""
+    found = [0.0] * len(prompts)
+    for length in sorted(set(map(len, prompts))):
+        alike = [place for place, tokens in enumerate(prompts) if len(tokens) == length]
+        at_once = max(1, TOKENS_AT_ONCE // length)
+        for start in range(0, len(alike), at_once):
+            places = alike[start : start + at_once]
+            rows = torch.tensor([list(prompts[place]) for place in places], device=model.device)
+            logits = model.hf(input_ids=rows, use_cache=False).logits[:, :-1]
+            means = token_losses(logits, rows[:, 1:]).mean(1)
+            for place, mean in zip(places, means.tolist(), strict=True):
+                found[place] = mean
+    return found
+
+
+def mean_over(model: LanguageModel, prompts: Sequence[Sequence[int]]) -> float:
     """The mean of `mean_loss` over prompts: what the caps of fluency are seen from."""
-    losses = [mean_loss(model, tokens) for tokens in prompts]
+    losses = mean_losses(model, prompts)
     return sum(losses) / len(losses)

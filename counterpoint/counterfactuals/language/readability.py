@@ -7,23 +7,34 @@ the tokens themselves.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from itertools import pairwise
+
+from jaxtyping import Float
+from torch import Tensor
 
 from counterpoint.counterfactuals.language.perplexity import plain_logits, prompt_losses
 from counterpoint.models.load import LanguageModel
 
 
 def readability(
-    model: LanguageModel, clean: list[int], corrupted: list[int], answers: tuple[int, int]
+    model: LanguageModel,
+    clean: list[int],
+    corrupted: list[int],
+    answers: tuple[int, int],
+    logits: Mapping[str, Float[Tensor, "position vocabulary"]] | None = None,
 ) -> dict[str, object]:
     """Perplexity, surprise, repetition and flags of one pair, by their columns.
+
+    ``logits`` are `perplexity.plain_logits` of both prompts, where they are known already.
 
     ``surprise`` is the largest loss of one token in either prompt, in nats, ``surprising_token``
     that token; ``repetition`` the larger share, of the two prompts, of token pairs that stood
     there before.
     """
     prompts = {"clean": clean, "corrupted": corrupted}
-    logits = {name: plain_logits(model, tokens) for name, tokens in prompts.items()}
+    if logits is None:
+        logits = {name: plain_logits(model, tokens) for name, tokens in prompts.items()}
     losses = {name: prompt_losses(logits[name], tokens) for name, tokens in prompts.items()}
     worst = max(prompts, key=lambda name: float(losses[name].max()))
     place = 1 + int(losses[worst].argmax())

@@ -23,7 +23,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from counterpoint.counterfactuals.evaluation.all_heads import by_head_number
+from counterpoint.counterfactuals.evaluation.all_heads import Pair, by_head_number
 from counterpoint.counterfactuals.evaluation.edit_transfer import COLUMNS as OF_TRANSFER
 from counterpoint.counterfactuals.evaluation.edit_transfer import Transfer
 from counterpoint.counterfactuals.evaluation.single_pair import engine_of, joint_scores, pair_of
@@ -36,6 +36,7 @@ from counterpoint.counterfactuals.problem import Target
 from counterpoint.counterfactuals.validation.pair_flags import SHORT_CUTS
 from counterpoint.counterfactuals.validation.validation_depth import Depth
 from counterpoint.engine.head_outputs import every_unit
+from counterpoint.engine.linear import through_onednn
 from counterpoint.measures.patching import activation_patching, effects_on, patched_states
 from counterpoint.measures.slopes import values
 from counterpoint.models.load import LanguageModel
@@ -115,21 +116,23 @@ def validate(
     """
     depth = depth or Depth()
     best = _preferred(archive, depth.pairs)
-    cap = np.nan
-    if prompts and best:
-        cap = (
-            mean_over(model, prompts[:PROMPTS_READ]) + perplexity_caps.CAPS[perplexity_caps.FLUENT]
-        )
     transfer = Transfer(model, depth.transfers, depth.seed, memory_mb=memory_mb)
-    rows = []
-    for number, row in best:
-        found = _validated(model, target, row, depth, memory_mb)
+    rows, cap = [], np.nan
+    with through_onednn(model.hf.modules(), packed=True):
+        if prompts and best:
+            cap = mean_over(model, prompts[:PROMPTS_READ])
+            cap += perplexity_caps.CAPS[perplexity_caps.FLUENT]
+        for number, row in best:
+            found = _by_the_engine(model, target, row, depth, memory_mb)
+            if number < depth.transferred and depth.transfers:
+                found |= transfer.columns_of(found["place"], pair_of(row))
+            rows.append(found)
+    # What is independent of the engine is computed as the model itself computes.
+    for found, (_, row) in zip(rows, best, strict=True):
+        found |= _by_plain_passes(model, pair_of(row), found)
         if prompts:
             most = max(float(found[f"perplexity_{p}_again"]) for p in ("clean", "corrupted"))
             found |= {"loss_cap": cap, "fluent": bool(np.log(most) <= cap)}
-        if number < depth.transferred and depth.transfers:
-            found |= transfer.columns_of(found["place"], pair_of(row))
-        rows.append(found)
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
@@ -145,25 +148,21 @@ def _preferred(archive: pd.DataFrame, count: int) -> list[tuple[int, pd.Series]]
     return chosen
 
 
-def _validated(
+def _by_the_engine(
     model: LanguageModel, target: Target, row: pd.Series, depth: Depth, memory_mb: int
 ) -> dict[str, Any]:
+    """What the engine's sweeps say of a pair: its effects, ranks, nulls and curve."""
     pair = pair_of(row)
     engine = engine_of(model, pair, memory_mb=memory_mb)
-    clean, corrupted, answers = list(pair.clean), list(pair.corrupted), pair.answers
     place = target.layer * model.n_heads + target.head
     units = every_unit(model, 1)
-    random = _random_answers(model, answers, depth)
-    asked = torch.cat([torch.tensor([answers]), random])[None]
+    random = _random_answers(model, pair.answers, depth)
+    asked = torch.cat([torch.tensor([pair.answers]), random])[None]
     states = patched_states(engine, "noising", units)
     effects = effects_on(engine, states, "noising", units, asked)
     noising, *on_random = by_head_number(model, units, effects)
     denoising = by_head_number(model, units, activation_patching(engine, "denoising"))
     joint = joint_scores(engine)
-    order = np.argsort(-np.abs(noising), kind="stable").tolist()
-    # A model may have fewer other heads than this; the target is no rival of itself.
-    rivals = [other for other in order if other != place][:PLAIN_RIVALS]
-    plain = plain_effects(model, [place, *rivals], clean, corrupted, answers)
     layer = slice(target.layer * model.n_heads, (target.layer + 1) * model.n_heads)
     own = units[((units.layer == target.layer) & (units.head == target.head)).nonzero()[:, 0]]
     curve = values(engine, "noising", "head", own, ALPHAS[None])[0]
@@ -174,7 +173,6 @@ def _validated(
         **{key: row[key] for key in KEYS},
         "place": place,
         "ap": noising[place],
-        "ap_plain": plain[0],
         "ap_denoising": denoising[place],
         "rank": rank,
         "rank_denoising": rank_of(denoising, place),
@@ -182,7 +180,6 @@ def _validated(
         "reciprocal_rank": 1 / rank,
         "reciprocal_rank_in_layer": 1 / rank_in_layer,
         "margin": margin,
-        "margin_plain": rank_and_margin(plain, 0)[1],
         "second": head_name(second, model.n_heads),
         "ig_joint": joint[place],
         "ig_rank": rank_of(joint, place),
@@ -190,10 +187,24 @@ def _validated(
         "null_rank": float(np.median(null_ranks)) if null_ranks else np.nan,
         "null_first": float(np.mean(np.equal(null_ranks, 1))) if null_ranks else np.nan,
         "null_ap": float(np.median(np.abs([e[place] for e in on_random]))) if on_random else np.nan,
-        **readability(model, clean, corrupted, answers),
         "alphas": ALPHAS.tolist(),
         "output": curve.tolist(),
         "head_effects": noising.tolist(),
+    }
+
+
+def _by_plain_passes(model: LanguageModel, pair: Pair, found: dict[str, Any]) -> dict[str, Any]:
+    """What whole passes of batch 1 say of a pair, of whose heads ``found`` has the effects."""
+    clean, corrupted = list(pair.clean), list(pair.corrupted)
+    order = np.argsort(-np.abs(found["head_effects"]), kind="stable").tolist()
+    # A model may have fewer other heads than this; the target is no rival of itself.
+    rivals = [other for other in order if other != found["place"]][:PLAIN_RIVALS]
+    places = [found["place"], *rivals]
+    plain, logits = _plain_passes(model, places, clean, corrupted, pair.answers)
+    return {
+        "ap_plain": plain[0],
+        "margin_plain": rank_and_margin(plain, 0)[1],
+        **readability(model, clean, corrupted, pair.answers, logits),
     }
 
 
@@ -222,7 +233,6 @@ def plain_effect(
     return float(plain_effects(model, [place], clean, corrupted, answers)[0])
 
 
-@torch.no_grad()
 def plain_effects(
     model: LanguageModel,
     places: list[int],
@@ -234,11 +244,22 @@ def plain_effects(
 
     Both prompts are run once, and the clean one once more for each head.
     """
+    return _plain_passes(model, places, clean, corrupted, answers)[0]
+
+
+@torch.no_grad()
+def _plain_passes(
+    model: LanguageModel,
+    places: list[int],
+    clean: list[int],
+    corrupted: list[int],
+    answers: tuple[int, int],
+) -> tuple[Float[Array, " place"], dict[str, Float[Tensor, "position vocabulary"]]]:
+    """`plain_effects`, and the logits of both prompts' own passes."""
     kept: dict[int, Tensor] = {}
 
-    def metric(tokens: list[int]) -> float:
-        last = plain_logits(model, tokens)[-1]
-        return float(last[answers[0]] - last[answers[1]])
+    def metric(logits: Float[Tensor, "position vocabulary"]) -> float:
+        return float(logits[-1, answers[0]] - logits[-1, answers[1]])
 
     def keep(layer: int, args: tuple[Tensor, ...]) -> None:
         kept[layer] = args[0]
@@ -251,11 +272,12 @@ def plain_effects(
         for layer in layers
     ]
     try:
-        metric(corrupted)
+        of_corrupted = plain_logits(model, corrupted)
     finally:
         for handle in keeping:
             handle.remove()
-    start = metric(clean)
+    of_clean = plain_logits(model, clean)
+    start = metric(of_clean)
     effects = []
     for place in places:
         layer, head = divmod(place, model.n_heads)
@@ -274,7 +296,7 @@ def plain_effects(
 
         taking = model.output_projection(layer).register_forward_pre_hook(take)
         try:
-            effects.append(metric(clean) - start)
+            effects.append(metric(plain_logits(model, clean)) - start)
         finally:
             taking.remove()
-    return np.array(effects)
+    return np.array(effects), {"clean": of_clean, "corrupted": of_corrupted}

@@ -17,8 +17,8 @@ class Depth:
     )
     transferred: int = setting(
         1,
-        "How many of them have their edit tried in fresh contexts as well (about a minute each on"
-        " one core).",
+        "How many of them have their edit tried in fresh contexts as well (some 12 seconds each"
+        " on one core).",
         minimum=0,
     )
     transfers: int = setting(20, "Fresh contexts for each of these pairs.", minimum=0)
