@@ -14,10 +14,10 @@ rule cache_activations:
         "results/{study}/benchmarks/cache_activations/{shard}.tsv"
     wildcard_constraints:
         study=MEASURED_NAMES,
-    conda:
-        "../envs/model.yaml"
     # Searches, which take longest, wait for the scores; what else waits for nothing else runs beside them.
     priority: 2
+    conda:
+        "../envs/model.yaml"
     threads: model_threads
     resources:
         mem_mb=model_memory,

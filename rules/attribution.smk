@@ -12,10 +12,10 @@ rule compute_curves:
         "results/{study}/benchmarks/compute_curves/{shard}.tsv"
     wildcard_constraints:
         study=MEASURED_NAMES,
-    conda:
-        "../envs/model.yaml"
     # As in activations.smk.
     priority: 2
+    conda:
+        "../envs/model.yaml"
     threads: model_threads
     resources:
         mem_mb=model_memory,
@@ -43,9 +43,9 @@ rule integrate_gradients:
         "results/{study}/benchmarks/integrate_gradients/{shard}.tsv"
     wildcard_constraints:
         study=MEASURED_NAMES,
+    priority: 2
     conda:
         "../envs/model.yaml"
-    priority: 2
     threads: model_threads
     resources:
         mem_mb=model_memory,
@@ -86,9 +86,9 @@ rule merge_scores:
         "results/{study}/benchmarks/merge_scores.tsv"
     wildcard_constraints:
         study=MEASURED_NAMES,
+    priority: 2
     conda:
         "../envs/tables.yaml"
-    priority: 2
     threads: 1
     resources:
         mem_mb=2000,

@@ -28,7 +28,11 @@ from counterpoint.workflow.named_heads import (
 )
 from counterpoint.pairs.pair_files import count_rows
 from counterpoint.workflow.folder_locks import enter
-from counterpoint.workflow.sharding import number_of_shards, pairs_per_shard, threads_for
+from counterpoint.workflow.sharding import (
+    number_of_shards,
+    pairs_per_shard,
+    threads_for,
+)
 from counterpoint.files.allowed_names import outside
 from counterpoint.workflow.kept_results import (
     KeptResults,

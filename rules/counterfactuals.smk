@@ -12,10 +12,10 @@ checkpoint choose_targets:
         "results/{study}/counterfactuals/targets.json",
     log:
         "results/{study}/logs/choose_targets.log",
-    conda:
-        "../envs/model.yaml"
     # As in activations.smk.
     priority: 2
+    conda:
+        "../envs/model.yaml"
     threads: 1
     resources:
         mem_mb=2000,
