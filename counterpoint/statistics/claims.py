@@ -88,8 +88,10 @@ def claims(
     if faithfulness is not None:
         score_faithfulness.check(faithfulness)
     parts = []
+    # What is no table of heads is told first.
+    found = directions(heads)
     templates = template_names(heads)
-    for direction in directions(heads):
+    for direction in found:
         rows = heads[heads["direction"] == direction]
         data = panel(rows, direction, USED, settings.floor)
         sample = data.of_pairs(sampled(data.pairs, settings))

@@ -30,7 +30,6 @@ from counterpoint.counterfactuals.evaluation.fresh_contexts import (
 )
 from counterpoint.counterfactuals.head_ranks import rank_of
 from counterpoint.engine.activation_caching import cache_activations
-from counterpoint.engine.activations import Direction
 from counterpoint.engine.suffix import SuffixEngine
 from counterpoint.models.load import LanguageModel
 from tests.helpers.pair_factory import random_pairs
@@ -189,9 +188,9 @@ def test_heads_that_cannot_be_ahead_are_not_patched(
     patched: list[int] = []
     plain = heads_ahead._effects
 
-    def counted(engine: SuffixEngine, direction: Direction, *which: torch.Tensor) -> np.ndarray:
+    def counted(engine: SuffixEngine, *which: torch.Tensor) -> np.ndarray:
         patched.extend(which[1].tolist())
-        return plain(engine, direction, *which)
+        return plain(engine, *which)
 
     monkeypatch.setattr(heads_ahead, "_effects", counted)
     monkeypatch.setattr(heads_ahead, "AT_ONCE", 1)
