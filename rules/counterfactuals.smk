@@ -96,25 +96,21 @@ rule merge_searches:
         "../scripts/merge_searches.py"
 
 
-# What the pairs found for a head are worth, by other means than they were selected with.
+# What the pairs found for a head by a method are worth, by other means than they were selected with.
 rule validate_counterfactuals:
     input:
-        archives=of_methods("{method}.parquet"),
+        archive="results/{study}/counterfactuals/{layer}.{head}/{method}.parquet",
         # Their mean loss says what is fluent.
         pairs="results/{study}/pairs.parquet",
         model=model_ready,
     output:
-        validation=report(
-            "results/{study}/counterfactuals/{layer}.{head}/validation.parquet",
-            caption="../reports/captions/validation.rst",
-            category="{study}",
-            subcategory="Generated pairs",
-            labels={"head": "{layer}.{head}", "table": "What they are worth"},
-        ),
+        validation="results/{study}/counterfactuals/{layer}.{head}/validations/{method}.parquet",
     log:
-        "results/{study}/logs/validate_counterfactuals/{layer}.{head}.log",
+        "results/{study}/logs/validate_counterfactuals/{layer}.{head}.{method}.log",
     benchmark:
-        "results/{study}/benchmarks/validate_counterfactuals/{layer}.{head}.tsv"
+        "results/{study}/benchmarks/validate_counterfactuals/{layer}.{head}.{method}.tsv"
+    # The longest jobs after the searches, so that none is left to run alone.
+    priority: 1
     conda:
         "../envs/model.yaml"
     threads: model_threads
@@ -127,6 +123,36 @@ rule validate_counterfactuals:
         search=counterfactual_settings("validated", "transferred", "transfers", "nulls"),
         code=code_version("scripts/validate_counterfactuals.py"),
     message:
-        "Validating the pairs found for head {wildcards.layer}.{wildcards.head} of study {wildcards.study}"
+        "Validating the pairs found for head {wildcards.layer}.{wildcards.head} of study {wildcards.study} ({wildcards.method})"
     script:
         "../scripts/validate_counterfactuals.py"
+
+
+# What the pairs of all methods are worth.
+rule merge_validations:
+    input:
+        validations=of_methods("validations/{method}.parquet"),
+    output:
+        validation=report(
+            "results/{study}/counterfactuals/{layer}.{head}/validation.parquet",
+            caption="../reports/captions/validation.rst",
+            category="{study}",
+            subcategory="Generated pairs",
+            labels={"head": "{layer}.{head}", "table": "What they are worth"},
+        ),
+    log:
+        "results/{study}/logs/merge_validations/{layer}.{head}.log",
+    benchmark:
+        "results/{study}/benchmarks/merge_validations/{layer}.{head}.tsv"
+    conda:
+        "../envs/tables.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    params:
+        code=code_version("scripts/merge_validations.py"),
+    message:
+        "Merging what the pairs found for head {wildcards.layer}.{wildcards.head} of study {wildcards.study} are worth"
+    script:
+        "../scripts/merge_validations.py"

@@ -1,4 +1,4 @@
-"""Validate the pairs that were found for one head."""
+"""Validate the pairs that one method found for one head."""
 
 from typing import Any
 
@@ -7,9 +7,7 @@ from _model import load
 
 
 def main(snakemake: Any) -> None:
-    """Call `pair_validation.validate` on the archives of all methods."""
-    import pandas as pd
-
+    """Call `pair_validation.validate` on a method's archive."""
     from counterpoint.counterfactuals.methods.search import study_prompts
     from counterpoint.counterfactuals.problem import Target
     from counterpoint.counterfactuals.validation.pair_validation import validate
@@ -21,7 +19,7 @@ def main(snakemake: Any) -> None:
         # Ranks of close rivals need more digits than a search does.
         load(snakemake, at_least="float32"),
         Target(int(snakemake.wildcards.layer), int(snakemake.wildcards.head)),
-        pd.concat([read_table(path) for path in snakemake.input.archives], ignore_index=True),
+        read_table(snakemake.input.archive),
         Depth(
             pairs=search["validated"],
             transferred=search["transferred"],

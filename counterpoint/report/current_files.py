@@ -17,7 +17,12 @@ from typing import Any, Literal
 
 from counterpoint.models.beginning_token import BOTH
 
-SEARCHES = ("search_counterfactuals", "merge_searches", "validate_counterfactuals")
+SEARCHES = (
+    "search_counterfactuals",
+    "merge_searches",
+    "validate_counterfactuals",
+    "merge_validations",
+)
 """Rules whose files are named by head, and by method and seed where there are several."""
 
 

@@ -43,8 +43,11 @@ BENCHMARKS = {
     "search_counterfactuals/0.2.descent.0": False,
     "merge_searches/1.2.descent": True,
     "merge_searches/1.2.fluent": False,
-    "validate_counterfactuals/1.2": True,
-    "validate_counterfactuals/2.1": False,
+    "validate_counterfactuals/1.2.descent": True,
+    "validate_counterfactuals/1.2.fluent": False,
+    "validate_counterfactuals/2.1.descent": False,
+    "merge_validations/1.2": True,
+    "merge_validations/2.1": False,
 }
 
 

@@ -145,6 +145,7 @@ def test_one_run_makes_everything(study: Path, results: Path) -> None:
         "figures/sections/figures.csv",
         "counterfactuals/1.2/descent.parquet",
         "counterfactuals/1.2/validation.parquet",
+        "counterfactuals/1.2/validations/descent.parquet",
         "provenance.json",
         "report.ipynb",
         "report.html",
@@ -392,6 +393,7 @@ def test_another_target_reruns_no_other_search(study: Path) -> None:
         "search_counterfactuals",
         "merge_searches",
         "validate_counterfactuals",
+        "merge_validations",
         *AFTER_SECTIONS,
     }
 

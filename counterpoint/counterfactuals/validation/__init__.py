@@ -1,5 +1,6 @@
 """Validation: what composed pairs are worth by other means than they were found with.
 
 Imports `evaluation` and what lies below it. `pair_validation` first; `validation_depth` (how much
-is done) and `pair_flags` (what a pair is flagged for) need no torch.
+is done), `pair_flags` (what a pair is flagged for) and `joined_validations` (the tables of several
+methods as one) need no torch.
 """

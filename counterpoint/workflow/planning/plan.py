@@ -215,7 +215,8 @@ def amounts(
         validated = 2 * wanted["validated"] + wanted["transferred"] * wanted["transfers"]
         rule = "validate_counterfactuals"
         patches = targets * len(methods) * validated * size.heads * evaluation / 2
-        found[rule] = targets, patches / machine.rate_of(rule)
+        found[rule] = targets * len(methods), patches / machine.rate_of(rule)
+        found["merge_validations"] = targets, 0.0
     return found
 
 
