@@ -244,7 +244,8 @@ SEARCH_TABLES = (
     ),
     Table(
         "counterfactuals/{layer}.{head}/validation.parquet",
-        "The preferred pairs of all methods, measured anew: one row per pair.",
+        "The preferred pairs of all methods, measured anew: one row per pair. Those of one method "
+        "(validations/{method}.parquet) have the same columns.",
         VALIDATION,
     ),
     Table(

@@ -204,10 +204,10 @@ def test_every_column_is_in_the_glossary(results: Path) -> None:
     found = {}
     for path in (p for p in results.rglob("*") if p.is_file()):
         parts = path.relative_to(results).parts
-        if (
-            parts[0] in ("shards", "benchmarks", "logs", "figures", "importances")
-            or "searches" in parts
-        ):
+        if parts[0] in ("shards", "benchmarks", "logs", "figures", "importances") or {
+            "searches",
+            "validations",
+        } & set(parts):
             continue
         name = "/".join(parts)
         for value, field in (("1.2", "{layer}.{head}"), ("descent", "{method}")):
@@ -228,6 +228,9 @@ def test_every_column_is_in_the_glossary(results: Path) -> None:
         kind = "{method}.trace" if path.stem.endswith(".trace") else "{method}"
         archive = COLUMNS[f"counterfactuals/{{layer}}.{{head}}/{kind}.parquet"]
         assert set(pq.read_schema(path).names) <= archive.keys(), path
+    validation = COLUMNS["counterfactuals/{layer}.{head}/validation.parquet"]
+    for path in results.glob("counterfactuals/*/validations/*.parquet"):
+        assert set(pq.read_schema(path).names) <= validation.keys(), path
 
 
 def columns_of(path: Path) -> list[str] | None:
