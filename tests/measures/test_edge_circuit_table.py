@@ -88,6 +88,8 @@ def test_curves_have_the_benchmarks_shares(found: EdgeCircuitTables) -> None:
     assert shares[shares["k"] == 0]["recovered"].to_numpy() == pytest.approx(0, abs=1e-5)
     assert shares[shares["k"] == N_EDGES]["recovered"].to_numpy() == pytest.approx(1, abs=1e-5)
     widths = np.diff(np.array(SHARES))
+    # Here the full and the empty circuit's own runs stand for those of the two prompts, from which
+    # they differ by rounding, as the two lines above allow.
     for (direction, method, ranked), rows in shares.groupby(["direction", "method", "ranked_by"]):
         metric = rows.pivot_table(index="share", columns="pair", values="metric")
         full, empty = metric.loc[1.0], metric.loc[0.001]
