@@ -37,11 +37,15 @@ localrules:
     fetch_pairs,
 
 
+REPORTS = expand("results/{study}/report.html", study=CONFIG.studies)
+
+
 rule all:
     default_target: True
     input:
-        expand("results/{study}/report.html", study=CONFIG.studies),
+        REPORTS,
         COMPARED,
+        lost([*REPORTS, *COMPARED]),
 
 
 onstart:

@@ -106,11 +106,15 @@ use rule merge_atlas as merge_atlas_baseline with:
 
 
 # The atlas of every study that asks for one, and its baseline (make atlas).
+ATLASES = [
+    f"results/{study}/{name}.parquet"
+    for study in CONFIG.studies
+    if CONFIG.studies[study]["counterfactuals"]["atlas"]["seeds"]
+    for name in ("atlas", "atlas/likely_swaps")
+]
+
+
 rule atlas:
     input:
-        [
-            f"results/{study}/{name}.parquet"
-            for study in CONFIG.studies
-            if CONFIG.studies[study]["counterfactuals"]["atlas"]["seeds"]
-            for name in ("atlas", "atlas/likely_swaps")
-        ],
+        ATLASES,
+        lost(ATLASES),

@@ -15,11 +15,18 @@ from counterpoint.glossary.metric_words import measured_metric
 from counterpoint.pairs import hub
 from counterpoint.models.beginning_token import BOTH, measured
 from counterpoint.workflow.code_version import code_version
-from counterpoint.workflow.command_line import described, names_study
+from counterpoint.workflow.command_line import described, makes_nothing, names_study
 from counterpoint.workflow.config import number_of_targets, resolve, search_settings
 from counterpoint.files.digests import digest_of
 from counterpoint.errors import UserError
 from counterpoint.files.artifacts import user_path
+from counterpoint.files.made_files import (
+    damaged_files,
+    lost_files,
+    put_aside,
+    told_damaged,
+    told_lost,
+)
 from counterpoint.workflow.config_layers import from_command_line, read_layers
 from counterpoint.models.weight_files import weights_mb
 from counterpoint.workflow.named_heads import (
@@ -27,7 +34,7 @@ from counterpoint.workflow.named_heads import (
     check_named_heads,
 )
 from counterpoint.pairs.pair_files import count_rows
-from counterpoint.workflow.folder_locks import enter
+from counterpoint.workflow.folder_locks import LIVING, enter
 from counterpoint.workflow.sharding import (
     number_of_shards,
     pairs_per_shard,
@@ -72,6 +79,13 @@ if STARTED_BY_USER:
     if found:
         print(found, file=sys.stderr)
     put_back(put_back_of_killed_runs())
+    # While another run is at work, a file may be newer than its record.
+    damaged = [] if found == LIVING else damaged_files()
+    if damaged:
+        is_mended = not makes_nothing(sys.argv[1:])
+        print(told_damaged(damaged, put_aside=is_mended), file=sys.stderr)
+        for file in damaged if is_mended else ():
+            put_aside(file)
 
 
 def configuration():
@@ -508,6 +522,28 @@ def counterfactual_settings(*keys):
     return lambda wildcards: {
         key: counterfactual_setting(wildcards, key) for key in keys
     }
+
+
+def is_kept(path):
+    """Whether a rule makes this file, and Snakemake does not remove it after its use."""
+    outputs = [each for rule in workflow.rules for each in rule.output]
+    made = [each for each in outputs if each.match(path)]
+    return bool(made) and not any(is_flagged(each, "temp") for each in made)
+
+
+def lost(wanted):
+    """As an input, the files that those ``wanted`` were made of and that are gone.
+
+    Snakemake itself misses no file as long as what was made of it is there.
+    """
+
+    def found(wildcards):
+        files = lost_files(wanted, is_kept) if STARTED_BY_USER else []
+        if files:
+            print(told_lost(files), file=sys.stderr)
+        return files
+
+    return found
 
 
 def atlas(wildcards):

@@ -1,10 +1,17 @@
 # The methods of searching side by side, on the targets, methods and seeds of a study (make compare).
 
 
+COMPARISONS = expand(
+    "results/{study}/methods/methods.{suffix}",
+    study=CONFIG.studies,
+    suffix=("csv", "svg"),
+)
+
+
 rule methods:
     input:
-        expand("results/{study}/methods/methods.csv", study=CONFIG.studies),
-        expand("results/{study}/methods/methods.svg", study=CONFIG.studies),
+        COMPARISONS,
+        lost(COMPARISONS),
 
 
 localrules:

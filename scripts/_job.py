@@ -6,6 +6,7 @@
 * The number of threads is the rule's; nothing but fetching a model may use the network.
 * A user's mistake ends the job with its message alone, without a traceback.
 * A job that has done its work has succeeded, whatever a library's threads still do.
+* Inputs are what was made, and what a job has made is recorded (`counterpoint.files.made_files`).
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from typing import Any, NoReturn
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from counterpoint.errors import UserError
+from counterpoint.files.made_files import record_made, refuse_damaged
 
 log = logging.getLogger("counterpoint")
 
@@ -49,8 +51,11 @@ def run(main: Callable[[Any], None], snakemake: Any, *, offline: bool = True) ->
     terminal = _redirect(Path(snakemake.log[0])) if snakemake.log else sys.stderr
     _report_progress(terminal, _name(snakemake))
     started = time.monotonic()
+    inputs, outputs = _files(snakemake)
     try:
+        refuse_damaged(inputs)
         main(snakemake)
+        record_made(outputs, inputs)
     except UserError as mistake:
         _say(f"error: {mistake}", terminal)
         _end(1)
@@ -60,6 +65,11 @@ def run(main: Callable[[Any], None], snakemake: Any, *, offline: bool = True) ->
         _end(1)
     log.info("done in %.1f s", time.monotonic() - started)
     _end(0)
+
+
+def _files(snakemake: Any) -> tuple[list[str], list[str]]:
+    """The paths of a job's inputs and outputs."""
+    return [str(each) for each in snakemake.input], [str(each) for each in snakemake.output]
 
 
 def _end(status: int) -> NoReturn:

@@ -61,7 +61,8 @@ def run(folder: Path, main: str) -> tuple[subprocess.CompletedProcess[str], str]
         f"import atexit, sys\nfrom types import SimpleNamespace\n"
         f"sys.path.insert(0, {str(ROOT / 'scripts')!r})\n"
         f"from _job import run\n{main}\n"
-        f"run(main, SimpleNamespace(log=[{str(log)!r}], threads=1, rule='a_rule', wildcards=['w']))"
+        f"run(main, SimpleNamespace(log=[{str(log)!r}], threads=1, rule='a_rule', wildcards=['w'], "
+        "input=[], output=[]))"
     )
     done = subprocess.run(
         [sys.executable, str(script)], capture_output=True, text=True, check=False, timeout=120

@@ -16,6 +16,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from counterpoint.errors import UserError
+
 if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
@@ -107,7 +109,7 @@ def write_table(table: pd.DataFrame, path: PathLike) -> None:
     with atomic(path) as temporary:
         match temporary.suffix:
             case ".parquet":
-                table.to_parquet(temporary, index=False)
+                table.to_parquet(temporary, index=False, write_page_checksum=True)
             case ".csv":
                 # By itself pandas does not quote a carriage return, which ends a row when read.
                 texts = (table[name] for name in table.columns if name in TEXT_COLUMNS)
@@ -123,6 +125,8 @@ def write_table(table: pd.DataFrame, path: PathLike) -> None:
 
 def read_table(path: PathLike) -> pd.DataFrame:
     """Read a table that `write_table` wrote.
+
+    Raises UserError for a Parquet file that is damaged (each page has a checksum) or is none.
 
     Of a CSV file only an empty cell is a missing value (NaN), never a word like NA or null, and in
     `TEXT_COLUMNS` it is an empty text.
@@ -141,7 +145,16 @@ def read_table(path: PathLike) -> pd.DataFrame:
 
     # By its own file system Arrow opens the file itself. A file that pandas opens is held by
     # Arrow's threads, which abort a process that ends before they have let go of it.
-    return pd.read_parquet(path, filesystem=LocalFileSystem())
+    try:
+        return pd.read_parquet(path, filesystem=LocalFileSystem(), page_checksum_verification=True)
+    except Exception as error:
+        if isinstance(error, MemoryError) or not Path(path).is_file():
+            raise
+        # Arrow itself names no file; of damaged metadata it makes errors of many kinds.
+        raise UserError(
+            f"{path} is not a whole Parquet file ({error}). Remove it, and make it again, or copy "
+            "it anew from where it is whole"
+        ) from None
 
 
 def write_tensors(
@@ -178,7 +191,10 @@ def table_writer(path: PathLike, schema: pa.Schema) -> Iterator[Callable[[pa.Rec
     waiting: list[pa.RecordBatch] = []
     n_waiting = 0
 
-    with atomic(path) as temporary, pq.ParquetWriter(temporary, schema) as writer:
+    with (
+        atomic(path) as temporary,
+        pq.ParquetWriter(temporary, schema, write_page_checksum=True) as writer,
+    ):
 
         def write_groups(least: int) -> None:
             nonlocal waiting, n_waiting

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+import random
 from pathlib import Path
 
 import pandas as pd
 import pytest
 import torch
 
+from counterpoint.errors import UserError
 from counterpoint.files import artifacts
 
 
@@ -35,6 +37,36 @@ def test_tables_come_back(tmp_path: Path, suffix: str) -> None:
     table = pd.DataFrame({"pair": [0, 1], "ap": [0.5, -1.25]})
     artifacts.write_table(table, tmp_path / f"table{suffix}")
     pd.testing.assert_frame_equal(artifacts.read_table(tmp_path / f"table{suffix}"), table)
+
+
+def test_damage_of_a_parquet_file_is_told_by_its_name(tmp_path: Path) -> None:
+    path = tmp_path / "heads.parquet"
+    numbers = torch.arange(300.0)
+    table = pd.DataFrame({"pair": numbers.int(), "ap": numbers.sin().numpy()})
+    artifacts.write_table(table, path)
+    whole = path.read_bytes()
+    metadata = len(whole) - 8 - int.from_bytes(whole[-8:-4], "little")
+    generator = random.Random(0)
+    places = generator.sample(range(metadata), 200) + generator.sample(
+        range(metadata, len(whole)), 50
+    )
+    n_silent = 0
+    for place in places:
+        path.write_bytes(
+            whole[:place] + bytes([whole[place] ^ 1 << place % 8]) + whole[place + 1 :]
+        )
+        try:
+            n_silent += not artifacts.read_table(path).equals(table) and place < metadata
+        except UserError as error:
+            assert "heads.parquet is not a whole Parquet file" in str(error)
+    # The checksums are of pages; for the metadata behind them there is none in the format.
+    assert n_silent == 0
+    for text in (b"", b"PAR1", whole[: len(whole) // 2]):
+        path.write_bytes(text)
+        with pytest.raises(UserError, match=r"heads\.parquet is not a whole"):
+            artifacts.read_table(path)
+    with pytest.raises(FileNotFoundError):
+        artifacts.read_table(tmp_path / "none.parquet")
 
 
 TEXTS = ["None", "null", "NA", "nan", "N/A", "", "1.0", "007", "1e3", "TRUE", "2024-01-01", " x "]

@@ -282,6 +282,63 @@ def test_shards_do_not_show_in_the_results(study: Path, results: Path) -> None:
     assert by_hand.equals(by_hand.sort_values(list(by_hand.columns)))
 
 
+# ------------------------------------------------------------------------------ lost and damaged
+
+
+@pytest.mark.parametrize(
+    ("lost", "rule"),
+    [
+        ("shards/0/curves.parquet", "compute_curves"),
+        ("shards/1/activations.safetensors", "cache_activations"),
+        ("heads.parquet", "merge_scores"),
+        ("pairs.parquet", "prepare_pairs"),
+        ("counterfactuals/1.2/searches/descent.0.parquet", "search_counterfactuals"),
+    ],
+)
+def test_a_lost_file_is_made_again(study: Path, results: Path, lost: str, rule: str) -> None:
+    path, aside = results / lost, study / "lost.kept"
+    path.rename(aside)
+    try:
+        assert rule in planned_rules(study)
+    finally:
+        aside.rename(path)
+    assert planned_rules(study) == set()
+
+
+def test_damaged_files_are_named_put_aside_and_made_again_as_they_were(
+    study: Path, results: Path
+) -> None:
+    whole = {
+        results / name: (results / name).read_bytes()
+        for name in ("heads.parquet", "shards/1/curves.parquet", "report.html")
+    }
+    for path, content in whole.items():
+        state = path.stat()
+        if path.suffix == ".html":
+            path.write_bytes(b"")
+        else:
+            middle = len(content) // 2
+            path.write_bytes(
+                content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :]
+            )
+        os.utime(path, ns=(state.st_atime_ns, state.st_mtime_ns))
+    names = ", ".join(sorted(str(path.relative_to(study)) for path in whole))
+
+    asked = snakemake(study, "--dry-run")
+    assert f"no longer what was made, by their checksums: {names}; the next run" in asked.stdout
+    assert all(path.exists() for path in whole)
+
+    done = snakemake(study)
+    assert done.returncode == 0, done.stdout
+    assert f"by their checksums: {names}; they are put aside" in done.stdout
+    for path, content in whole.items():
+        if path.suffix != ".html":
+            assert path.read_bytes() == content, path
+            path.with_name(path.name + ".damaged").unlink()
+    assert (results / "report.html").stat().st_size > 100_000
+    assert planned_rules(study) == set()
+
+
 # ---------------------------------------------------------------------------------- what is rerun
 
 
