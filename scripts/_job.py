@@ -6,6 +6,7 @@
 * The number of threads is the rule's; nothing but fetching a model may use the network.
 * A user's mistake ends the job with its message alone, without a traceback.
 * A job that has done its work has succeeded, whatever a library's threads still do.
+* Too little disk or memory is told in a line with the remedy (`counterpoint.files.shortages`).
 * Inputs are what was made, and what a job has made is recorded (`counterpoint.files.made_files`).
 """
 
@@ -25,6 +26,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from counterpoint.errors import UserError
 from counterpoint.files.made_files import record_made, refuse_damaged
+from counterpoint.files.shortages import told_shortage
 
 log = logging.getLogger("counterpoint")
 
@@ -61,6 +63,11 @@ def run(main: Callable[[Any], None], snakemake: Any, *, offline: bool = True) ->
         _end(1)
     except Exception as defect:
         logging.exception("failed")
+        planned = getattr(getattr(snakemake, "resources", None), "mem_mb", None)
+        shortage = told_shortage(defect, outputs, planned)
+        if shortage is not None:
+            _say(f"error: {shortage}", terminal)
+            _end(1)
         _say(f"failed: {type(defect).__name__}: {defect}", terminal)
         _end(1)
     log.info("done in %.1f s", time.monotonic() - started)

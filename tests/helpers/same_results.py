@@ -25,7 +25,7 @@ at the nodes that were taken, up to what is allowed at a few and next to nothing
 TIMES = ("seconds",)
 """Columns that say how long something took."""
 
-NOT_RESULTS = ("logs", "benchmarks")
+NOT_RESULTS = ("logs", "benchmarks", ".made")
 """Folders that say how a run went and not what it found."""
 
 STAMP = ".snakemake_timestamp"
