@@ -33,8 +33,8 @@ def test_words_of_libraries() -> None:
         OSError("[Errno 28] Error writing bytes to file. Detail: No space left on device"),
         RuntimeError("I/O error: No space left on device (os error 28)"),
     )
-    for error in full:
-        assert "the disk is full" in str(told_shortage(error, OUTPUTS, None))
+    for each in full:
+        assert "the disk is full" in str(told_shortage(each, OUTPUTS, None))
     errors: tuple[Exception, ...] = (
         MemoryError(),
         of_number(errno.ENOMEM),
