@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import random
 import re
 import subprocess
 import sys
@@ -19,6 +20,8 @@ import pytest
 import yaml
 from safetensors import safe_open
 
+from counterpoint.errors import UserError
+from counterpoint.files.made_files import damaged_files, refuse_damaged
 from counterpoint.glossary import COLUMNS
 from counterpoint.models.load import load_language_model
 from counterpoint.pairs.pair_files import ANSWER_COLUMNS, PROMPTS
@@ -204,7 +207,7 @@ def test_every_column_is_in_the_glossary(results: Path) -> None:
     found = {}
     for path in (p for p in results.rglob("*") if p.is_file()):
         parts = path.relative_to(results).parts
-        if parts[0] in ("shards", "benchmarks", "logs", "figures", "importances") or {
+        if parts[0] in (".made", "shards", "benchmarks", "logs", "figures", "importances") or {
             "searches",
             "validations",
         } & set(parts):
@@ -303,6 +306,38 @@ def test_a_lost_file_is_made_again(study: Path, results: Path, lost: str, rule: 
     finally:
         aside.rename(path)
     assert planned_rules(study) == set()
+
+
+def test_one_flipped_bit_in_any_file_is_noticed(
+    study: Path, results: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(study)
+    left_out = {"logs", "benchmarks", ".made"}
+    files = sorted(
+        path.relative_to(study)
+        for path in results.rglob("*")
+        if path.is_file()
+        and path.name != ".snakemake_timestamp"
+        and not left_out & set(path.relative_to(results).parts)
+    )
+    assert len(files) >= 60
+    generator = random.Random(0)
+    for path in files:
+        content, state = path.read_bytes(), path.stat()
+        place = generator.randrange(len(content))
+        bit = 1 << generator.randrange(8)
+        path.write_bytes(content[:place] + bytes([content[place] ^ bit]) + content[place + 1 :])
+        os.utime(path, ns=(state.st_atime_ns, state.st_mtime_ns))
+        # The output is the folder where one job makes files of any number.
+        name = str(path.parent if path.parent.name == "sections" else path)
+        try:
+            assert damaged_files() == [name]
+            with pytest.raises(UserError, match=re.escape(name)):
+                refuse_damaged([name])
+        finally:
+            path.write_bytes(content)
+            os.utime(path, ns=(state.st_atime_ns, state.st_mtime_ns))
+    assert damaged_files() == []
 
 
 def test_damaged_files_are_named_put_aside_and_made_again_as_they_were(
