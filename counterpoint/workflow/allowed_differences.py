@@ -70,14 +70,14 @@ KINDS = (
             }
         ),
         GRADIENTS,
-        "adaptive curves, each within its study's curves.tolerance of the true one",
+        "adaptive curves: outputs err by curves.tolerance at most; the sum of both studies'",
         "curves",
     ),
     Kind(
         "integrated gradients",
         frozenset({"ig_joint", "ig_unsaturated", "ig_convergence_delta", "ig_jump_total"}),
         GRADIENTS,
-        "sums over steps, each within its study's integrated_gradients.tolerance",
+        "sums over steps, made until integrated_gradients.tolerance; the sum of both studies'",
         "integrated_gradients",
     ),
 )

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,15 +23,27 @@ if TYPE_CHECKING:
 
 SUFFIXES = (".parquet", ".csv", ".safetensors", ".json")
 
-KEYS = (
-    *("study", "scope", "pair", "claim", "direction", "quantity", "role", "component"),
-    *("layer", "head", "sender_layer", "sender_head", "receiver_layer", "receiver_head"),
-    *("position", "partner", "score", "measure", "between", "agreement", "method", "by", "side"),
-    *("answer", "k", "seed", "place", "choice", "evaluations", "ranking", "level", "row", "figure"),
-    *("kind", "rank", "first", "second", "clean", "corrupted"),
+IDENTIFIERS = (
+    *("study", "scope", "pair", "claim", "direction", "quantity", "component", "layer", "head"),
+    *("sender_layer", "sender_head", "receiver_layer", "receiver_head", "position"),
+    *("method", "score", "seed"),
 )
-"""Columns that may identify a row. The first ones that tell all rows apart do; the later a name
-stands, the more likely it is a result."""
+"""Columns that say what a row is about, wherever they stand."""
+
+FURTHER = (
+    *("role", "measure", "compared_with", "between", "agreement", "checks", "by", "side", "answer"),
+    *("partner", "k", "place", "choice", "ranking", "level", "row", "figure", "kind"),
+    *("clean", "corrupted", "evaluations", "n", "rank", "first", "second"),
+)
+"""Columns that do so in some tables and are results in others: the first ones are taken that it
+needs to tell all rows apart."""
+
+DAMAGE = (
+    *(OSError, ValueError, TypeError, LookupError, ArithmeticError, AttributeError),
+    *(NotImplementedError, MemoryError, RecursionError),
+)
+"""What pandas, pyarrow and json raise for a damaged file, according to the byte that is wrong, and
+numpy for numbers that it does not have (bfloat16). safetensors has an error of its own."""
 
 SHOWN = 3
 """Rows of one side that are named; of the others there is the number."""
@@ -91,12 +103,23 @@ def compare(a: Path, b: Path, allowed: Allowed) -> Comparison:
         case ".safetensors":
             return _compare_tensors(a, b, allowed)
         case _:
-            return _compare_tables(_read(a, read_table), _read(b, read_table), allowed)
+            return _compare_tables(_read(a, _table), _read(b, _table), allowed)
 
 
 def read_json(path: Path) -> Any:
     """What a JSON file holds. Raises UserError, with the file's name, if it cannot be read."""
     return _read(path, _json)
+
+
+def _table(path: Path) -> pd.DataFrame:
+    import pandas as pd
+
+    table = read_table(path)
+    for name in table.columns:
+        if not pd.api.types.is_numeric_dtype(table[name]):
+            # Texts are decoded when they are asked for: bytes that are none are found now.
+            list(table[name])
+    return table
 
 
 def _json(path: Path) -> Any:
@@ -108,8 +131,7 @@ def _read(path: Path, reader: Callable[[Path], Any]) -> Any:
 
     try:
         return reader(path)
-    # pandas, pyarrow and json report damage as kinds of ValueError; numpy has no bfloat16.
-    except (OSError, ValueError, TypeError, RecursionError, SafetensorError) as error:
+    except (*DAMAGE, SafetensorError) as error:
         first = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise UserError(
             f"{path} cannot be read ({first}); it is damaged, or not a {path.suffix} file"
@@ -148,13 +170,14 @@ def _compare_tables(a: pd.DataFrame, b: pd.DataFrame, allowed: Allowed) -> Compa
 
 
 def _keys(a: pd.DataFrame, b: pd.DataFrame, columns: Sequence[str]) -> list[str]:
-    """The first of `KEYS` that tell all rows of both tables apart, or all that can."""
-    keys: list[str] = []
-    for name in KEYS:
-        if name in columns and _sort(a[name]) == _sort(b[name]) != "other":
+    """All `IDENTIFIERS`, and of `FURTHER` as many as tell the rows of both tables apart."""
+    known = [name for name in columns if _sort(a[name]) == _sort(b[name]) != "other"]
+    keys = [name for name in IDENTIFIERS if name in known]
+    for name in FURTHER:
+        if keys and not a.duplicated(keys).any() and not b.duplicated(keys).any():
+            break
+        if name in known:
             keys.append(name)
-            if not a.duplicated(keys).any() and not b.duplicated(keys).any():
-                break
     return keys
 
 
@@ -297,13 +320,21 @@ def _compare_json(a: Any, b: Any, allowed: Allowed) -> Comparison:
     found = Comparison()
     left, right = dict(_leaves(a)), dict(_leaves(b))
     found.one_sided += _named_on_one_side("value", list(left), list(right))
+    largest: dict[str, Difference] = {}
     for path in [path for path in left if path in right]:
         gap, fraction = _cell(left[path], right[path])
         if gap > 0:
-            named = [step for step in path.split(".") if not step.isdigit()]
-            kind = kind_of(named[-1] if named else "") if fraction else EXACT
+            # Lists of thousands of numbers have one name, and get one line.
+            name = next((step for step in reversed(path.split(".")) if not step.isdigit()), path)
+            kind = kind_of(name) if fraction else EXACT
             values = f"{_short(left[path])} | {_short(right[path])}"
-            found.differences.append(Difference(path, gap, allowed(kind), kind, "", 1, values))
+            before = largest.get(name)
+            count = before.count + 1 if before else 1
+            this = Difference(name, gap, allowed(kind), kind, path, count, values)
+            if before and (this.within, -gap) >= (before.within, -before.amount):
+                this = replace(before, count=count)
+            largest[name] = this
+    found.differences += largest.values()
     return found
 
 

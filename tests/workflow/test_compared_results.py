@@ -13,6 +13,8 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from safetensors.numpy import save_file
 
@@ -164,7 +166,7 @@ def test_rows_and_columns_of_one_side(two: tuple[Path, Path], run: Run) -> None:
     table.to_parquet(two[1] / "heads.parquet", index=False)
     status, out, _ = run(*two)
     assert status == 1
-    assert "rows only in A: pair 0, direction noising\n" in out
+    assert "rows only in A: pair 0, direction noising, layer 3, head 1\n" in out
     assert "column only in A: nodes\n" in out and "column only in B: knots\n" in out
     assert "ap:" not in out
 
@@ -187,8 +189,8 @@ def test_json_and_lists(two: tuple[Path, Path], run: Run) -> None:
     pairs.to_parquet(two[1] / "pairs.parquet", index=False)
     status, out, _ = run(*two)
     assert status == 1
-    assert "heads.0.1: 1 (exact: 0 allowed, beyond): 1 | 2" in out
-    assert "score: 1e-05 (other numbers: 6e-05 allowed): 0.5 | 0.50001" in out
+    assert "heads: 1 (exact: 0 allowed, beyond) at heads.0.1: 1 | 2; 1 unequal" in out
+    assert "score: 1e-05 (other numbers: 6e-05 allowed) at score: 0.5 | 0.50001" in out
     assert "clean: differs" in out and "clean_tokens: 1 (exact" in out
     assert out.count("likely cause: pairs (pairs.parquet: the pairs themselves differ)") == 2
 
@@ -267,6 +269,16 @@ def test_a_damaged_file_is_named(two: tuple[Path, Path], run: Run, name: str) ->
     assert (status, out) == (2, "")
     assert err.startswith(f"error: {two[1] / name} cannot be read (")
     assert err.count("\n") == 1
+
+
+def test_texts_that_are_none_are_damage(two: tuple[Path, Path], run: Run) -> None:
+    offsets, letters = np.array([0, 2], dtype=np.int32), b"a\xff"
+    broken = pa.StringArray.from_buffers(1, pa.py_buffer(offsets), pa.py_buffer(letters))
+    table = pa.table({"pair": pa.array([0]), "clean": broken})
+    pq.write_table(table, two[1] / "pairs.parquet")
+    status, _, err = run(*two)
+    assert status == 2
+    assert err.startswith(f"error: {two[1] / 'pairs.parquet'} cannot be read (")
 
 
 def test_bad_calls(two: tuple[Path, Path], run: Run, tmp_path: Path) -> None:
