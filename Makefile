@@ -3,6 +3,7 @@
 # make compare  the ways of searching pairs, side by side: results/methods/methods   (CONFIG CORES)
 # make atlas    for every head of the model the pair on which it matters most: results/atlas   (CONFIG CORES)
 # make plan     jobs, core-hours, memory and disk of a study before it starts   (as make report)
+# make verify   two folders of results compared, each difference with its likely cause   (A B)
 # make test     all tests; `make test ARGS="-k config"` for some
 # make test-slurm  the small study under a real SLURM of one node   (Debian, root; installs SLURM)
 # make test-s3   the small study with its results on an S3 server on loopback
@@ -41,13 +42,13 @@ DEVELOPMENT := $(VENV)/requirements-dev.lock
 # What a user chooses reaches Snakemake through the environment (counterpoint/workflow/command_line.py): pasted
 # into a recipe, a quote, a dollar or a backquote in a file's name would be read by the shell.
 # $(value ...), since make itself would take a dollar for the beginning of a name.
-CHOICES := STUDY PAIRS MODEL ON_BAD_PAIR MAX_PAIRS CONFIG CORES ARGS
+CHOICES := STUDY PAIRS MODEL ON_BAD_PAIR MAX_PAIRS CONFIG CORES ARGS A B
 unexport $(CHOICES)
 $(foreach name,$(CHOICES),$(eval export COUNTERPOINT_$(name) = $$(value $(name))))
 # WORDS are those of the target itself; what a user gives in ARGS follows them.
 SNAKEMAKE = $(BIN)/python -m counterpoint.workflow.command_line $(WORDS)
 
-.PHONY: report plan pairs compare atlas unlock setup setup-dev test test-slurm test-s3 test-container test-page test-envs test-wheel test-gguf page picture lint docs tutorial bench architectures tokens lock clean help
+.PHONY: report plan pairs compare atlas verify unlock setup setup-dev test test-slurm test-s3 test-container test-page test-envs test-wheel test-gguf page picture lint docs tutorial bench architectures tokens lock clean help
 .DEFAULT_GOAL := help
 
 help:
@@ -96,6 +97,10 @@ atlas: CONFIG = config.atlas.yaml
 atlas: WORDS = atlas
 atlas: setup
 	$(SNAKEMAKE) && $(BIN)/python -m benchmarks.atlas --study "$${COUNTERPOINT_STUDY:-atlas}"
+
+# Whether they differ is the answer, and the status of the command; make adds a line of its own.
+verify: setup
+	@$(BIN)/python -m counterpoint.workflow.compared_results
 
 setup: $(PACKAGE)
 	@:
