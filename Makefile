@@ -3,7 +3,7 @@
 # make compare  the ways of searching pairs, side by side: results/methods/methods   (CONFIG CORES)
 # make atlas    for every head of the model the pair on which it matters most: results/atlas   (CONFIG CORES)
 # make plan     jobs, core-hours, memory and disk of a study before it starts   (as make report)
-# make verify   two folders of results compared, each difference with its likely cause   (A B)
+# make verify   all results against their checksums; or two folders of results, each difference with its cause   (A B)
 # make test     all tests; `make test ARGS="-k config"` for some
 # make test-slurm  the small study under a real SLURM of one node   (Debian, root; installs SLURM)
 # make test-s3   the small study with its results on an S3 server on loopback

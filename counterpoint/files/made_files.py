@@ -83,9 +83,31 @@ def damaged_files(results: Path = Path(RESULTS)) -> list[str]:
     """
     found = []
     for path, made in _records(results):
-        if os.path.lexists(path) and _digest_if_doubtful(Path(path), made, -1) != made.sha256:
+        if os.path.lexists(path) and _digest_if_doubtful(Path(path), made) != made.sha256:
             found.append(path)
     return sorted(found)
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What became of the files that have a record, by their paths."""
+
+    whole: list[str]
+    damaged: list[str]
+    gone: list[str]
+
+
+def check_all(results: Path = Path(RESULTS)) -> Checked:
+    """Compare every file below ``results`` with its record; all are read."""
+    found = Checked([], [], [])
+    for path, made in _records(results):
+        if not os.path.lexists(path):
+            found.gone.append(path)
+        elif _digest_or_error(Path(path)) == made.sha256:
+            found.whole.append(path)
+        else:
+            found.damaged.append(path)
+    return found
 
 
 def put_aside(path: str) -> None:
@@ -178,13 +200,20 @@ def _records(results: Path) -> Iterator[tuple[str, Made]]:
                 yield str(folder.parent / inner.with_name(inner.name.removesuffix(".json"))), made
 
 
-def _digest_if_doubtful(path: Path, made: Made, always: int) -> str:
+def _digest_if_doubtful(path: Path, made: Made, always: int = -1) -> str:
     """The digest of ``path``; the recorded one where it is larger than ``always`` bytes and looks
     unchanged."""
     try:
         unchanged = _stat(path) == made.stat
         if unchanged and (path.is_dir() or path.stat().st_size > always):
             return made.sha256
+    except OSError as error:
+        return type(error).__name__
+    return _digest_or_error(path)
+
+
+def _digest_or_error(path: Path) -> str:
+    try:
         return _digest(path)
     except OSError as error:
         return type(error).__name__

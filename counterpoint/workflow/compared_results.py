@@ -1,5 +1,6 @@
 """Two folders of results compared, each difference with its likely cause: `make verify A=… B=…` or
-`python -m counterpoint.workflow.compared_results A B`.
+`python -m counterpoint.workflow.compared_results A B`. Without folders: all results here with the
+checksums they were made with.
 
 What a page or a picture shows stands in the tables as well, and times are no results: only tables,
 tensors and JSON are compared. provenance.json is what differences are explained by.
@@ -18,6 +19,7 @@ from typing import Any
 
 from counterpoint.errors import UserError
 from counterpoint.files.artifacts import is_folder, user_path
+from counterpoint.files.made_files import check_all
 from counterpoint.workflow import allowed_differences, provenance_differences
 from counterpoint.workflow.allowed_differences import EXACT, KINDS, OTHER, Kind
 from counterpoint.workflow.command_line import PREFIX
@@ -200,8 +202,32 @@ def folders(arguments: Sequence[str], environment: Mapping[str, str]) -> tuple[P
     return paths[0], paths[1]
 
 
+def verify_all() -> int:
+    """Compare all results of this folder with the checksums they were made with; print which are
+    damaged or gone, and return the exit status as `main` does.
+
+    Raises UserError where no file has a record.
+    """
+    found = check_all()
+    if not (found.whole or found.damaged or found.gone):
+        raise UserError(
+            "there are no results with checksums here: make some (make report), or name two "
+            "folders to compare, as in: make verify A=results/ioi B=../other/results/ioi"
+        )
+    for path in found.damaged:
+        print(f"{path}  DAMAGED: the next run puts it aside and makes it anew")
+    for path in found.gone:
+        print(f"{path}  gone: the next run makes it anew if what is asked for was made of it")
+    print(
+        f"{len(found.whole)} files as they were made, {len(found.damaged)} damaged, "
+        f"{len(found.gone)} gone"
+    )
+    return int(bool(found.damaged or found.gone))
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Print the comparison and return the exit status.
+    """Print the comparison (of two folders, or of all results with their checksums), and return the
+    exit status.
 
     0: equal or within tolerance; 1: something differs or is missing; 2: a call that cannot be
     answered, with one message on stderr.
@@ -210,8 +236,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # A file's name may hold what the terminal cannot show.
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
+    given = sys.argv[1:] if arguments is None else arguments
     try:
-        a, b = folders(sys.argv[1:] if arguments is None else arguments, os.environ)
+        if not given and not any(os.environ.get(PREFIX + name) for name in ("A", "B")):
+            return verify_all()
+        a, b = folders(given, os.environ)
         verdicts, causes = compared(a, b)
         text = report(a, b, verdicts, causes)
     except UserError as mistake:

@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 import pytest
 from safetensors.numpy import save_file
 
+from counterpoint.files.made_files import record_made
 from counterpoint.workflow import compared_results
 from counterpoint.workflow.allowed_differences import KINDS, OTHER, allowed, kind_of
 from counterpoint.workflow.compared_artifacts import gaps_of
@@ -332,3 +333,26 @@ def test_no_torch_is_imported(two: tuple[Path, Path]) -> None:
         f"main({[str(each) for each in two]!r}); assert 'torch' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True, capture_output=True)
+
+
+def test_without_folders_all_results_are_compared_with_their_checksums(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("A", "B"):
+        monkeypatch.delenv(f"COUNTERPOINT_{name}", raising=False)
+    assert compared_results.main([]) == 2
+    assert "no results with checksums" in capsys.readouterr().err
+    paths = [Path("results/s", name) for name in ("a.csv", "b.csv", "c.csv")]
+    paths[0].parent.mkdir(parents=True)
+    for path in paths:
+        path.write_text("1")
+    record_made(map(str, paths), [])
+    assert compared_results.main([]) == 0
+    assert capsys.readouterr().out == "3 files as they were made, 0 damaged, 0 gone\n"
+    paths[1].write_text("2")
+    paths[2].unlink()
+    assert compared_results.main([]) == 1
+    said = capsys.readouterr().out
+    assert "results/s/b.csv  DAMAGED" in said and "results/s/c.csv  gone" in said
+    assert said.endswith("1 files as they were made, 1 damaged, 1 gone\n")
