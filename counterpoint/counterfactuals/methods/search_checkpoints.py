@@ -3,7 +3,8 @@
 A checkpoint is written between two steps and changes nothing in the search, so that a search that
 was interrupted ends as one that was not. It is one safetensors file, plain values as JSON in its
 header, and is used only under the key it was written with: a digest of all that the search depends
-on.
+on. Beside the key stands a digest of the content; a file that does not have it, or cannot be read,
+is as good as none.
 """
 
 from __future__ import annotations
@@ -11,8 +12,9 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import torch
@@ -46,17 +48,32 @@ class Checkpoints:
 
     def kept(self) -> State | None:
         """The state to continue from; None where there is none of such a search."""
-        from safetensors import safe_open
-
-        if not self.path.exists():
+        if not os.path.lexists(self.path):
             return None
-        with safe_open(self.path, framework="pt") as file:
-            header = file.metadata()
-        if header["key"] != self._key:
+        try:
+            key, digest, text, tensors = self._read()
+        except Exception as error:
+            # Whatever a damaged file makes of its reader; the search only begins anew.
+            if isinstance(error, MemoryError):
+                raise
+            log.warning("%s cannot be read (%s): the search begins anew", self.path, error)
+            return None
+        if digest != _digest(key, text, tensors):
+            log.warning("%s is damaged, by its checksum: the search begins anew", self.path)
+            return None
+        if key != self._key:
             log.info("%s is of another search, and not used", self.path.name)
             return None
         log.info("resuming from %s", self.path.name)
-        return {**json.loads(header["state"]), "tensors": read_tensors(self.path)}
+        return {**json.loads(text), "tensors": tensors}
+
+    def _read(self) -> tuple[str, str, str, dict[str, torch.Tensor]]:
+        """Key, digest, plain values as JSON, and tensors."""
+        from safetensors import safe_open
+
+        with safe_open(self.path, framework="pt") as file:
+            header = file.metadata()
+        return header["key"], header["sha256"], header["state"], read_tensors(self.path)
 
     def keep(self, state: Callable[[], State]) -> None:
         """Write what ``state`` gives, unless that was done a moment ago."""
@@ -64,12 +81,24 @@ class Checkpoints:
             return
         values = state()
         tensors = values.pop("tensors", {})
-        write_tensors(tensors, self.path, {"key": self._key, "state": json.dumps(values)})
+        text = json.dumps(values)
+        header = {"key": self._key, "sha256": _digest(self._key, text, tensors), "state": text}
+        write_tensors(tensors, self.path, header)
         self._last = time.monotonic()
 
     def remove(self) -> None:
         """The search has ended."""
         self.path.unlink(missing_ok=True)
+
+
+def _digest(key: str, text: str, tensors: Mapping[str, torch.Tensor]) -> str:
+    """The SHA-256 of all that a checkpoint holds."""
+    whole = hashlib.sha256(f"{key}\0{text}\0".encode())
+    for name, tensor in sorted(tensors.items()):
+        content = tensor.detach().cpu().contiguous()
+        whole.update(f"{name}\0{content.dtype}\0{list(content.shape)}\0".encode())
+        whole.update(content.reshape(-1).view(torch.uint8).numpy().tobytes())
+    return whole.hexdigest()
 
 
 def run_state(evaluator: Evaluator, generator: torch.Generator) -> State:
