@@ -20,7 +20,7 @@ from counterpoint.workflow.config import number_of_targets, resolve, search_sett
 from counterpoint.files.digests import digest_of
 from counterpoint.errors import UserError
 from counterpoint.files.artifacts import user_path
-from counterpoint.files.made_files import (
+from counterpoint.workflow.made_files import (
     damaged_files,
     lost_files,
     put_aside,
@@ -34,7 +34,7 @@ from counterpoint.workflow.named_heads import (
     check_named_heads,
 )
 from counterpoint.pairs.pair_files import count_rows
-from counterpoint.workflow.folder_locks import LIVING, enter
+from counterpoint.workflow.folder_locks import enter
 from counterpoint.workflow.sharding import (
     number_of_shards,
     pairs_per_shard,
@@ -79,13 +79,6 @@ if STARTED_BY_USER:
     if found:
         print(found, file=sys.stderr)
     put_back(put_back_of_killed_runs())
-    # While another run is at work, a file may be newer than its record.
-    damaged = [] if found == LIVING else damaged_files()
-    if damaged:
-        is_mended = not makes_nothing(sys.argv[1:])
-        print(told_damaged(damaged, put_aside=is_mended), file=sys.stderr)
-        for file in damaged if is_mended else ():
-            put_aside(file)
 
 
 def configuration():
@@ -143,6 +136,16 @@ try:
     }
 except UserError as mistake:
     refuse(mistake)
+
+
+# While another run is at work, here or on another machine, a file may be newer than its record.
+if STARTED_BY_USER and not list(Path(".snakemake/locks").glob("*.lock")):
+    damaged = damaged_files()
+    if damaged:
+        is_mended = not makes_nothing(sys.argv[1:])
+        print(told_damaged(damaged, put_aside=is_mended), file=sys.stderr)
+        for file in damaged if is_mended else ():
+            put_aside(file)
 
 
 # What is measured: the studies, and those that a study contains (without_bos) under its name.

@@ -6,8 +6,8 @@
 * The number of threads is the rule's; nothing but fetching a model may use the network.
 * A user's mistake ends the job with its message alone, without a traceback.
 * A job that has done its work has succeeded, whatever a library's threads still do.
-* Too little disk or memory is told in a line with the remedy (`counterpoint.files.shortages`).
-* Inputs are what was made, and what a job has made is recorded (`counterpoint.files.made_files`).
+* Too little disk or memory is told in a line with the remedy (`counterpoint.workflow.shortages`).
+* Inputs are what was made, and what a job makes is recorded (`counterpoint.workflow.made_files`).
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from typing import Any, NoReturn
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from counterpoint.errors import UserError
-from counterpoint.files.made_files import record_made, refuse_damaged
-from counterpoint.files.shortages import told_shortage
+from counterpoint.workflow.made_files import record_made, refuse_damaged
+from counterpoint.workflow.shortages import told_shortage
 
 log = logging.getLogger("counterpoint")
 

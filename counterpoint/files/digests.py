@@ -85,7 +85,7 @@ def _large(
     found: dict[str, list[str]],
     key: str,
 ) -> str:
-    identity = f"{state.st_size}.{state.st_ino}.{state.st_mtime_ns}.{state.st_ctime_ns}"
+    identity = identity_of(state)
     if known is not None and known[0] == identity:
         return known[1]
     digest = sha256(path)
@@ -93,6 +93,11 @@ def _large(
     if changed < time.time() - SETTLED_SECONDS:
         found[key] = [identity, digest]
     return digest
+
+
+def identity_of(state: os.stat_result) -> str:
+    """What `stat` says of a file that changes when the file does: size, inode and both times."""
+    return f"{state.st_size}.{state.st_ino}.{state.st_mtime_ns}.{state.st_ctime_ns}"
 
 
 def sha256(path: str | os.PathLike[str]) -> str:

@@ -20,21 +20,29 @@ PROVENANCE = "provenance.json"
 def refuse_changed(folder: Path) -> None:
     """Raise UserError where a file of ``folder`` is not the one that was fetched.
 
-    A folder that was not fetched says nothing of its files, and passes. Large files are read only
-    if their status changed after the folder was made (`counterpoint.files.digests`).
+    A folder that was not fetched says nothing of its files, and passes; one whose record cannot be
+    read does not. Large files are read only if their status changed after the folder was made
+    (`counterpoint.files.digests`).
     """
+    record = folder / PROVENANCE
     try:
-        record = folder / PROVENANCE
         files = parsed_json(record.read_text(encoding="utf-8")).get("files")
         made = record.stat().st_ctime_ns
-    except (OSError, ValueError, AttributeError):
+    except FileNotFoundError:
         return
+    except (OSError, ValueError, AttributeError) as error:
+        raise UserError(
+            f"{record} cannot be read ({error}), so that nothing shows whether the model is the "
+            "one that was fetched. Delete the folder, and it is fetched again; a folder of yours "
+            f"needs no {PROVENANCE}"
+        ) from None
     changed = []
     for name, digest in files.items() if isinstance(files, dict) else ():
         path = folder / name
         try:
             state = path.stat()
-            if state.st_size <= SMALL or state.st_ctime_ns > made:
+            # The clock of a file system ticks in milliseconds: the same time may be a later one.
+            if state.st_size <= SMALL or state.st_ctime_ns >= made:
                 same = content_digest(path) == digest
             else:
                 same = True

@@ -40,7 +40,7 @@ needs to tell all rows apart."""
 
 DAMAGE = (
     *(OSError, ValueError, TypeError, LookupError, ArithmeticError, AttributeError),
-    *(NotImplementedError, MemoryError, RecursionError),
+    *(NotImplementedError, RecursionError),
 )
 """What pandas, pyarrow and json raise for a damaged file, according to the byte that is wrong, and
 numpy for numbers that it does not have (bfloat16). safetensors has an error of its own."""
@@ -131,6 +131,11 @@ def _read(path: Path, reader: Callable[[Path], Any]) -> Any:
 
     try:
         return reader(path)
+    except MemoryError:
+        raise UserError(
+            f"{path} cannot be read: there is too little memory for it, or it is damaged and says "
+            "that it is larger than it is"
+        ) from None
     except (*DAMAGE, SafetensorError) as error:
         first = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise UserError(
@@ -289,9 +294,9 @@ def _compare_tensors(a: Path, b: Path, allowed: Allowed) -> Comparison:
         _read(a, lambda path: safe_open(path, framework="np")) as left,
         _read(b, lambda path: safe_open(path, framework="np")) as right,
     ):
-        names = list(left.keys())
-        found.one_sided += _named_on_one_side("tensor", names, list(right.keys()))
-        for name in [name for name in names if name in right.keys()]:  # noqa: SIM118 (no mapping)
+        names, others = list(left.keys()), list(right.keys())
+        found.one_sided += _named_on_one_side("tensor", names, others)
+        for name in sorted(set(names) & set(others)):
             x, y = _tensor(a, left, name), _tensor(b, right, name)
             if x.shape != y.shape:
                 found.one_sided.append(

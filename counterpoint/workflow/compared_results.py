@@ -19,11 +19,11 @@ from typing import Any
 
 from counterpoint.errors import UserError
 from counterpoint.files.artifacts import is_folder, user_path
-from counterpoint.files.made_files import check_all
 from counterpoint.workflow import allowed_differences, provenance_differences
 from counterpoint.workflow.allowed_differences import EXACT, KINDS, OTHER, Kind
 from counterpoint.workflow.command_line import PREFIX
 from counterpoint.workflow.compared_artifacts import SUFFIXES, Comparison, compare, read_json
+from counterpoint.workflow.made_files import check_all
 from counterpoint.workflow.provenance_differences import Cause
 
 LEFT_OUT = frozenset({"logs", "benchmarks"})

@@ -21,10 +21,10 @@ import yaml
 from safetensors import safe_open
 
 from counterpoint.errors import UserError
-from counterpoint.files.made_files import damaged_files, refuse_damaged
 from counterpoint.glossary import COLUMNS
 from counterpoint.models.load import load_language_model
 from counterpoint.pairs.pair_files import ANSWER_COLUMNS, PROMPTS
+from counterpoint.workflow.made_files import damaged_files, refuse_damaged
 from tests.helpers.aligned_passes import AlignedPasses
 from tests.helpers.small_study import (
     ANSWERS,

@@ -18,10 +18,10 @@ import pyarrow.parquet as pq
 import pytest
 from safetensors.numpy import save_file
 
-from counterpoint.files.made_files import record_made
 from counterpoint.workflow import compared_results
 from counterpoint.workflow.allowed_differences import KINDS, OTHER, allowed, kind_of
 from counterpoint.workflow.compared_artifacts import gaps_of
+from counterpoint.workflow.made_files import record_made
 from counterpoint.workflow.provenance_differences import UNEXPLAINED, causes, likely
 from tests.helpers.small_study import ROOT
 

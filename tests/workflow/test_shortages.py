@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from counterpoint.files.shortages import told_shortage
+from counterpoint.workflow.shortages import told_shortage
 
 OUTPUTS = ["results/s/heads.parquet"]
 

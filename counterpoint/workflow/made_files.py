@@ -24,7 +24,7 @@ from pathlib import Path
 
 from counterpoint.errors import UserError
 from counterpoint.files.artifacts import write_text
-from counterpoint.files.digests import SMALL, sha256
+from counterpoint.files.digests import SMALL, identity_of, sha256
 
 RESULTS = "results"
 FOLDER = ".made"
@@ -235,5 +235,5 @@ def _digest(path: Path) -> str:
 
 def _stat(path: Path) -> str:
     states = [each.stat() for each in (_files(path) if path.is_dir() else [path])]
-    whole = [f"{s.st_size}.{s.st_ino}.{s.st_mtime_ns}.{s.st_ctime_ns}" for s in states]
+    whole = [identity_of(each) for each in states]
     return whole[0] if not path.is_dir() else hashlib.sha256(" ".join(whole).encode()).hexdigest()

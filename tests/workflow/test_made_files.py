@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from counterpoint.errors import UserError
-from counterpoint.files.made_files import (
+from counterpoint.workflow.made_files import (
     damaged_files,
     lost_files,
     put_aside,
